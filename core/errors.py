@@ -1,0 +1,116 @@
+"""Errors are part of the interface: what failed, which object, why, and what to do about it, in fields.
+
+`str(error)` is the one line that the command line prints and the TUI shows. Nothing outside this module builds such a line.
+"""
+
+from dataclasses import dataclass, field
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+@dataclass(eq=False)
+class LaminaError(Exception):
+    """Base of everything lamina raises on purpose.
+
+    Attributes:
+        what: the act that failed or was refused, as in "cannot dump".
+        obj: the object it is about, as in "process 4711 (redis-server)" or a path.
+        why: the reason, in words.
+        fix: what the user can do next; may be empty.
+    """
+
+    what: str
+    obj: str = ""
+    why: str = ""
+    fix: str = ""
+
+    exit_code = EXIT_FAILED
+
+    def __str__(self) -> str:
+        line = " ".join(part for part in (self.what, self.obj) if part)
+        if self.why:
+            line += f": {self.why}"
+        if self.fix:
+            line += f" ({self.fix})"
+        return " ".join(line.split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.what, self.obj, self.why, self.fix))
+
+
+class UsageError(LaminaError):
+    """The command itself is wrong; nothing was looked at."""
+
+    exit_code = EXIT_USAGE
+
+
+class TargetError(LaminaError):
+    """The process cannot be what was asked for: gone, protected, traced by another, of another identity."""
+
+
+class ImageError(LaminaError):
+    """A layer or one of its files is missing, damaged, or not what it claims to be."""
+
+
+class BusyError(LaminaError):
+    """Another lamina holds the target or the stack; `why` names the holder."""
+
+
+class Cancelled(LaminaError):
+    """The user cancelled; everything is as before."""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """One thing that stands in the way of a dump or a restore.
+
+    Attributes:
+        obj: the object, as in "fd 7" or "area 7f12…-7f13…".
+        why: why it cannot be dumped or rebuilt.
+        fix: an option or act that removes it; may be empty.
+        pid: the process it was found in; 0 if none.
+    """
+
+    obj: str
+    why: str
+    fix: str = ""
+    pid: int = 0
+
+    def __str__(self) -> str:
+        place = f"process {self.pid}, {self.obj}" if self.pid else self.obj
+        return f"{place}: {self.why}" + (f" ({self.fix})" if self.fix else "")
+
+
+@dataclass(eq=False)
+class RefusedError(LaminaError):
+    """Refused before anything was touched; every blocker is listed."""
+
+    blockers: tuple[Blocker, ...] = field(default=())
+
+    def __str__(self) -> str:
+        head = " ".join(part for part in (self.what, self.obj) if part)
+        reasons = "; ".join(str(blocker) for blocker in self.blockers)
+        return " ".join(f"{head}: {self.why or reasons}".split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.what, self.obj, self.why, self.fix, self.blockers))
+
+
+@dataclass(eq=False)
+class NativeError(LaminaError):
+    """A C function failed. Callers that know the object better raise their own error from it."""
+
+    what: str = ""
+    where: str = ""
+    errnum: int = 0
+    object_id: int = 0
+    detail: str = ""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.where, f"[{self.object_id}]" if self.object_id else "", self.detail, self.reason]
+        return " ".join(part for part in parts if part)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), ("", "", "", "", "", self.where, self.errnum, self.object_id, self.detail, self.reason))

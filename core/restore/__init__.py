@@ -1,0 +1,1 @@
+"""From a layer to a running program: every refusal first, then a fresh process built by batches of calls."""

@@ -1,0 +1,1 @@
+"""The dialogs of the TUI, one file each, named by the domain."""
