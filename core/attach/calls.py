@@ -1,0 +1,99 @@
+"""Calls to be made inside a target, as values: what a batch is built from (see docs/injection.md).
+
+A batch has no data flow of its own: every argument is known when it is built (descriptors are predicted, addresses are asked for) and the
+results are compared afterwards. Data that a call reads or writes lies behind the calls in the same slice; `CallList.data()` hands out its
+address and `CallList.output()` reads it back after the run.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
+
+# python-ptrace's table stops at Linux 5.8, and its numbers from 512 on are the x32 ABI's twins.
+SYSCALL_NUMBERS: dict[str, int] = {name: number for number, name in SYSCALL_NAMES.items() if number < 512} | {
+    "pidfd_getfd": 438,
+    "process_madvise": 440,
+}
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """A place in a batch's data: turned into an address when the batch is laid out. `DataRef + n` points n bytes further."""
+
+    offset: int
+
+    def __add__(self, more: int) -> "DataRef":
+        return DataRef(self.offset + more)
+
+
+Argument = int | DataRef
+
+
+@dataclass
+class Call:
+    """One system call: `name` as in the man pages, up to six arguments.
+
+    Attributes:
+        expect: the result it must have, or None for "any result that is not an error", or `ANY`.
+        about: what the call is for, for the error message, as in "listen on fd 6".
+        result: filled by the run; -errno on failure.
+    """
+
+    name: str
+    args: tuple[Argument, ...]
+    expect: int | None = None
+    about: str = ""
+    any_result: bool = False
+    result: int = 0
+
+
+@dataclass
+class CallList:
+    """Calls and their data, built in order, run by `Inside.run` in as many batches as they need."""
+
+    calls: list[Call] = field(default_factory=list)
+    blob: bytearray = field(default_factory=bytearray)
+
+    def add(
+        self, name: str, *args: Argument, expect: int | None = None, about: str = "", any_result: bool = False
+    ) -> Call:
+        """Append a call; see `Call`. Negative arguments are taken as two's complement. Returns it, so that its result can be read."""
+        call = Call(name, args, expect, about, any_result)
+        self.calls.append(call)
+        return call
+
+    def data(self, content: bytes, align: int = 8) -> DataRef:
+        """Put *content* beside the calls and return where: for a structure or path that a call reads."""
+        self.blob.extend(bytes(-len(self.blob) % align))
+        ref = DataRef(len(self.blob))
+        self.blob.extend(content)
+        return ref
+
+    def room(self, size: int, align: int = 8) -> DataRef:
+        """Reserve *size* zero bytes for a call to write into; read them with `output` after the run."""
+        return self.data(bytes(size), align)
+
+    def path(self, text: str | bytes) -> DataRef:
+        """A NUL-terminated path."""
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+        return self.data(raw + b"\0", align=1)
+
+    def output(self, ref: DataRef, size: int) -> bytes:
+        """What lies at *ref* after the run."""
+        return bytes(self.blob[ref.offset : ref.offset + size])
+
+
+class Inside(Protocol):
+    """Somewhere calls can be made: a thread of a frozen target, or a process being rebuilt."""
+
+    pid: int
+    tid: int
+
+    def run(self, calls: CallList) -> None:
+        """Make the calls; results and data come back in *calls*.
+
+        Raises:
+            LaminaError: a call's result was an error or not what `expect` says, naming the call and `about`.
+        """
+        ...

@@ -1,0 +1,88 @@
+/* One traced thread: seize, stop, read, run a batch of system calls inside, put back, let go. All of it must be called from the one
+   thread that seized (ptrace(2): another thread gets ESRCH). */
+
+enum {
+    LM_SEIZED = 1,       /* traced, running */
+    LM_STOPPED = 2,      /* in a ptrace stop, its own registers in place */
+    LM_IN_BATCH = 3,     /* running our batch; finishes by itself if we die */
+    LM_MOVED = 4,        /* stopped, but its registers are not its own: only between two lines of one C function */
+    LM_GONE = 5          /* exited or released */
+};
+
+enum {
+    LM_OPT_EXITKILL = 1,         /* the tracee dies with us: restore only, never a dump */
+    LM_OPT_SUSPEND_SECCOMP = 2,
+    LM_OPT_TRACE_EXEC = 4,
+    LM_OPT_TRACE_CLONE = 8       /* fork, vfork and clone: new ones are traced and stopped before their first instruction */
+};
+
+#define LM_XSTATE_MAX 12288
+#define LM_SIGINFO_BYTES 128
+
+typedef struct {
+    uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs, eflags, rsp, ss, fs_base,
+        gs_base, ds, es, fs, gs;
+} lm_regs;
+
+/* Everything about a thread that is read from outside. Filled at the stop, before anything runs inside. */
+typedef struct {
+    int32_t tid;
+    int32_t state;
+    lm_regs regs;               /* as stopped; rip already moved to the abort address if it was inside an rseq critical section, and a
+                                   call that would be seen as EINTR only because of us already marked for restart */
+    uint64_t sigmask;
+    uint64_t rseq_address, rseq_cs;   /* rseq_cs: the descriptor's address as read, 0 if none */
+    uint32_t rseq_size, rseq_signature, rseq_flags;
+    uint32_t xstate_size;
+    uint64_t robust_head, robust_size;
+    uint64_t batch_page;        /* its slice of the scratch range; 0 if none */
+    uint64_t own_signals;       /* bits of signals that came during a batch and were put back in the queue */
+    uint8_t xstate[12288];
+} lm_thread;
+
+/* A remote system call: number, arguments, and what it returned (-errno on failure). */
+typedef struct {
+    uint64_t nr;
+    uint64_t args[6];
+    int64_t result;
+} lm_call;
+
+/* Begin tracing `tid` without stopping it (PTRACE_SEIZE). options: LM_OPT_*. */
+int lm_seize(int tid, unsigned options, lm_error *err);
+/* Adopt a thread that the kernel attached by itself (TRACECLONE): wait for its first stop, without reading it. */
+int lm_adopt(int tid, lm_thread *thread, lm_error *err);
+/* Freeze every thread of `pid`: seize and interrupt all, look again until no new one appears, then read each.
+   `*count` in: room in `threads`; out: threads found (the leader first). Returns -1 and leaves the task running if it cannot, ENOSPC with
+   the needed count in err->object if there is no room. frozen_ns: CLOCK_MONOTONIC of the first interrupt. */
+int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, uint64_t *frozen_ns, lm_error *err);
+/* Put back registers and mask of every thread that still differs, then let all go. Never fails half way: goes on and reports the first. */
+int lm_thaw_task(lm_thread *threads, int count, lm_error *err);
+/* End every thread of a frozen task by SIGKILL and reap what is ours to reap. */
+int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err);
+/* Read registers, mask, rseq, xstate and robust list of a stopped thread anew. */
+int lm_read_thread(lm_thread *thread, lm_error *err);
+/* Write regs, xstate (if xstate_size) and sigmask of `thread` into the stopped tracee. */
+int lm_write_thread(const lm_thread *thread, lm_error *err);
+/* Interrupt a seized, running thread and wait for its stop. */
+int lm_interrupt(int tid, lm_error *err);
+/* Continue (signal 0) and wait for the next stop; *status is waitpid's, *event the PTRACE_EVENT_* or 0. */
+int lm_continue(int tid, int *status, int *event, lm_error *err);
+int lm_wait(int tid, int *status, int *event, lm_error *err);
+int lm_event_message(int tid, uint64_t *message, lm_error *err);
+int lm_set_options(int tid, unsigned options, lm_error *err);
+int lm_detach(int tid, lm_error *err);
+/* One system call at a `syscall` instruction of the target, single-stepped, registers put back. The only act here that would leave the
+   target somewhere else if we died in the middle (docs/safety.md): used to map and unmap the scratch range, nothing else. */
+int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err);
+/* Start a batch in the thread's slice `page` (RWX, `page_size` bytes, already mapped in the target): `calls` are run in order, then the
+   thread stops for `signal` (blocked by nobody, handled by nobody: SIGURG, SIGWINCH or SIGCHLD). `data` is copied behind the calls.
+   Returns at once. If we die, the thread finishes all calls, restores mask and registers from the slice and goes on. */
+int lm_batch_start(lm_thread *thread, int tgid, int signal, uint64_t page, uint64_t page_size, const lm_call *calls, int count,
+                   const uint8_t *data, uint64_t data_size, lm_error *err);
+/* Wait for the end of the batch, copy results into `calls` and `data` (both as given at the start), put back registers and mask. */
+int lm_batch_wait(lm_thread *thread, int signal, lm_call *calls, int count, uint8_t *data, uint64_t data_size, lm_error *err);
+/* Bytes at the start of a slice that a batch needs for itself; data of a batch begins at page + lm_batch_overhead() + count * 64. */
+uint64_t lm_batch_overhead(void);
+/* The queued signals of a stopped thread, private or (shared = 1) of its task, as raw siginfo of LM_SIGINFO_BYTES each.
+   Returns how many there are (at most `room`). */
+int lm_peek_signals(int tid, int shared, uint8_t *siginfos, int room, lm_error *err);
