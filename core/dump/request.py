@@ -1,0 +1,69 @@
+"""What a dump is asked for and what it answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DumpRequest:
+    """One `lamina dump` (or `pre-dump`).
+
+    Attributes:
+        pid: root of the tree.
+        images_dir: an existing directory that holds no layer yet; becomes the layer.
+        prev_images_dir: the parent, relative to `images_dir`, as typed; None for a full dump.
+        leave_running: the target goes on after the dump; otherwise it is ended once the layer is committed.
+        track_mem: tracking is (kept) armed after the dump, so that the next one can be incremental.
+        shell_job: the tree belongs to a session or terminal outside it, which restore will replace by its own.
+        memory_only: a pre-dump: pages only, never restorable.
+        auto_dedup: punch the ancestors' copies of what this layer writes, after the commit.
+        label: a name for people, or "".
+    """
+
+    pid: int
+    images_dir: Path
+    prev_images_dir: str | None = None
+    leave_running: bool = False
+    track_mem: bool = False
+    shell_job: bool = False
+    memory_only: bool = False
+    auto_dedup: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class DumpStats:
+    """CRIU's statistics (images/stats.proto). Times in µs, counts in pages."""
+
+    freezing_time: int = 0
+    frozen_time: int = 0
+    memdump_time: int = 0
+    memwrite_time: int = 0
+    pages_scanned: int = 0
+    pages_skipped_parent: int = 0
+    pages_written: int = 0
+
+
+@dataclass(frozen=True)
+class DumpResult:
+    """A committed layer.
+
+    Attributes:
+        images_dir: the layer.
+        layer_id: its id in the sidecar.
+        stats: what it cost.
+        pids: the dumped tree, parents first.
+        tracker: the tracker used ("uffd-wp async", "none").
+        notices: sentences the user should read, as in why nothing could be inherited.
+        elapsed_us: the whole dump, µs.
+        live_rounds: rounds of live pre-copy before the freeze.
+    """
+
+    images_dir: Path
+    layer_id: str
+    stats: DumpStats
+    pids: tuple[int, ...]
+    tracker: str
+    notices: tuple[str, ...] = ()
+    elapsed_us: int = 0
+    live_rounds: int = 0
