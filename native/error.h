@@ -2,12 +2,7 @@
 #define LAMINA_ERROR_H
 #include <stdint.h>
 
-typedef struct {
-    int32_t errnum;
-    int64_t object;
-    char where[40];
-    char detail[200];
-} lm_error;
+#include "cdef/error.h"
 
 /* Fill *err from errno and return -1: `return lm_fail(err, "ptrace(SEIZE)", tid, "…")`. `err` may be NULL. */
 int lm_fail(lm_error *err, const char *where, int64_t object, const char *format, ...)
