@@ -1,0 +1,120 @@
+# lamina: everything a clone needs. `make` alone lists the targets; each sets up what it needs in .venv by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python >= 3.11 on PATH that really starts (a pyenv shim may exist and not start).
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+C_SOURCES = $(wildcard native/*.c native/arch/*.c)
+NATIVE_INPUTS = $(C_SOURCES) $(wildcard native/*.h native/arch/*.h native/cdef/*.h) native/build.py setup.py
+C_STRICT := -std=gnu11 -O2 -D_GNU_SOURCE -Inative -Wall -Wextra -Werror
+PROTOS = $(wildcard core/image/schema/*.proto)
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: build ## set everything up and open the TUI (ARGS="--stack DIR")
+	@$(BIN)/lamina $(ARGS)
+
+.PHONY: demo
+demo: build ## open the TUI on a small bundled program
+	@$(BIN)/lamina --demo $(ARGS)
+
+.PHONY: build
+build: $(VENV)/.built native ## set up .venv with a working .venv/bin/lamina
+
+.PHONY: native
+native: build/.native ## compile the C part in place, if it changed
+
+.PHONY: dev
+dev: build $(VENV)/.dev ## build, and install what the tests and checks need
+
+.PHONY: schema
+schema: dev ## generate the protobuf modules from core/image/schema/*.proto
+	@cd core/image/schema && ../../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(notdir $(PROTOS))
+
+.PHONY: lint
+lint: dev build/typing/lamina/.linked ## ruff, mypy --strict, import contracts, C warnings as errors
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy -p lamina.core -p lamina.tui
+	@$(BIN)/lint-imports --no-logo --cache-dir build/import_linter
+	@$(if $(strip $(C_SOURCES)),for source in $(C_SOURCES); do gcc $(C_STRICT) -c -o /dev/null $$source; done)
+	@echo "lint: clean"
+
+.PHONY: test
+test: lint ## everything that must be green: lint, then all tests with small counts (at most 10 minutes on 2 cores)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: live
+live: dev ## the full counts: the seed's session 50 times, 100 kills, 200,000 keys; prints a table of what was run
+	@LAMINA_LIVE=full $(BIN)/python -m pytest tests/live $(ARGS)
+
+.PHONY: bench
+bench: dev ## freeze, dump and restore times as ratios to this machine's limits (and to criu, if one works)
+	@$(BIN)/python benches/bench.py $(ARGS)
+
+.PHONY: screenshots
+screenshots: dev ## make screenshots/ from a real session
+	@$(BIN)/python screenshots/make.py $(ARGS)
+
+.PHONY: clean
+clean: ## remove everything that was built, .venv included
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -f core/_native.c core/_native.*.so
+	@find core tui tests benches native screenshots -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# What pip cannot bring: one line each, naming the Debian package.
+.PHONY: prerequisites
+prerequisites:
+	@fail() { echo "lamina cannot be built: $$1" >&2; exit 1; }; \
+	test "$$(uname -s)" = Linux || fail "it needs Linux"; \
+	test -n "$(PYTHON)" || fail "no Python 3.11 or newer was found (apt-get install python3)"; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || fail "$(PYTHON) has no venv module (apt-get install python3-venv)"; \
+	test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+		|| fail "Python.h is missing (apt-get install python3-dev)"; \
+	command -v gcc >/dev/null || fail "there is no C compiler (apt-get install gcc)"; \
+	echo '#include <stdio.h>' | gcc -E -o /dev/null - 2>/dev/null || fail "the C library's headers are missing (apt-get install libc6-dev)"
+
+$(VENV)/.made:
+	@$(MAKE) --no-print-directory prerequisites
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# setuptools and cffi first: then the build needs no environment of its own, and `make native` uses the same ones.
+$(VENV)/.built: pyproject.toml setup.py $(VENV)/.made
+	@$(PIP) install 'setuptools>=69' 'cffi>=1.17' wheel
+	@rm -f build/.native
+	@$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.built
+	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# A list that differs from the last one (a file was added or removed) is a reason to build too.
+build/.inputs: FORCE
+	@mkdir -p build
+	@echo '$(sort $(NATIVE_INPUTS))' | cmp --silent - $@ || echo '$(sort $(NATIVE_INPUTS))' > $@
+
+build/.native: build/.inputs $(NATIVE_INPUTS) $(VENV)/.built
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+# The folders are called core and tui, the packages lamina.core and lamina.tui: mypy sees them through this tree of links.
+build/typing/lamina/.linked: Makefile
+	@mkdir -p build/typing/lamina
+	@ln -sfn ../../../core build/typing/lamina/core
+	@ln -sfn ../../../tui build/typing/lamina/tui
+	@touch $@
+
+.PHONY: FORCE
+FORCE:
