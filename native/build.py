@@ -10,8 +10,9 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-# `error.h` first: every other declaration names `lm_error`.
-CDEFS = sorted((HERE / "cdef").glob("*.h"), key=lambda p: (p.name != "error.h", p.name))
+# Declared first: the others name their types (`lm_error`, `lm_thread`).
+FIRST = ("error.h", "tracee.h")
+CDEFS = sorted((HERE / "cdef").glob("*.h"), key=lambda p: (p.name not in FIRST, p.name))
 SOURCES = sorted([*HERE.glob("*.c"), *(HERE / "arch").glob("*.c")])
 
 ffibuilder = FFI()

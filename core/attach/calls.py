@@ -54,6 +54,7 @@ class CallList:
 
     calls: list[Call] = field(default_factory=list)
     blob: bytearray = field(default_factory=bytearray)
+    pointers: list[tuple[DataRef, DataRef]] = field(default_factory=list)
 
     def add(
         self, name: str, *args: Argument, expect: int | None = None, about: str = "", any_result: bool = False
@@ -78,6 +79,10 @@ class CallList:
         """A NUL-terminated path."""
         raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         return self.data(raw + b"\0", align=1)
+
+    def pointer(self, at: DataRef, to: DataRef) -> None:
+        """Before the run, put the address of *to* into the 8 bytes at *at*: for structures that point into the same data."""
+        self.pointers.append((at, to))
 
     def output(self, ref: DataRef, size: int) -> bytes:
         """What lies at *ref* after the run."""

@@ -16,7 +16,7 @@ enum {
     LM_OPT_TRACE_CLONE = 8       /* fork, vfork and clone: new ones are traced and stopped before their first instruction */
 };
 
-#define LM_XSTATE_MAX 12288
+#define LM_XSTATE_MAX 12288    /* x86-64 with AMX tiles is 11,008 */
 #define LM_SIGINFO_BYTES 128
 
 typedef struct {
@@ -39,13 +39,6 @@ typedef struct {
     uint64_t own_signals;       /* bits of signals that came during a batch and were put back in the queue */
     uint8_t xstate[12288];
 } lm_thread;
-
-/* A remote system call: number, arguments, and what it returned (-errno on failure). */
-typedef struct {
-    uint64_t nr;
-    uint64_t args[6];
-    int64_t result;
-} lm_call;
 
 /* Begin tracing `tid` without stopping it (PTRACE_SEIZE). options: LM_OPT_*. */
 int lm_seize(int tid, unsigned options, lm_error *err);
@@ -71,18 +64,6 @@ int lm_wait(int tid, int *status, int *event, lm_error *err);
 int lm_event_message(int tid, uint64_t *message, lm_error *err);
 int lm_set_options(int tid, unsigned options, lm_error *err);
 int lm_detach(int tid, lm_error *err);
-/* One system call at a `syscall` instruction of the target, single-stepped, registers put back. The only act here that would leave the
-   target somewhere else if we died in the middle (docs/safety.md): used to map and unmap the scratch range, nothing else. */
-int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err);
-/* Start a batch in the thread's slice `page` (RWX, `page_size` bytes, already mapped in the target): `calls` are run in order, then the
-   thread stops for `signal` (blocked by nobody, handled by nobody: SIGURG, SIGWINCH or SIGCHLD). `data` is copied behind the calls.
-   Returns at once. If we die, the thread finishes all calls, restores mask and registers from the slice and goes on. */
-int lm_batch_start(lm_thread *thread, int tgid, int signal, uint64_t page, uint64_t page_size, const lm_call *calls, int count,
-                   const uint8_t *data, uint64_t data_size, lm_error *err);
-/* Wait for the end of the batch, copy results into `calls` and `data` (both as given at the start), put back registers and mask. */
-int lm_batch_wait(lm_thread *thread, int signal, lm_call *calls, int count, uint8_t *data, uint64_t data_size, lm_error *err);
-/* Bytes at the start of a slice that a batch needs for itself; data of a batch begins at page + lm_batch_overhead() + count * 64. */
-uint64_t lm_batch_overhead(void);
 /* The queued signals of a stopped thread, private or (shared = 1) of its task, as raw siginfo of LM_SIGINFO_BYTES each.
    Returns how many there are (at most `room`). */
 int lm_peek_signals(int tid, int shared, uint8_t *siginfos, int room, lm_error *err);

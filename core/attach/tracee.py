@@ -1,0 +1,159 @@
+"""One stopped thread, and calls made inside it (docs/injection.md). Everything here runs on the tracer thread."""
+
+import errno
+import os
+from typing import Any
+
+from lamina.core.attach.calls import SYSCALL_NUMBERS, Argument, Call, CallList, DataRef
+from lamina.core.errors import LaminaError
+from lamina.core.ffi import C, check, ffi, new_error
+
+MASK64 = (1 << 64) - 1
+# The registers of `struct user_regs_struct`, in its order.
+REGISTERS = (
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip",
+    "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
+)  # fmt: skip
+# What a batch may end with: signals whose default is to be ignored (signal(7)), so that an untraced target just goes on.
+END_SIGNALS = {"SIGURG": 23, "SIGWINCH": 28, "SIGCHLD": 17}
+SLICE = 16384
+
+
+def choose_end_signal(caught: int, blocked: int) -> int:
+    """A signal to end batches with: neither handled nor blocked by the target (bit masks, bit 0 = signal 1); 0 if there is none."""
+    for number in END_SIGNALS.values():
+        if not (caught | blocked) >> (number - 1) & 1:
+            return number
+    return 0
+
+
+class Tracee:
+    """A thread that is traced and stopped; implements `Inside`.
+
+    Attributes:
+        pid, tid: its process and its own id.
+        thread: the `lm_thread` that C fills; owned by the caller.
+        signal: what its batches end with.
+        page, size: its slice of the scratch range in the target; 0 until there is one.
+    """
+
+    def __init__(self, pid: int, thread: Any, signal: int = END_SIGNALS["SIGURG"], page: int = 0, size: int = SLICE) -> None:
+        self.pid = pid
+        self.thread = thread
+        self.signal = signal
+        self.page = page
+        self.size = size
+        self._pending: list[tuple[CallList, list[Call], Any, Any]] = []
+
+    @property
+    def tid(self) -> int:
+        """Thread id."""
+        return int(self.thread.tid)
+
+    def run(self, calls: CallList) -> None:
+        """Make the calls, in as many batches as they need; see `Inside.run`."""
+        for chunk in self._chunks(calls):
+            self._start(calls, chunk)
+            self._finish()
+        self._check(calls)
+
+    def start(self, calls: CallList) -> None:
+        """Begin a batch that fits one slice without waiting; `finish` must follow. For many threads at the same time."""
+        self._start(calls, calls.calls)
+
+    def finish(self) -> None:
+        """Wait for the batch begun by `start` and check its results."""
+        calls = self._pending[0][0]
+        self._finish()
+        self._check(calls)
+
+    def step(self, syscall_address: int, name: str, *args: int) -> int:
+        """One call at a `syscall` instruction of the target, without a scratch range; only to map and unmap that.
+
+        Returns what the call returned, -errno on failure.
+        """
+        raw = [SYSCALL_NUMBERS[name], *(arg & MASK64 for arg in args)]
+        call = ffi.new("uint64_t[7]", raw + [0] * (7 - len(raw)))
+        result = ffi.new("int64_t *")
+        err = new_error()
+        check(C.lm_step_call(self.thread, syscall_address, call, result, err), err)
+        return int(result[0])
+
+    def read(self) -> None:
+        """Read registers, mask, extended state, rseq and robust list into `thread` anew."""
+        err = new_error()
+        check(C.lm_read_thread(self.thread, err), err)
+
+    def write(self) -> None:
+        """Write `thread`'s registers, extended state and mask into the tracee."""
+        err = new_error()
+        check(C.lm_write_thread(self.thread, err), err)
+
+    def registers(self) -> dict[str, int]:
+        """`thread.regs` as name → value."""
+        return {name: int(getattr(self.thread.regs, name)) for name in REGISTERS}
+
+    def queued_signals(self, shared: bool) -> tuple[bytes, ...]:
+        """Queued signals, private or of the whole task, as raw siginfo of 128 bytes each, oldest first."""
+        room = 64
+        while True:
+            buffer = ffi.new("uint8_t[]", room * 128)
+            err = new_error()
+            count = check(C.lm_peek_signals(self.tid, int(shared), buffer, room, err), err)
+            if count < room:
+                raw = bytes(ffi.buffer(buffer, count * 128))
+                return tuple(raw[at : at + 128] for at in range(0, len(raw), 128))
+            room *= 4
+
+    def _chunks(self, calls: CallList) -> list[list[Call]]:
+        room = (self.size - C.lm_batch_overhead() - len(calls.blob)) // ffi.sizeof("lm_call")
+        if room <= 0:
+            raise LaminaError("cannot make calls in", f"thread {self.tid}", f"{len(calls.blob)} bytes of data exceed the scratch range")
+        return [calls.calls[at : at + room] for at in range(0, len(calls.calls), room)]
+
+    def _start(self, calls: CallList, chunk: list[Call]) -> None:
+        data_at = self.page + int(C.lm_batch_overhead()) + len(chunk) * int(ffi.sizeof("lm_call"))
+
+        def resolve(arg: Argument) -> int:
+            return data_at + arg.offset if isinstance(arg, DataRef) else arg & MASK64
+
+        for at, to in calls.pointers:
+            calls.blob[at.offset : at.offset + 8] = resolve(to).to_bytes(8, "little")
+        raw = ffi.new("lm_call[]", max(len(chunk), 1))
+        for slot, call in zip(raw, chunk, strict=False):
+            slot.nr = SYSCALL_NUMBERS[call.name]
+            for i, arg in enumerate(call.args):
+                slot.args[i] = resolve(arg)
+        data = ffi.from_buffer(calls.blob) if calls.blob else ffi.NULL
+        err = new_error()
+        check(
+            C.lm_batch_start(
+                self.thread, self.pid, self.signal, self.page, self.size, raw, len(chunk), data, len(calls.blob), err
+            ),
+            err,
+        )
+        self._pending.append((calls, chunk, raw, data))
+
+    def _finish(self) -> None:
+        calls, chunk, raw, data = self._pending.pop()
+        err = new_error()
+        try:
+            check(C.lm_batch_wait(self.thread, self.signal, raw, len(chunk), data, len(calls.blob), err), err)
+        finally:
+            if data != ffi.NULL:
+                ffi.release(data)
+        for slot, call in zip(raw, chunk, strict=False):
+            call.result = int(slot.result)
+
+    def _check(self, calls: CallList) -> None:
+        for call in calls.calls:
+            if call.any_result:
+                continue
+            failed = -4095 <= call.result < 0
+            if failed or (call.expect is not None and call.result != call.expect):
+                reason = (
+                    f"{os.strerror(-call.result)} ({errno.errorcode.get(-call.result, call.result)})"
+                    if failed
+                    else f"it answered {call.result:#x}, not {call.expect:#x}"
+                )
+                raise LaminaError("cannot", call.about or call.name, f"{call.name} in thread {self.tid}: {reason}")

@@ -1,0 +1,418 @@
+#include "tracee.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch/x86_64.h"
+#include "remote.h"
+
+_Static_assert(sizeof(lm_regs) == LM_ARCH_REGS_BYTES, "lm_regs is user_regs_struct by another name");
+
+#define STOP_TIMEOUT_NS 10000000000ull
+#define NSIG_BYTES 8
+
+uint64_t lm_now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static long ptrace_options(unsigned options)
+{
+    long flags = PTRACE_O_TRACESYSGOOD;
+
+    if (options & LM_OPT_EXITKILL)
+        flags |= PTRACE_O_EXITKILL;
+    if (options & LM_OPT_SUSPEND_SECCOMP)
+        flags |= PTRACE_O_SUSPEND_SECCOMP;
+    if (options & LM_OPT_TRACE_EXEC)
+        flags |= PTRACE_O_TRACEEXEC;
+    if (options & LM_OPT_TRACE_CLONE)
+        flags |= PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK;
+    return flags;
+}
+
+int lm_seize(int tid, unsigned options, lm_error *err)
+{
+    if (ptrace(PTRACE_SEIZE, tid, 0L, ptrace_options(options)) == 0)
+        return 0;
+    /* Suspending seccomp needs CAP_SYS_ADMIN (ptrace(2)); a target without a filter does not need it. */
+    if (errno == EPERM && (options & LM_OPT_SUSPEND_SECCOMP))
+        return lm_seize(tid, options & ~(unsigned)LM_OPT_SUSPEND_SECCOMP, err);
+    return lm_fail(err, "ptrace(SEIZE)", tid, "thread %d cannot be traced", tid);
+}
+
+int lm_set_options(int tid, unsigned options, lm_error *err)
+{
+    if (ptrace(PTRACE_SETOPTIONS, tid, 0L, ptrace_options(options)) < 0)
+        return lm_fail(err, "ptrace(SETOPTIONS)", tid, "options of %d", tid);
+    return 0;
+}
+
+int lm_detach(int tid, lm_error *err)
+{
+    if (ptrace(PTRACE_DETACH, tid, 0L, 0L) < 0 && errno != ESRCH)
+        return lm_fail(err, "ptrace(DETACH)", tid, "thread %d cannot be let go", tid);
+    return 0;
+}
+
+int lm_event_message(int tid, uint64_t *message, lm_error *err)
+{
+    unsigned long value = 0;
+
+    if (ptrace(PTRACE_GETEVENTMSG, tid, 0L, &value) < 0)
+        return lm_fail(err, "ptrace(GETEVENTMSG)", tid, "event of %d", tid);
+    *message = value;
+    return 0;
+}
+
+/* A thread in uninterruptible sleep may not stop for a long time: wait with a deadline instead of for ever. */
+static int wait_stop(int tid, uint64_t timeout_ns, int *status, lm_error *err)
+{
+    uint64_t deadline = 0;
+    unsigned spins = 0;
+
+    for (;;) {
+        pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+
+        if (got == tid)
+            return 0;
+        if (got < 0 && errno != EINTR)
+            return lm_fail(err, "waitpid", tid, "thread %d cannot be waited for", tid);
+        if (++spins < 100) {
+            struct timespec none = {0, 1000};
+
+            nanosleep(&none, NULL);
+            continue;
+        }
+        if (!deadline)
+            deadline = lm_now_ns() + timeout_ns;
+        if (lm_now_ns() > deadline)
+            return lm_refuse(err, "waitpid", tid, "thread %d did not stop within %llu s: it may hang in uninterruptible sleep", tid,
+                             (unsigned long long)(timeout_ns / 1000000000ull));
+        usleep(50);
+    }
+}
+
+int lm_wait(int tid, int *status, int *event, lm_error *err)
+{
+    if (wait_stop(tid, STOP_TIMEOUT_NS, status, err) < 0)
+        return -1;
+    *event = WIFSTOPPED(*status) ? *status >> 16 : 0;
+    return 0;
+}
+
+int lm_continue(int tid, int *status, int *event, lm_error *err)
+{
+    if (ptrace(PTRACE_CONT, tid, 0L, 0L) < 0)
+        return lm_fail(err, "ptrace(CONT)", tid, "thread %d cannot be continued", tid);
+    return lm_wait(tid, status, event, err);
+}
+
+/* Wait for the stop that PTRACE_INTERRUPT asked for. Any other stop that comes first clears the request (kernel/signal.c, ptrace_stop), so
+   a signal that was already dequeued is delivered as it would have been, with the interrupt asked for anew: the thread then stops before
+   the first instruction of its handler. Returns 0 stopped, 1 gone, -1 failed. */
+static int settle(int tid, lm_error *err)
+{
+    for (;;) {
+        int status, event;
+
+        if (lm_wait(tid, &status, &event, err) < 0)
+            return -1;
+        if (WIFEXITED(status) || WIFSIGNALED(status))
+            return 1;
+        if (event == PTRACE_EVENT_STOP)
+            return 0;
+        if (ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) < 0 ||
+            ptrace(PTRACE_CONT, tid, 0L, event ? 0L : (long)(WSTOPSIG(status) & 0x7f)) < 0) {
+            if (errno == ESRCH)
+                continue;
+            return lm_fail(err, "ptrace(CONT)", tid, "thread %d cannot be brought to a stop", tid);
+        }
+    }
+}
+
+int lm_interrupt(int tid, lm_error *err)
+{
+    int got;
+
+    if (ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) < 0)
+        return lm_fail(err, "ptrace(INTERRUPT)", tid, "thread %d cannot be interrupted", tid);
+    got = settle(tid, err);
+    if (got > 0)
+        return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
+    return got;
+}
+
+/* Calls that answer EINTR after any stop, although no handler ran (signal(7), "Interruption of system calls by stop signals", and those
+   that give EINTR only with a timeout set on the socket). With ERESTARTNOHAND in its place the kernel itself decides: the call starts again
+   unless a handler is due. Nothing was transferred by a call that says EINTR, so nothing happens twice. */
+static int restarts_by_us(uint64_t nr)
+{
+    static const uint16_t calls[] = {
+        SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_accept, SYS_accept4,
+        SYS_epoll_wait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait, SYS_semop, SYS_semtimedop,
+        SYS_msgrcv, SYS_msgsnd, SYS_io_getevents, SYS_mq_timedreceive, SYS_mq_timedsend,
+    };
+
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        if (calls[i] == nr)
+            return 1;
+    return 0;
+}
+
+/* Inside a restartable sequence the kernel would abort it on the way back to user mode, but it clears rseq_cs as soon as it sees any other
+   ip (a batch of ours) and the section would go on unprotected (Documentation of rseq(2)): so we do the abort. */
+static void apply_rseq(lm_thread *thread)
+{
+    struct {
+        uint32_t version, flags;
+        uint64_t start, length, abort;
+    } section;
+
+    if (!thread->rseq_address || lm_peek(thread->tid, thread->rseq_address + 8, &thread->rseq_cs, 8) < 0 || !thread->rseq_cs)
+        return;
+    if (lm_peek(thread->tid, thread->rseq_cs, &section, sizeof section) == 0 && thread->regs.rip - section.start < section.length)
+        thread->regs.rip = section.abort;
+}
+
+int lm_read_thread(lm_thread *thread, lm_error *err)
+{
+    int tid = thread->tid;
+    struct iovec xstate = {thread->xstate, sizeof thread->xstate};
+    struct __ptrace_rseq_configuration rseq = {0};
+    unsigned long head = 0, head_size = 0;
+
+    if (ptrace(PTRACE_GETREGS, tid, 0L, &thread->regs) < 0)
+        return lm_fail(err, "ptrace(GETREGS)", tid, "registers of %d", tid);
+    if (ptrace(PTRACE_GETSIGMASK, tid, (long)NSIG_BYTES, &thread->sigmask) < 0)
+        return lm_fail(err, "ptrace(GETSIGMASK)", tid, "signal mask of %d", tid);
+    if (ptrace(PTRACE_GETREGSET, tid, (long)NT_X86_XSTATE, &xstate) < 0)
+        return lm_fail(err, "ptrace(GETREGSET)", tid, "extended registers of %d", tid);
+    thread->xstate_size = (uint32_t)xstate.iov_len;
+    thread->rseq_address = thread->rseq_cs = 0;
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (long)sizeof rseq, &rseq) > 0) {
+        thread->rseq_address = rseq.rseq_abi_pointer;
+        thread->rseq_size = rseq.rseq_abi_size;
+        thread->rseq_signature = rseq.signature;
+        thread->rseq_flags = rseq.flags;
+    }
+    apply_rseq(thread);
+    if (syscall(SYS_get_robust_list, tid, &head, &head_size) == 0) {
+        thread->robust_head = head;
+        thread->robust_size = head_size;
+    }
+    if ((int64_t)thread->regs.orig_rax >= 0 && (int64_t)thread->regs.rax == -EINTR && restarts_by_us(thread->regs.orig_rax))
+        thread->regs.rax = (uint64_t)-514; /* ERESTARTNOHAND */
+    thread->state = LM_STOPPED;
+    return 0;
+}
+
+int lm_write_thread(const lm_thread *thread, lm_error *err)
+{
+    struct iovec xstate = {(void *)thread->xstate, thread->xstate_size};
+
+    if (ptrace(PTRACE_SETREGS, thread->tid, 0L, &thread->regs) < 0)
+        return lm_fail(err, "ptrace(SETREGS)", thread->tid, "registers of %d", thread->tid);
+    if (thread->xstate_size && ptrace(PTRACE_SETREGSET, thread->tid, (long)NT_X86_XSTATE, &xstate) < 0)
+        return lm_fail(err, "ptrace(SETREGSET)", thread->tid, "extended registers of %d", thread->tid);
+    if (ptrace(PTRACE_SETSIGMASK, thread->tid, (long)NSIG_BYTES, &thread->sigmask) < 0)
+        return lm_fail(err, "ptrace(SETSIGMASK)", thread->tid, "signal mask of %d", thread->tid);
+    return 0;
+}
+
+int lm_adopt(int tid, lm_thread *thread, lm_error *err)
+{
+    int got;
+
+    memset(thread, 0, offsetof(lm_thread, xstate));
+    thread->tid = tid;
+    got = settle(tid, err);
+    if (got > 0)
+        return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
+    if (got == 0)
+        thread->state = LM_STOPPED;
+    return got;
+}
+
+/* Seize and interrupt every thread that /proc shows and we do not hold yet. Returns how many were added, -1 on failure. */
+static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, int room, uint64_t *frozen_ns, lm_error *err)
+{
+    char path[64];
+    struct dirent *entry;
+    int added = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    dir = opendir(path);
+    if (!dir)
+        return lm_fail(err, "open", pid, "%s", path);
+    while (added >= 0 && (entry = readdir(dir))) {
+        int tid = atoi(entry->d_name);
+        int known = tid <= 0;
+
+        for (int i = 0; i < *held && !known; i++)
+            known = threads[i].tid == tid;
+        if (known)
+            continue;
+        if (*held == room) {
+            errno = ENOSPC;
+            added = lm_fail(err, "freeze", room * 2, "more than %d threads", room);
+            break;
+        }
+        if (lm_seize(tid, options, err) < 0) {
+            if (err->errnum == ESRCH) /* it ended between readdir and here */
+                continue;
+            added = -1;
+            break;
+        }
+        if (!*frozen_ns)
+            *frozen_ns = lm_now_ns();
+        memset(&threads[*held], 0, offsetof(lm_thread, xstate));
+        threads[*held].tid = tid;
+        threads[*held].state = LM_SEIZED;
+        *held += 1;
+        ptrace(PTRACE_INTERRUPT, tid, 0L, 0L);
+        added++;
+    }
+    closedir(dir);
+    return added;
+}
+
+/* Drop threads that ended while we stopped the others; the leader first, the rest ascending. */
+static int by_leader(const void *a, const void *b, void *pid)
+{
+    int x = ((const lm_thread *)a)->tid, y = ((const lm_thread *)b)->tid, leader = *(int *)pid;
+
+    if (x == leader || y == leader)
+        return (y == leader) - (x == leader);
+    return (x > y) - (x < y);
+}
+
+int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, uint64_t *frozen_ns, lm_error *err)
+{
+    int held = 0, room = *count, alive = 0, settled = 0, failed = 0;
+
+    *frozen_ns = 0;
+    do {
+        int added = seize_new(pid, options, threads, &held, room, frozen_ns, err);
+
+        if (added < 0) {
+            failed = 1;
+            break;
+        }
+        if (added == 0)
+            break;
+        for (; settled < held && !failed; settled++) {
+            int got = settle(threads[settled].tid, err);
+
+            if (got < 0)
+                failed = 1;
+            else
+                threads[settled].state = got ? LM_GONE : LM_STOPPED;
+        }
+    } while (!failed);
+    for (int i = 0; i < held && !failed; i++)
+        if (threads[i].state == LM_STOPPED) {
+            if (i != alive)
+                memcpy(&threads[alive], &threads[i], sizeof *threads);
+            failed = lm_read_thread(&threads[alive], err) < 0;
+            alive++;
+        }
+    if (!failed && alive == 0) {
+        errno = ESRCH;
+        failed = lm_fail(err, "freeze", pid, "process %d has ended", pid);
+    }
+    if (failed) {
+        lm_error first = *err;
+
+        for (int i = 0; i < held; i++) {
+            if (threads[i].state == LM_SEIZED)
+                settle(threads[i].tid, NULL);
+            lm_detach(threads[i].tid, NULL);
+        }
+        *err = first;
+        return -1;
+    }
+    qsort_r(threads, (size_t)alive, sizeof *threads, by_leader, &pid);
+    *count = alive;
+    return 0;
+}
+
+int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
+{
+    int result = 0;
+
+    for (int i = 0; i < count; i++) {
+        lm_thread *thread = &threads[i];
+        int failed = 0;
+
+        if (thread->state != LM_STOPPED)
+            continue;
+        /* A mask is written only where a batch changed it: for a thread in ppoll(2) the kernel keeps two masks. */
+        if (thread->batch_page)
+            failed = ptrace(PTRACE_SETSIGMASK, thread->tid, (long)NSIG_BYTES, &thread->sigmask) < 0;
+        failed |= ptrace(PTRACE_SETREGS, thread->tid, 0L, &thread->regs) < 0;
+        if (failed && errno != ESRCH && result == 0)
+            result = lm_fail(err, "ptrace(SETREGS)", thread->tid, "thread %d got not all of its registers back", thread->tid);
+    }
+    for (int i = 0; i < count; i++) {
+        lm_thread *thread = &threads[i];
+        lm_error here = {0};
+
+        if (thread->state == LM_GONE)
+            continue;
+        for (int sig = 1; sig <= 64; sig++)
+            if (thread->own_signals >> (sig - 1) & 1)
+                syscall(SYS_tkill, thread->tid, sig);
+        if (lm_detach(thread->tid, &here) < 0 && result == 0) {
+            *err = here;
+            result = -1;
+        }
+        thread->state = LM_GONE;
+    }
+    return result;
+}
+
+int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
+{
+    int status;
+
+    if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
+        return lm_fail(err, "kill", pid, "process %d cannot be ended", pid);
+    /* The leader's end is reported only after its threads were reaped: waiting for it first would hang for ever. */
+    for (int i = count - 1; i >= 0; i--) {
+        do {
+            if (wait_stop(threads[i].tid, STOP_TIMEOUT_NS, &status, err) < 0) {
+                if (err->errnum == ECHILD)
+                    break;
+                return -1;
+            }
+        } while (!WIFEXITED(status) && !WIFSIGNALED(status));
+        threads[i].state = LM_GONE;
+    }
+    return 0;
+}
+
+int lm_peek_signals(int tid, int shared, uint8_t *siginfos, int room, lm_error *err)
+{
+    struct __ptrace_peeksiginfo_args args = {0, shared ? PTRACE_PEEKSIGINFO_SHARED : 0, room};
+    long got = ptrace(PTRACE_PEEKSIGINFO, tid, &args, siginfos);
+
+    if (got < 0)
+        return lm_fail(err, "ptrace(PEEKSIGINFO)", tid, "queued signals of %d", tid);
+    return (int)got;
+}
