@@ -1,0 +1,80 @@
+"""Registers of a thread: general purpose ones, and through kinds/xstate.py the vector ones ↔ `thread_info_x86`.
+
+Rebuild: RESTORE's last step before the switch, every thread stopped and the scratch range gone (PTRACE_SETREGS with fs_base and gs_base,
+then NT_X86_XSTATE): after it nothing may run inside, or the registers are no longer the thread's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from lamina.core.errors import Blocker, ImageError
+from lamina.core.image.schema import core_entry, thread_info_x86, user_x86_regs_mode
+from lamina.core.kinds import xstate as xstates
+from lamina.core.kinds.xstate import XstateLayout
+
+# struct user_regs_struct (sys/user.h) → user_x86_regs_entry
+_FIELDS: Final = MappingProxyType(
+    {
+        "r15": "r15", "r14": "r14", "r13": "r13", "r12": "r12", "rbp": "bp", "rbx": "bx", "r11": "r11", "r10": "r10", "r9": "r9",
+        "r8": "r8", "rax": "ax", "rcx": "cx", "rdx": "dx", "rsi": "si", "rdi": "di", "orig_rax": "orig_ax", "rip": "ip", "cs": "cs",
+        "eflags": "flags", "rsp": "sp", "ss": "ss", "fs_base": "fs_base", "gs_base": "gs_base", "ds": "ds", "es": "es", "fs": "fs",
+        "gs": "gs",
+    }
+)  # fmt: skip
+NAMES: Final = tuple(_FIELDS)
+USER_CODE_64: Final = 0x33  # __USER_CS
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What PTRACE_SETREGS and PTRACE_SETREGSET(NT_X86_XSTATE) are given.
+
+    Attributes:
+        general: name as in `struct user_regs_struct` → value.
+        xstate: this machine's standard XSAVE layout, exactly as long as its regset.
+    """
+
+    general: dict[str, int]
+    xstate: bytes
+
+
+def save(regs: Mapping[str, int], xstate: bytes, clear_tid: int, layout: XstateLayout | None = None) -> thread_info_x86:
+    """A thread's registers; *clear_tid* is what PR_GET_TID_ADDRESS gave.
+
+    Raises:
+        TargetError: see `xstate.save`.
+    """
+    info = thread_info_x86(clear_tid_addr=clear_tid, fpregs=xstates.save(xstate, layout))
+    for name, field in _FIELDS.items():
+        setattr(info.gpregs, field, regs[name])
+    info.gpregs.mode = user_x86_regs_mode.NATIVE
+    return info
+
+
+def load(core: core_entry, layout: XstateLayout | None = None) -> Registers:
+    """A thread's registers from its core. `interrupted.for_new_process` must still look at them.
+
+    Raises:
+        ImageError: the core has no x86-64 registers, or they cannot be loaded here.
+    """
+    if not core.HasField("thread_info"):
+        raise ImageError("damaged image", "core", "no x86-64 registers in it")
+    info = core.thread_info
+    general = {name: int(getattr(info.gpregs, field)) for name, field in _FIELDS.items()}
+    return Registers(general, xstates.load(info.fpregs, layout))
+
+
+def blockers(core: core_entry, layout: XstateLayout | None = None) -> list[Blocker]:
+    """What keeps a thread from being put back on this machine: another architecture, 32-bit code, missing processor features."""
+    if core.mtype != core_entry.X86_64 or not core.HasField("thread_info"):
+        return [Blocker("registers", f"dumped on another architecture ({core_entry.march.Name(core.mtype)})")]
+    found = []
+    if core.thread_info.gpregs.mode == user_x86_regs_mode.COMPAT or core.thread_info.gpregs.cs != USER_CODE_64:
+        found.append(Blocker("registers", "it runs 32-bit code, which is not supported"))
+    if core.thread_info.tls:
+        used = [tls for tls in core.thread_info.tls if tls.usable or tls.base_addr or not tls.seg_not_present]
+        if used:
+            found.append(Blocker("registers", "it has set_thread_area(2) segments, which are not supported"))
+    return found + xstates.blockers(core.thread_info.fpregs, layout)
