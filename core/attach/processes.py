@@ -5,17 +5,18 @@ process that is new or has execed. So a table of 10,000 processes refreshes in a
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import psutil
-
 from lamina.core.attach.identity import Identity, boot_id
-from lamina.core.attach.procfs import PAGE, Stat, read_stat
+from lamina.core.attach.procfs import PAGE, read_stat
 from lamina.core.errors import TargetError
+
+PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 
 class Standing(Protocol):
@@ -81,6 +82,19 @@ class ProcessInfo:
         return Identity(self.pid, self.start_time, boot_id())
 
 
+class _Line(NamedTuple):
+    """What a refresh reads of /proc/PID/stat; `rss` in bytes."""
+
+    comm: str
+    state: str
+    ppid: int
+    flags: int
+    threads: int
+    start_time: int
+    rss: int
+    start_code: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Lasting:
     """What stays the same until a process execs, and by which a change is noticed."""
@@ -107,29 +121,26 @@ def ancestors_of(pid: int) -> tuple[int, ...]:
     return tuple(chain)
 
 
-def protected_reason(stat: Stat, us: int, ancestors: Iterable[int], uid: int | None = None) -> str:
-    """Why lamina will not touch the process of *stat*, or "".
+def protected_reason(
+    pid: int, state: str, flags: int, us: int, ancestors: Collection[int], uid: int | None = None
+) -> str:
+    """Why lamina will not touch a process, or "".
 
     Args:
-        stat: its /proc/PID/stat.
+        pid, state, flags: as in its /proc/PID/stat.
         us: our own pid.
         ancestors: `ancestors_of(us)`.
         uid: its owner, if the caller's rights are to be considered too.
     """
-    if stat.is_kernel_thread or stat.pid == 2:
-        return "a kernel thread"
-    if stat.pid == 1:
-        return "pid 1: all others depend on it"
-    if stat.pid == us:
-        return "lamina itself"
-    if stat.pid in ancestors:
-        return "lamina runs below it"
-    if stat.state in "ZX":
-        return "already ended, not yet reaped by its parent"
-    euid = os.geteuid()
-    if uid is not None and euid not in (0, uid):
-        return "belongs to another user: run lamina as root"
-    return ""
+    rules = (
+        (bool(flags & PF_KTHREAD), "a kernel thread"),
+        (pid == 1, "pid 1: all others depend on it"),
+        (pid == us, "lamina itself"),
+        (pid in ancestors, "lamina runs below it"),
+        (state in "ZX", "already ended, not yet reaped by its parent"),
+        (uid is not None and os.geteuid() not in (0, uid), "belongs to another user: run lamina as root"),
+    )
+    return next((reason for holds, reason in rules if holds), "")
 
 
 @lru_cache(maxsize=256)
@@ -160,18 +171,18 @@ class ProcessTable:
         lasting: dict[int, _Lasting] = {}
         for pid in psutil.pids():
             try:
-                stat, rss = _read_stat_and_rss(pid)
+                line = _read_line(pid)
                 kept = self._lasting.get(pid)
-                if kept is None or (kept.start_time, kept.comm, kept.start_code) != (stat.start_time, stat.comm, stat.start_code):
-                    kept = _ask(pid, stat)
-            except (TargetError, psutil.Error, OSError):
+                if kept is None or (kept.start_time, kept.comm, kept.start_code) != (line.start_time, line.comm, line.start_code):
+                    kept = _ask(pid, line)
+            except (psutil.Error, OSError):
                 continue
             lasting[pid] = kept
             row = ProcessInfo(
-                pid, stat.ppid, stat.start_time, kept.name, stat.state, rss, stat.num_threads, kept.user, kept.cmdline,
-                protected_reason(stat, us, ancestors, kept.uid),
+                pid, line.ppid, line.start_time, kept.name, line.state, line.rss, line.threads, kept.user, kept.cmdline,
+                protected_reason(pid, line.state, line.flags, us, ancestors, kept.uid),
             )  # fmt: skip
-            state = states.get((pid, stat.start_time))
+            state = states.get((pid, line.start_time))
             if state is not None:
                 row = replace(row, tracker=state.tracker, layer_dir=str(state.layer_dir or ""), settled=state.settled)
             rows.append(row)
@@ -179,13 +190,20 @@ class ProcessTable:
         return tuple(rows)
 
 
-def _read_stat_and_rss(pid: int) -> tuple[Stat, int]:
-    # Field 24 is not part of `Stat`: no image holds it. psutil would read statm, a second file.
-    stat = read_stat(pid)
-    return stat, stat.rss * PAGE
+def _read_line(pid: int) -> _Line:
+    # Not `read_stat`: the table needs a tenth of it, for thousands of processes, and the resident pages, which no image holds.
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    try:
+        raw = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    head, _, tail = raw.rpartition(b")")
+    f = tail.split(None, 24)  # f[0] is field 3 of proc(5)
+    comm = head[head.index(b"(") + 1 :].decode(errors="surrogateescape")
+    return _Line(comm, f[0].decode(), int(f[1]), int(f[6]), int(f[17]), int(f[19]), int(f[21]) * PAGE, int(f[23]))
 
 
-def _ask(pid: int, stat: Stat) -> _Lasting:
+def _ask(pid: int, line: _Line) -> _Lasting:
     process = psutil.Process(pid)
     with process.oneshot():
         uid = process.uids().effective
@@ -193,4 +211,4 @@ def _ask(pid: int, stat: Stat) -> _Lasting:
             cmdline = tuple(process.cmdline())
         except (psutil.ZombieProcess, psutil.AccessDenied):
             cmdline = ()
-        return _Lasting(stat.start_time, stat.comm, stat.start_code, process.name(), _login(uid), uid, cmdline)
+        return _Lasting(line.start_time, line.comm, line.start_code, process.name(), _login(uid), uid, cmdline)

@@ -1,1 +1,8 @@
-"""The command line: the one part of core that prints. One file per group of verbs; `main` is the way in."""
+"""The command line: the one part of core that prints. One file per group of verbs; `main` is the way in.
+
+Nothing of the engine is imported until a verb runs, so that `lamina --help` and a typing mistake answer at once.
+"""
+
+from lamina.core.cli.main import main, parse, run
+
+__all__ = ["main", "parse", "run"]

@@ -1,0 +1,76 @@
+"""dump, pre-dump, track, untrack."""
+
+import argparse
+
+from lamina.core.cli.output import Output, duration, pages
+from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.events import CancelToken
+
+
+def dump(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
+    """`lamina dump -t PID -D DIR …`."""
+    if args.track_mem and not args.leave_running:
+        output.note("--track-mem has no effect: without --leave-running the tree ends with this dump")
+        args.track_mem = False
+    return _dump(_request(args, leave_running=args.leave_running), output, cancel)
+
+
+def pre_dump(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
+    """`lamina pre-dump -t PID -D DIR …`: pages only, and always with tracking, or it would be no one's parent."""
+    return _dump(_request(args, leave_running=True, memory_only=True), output, cancel)
+
+
+def _request(args: argparse.Namespace, leave_running: bool, memory_only: bool = False) -> DumpRequest:
+    return DumpRequest(
+        pid=args.tree,
+        images_dir=args.images_dir,
+        prev_images_dir=args.prev_images_dir,
+        leave_running=leave_running,
+        track_mem=args.track_mem or memory_only,
+        shell_job=args.shell_job,
+        memory_only=memory_only,
+        auto_dedup=args.auto_dedup,
+        label=args.label,
+    )
+
+
+def _dump(request: DumpRequest, output: Output, cancel: CancelToken) -> int:
+    from lamina.core.dump.session import dump as dump_tree
+
+    result = dump_tree(request, output.listen, cancel)
+    if not output.json:
+        for notice in result.notices:
+            output.note(notice)
+    output.result(result, _summary(request, result))
+    return 0
+
+
+def _summary(request: DumpRequest, result: DumpResult) -> str:
+    stats = result.stats
+    count = len(result.pids)
+    parts = [f"{pages(stats.pages_written)} written"]
+    if request.prev_images_dir is not None:
+        parts.append(f"{stats.pages_skipped_parent:,} inherited")
+    parts += [f"frozen {duration(stats.frozen_time)}", f"took {duration(result.elapsed_us)}", f"tracker: {result.tracker}"]
+    what = "memory of " if request.memory_only else ""
+    ended = "" if request.leave_running else ", which has ended"
+    tree = f"process {request.pid}" if count == 1 else f"{count} processes from {request.pid} on"
+    return f"{request.images_dir}: {what}{tree}{ended}: " + ", ".join(parts)
+
+
+def track(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
+    """`lamina track -t PID`."""
+    from lamina.core.dump.tracking import track as start
+
+    start(args.tree)
+    output.result({"pid": args.tree, "tracked": True}, f"process {args.tree} is tracked; `lamina untrack -t {args.tree}` ends it")
+    return 0
+
+
+def untrack(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
+    """`lamina untrack -t PID`."""
+    from lamina.core.dump.tracking import untrack as end
+
+    end(args.tree)
+    output.result({"pid": args.tree, "tracked": False}, f"process {args.tree} is no longer tracked; its next dump is a full one")
+    return 0

@@ -1,0 +1,61 @@
+"""check, ps: what the machine and its programs are like; touches nothing."""
+
+import argparse
+import shlex
+from collections import defaultdict
+from typing import Any
+
+from lamina.core.attach.processes import ProcessInfo, ProcessTable
+from lamina.core.cli.output import Output, size, table
+from lamina.core.errors import EXIT_FAILED
+from lamina.core.events import CancelToken
+
+
+def check(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
+    """`lamina check [-t PID]`. Exit status 1 if a dump would be refused."""
+    from lamina.core.dump import preflight
+
+    if args.tree is None:
+        needs = preflight.capabilities()
+        rows = [(n.name, "yes" if n.available else "no", "" if n.available else n.reason) for n in needs]
+        output.result({"capabilities": needs}, table(("NEED", "HERE", "WITHOUT IT"), rows))
+        return 0
+    found = preflight.examine(args.tree, shell_job=args.shell_job)
+    lines = [f"no: {blocker}" for blocker in found.blockers]
+    lines += [f"note: {note}" for note in found.notes]
+    if not found.tracker.available:
+        lines.append(f"note: every dump will be a full one: {found.tracker.reason}")
+    if not found.blockers:
+        count = len(found.pids)
+        lines.insert(0, f"process {args.tree} can be dumped ({count} process{'es' if count > 1 else ''})")
+    output.result({"dumpable": not found.blockers, "examination": found}, "\n".join(lines))
+    return EXIT_FAILED if found.blockers else 0
+
+
+def ps(_args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
+    """`lamina ps`."""
+    from lamina.core.dirty.state import all_states
+
+    rows = ProcessTable(all_states).refresh()
+    output.result({"processes": rows}, "" if output.json else _tree_text(rows))
+    return 0
+
+
+def _tree_text(rows: tuple[ProcessInfo, ...]) -> str:
+    below: dict[int, list[ProcessInfo]] = defaultdict(list)
+    known = {row.pid for row in rows}
+    for row in rows:
+        below[row.ppid if row.ppid in known else 0].append(row)
+    cells: list[tuple[Any, ...]] = []
+    pending = [(row, 0) for row in reversed(below[0])]
+    while pending:
+        row, depth = pending.pop()
+        what = shlex.join(row.cmdline) if row.cmdline else f"[{row.name}]"
+        standing = row.layer_dir if row.settled else f"{row.layer_dir} (cut short)"
+        cells.append(
+            (str(row.pid), row.user, size(row.rss), str(row.threads), row.tracker or "-", standing or "-", row.protected or "-",
+             "  " * depth + " ".join(what.split()))
+        )  # fmt: skip
+        pending.extend((child, depth + 1) for child in reversed(below[row.pid]))
+    head = ("PID", "USER", "RSS", "THR", "TRACKER", "STANDS ON", "PROTECTED", "COMMAND")
+    return table(head, cells, right=frozenset({0, 2, 3}))
