@@ -1,0 +1,176 @@
+"""Pages of one task on their way into its pages file.
+
+A pages file holds the layer's pages in address order without gaps, but pages are copied in the order in which they were found: first
+live, while the target runs and rewrites some of them, then the residue inside the freeze. The live copy goes straight into the (still
+temporary) pages file. The residue is small and goes to warm memory, because a write to disk inside the freeze would be paid by the target.
+After the thaw `finish` lays the file out: when the set of pages did not change, which is the usual case for a program that works in the
+memory it has, only the rewritten pages are patched in place; otherwise the file is written anew in order, by copy_file_range.
+
+The alternative, a pre-dump directory inside the layer, writes nothing twice but gives every full layer a second pages file and a `parent`
+that is not what the user typed; patching was measured to be enough (ARCHITECTURE.md, "Why").
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamina.core.attach.procfs import PAGE
+from lamina.core.dirty.copy import WarmBuffer, copy_runs, copy_runs_to_fd
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.errors import ImageError
+
+Moved = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Pages that lie back to back: *runs* in order, from *offset* bytes of the spool or of the residue buffer."""
+
+    runs: PageRuns
+    offset: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the final file: *size* bytes for *address*, found at *offset* of the spool or, if *in_memory*, of the residue."""
+
+    address: int
+    size: int
+    offset: int
+    in_memory: bool
+
+
+class PageStore:
+    """The pages of one task, from the first live round to the finished pages file.
+
+    Attributes:
+        pid: the task.
+        spooled: pages in the spool; some may be out of date once `add_residue` has newer ones.
+    """
+
+    def __init__(self, pid: int, open_spool: Callable[[], int], residue: WarmBuffer) -> None:
+        """*open_spool* gives a fresh temporary file, open for reading and writing; *residue* is shared by the tasks of one dump."""
+        self.pid = pid
+        self._open_spool = open_spool
+        self._fd = open_spool()
+        self._residue = residue
+        self._segments: list[Segment] = []
+        self._in_memory: list[Segment] = []
+        self._end = 0
+        self.spooled = PageRuns.empty()
+
+    def add(self, runs: PageRuns, moved: Moved) -> None:
+        """Copy *runs* from the target to the spool: over the older copy of a page, else behind the others. *moved(bytes)* as it goes."""
+        again = runs & self.spooled
+        for segment in self._segments if again else ():
+            for address, size, offset in _slots(segment, again & segment.runs):
+                copy_runs_to_fd(self.pid, PageRuns.of([(address, address + size)]), self._fd, offset, moved)
+        self._append(runs - again, moved)
+
+    def _append(self, runs: PageRuns, moved: Moved) -> None:
+        if not runs:
+            return
+        copy_runs_to_fd(self.pid, runs, self._fd, self._end, moved)
+        self._segments.append(Segment(runs, self._end))
+        self._end += runs.bytes
+        self.spooled |= runs
+
+    def add_residue(self, runs: PageRuns, moved: Moved) -> None:
+        """Inside the freeze: copy *runs* to warm memory as long as there is room, the rest to the spool."""
+        head = runs.first_pages(self._residue.room // PAGE)
+        if head:
+            offset = self._residue.take(head.bytes)
+            copy_runs(self.pid, head, self._residue.view(offset, head.bytes))
+            self._in_memory.append(Segment(head, offset))
+            moved(head.bytes)
+        rest = runs - head
+        if rest:
+            # What is newer must not be hidden by an older copy in the spool.
+            self.add(rest, moved)
+
+    def finish(self, wanted: PageRuns, moved: Moved) -> int:
+        """Lay out *wanted* in address order; returns the descriptor of the finished file, positioned nowhere in particular.
+
+        Raises:
+            ImageError: a wanted page was never copied (an error of ours, found before it becomes a wrong layer).
+        """
+        pieces = self._pieces(wanted)
+        have = sum(piece.size for piece in pieces)
+        if have != wanted.bytes:
+            raise ImageError("cannot lay out", f"the pages of task {self.pid}", f"{wanted.bytes - have} bytes were not copied")
+        target = self._fd
+        if not self._in_place(pieces):
+            target = self._open_spool()
+        at = 0
+        for piece in pieces:
+            if piece.in_memory:
+                _write(target, self._residue.view(piece.offset, piece.size), at)
+            elif target != self._fd:
+                _copy_range(self._fd, piece.offset, target, at, piece.size)
+            at += piece.size
+            moved(piece.size)
+        os.ftruncate(target, at)
+        if target != self._fd:
+            os.close(self._fd)
+            self._fd = target
+        return target
+
+    def _pieces(self, wanted: PageRuns) -> list[Piece]:
+        pieces: list[Piece] = []
+        newer = PageRuns.empty()
+        for segments, in_memory in ((self._in_memory, True), (self._segments, False)):
+            for segment in segments:
+                part = (segment.runs & wanted) - newer
+                pieces += [Piece(address, size, offset, in_memory) for address, size, offset in _slots(segment, part)]
+            if in_memory:
+                for segment in segments:
+                    newer |= segment.runs
+        pieces.sort(key=lambda piece: piece.address)
+        return pieces
+
+    def _in_place(self, pieces: list[Piece]) -> bool:
+        """Whether every spooled piece already lies where it belongs, and no patch would overwrite one that is still needed elsewhere."""
+        at = 0
+        for piece in pieces:
+            if not piece.in_memory and piece.offset != at:
+                return False
+            at += piece.size
+        return True
+
+    def close(self) -> None:
+        """Close the spool."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _slots(segment: Segment, part: PageRuns) -> list[tuple[int, int, int]]:
+    """(address, bytes, offset) of each run of *part*, a subset of the segment's runs."""
+    if not part:
+        return []
+    index = np.searchsorted(segment.runs.starts, part.starts, side="right") - 1
+    inside = index >= 0
+    index = np.where(inside, index, 0)
+    inside &= segment.runs.ends[index] >= part.ends
+    before = segment.runs.offsets[index].astype(np.int64)
+    offsets = segment.offset + before + (part.starts - segment.runs.starts[index]).astype(np.int64)
+    sizes = part.sizes
+    return [
+        (int(a), int(s), int(o)) for a, s, o in zip(part.starts[inside], sizes[inside], offsets[inside], strict=True)
+    ]
+
+
+def _write(fd: int, view: memoryview, at: int) -> None:
+    while view:
+        done = os.pwrite(fd, view, at)
+        view, at = view[done:], at + done
+
+
+def _copy_range(source: int, offset: int, target: int, at: int, size: int) -> None:
+    while size:
+        done = os.copy_file_range(source, target, size, offset, at)
+        if not done:
+            raise ImageError("cannot lay out", "a pages file", "the spool is shorter than what was written to it")
+        size, offset, at = size - done, offset + done, at + done

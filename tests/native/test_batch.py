@@ -1,0 +1,233 @@
+"""Calls inside a target: they work, nothing leaks, and a target whose tracer dies in the middle goes on as if nothing had been."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.tracee import choose_end_signal
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenTree
+from lamina.core.errors import LaminaError
+
+VICTIM = Path(__file__).parents[1] / "victims" / "steady.c"
+
+
+@dataclass
+class Steady:
+    """The victim and what it counted."""
+
+    process: subprocess.Popen[bytes]
+    file: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """sleeps, bad sleeps, rounds, bad rounds."""
+        sleeps, bad_sleeps, rounds, bad_rounds = struct.unpack("4Q", self.file.read_bytes()[:32])
+        return sleeps, bad_sleeps, rounds, bad_rounds
+
+    def goes_on(self) -> None:
+        """Both threads make progress and noticed nothing."""
+        sleeps, _, rounds, _ = self.counts()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            now = self.counts()
+            if now[0] > sleeps + 2 and now[2] > rounds + 100:
+                assert (now[1], now[3]) == (0, 0)
+                return
+            assert self.process.poll() is None
+        raise AssertionError(f"no progress: {self.counts()}")
+
+    def status(self) -> list[str]:
+        """Masks, handlers and tracer of every thread."""
+        keep = ("SigPnd", "SigBlk", "SigIgn", "SigCgt", "TracerPid", "ShdPnd")
+        lines = []
+        for tid in sorted(os.listdir(f"/proc/{self.pid}/task")):
+            text = Path(f"/proc/{self.pid}/task/{tid}/status").read_text()
+            lines += [f"{tid} {line}" for line in text.splitlines() if line.startswith(keep)]
+        return lines
+
+    def maps(self) -> str:
+        return Path(f"/proc/{self.pid}/maps").read_text()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("victims") / "steady"
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, VICTIM, "-lpthread"], check=True)
+    return binary
+
+
+@pytest.fixture
+def steady(program: Path, tmp_path: Path) -> Iterator[Steady]:
+    file = tmp_path / "counts"
+    process = subprocess.Popen([program, file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    victim = Steady(process, file)
+    try:
+        while not file.exists() or file.stat().st_size < 32 or victim.counts()[0] == 0:
+            assert process.poll() is None
+        yield victim
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_every_thread_makes_its_calls_and_is_as_before(steady: Steady) -> None:
+    before = steady.status(), steady.maps()
+
+    def work() -> None:
+        for _ in range(20):
+            with FrozenTree(steady.pid) as tree:
+                (process,) = tree
+                tree.prepare_scratch(process)
+                lists = {}
+                for tracee in process.tracees:
+                    calls = CallList()
+                    calls.add("gettid", expect=tracee.tid)
+                    room = calls.room(24)
+                    calls.add("sigaltstack", 0, room)
+                    lists[tracee.tid] = calls
+                process.run_everywhere(lists)
+
+    tracer().call(work)
+    steady.goes_on()
+    assert (steady.status(), steady.maps()) == before
+
+
+def test_a_list_longer_than_a_slice_runs_in_several_batches_and_returns_data(steady: Steady) -> None:
+    def work() -> bytes:
+        with FrozenTree(steady.pid) as tree:
+            (process,) = tree
+            tree.prepare_scratch(process)
+            calls = CallList()
+            where = calls.room(64)
+            for _ in range(1000):
+                calls.add("getpid", expect=steady.pid)
+            calls.add("getcwd", where, 64)
+            process.leader.run(calls)
+            return calls.output(where, 64).split(b"\0")[0]
+
+    assert tracer().call(work) == str(Path.cwd()).encode()
+    steady.goes_on()
+
+
+def test_a_failed_call_is_named_and_leaves_the_target_well(steady: Steady) -> None:
+    def work() -> None:
+        with FrozenTree(steady.pid) as tree:
+            (process,) = tree
+            tree.prepare_scratch(process)
+            calls = CallList()
+            calls.add("close", 12345, about="close fd 12345")
+            process.leader.run(calls)
+
+    before = steady.maps()
+    with pytest.raises(LaminaError, match=r"cannot close fd 12345: close in thread \d+: Bad file descriptor"):
+        tracer().call(work)
+    steady.goes_on()
+    assert steady.maps() == before
+
+
+def test_signals_sent_during_a_freeze_arrive_afterwards(steady: Steady) -> None:
+    def work() -> None:
+        with FrozenTree(steady.pid) as tree:
+            (process,) = tree
+            tree.prepare_scratch(process)
+            os.kill(steady.pid, signal.SIGSTOP)
+            calls = CallList()
+            for _ in range(100):
+                calls.add("getpid")
+            process.leader.run(calls)
+
+    tracer().call(work)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{steady.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline, "the SIGSTOP was lost"
+    os.kill(steady.pid, signal.SIGCONT)
+    steady.goes_on()
+
+
+ORPHAN = """
+import sys
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.tree import FrozenTree
+with FrozenTree(int(sys.argv[1]), announce=lambda pid, at, size: print(at, size, flush=True)) as tree:
+    (process,) = tree
+    tree.prepare_scratch(process)
+    for tracee in process.tracees:
+        calls = CallList()
+        for _ in range(180):
+            # select(2), which keeps no restart block: nanosleep would replace that of the thread's own interrupted sleep.
+            calls.add("select", 0, 0, 0, 0, calls.data(bytes(8) + (1000).to_bytes(8, "little")))
+        tracee.start(calls)
+    print("running", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("delay_ms", [0, 20, 90])
+def test_a_target_whose_tracer_is_killed_goes_home_by_itself(steady: Steady, delay_ms: int) -> None:
+    before = steady.status(), steady.maps()
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ORPHAN), str(steady.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert orphan.stdout
+    address, size = map(int, orphan.stdout.readline().split())
+    assert orphan.stdout.readline() == "running\n"
+    time.sleep(delay_ms / 1000)  # where in the batch the tracer dies: not a wait for anything
+    orphan.kill()
+    orphan.communicate()
+    steady.goes_on()
+    assert steady.status() == before[0]
+
+    def clean() -> None:
+        with FrozenTree(steady.pid) as tree:
+            tree.processes[0].unmap(address, size)
+
+    tracer().call(clean)
+    assert steady.maps() == before[1]
+    steady.goes_on()
+
+
+def test_no_descriptor_and_no_memory_leaks(steady: Steady) -> None:
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            with FrozenTree(steady.pid) as tree:
+                tree.prepare_scratch(tree.processes[0])
+                calls = CallList()
+                calls.add("getpid")
+                tree.processes[0].leader.run(calls)
+                tree.processes[0].leader.queued_signals(shared=True)
+
+    def rss() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    tracer().call(rounds, 50)
+    fds, pages = len(os.listdir("/proc/self/fd")), rss()
+    tracer().call(rounds, 300)
+    assert len(os.listdir("/proc/self/fd")) == fds
+    assert rss() - pages < 512
+
+
+@pytest.mark.parametrize(
+    ("caught", "blocked", "chosen"),
+    [
+        (0, 0, signal.SIGURG),
+        (1 << (signal.SIGURG - 1), 0, signal.SIGWINCH),
+        (1 << (signal.SIGURG - 1), 1 << (signal.SIGWINCH - 1), signal.SIGCHLD),
+        ((1 << 64) - 1, 0, 0),
+    ],
+)
+def test_batches_end_with_a_signal_the_target_would_not_notice(caught: int, blocked: int, chosen: int) -> None:
+    assert choose_end_signal(caught, blocked) == chosen
