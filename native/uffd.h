@@ -1,0 +1,6 @@
+#ifndef LAMINA_UFFD_H
+#define LAMINA_UFFD_H
+#include "error.h"
+
+#include "cdef/uffd.h"
+#endif
