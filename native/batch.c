@@ -227,8 +227,8 @@ int lm_batch_wait(lm_thread *thread, int signal, lm_call *calls, int count, uint
             end = lm_refuse(err, "batch", thread->tid, "a batch in thread %d faulted (signal %d)", thread->tid, WSTOPSIG(status));
             break;
         }
-        /* Anybody else's `signal` means nothing to a target that neither handles nor blocks it; the rest is sent again later. */
-        if (!event && WSTOPSIG(status) != signal)
+        /* Anybody else's `signal` means nothing to a thread that neither handles nor blocks it; the rest is sent again later. */
+        if (!event && (WSTOPSIG(status) != signal || thread->sigmask >> (signal - 1) & 1))
             keep_signal(thread, WSTOPSIG(status));
         if (ptrace(PTRACE_CONT, thread->tid, 0L, 0L) < 0)
             return lm_fail(err, "ptrace(CONT)", thread->tid, "thread %d cannot be continued", thread->tid);

@@ -248,6 +248,44 @@ int lm_adopt(int tid, lm_thread *thread, lm_error *err)
     return got;
 }
 
+/* State letter and parent from a stat file of /proc; state 0 if there is none. */
+static char stat_of(const char *path, int *parent)
+{
+    char text[512], *tail, state = 0;
+    FILE *file = fopen(path, "r");
+
+    if (!file)
+        return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    tail = strrchr(text, ')');
+    if (!tail || sscanf(tail + 1, " %c %d", &state, parent) != 2)
+        return 0;
+    return state;
+}
+
+static int is_ours(int pid)
+{
+    char path[64];
+    int parent = -1;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    return stat_of(path, &parent) && parent == getpid();
+}
+
+/* A thread that has just ended answers EPERM to a seize (kernel/ptrace.c, ptrace_attach: exit_state), or ESRCH once it is gone. */
+static int has_ended(int pid, int tid, int errnum)
+{
+    char path[64], state;
+    int parent;
+
+    if (errnum == ESRCH)
+        return 1;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
+    state = stat_of(path, &parent);
+    return tid != pid && (state == 0 || state == 'Z' || state == 'X');
+}
+
 /* Seize and interrupt every thread that /proc shows and we do not hold yet. Returns how many were added, -1 on failure. */
 static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, int room, uint64_t *frozen_ns, lm_error *err)
 {
@@ -274,7 +312,7 @@ static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, i
             break;
         }
         if (lm_seize(tid, options, err) < 0) {
-            if (err->errnum == ESRCH) /* it ended between readdir and here */
+            if (has_ended(pid, tid, err->errnum))
                 continue;
             added = -1;
             break;
@@ -387,14 +425,39 @@ int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
     return result;
 }
 
+/* Wait for the end of a thread without reaping it. */
+static int wait_end(int tid, lm_error *err)
+{
+    uint64_t deadline = lm_now_ns() + STOP_TIMEOUT_NS;
+
+    for (;;) {
+        siginfo_t info = {0};
+
+        if (waitid(P_PID, (id_t)tid, &info, WEXITED | WNOWAIT | WNOHANG | __WALL) < 0 && errno != EINTR)
+            return lm_fail(err, "waitid", tid, "end of %d", tid);
+        if (info.si_pid == tid)
+            return 0;
+        if (lm_now_ns() > deadline)
+            return lm_refuse(err, "waitid", tid, "thread %d does not end", tid);
+        usleep(50);
+    }
+}
+
 int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
 {
-    int status;
+    int status, ours = is_ours(pid);
 
     if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
         return lm_fail(err, "kill", pid, "process %d cannot be ended", pid);
     /* The leader's end is reported only after its threads were reaped: waiting for it first would hang for ever. */
     for (int i = count - 1; i >= 0; i--) {
+        if (i == 0 && ours) {
+            /* Whoever started it in this process wants to reap it itself; as a mere tracer we have to, or its parent never hears of it. */
+            if (wait_end(pid, err) < 0 && err->errnum != ECHILD)
+                return -1;
+            threads[0].state = LM_GONE;
+            break;
+        }
         do {
             if (wait_stop(threads[i].tid, STOP_TIMEOUT_NS, &status, err) < 0) {
                 if (err->errnum == ECHILD)

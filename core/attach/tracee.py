@@ -19,11 +19,16 @@ END_SIGNALS = {"SIGURG": 23, "SIGWINCH": 28, "SIGCHLD": 17}
 SLICE = 16384
 
 
-def choose_end_signal(caught: int, blocked: int) -> int:
-    """A signal to end batches with: neither handled nor blocked by the target (bit masks, bit 0 = signal 1); 0 if there is none."""
-    for number in END_SIGNALS.values():
-        if not (caught | blocked) >> (number - 1) & 1:
-            return number
+def choose_end_signal(caught: int, blocked: int, pending: int) -> int:
+    """A signal to end batches with, from bit masks (bit 0 = signal 1) over all threads; 0 if there is none.
+
+    Best is one that the target neither handles nor blocks. One that some thread blocks (glibc blocks all while it starts a thread) will
+    do if none is waiting: it is unblocked only while the batch runs.
+    """
+    for unfit in (caught | blocked, caught | pending):
+        for number in END_SIGNALS.values():
+            if not unfit >> (number - 1) & 1:
+                return number
     return 0
 
 

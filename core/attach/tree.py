@@ -124,13 +124,9 @@ class FrozenProcess:
         """
         if self._scratch[1]:
             return
-        status = read_status(self.pid)
-        blocked = 0
-        for tracee in self.tracees:
-            blocked |= int(tracee.thread.sigmask)
-        signal = choose_end_signal(int(status["SigCgt"], 16), blocked)
+        signal = self._end_signal()
         if not signal:
-            raise TargetError("cannot make calls in", describe(self.pid), "it handles or blocks SIGURG, SIGWINCH and SIGCHLD, all three")
+            raise TargetError("cannot make calls in", describe(self.pid), "it uses SIGURG, SIGWINCH and SIGCHLD, all three")
         size = len(self.tracees) * SLICE
         address = free_range(self.areas, size)
         self._syscall = find_syscall(self.pid, self.areas)
@@ -142,6 +138,15 @@ class FrozenProcess:
         self._scratch = (address, size)
         for index, tracee in enumerate(self.tracees):
             tracee.page, tracee.signal = address + index * SLICE, signal
+
+    def _end_signal(self) -> int:
+        status = read_status(self.pid)
+        blocked, pending = 0, int(status["ShdPnd"], 16)
+        for tracee in self.tracees:
+            blocked |= int(tracee.thread.sigmask)
+            if tracee.thread.sigmask:
+                pending |= int(read_status(self.pid, tracee.tid)["SigPnd"], 16)
+        return choose_end_signal(int(status["SigCgt"], 16), blocked, pending)
 
     def run_everywhere(self, lists: dict[int, CallList]) -> None:
         """Run one call list per thread id, all at the same time."""

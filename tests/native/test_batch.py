@@ -220,14 +220,19 @@ def test_no_descriptor_and_no_memory_leaks(steady: Steady) -> None:
     assert rss() - pages < 512
 
 
+URG, WINCH, CHLD = (1 << (number - 1) for number in (signal.SIGURG, signal.SIGWINCH, signal.SIGCHLD))
+
+
 @pytest.mark.parametrize(
-    ("caught", "blocked", "chosen"),
+    ("caught", "blocked", "pending", "chosen"),
     [
-        (0, 0, signal.SIGURG),
-        (1 << (signal.SIGURG - 1), 0, signal.SIGWINCH),
-        (1 << (signal.SIGURG - 1), 1 << (signal.SIGWINCH - 1), signal.SIGCHLD),
-        ((1 << 64) - 1, 0, 0),
+        (0, 0, 0, signal.SIGURG),
+        (URG, WINCH, 0, signal.SIGCHLD),
+        (URG, ~0, WINCH, signal.SIGCHLD),
+        (0, ~0, 0, signal.SIGURG),
+        (~0, 0, 0, 0),
+        (URG, ~0, WINCH | CHLD, 0),
     ],
 )
-def test_batches_end_with_a_signal_the_target_would_not_notice(caught: int, blocked: int, chosen: int) -> None:
-    assert choose_end_signal(caught, blocked) == chosen
+def test_batches_end_with_a_signal_the_target_would_not_notice(caught: int, blocked: int, pending: int, chosen: int) -> None:
+    assert choose_end_signal(caught, blocked, pending) == chosen

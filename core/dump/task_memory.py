@@ -1,0 +1,67 @@
+"""The memory of one task during one dump: what changed, what was copied, what the layer will own and what it inherits.
+
+The tracker only answers "since the last scan", and a dump scans several times: the union of all reports is what changed since the parent
+layer. A layer's own pages are that union, and whatever the parent's map does not have.
+"""
+
+from collections.abc import Callable, Iterable
+
+from lamina.core.attach.procfs import Area
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.dirty.tracker import Report, Tracker
+from lamina.core.dump.memory import Moved, PageStore
+
+
+class TaskMemory:
+    """One task's pages between the first scan and the finished pages file.
+
+    Attributes:
+        pid: the task.
+        tracker: what reports its changes.
+        store: where its pages go.
+        parent: pages the parent layer has for this task and that may be inherited; empty if nothing may be.
+        consumed: everything scans have reported as changed so far; given back to the tracker if the dump fails.
+        own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
+        scanned: pages looked at by the last scan.
+    """
+
+    def __init__(self, pid: int, tracker: Tracker, store: PageStore, parent: PageRuns) -> None:
+        self.pid = pid
+        self.tracker = tracker
+        self.store = store
+        self.parent = parent
+        self.consumed = PageRuns.empty()
+        self.own = PageRuns.empty()
+        self.inherited = PageRuns.empty()
+        self.scanned = 0
+
+    def expected(self, report: Report) -> PageRuns:
+        """What the layer would have to own if the target stopped at *report*."""
+        return (report.data & (self.consumed | report.changed)) | (report.data - self.parent)
+
+    def live_round(self, areas: Iterable[Area], moved: Moved) -> int:
+        """One report-and-protect of the running target and the copy of what it found; returns the pages copied."""
+        report = self._scan(areas, live=True)
+        fresh = report.changed | (self.expected(report) - self.store.spooled)
+        self.store.add(fresh, moved)
+        return fresh.pages
+
+    def freeze_round(self, areas: Iterable[Area], moved: Moved, straight: bool) -> None:
+        """The last scan, inside the freeze, and the copy of the residue: to warm memory, or *straight* to the file if nobody waits."""
+        report = self._scan(areas, live=False)
+        self.own = self.expected(report)
+        self.inherited = report.data - self.own
+        residue = (self.own & report.changed) | (self.own - self.store.spooled)
+        copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
+        copy(residue, moved)
+
+    def give_back(self) -> None:
+        """The dump failed: let the tracker report again what it has reported to us."""
+        if self.consumed:
+            self.tracker.unprotect(self.consumed)
+
+    def _scan(self, areas: Iterable[Area], live: bool) -> Report:
+        report = self.tracker.protect(areas, live)
+        self.consumed |= report.changed
+        self.scanned = report.present.pages
+        return report
