@@ -1,0 +1,169 @@
+"""What a user can make the engine do, one function per act: the request, the command line, what to say afterwards.
+
+An act's `run` is called in a worker thread by the bridge. The engine is imported there, so that the first screen need not wait for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.restore.request import RestoreRequest, RestoreResult
+from lamina.tui import commands, places, units
+from lamina.tui.target import Target, look_up
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing the engine is asked to do.
+
+    Attributes:
+        kind: "track", "untrack", "dump", "final", "restore", "plan", "dedup".
+        title: for people, as in "dump of redis-server 4711".
+        run: does it; called in a worker thread.
+        summarise: the result in one line.
+        pid: the process it is about; 0 if none.
+    """
+
+    kind: str
+    title: str
+    run: Callable[["Work"], Any]
+    summarise: Callable[[Any], str]
+    pid: int = 0
+
+
+def track(pid: int, name: str) -> Act:
+    """Start to notice which pages *pid* and its children write."""
+
+    def run(work: "Work") -> None:
+        from lamina.core.dump.tracking import track as arm
+
+        work.announce(commands.track_line(pid))
+        arm(pid)
+
+    return Act("track", f"track {name} {pid}", run, lambda _: "tracking is on and stays on until it is ended", pid)
+
+
+def untrack(pid: int, name: str) -> Act:
+    """End tracking: mappings and descriptors are as before lamina came."""
+
+    def run(work: "Work") -> None:
+        from lamina.core.dump.tracking import untrack as disarm
+
+        work.announce(commands.untrack_line(pid))
+        disarm(pid)
+
+    return Act("untrack", f"untrack {name} {pid}", run, lambda _: "tracking has ended; the next dump is full", pid)
+
+
+def dump(pid: int, name: str, stack: Path | None, shell_job: bool = False, final: bool = False) -> Act:
+    """Take the next layer of *pid*: full, or only what changed since the layer it stands on.
+
+    Args:
+        stack: where layers go if the process stands on none; None for its default place.
+        shell_job: it belongs to a session or terminal outside the tree.
+        final: end the program once the layer is committed.
+    """
+
+    def run(work: "Work") -> DumpResult:
+        from lamina.core.dump.session import dump as dump_tree
+
+        place = look_up(pid, stack)
+        layer = places.make_layer_dir(place.stack)
+        try:
+            request = _dump_request(place, layer, shell_job, final)
+            work.announce(commands.dump_line(request))
+            return dump_tree(request, work.listen, work.cancel)
+        except BaseException:
+            places.drop_if_empty(layer)
+            raise
+
+    kind, verb = ("final", "final dump") if final else ("dump", "dump")
+    return Act(kind, f"{verb} of {name} {pid}", run, _dump_summary, pid)
+
+
+def restore(layer: Path, pid: int, name: str, replace_running: bool, child: bool = False) -> tuple[Act, RestoreRequest]:
+    """Put the program back to *layer*; also returns the request, for the dialog that asks.
+
+    Args:
+        replace_running: end the running tree of the same pids first.
+        child: lamina stays its parent, reaps it and ends it.
+    """
+    request = RestoreRequest(layer, detach=not child, replace=replace_running)
+
+    def run(work: "Work") -> RestoreResult:
+        from lamina.core.restore.run import restore as restore_tree
+
+        work.announce(commands.restore_line(request))
+        return restore_tree(request, work.listen, work.cancel)
+
+    return Act("restore", f"restore layer {layer.name} of {name} {pid}", run, _restore_summary(layer.name), pid), request
+
+
+def dump_then_restore(pid: int, name: str, stack: Path, restoring: Act, shell_job: bool = False) -> Act:
+    """Keep what the running program is now as one more layer, then restore."""
+    dumping = dump(pid, name, stack, shell_job)
+
+    def run(work: "Work") -> Any:
+        dumping.run(work)
+        return restoring.run(work)
+
+    return replace(restoring, run=run)
+
+
+def plan_dedup(layer: Path) -> Act:
+    """What dedup of *layer* would free and what it would cost; changes nothing."""
+
+    def run(work: "Work") -> Any:
+        from lamina.core.image.dedup import plan_dedup as plan
+        from lamina.core.image.layer import Layer
+
+        work.announce(commands.dedup_line(layer, dry_run=True))
+        return plan(Layer(layer))
+
+    return Act("plan", f"dedup layer {layer.name}, dry run", run, lambda plan: f"would free {units.size(plan.bytes_freed)}")
+
+
+def apply_dedup(layer: Path, plan: Any) -> Act:
+    """Take out of the ancestors what *layer* itself holds, as planned."""
+
+    def run(work: "Work") -> Any:
+        from lamina.core.image.dedup import apply_dedup as apply
+
+        work.announce(commands.dedup_line(layer))
+        apply(plan)
+        return plan
+
+    return Act("dedup", f"dedup layer {layer.name}", run, lambda done: f"freed {units.size(done.bytes_freed)}")
+
+
+def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> DumpRequest:
+    parent = place.layer
+    inside = parent is not None and parent.parent.resolve() == layer.parent.resolve()
+    return DumpRequest(
+        pid=place.pid,
+        images_dir=layer,
+        prev_images_dir=places.relative_parent(layer, parent) if parent and inside else None,
+        leave_running=not final,
+        track_mem=not final,
+        shell_job=shell_job,
+    )
+
+
+def _dump_summary(result: DumpResult) -> str:
+    stats = result.stats
+    return (
+        f"layer {result.images_dir.name}: {units.pages(stats.pages_written)} pages written, "
+        f"{units.pages(stats.pages_skipped_parent)} inherited, frozen {units.duration(stats.frozen_time)}, "
+        f"{units.duration(result.elapsed_us)} in all"
+    )
+
+
+def _restore_summary(name: str) -> Callable[[RestoreResult], str]:
+    return lambda result: (
+        f"process {result.pid} is back at layer {name}: {units.pages(result.pages)} pages in {units.duration(result.elapsed_us)}"
+    )

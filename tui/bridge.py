@@ -1,0 +1,118 @@
+"""The only module that knows threads: engine calls go out to worker threads, what they say comes back as messages.
+
+The event loop never calls the engine itself. Readers (`ask`) look at things; of several questions of one group only the newest answer
+counts. An act (`start`) changes something: one at a time, cancellable, with progress.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from textual.app import App
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from lamina.core.errors import Cancelled, LaminaError
+from lamina.core.events import CancelToken, Event, Progress
+from lamina.tui import messages
+from lamina.tui.acts import Act
+
+# Engine events arrive at up to 50 a second; a screen needs no more.
+_MIN_GAP_S = 0.03
+
+
+class Work:
+    """What an act sees while it runs, in its own thread: where to report to, and whether to stop."""
+
+    def __init__(self, act: Act, post: Callable[[Message], object]) -> None:
+        self.act = act
+        self.cancel = CancelToken()
+        self._post = post
+        self._began = time.monotonic()
+        self._last = 0.0
+        self._phase = ""
+
+    def announce(self, command: str) -> None:
+        """Say which command line does the same; called once the request is known."""
+        self._post(messages.ActStarted(self.act, command))
+
+    def listen(self, event: Event) -> None:
+        """The listener given to the engine."""
+        if not isinstance(event, Progress):
+            self._post(messages.NoticeGiven(self.act, event.text))
+            return
+        now = time.monotonic()
+        finished = event.total > 0 and event.done >= event.total
+        if event.phase != self._phase or finished or now - self._last >= _MIN_GAP_S:
+            if event.phase != self._phase:
+                self._began, self._phase = now, event.phase
+            self._last = now
+            self._post(messages.ProgressMade(self.act, event, int((now - self._began) * 1e6)))
+
+
+class Bridge:
+    """Runs the engine for one app."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._work: Work | None = None
+
+    @property
+    def busy_with(self) -> Act | None:
+        """The act that is running."""
+        return self._work.act if self._work else None
+
+    def start(self, act: Act) -> bool:
+        """Run *act*; False if another one is still running."""
+        if self._work is not None:
+            return False
+        work = self._work = Work(act, self._app.post_message)
+        self._app.run_worker(lambda: self._run(work), thread=True, exit_on_error=False, group="act", description=act.title)
+        return True
+
+    def cancel(self) -> bool:
+        """Ask the running act to stop at its next check; False if there is none."""
+        if self._work is None:
+            return False
+        self._work.cancel.cancel()
+        return True
+
+    async def wait_idle(self) -> None:
+        """Return when no act is running."""
+        while self._work is not None:
+            await asyncio.sleep(0.02)
+
+    def ask(self, group: str, question: Callable[[], Message | None]) -> None:
+        """Run *question* in a thread and post its answer, unless a newer question of *group* was asked meanwhile."""
+
+        def body() -> None:
+            worker = get_current_worker()
+            try:
+                answer: Message | None = question()
+            except (LaminaError, OSError) as error:
+                answer = messages.ReadFailed(group, str(error))
+            except Exception as error:  # a bug of ours must not vanish with the thread
+                answer = messages.ReadFailed(group, f"internal error: {type(error).__name__}: {error}")
+            if answer is not None and not worker.is_cancelled:
+                self._app.post_message(answer)
+
+        self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
+
+    def _run(self, work: Work) -> None:
+        act = work.act
+        answer: Message
+        try:
+            result = act.run(work)
+        except Cancelled as error:
+            answer = messages.ActFailed(act, str(error), cancelled=True)
+        except (LaminaError, OSError) as error:
+            answer = messages.ActFailed(act, str(error))
+        except Exception as error:  # a bug of ours must not vanish with the thread
+            answer = messages.ActFailed(act, f"{act.title}: internal error: {type(error).__name__}: {error}")
+            self._app.log.error(act.title, error)
+        else:
+            answer = messages.ActFinished(act, result, act.summarise(result), tuple(getattr(result, "notices", ())))
+        finally:
+            self._work = None
+        self._app.post_message(answer)

@@ -1,0 +1,48 @@
+"""The command line that does the same as an act on the screen, from the very request the engine gets."""
+
+import shlex
+from pathlib import Path
+
+from lamina.core.dump.request import DumpRequest
+from lamina.core.restore.request import RestoreRequest
+
+
+def _line(*words: str | Path | int | None) -> str:
+    return shlex.join(["lamina", *(str(word) for word in words if word is not None)])
+
+
+def dump_line(request: DumpRequest) -> str:
+    """`lamina dump -t 4711 -D shots/2 -R --track-mem --prev-images-dir ../1`."""
+    return _line(
+        "dump", "-t", request.pid, "-D", request.images_dir,
+        "-R" if request.leave_running else None,
+        "--track-mem" if request.track_mem else None,
+        *(("--prev-images-dir", request.prev_images_dir) if request.prev_images_dir else ()),
+        "-j" if request.shell_job else None,
+    )  # fmt: skip
+
+
+def restore_line(request: RestoreRequest) -> str:
+    """`lamina restore -D shots/2 -d --replace`."""
+    return _line(
+        "restore", "-D", request.images_dir,
+        "-d" if request.detach else None,
+        "--replace" if request.replace else None,
+        "--no-rescue" if request.replace and not request.rescue else None,
+        "-j" if request.shell_job else None,
+    )  # fmt: skip
+
+
+def track_line(pid: int) -> str:
+    """`lamina track -t 4711`."""
+    return _line("track", "-t", pid)
+
+
+def untrack_line(pid: int) -> str:
+    """`lamina untrack -t 4711`."""
+    return _line("untrack", "-t", pid)
+
+
+def dedup_line(layer: Path, dry_run: bool = False) -> str:
+    """`lamina dedup -D shots/3`."""
+    return _line("dedup", "-D", layer, "--dry-run" if dry_run else None)

@@ -1,0 +1,59 @@
+"""A question before something is destroyed: the object, the effect, the command line, and the safe answer first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One answer: what `Confirm` returns, what the button says, whether it destroys something."""
+
+    key: str
+    label: str
+    danger: bool = False
+
+
+class Confirm(ModalScreen[str | None]):
+    """Answers with the key of the chosen `Choice`, None for Escape. The first choice is the safe one and has the focus."""
+
+    BINDINGS = [
+        Binding("escape", "dismiss(None)", "cancel"),
+        Binding("left,up,h,k", "app.focus_previous", show=False),
+        Binding("right,down,l,j", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[str | Text], choices: Sequence[Choice], command: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._lines = lines
+        self._choices = choices
+        self._command = command
+
+    def compose(self) -> ComposeResult:
+        """A box in the middle."""
+        with Vertical(id="dialog") as box:
+            box.border_title = self._title
+            for line in self._lines:
+                yield Static(line, markup=False)
+            with Horizontal(id="answers"):
+                for choice in self._choices:
+                    button = Button(choice.label, id=f"answer-{choice.key}", compact=True)
+                    button.set_class(choice.danger, "-danger")
+                    yield button
+            if self._command:
+                yield Static(Text(f"$ {self._command}"), id="command")
+
+    def on_mount(self) -> None:
+        """The safe answer is the one Enter gives."""
+        self.query(Button).first().focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer."""
+        self.dismiss((event.button.id or "").removeprefix("answer-"))

@@ -1,0 +1,55 @@
+"""Before a restore: what happens to the running program, the safe answer first."""
+
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import TargetError
+from lamina.tui import acts, commands
+from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.read_stack import LayerRow
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+
+def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
+    """Ask, then restore *row*; refusals that are certain are said at once."""
+    if not row.restorable:
+        app.notify(f"layer {row.name} cannot be restored: {row.why}", severity="warning")
+        return
+    if row.shell_job:
+        app.notify(
+            f"layer {row.name} belongs to a terminal: restore it there with\nlamina restore -D {row.path} -j",
+            severity="warning",
+        )
+        return
+    running = _running(row.pid)
+    target = app.session.target
+    name = target.name if target and target.pid == row.pid else running or "process"
+    act, request = acts.restore(row.path, row.pid, name, replace_running=bool(running), child=app.keeps_children)
+    lines = []
+    choices = [Choice("cancel", "Cancel")]
+    if running:
+        lines.append(f"{running} {row.pid} is running. It will be ended; what it is now is lost unless it is dumped first.")
+        choices.append(Choice("first", "Dump first, then restore"))
+    else:
+        lines.append(f"No process {row.pid} is running: the program starts again where layer {row.name} was taken.")
+    lines.append("Files it has written since stay as they are: only the program goes back.")
+    choices.append(Choice("restore", "Restore", danger=bool(running)))
+
+    def answered(choice: str | None) -> None:
+        if choice == "restore":
+            app.do(act)
+        elif choice == "first":
+            app.do(acts.dump_then_restore(row.pid, name, row.path.parent, act))
+
+    app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, choices, commands.restore_line(request)), answered)
+
+
+def _running(pid: int) -> str:
+    from lamina.core.attach.procfs import read_stat
+
+    try:
+        stat = read_stat(pid)
+    except TargetError:
+        return ""
+    return "" if stat.state in "ZX" else stat.comm

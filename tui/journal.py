@@ -1,0 +1,68 @@
+"""What was asked of the engine in this session, newest first: the lasting record behind the toasts, each with its command line."""
+
+import time
+from dataclasses import dataclass, field
+
+from lamina.core.events import Progress
+from lamina.tui.acts import Act
+
+RUNNING, DONE, FAILED, CANCELLED = "running", "ok", "failed", "cancelled"
+
+
+@dataclass
+class Job:
+    """One act and what came of it.
+
+    Attributes:
+        act: what was asked.
+        command: the command line that does the same; "" until the request is known.
+        state: "running", "ok", "failed" or "cancelled".
+        outcome: the summary, or the engine's own words for what went wrong.
+        notices: sentences the engine said meanwhile.
+        progress: the newest, or None.
+        phase_us: how long the present phase has taken, µs.
+        began, ended: seconds since the epoch; `ended` is 0 while it runs.
+    """
+
+    act: Act
+    command: str = ""
+    state: str = RUNNING
+    outcome: str = ""
+    notices: list[str] = field(default_factory=list)
+    progress: Progress | None = None
+    phase_us: int = 0
+    began: float = field(default_factory=time.time)
+    ended: float = 0.0
+
+
+class Journal:
+    """The jobs of this session."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    @property
+    def running(self) -> Job | None:
+        """The job under way."""
+        return next((job for job in self.jobs if job.state == RUNNING), None)
+
+    @property
+    def newest(self) -> Job | None:
+        """The last one asked for that has a command line."""
+        return next((job for job in self.jobs if job.command), None)
+
+    def begin(self, act: Act) -> Job:
+        """An act was handed to the engine."""
+        job = Job(act)
+        self.jobs.insert(0, job)
+        return job
+
+    def of(self, act: Act) -> Job:
+        """The job of *act*; one is begun if it is unknown."""
+        return next((job for job in self.jobs if job.act is act), None) or self.begin(act)
+
+    def end(self, act: Act, state: str, outcome: str) -> Job:
+        """An act came to its end."""
+        job = self.of(act)
+        job.state, job.outcome, job.ended = state, outcome, time.time()
+        return job

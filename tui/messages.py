@@ -1,0 +1,109 @@
+"""What happened, in the past tense: every message that crosses from a worker thread to the screen. This page is the map of the TUI."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.message import Message
+
+from lamina.core.events import Progress
+
+if TYPE_CHECKING:
+    from lamina.tui.acts import Act
+    from lamina.tui.read_process import Examined, Processes
+    from lamina.tui.read_stack import StackView
+    from lamina.tui.target import Target
+    from lamina.tui.widgets.memory_strip import StripView
+
+
+@dataclass
+class ProcessesRead(Message):
+    """The process table was read."""
+
+    table: "Processes"
+
+
+@dataclass
+class TargetExamined(Message):
+    """It is known what stands in the way of dumping a process."""
+
+    examined: "Examined"
+
+
+@dataclass
+class TargetFound(Message):
+    """The target was looked up."""
+
+    target: "Target"
+
+
+@dataclass
+class StackRead(Message):
+    """The layers of a stack were read."""
+
+    stack: "StackView"
+
+
+@dataclass
+class StripRead(Message):
+    """The memory of one layer was resolved to the layers that own it."""
+
+    layer: Path
+    strip: "StripView"
+
+
+@dataclass
+class ReadFailed(Message):
+    """Something that was only looked at could not be read; *about* says what."""
+
+    about: str
+    text: str
+
+
+@dataclass
+class ActStarted(Message):
+    """The engine began to work; *command* is the line that does the same."""
+
+    act: "Act"
+    command: str
+
+
+@dataclass
+class ProgressMade(Message):
+    """Work went on. Only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
+
+    act: "Act"
+    progress: Progress
+    phase_us: int = 0
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer report of progress makes an older one pointless."""
+        return isinstance(message, ProgressMade)
+
+
+@dataclass
+class NoticeGiven(Message):
+    """The engine said a sentence the user should read."""
+
+    act: "Act"
+    text: str
+
+
+@dataclass
+class ActFinished(Message):
+    """Work was done; *summary* is one line for people, *result* what the engine answered."""
+
+    act: "Act"
+    result: Any
+    summary: str
+    notices: Sequence[str] = ()
+
+
+@dataclass
+class ActFailed(Message):
+    """Work failed or was refused, in the engine's own words."""
+
+    act: "Act"
+    text: str
+    cancelled: bool = False

@@ -1,0 +1,66 @@
+"""What the app looks at, now and then and after each act: the target and its stack. Questions go through the bridge."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import TargetError
+from lamina.tui import messages
+from lamina.tui.journal import Journal
+from lamina.tui.read_process import ProcessReader
+from lamina.tui.read_stack import StackReader
+from lamina.tui.target import Target, look_up
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+
+class Reader:
+    """Asks on behalf of one app."""
+
+    def __init__(self, app: "LaminaApp") -> None:
+        self._app = app
+        self.processes = ProcessReader()
+        self.stacks = StackReader()
+
+    def aim(self, pid: int, stack: Path | None = None) -> None:
+        """Make *pid* the target; *stack*: where its layers are known to be."""
+        place = self._app.session.stack_option or stack
+        self._app.bridge.ask("target", lambda: messages.TargetFound(look_up(pid, place)))
+
+    def look_at_target(self) -> None:
+        """Is it still there, where does it stand now?"""
+        target = self._app.session.target
+        if target is not None:
+            self._app.bridge.ask("target", lambda: messages.TargetFound(self._again(target)))
+
+    def read_stack(self) -> None:
+        """Read the layers of the session's stack."""
+        place = self._app.session.stack_dir
+        if place is not None:
+            self._app.bridge.ask("stack", lambda: messages.StackRead(self.stacks.read(place)))
+
+    def _again(self, target: Target) -> Target:
+        option = self._app.session.stack_option
+        try:
+            now = look_up(target.pid, option)
+        except TargetError:
+            return replace(target, alive=False, tracker="")
+        if now.identity == target.identity:
+            # A target whose tracking has ended goes on in the stack it had.
+            return now if now.layer or option else replace(now, stack=target.stack)
+        # Another process has this pid: the program put back to a layer of this stack, or a stranger.
+        kept = now.layer is not None and now.layer.parent == target.stack
+        return now if kept else replace(target, alive=False, tracker="")
+
+    def what_stays(self, journal: Journal) -> list[str]:
+        """After the screen closed: which of this session's targets are still tracked, and how that ends."""
+        lines = []
+        for pid in sorted({job.act.pid for job in journal.jobs if job.act.pid}):
+            try:
+                target = look_up(pid, None)
+            except TargetError:
+                continue
+            if target.alive and target.tracker:
+                lines.append(f"lamina: tracking of {target.name} {pid} stays on; `lamina untrack -t {pid}` ends it")
+        return lines

@@ -1,0 +1,124 @@
+"""What every screen has: the title bar above, the job bar and the keys below, and the acts on the target."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from lamina.tui import acts
+from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.journal import Job
+from lamina.tui.keymap import TARGET_KEYS
+from lamina.tui.session import Session
+from lamina.tui.widgets.job_bar import JobBar
+from lamina.tui.widgets.title_bar import TitleBar
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The process an act is about; *stack* is None if the place for its layers is still to be found."""
+
+    pid: int
+    name: str
+    tracked: bool
+    stack: Path | None
+
+
+class Frame(Screen[None]):
+    """Base of the screens. Subclasses give `WHERE` and `compose_body`."""
+
+    WHERE: ClassVar[str] = ""
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    BINDINGS = TARGET_KEYS
+
+    @property
+    def lamina(self) -> "LaminaApp":
+        """The app, typed."""
+        return cast("LaminaApp", self.app)
+
+    def compose_body(self) -> Iterable[Widget]:
+        """What lies between the bars."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        """Bars and body."""
+        yield TitleBar(self.WHERE)
+        yield from self.compose_body()
+        yield JobBar()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Follow the session and the journal."""
+        self.lamina.session_changed.subscribe(self, self._on_session)
+        self.lamina.jobs_changed.subscribe(self, self._on_job)
+        self.query_one(TitleBar).show(self.lamina.session)
+        self.query_one(JobBar).show(self.lamina.journal.running or self.lamina.journal.newest)
+
+    def _on_session(self, session: Session) -> None:
+        self.query_one(TitleBar).show(session)
+        self.session_changed(session)
+
+    def _on_job(self, job: Job | None) -> None:
+        self.query_one(JobBar).show(self.lamina.journal.running or job)
+        self.job_changed(job)
+
+    def session_changed(self, session: Session) -> None:
+        """The target or its stack changed."""
+
+    def job_changed(self, job: Job | None) -> None:
+        """An act went on."""
+
+    def subject(self) -> Subject | None:
+        """The process that `t`, `d` and `F` are about."""
+        target = self.lamina.session.target
+        return Subject(target.pid, target.name, bool(target.tracker), target.stack) if target else None
+
+    def _subject(self) -> Subject | None:
+        subject = self.subject()
+        if subject is None:
+            self.notify("no process chosen: press 1 and choose one", severity="warning")
+        return subject
+
+    def action_track(self) -> None:
+        """Start tracking, or end it."""
+        if subject := self._subject():
+            act = acts.untrack if subject.tracked else acts.track
+            self.lamina.do(act(subject.pid, subject.name))
+
+    def action_dump(self) -> None:
+        """Take the next layer."""
+        if subject := self._subject():
+            self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack))
+
+    def action_final(self) -> None:
+        """Take the last layer and end the program, after asking."""
+        subject = self._subject()
+        if subject is None:
+            return
+        pid, name = subject.pid, subject.name
+        act = acts.dump(pid, name, subject.stack, final=True)
+
+        def answered(choice: str | None) -> None:
+            if choice == "end":
+                self.lamina.do(act)
+
+        self.app.push_screen(
+            Confirm(
+                f"Final dump of {name} {pid}",
+                [
+                    "One more layer is taken, and once it is safely on disk the program is ended.",
+                    "It can be put back to any layer later.",
+                ],
+                [Choice("cancel", "Cancel"), Choice("end", "Dump and end it", danger=True)],
+                f"lamina dump -t {pid} -D … (without -R)",
+            ),
+            answered,
+        )

@@ -1,0 +1,188 @@
+"""Screen 1: the process tree, and what stands in the way of dumping the process under the cursor."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Input
+
+from lamina.core.attach.processes import ProcessInfo
+from lamina.tui import messages, read_process, tree
+from lamina.tui.keymap import PROCESS_KEYS
+from lamina.tui.read_process import Examined, Processes
+from lamina.tui.screens.frame import Frame, Subject
+from lamina.tui.session import Session
+from lamina.tui.tree import TreeRow
+from lamina.tui.widgets.process_columns import ProcessCell, process_columns
+from lamina.tui.widgets.process_detail import ProcessDetail
+from lamina.tui.widgets.row_list import RowList
+from lamina.tui.widgets.title_bar import TitleBar
+
+_REFRESH_S = 2.0
+# The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
+_KTHREADD = 2
+# The cursor rests this long before its process is examined: holding an arrow key must not start 50 examinations.
+_REST_S = 0.12
+
+
+class ProcessScreen(Frame):
+    """The tree beside the detail of one process."""
+
+    WHERE = "processes"
+    BINDINGS: ClassVar = PROCESS_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes = Processes()
+        self._examined: dict[int, Examined] = {}
+        self._folded: set[int] = {_KTHREADD}
+        self._filter = ""
+        self._list: RowList[TreeRow] = RowList(process_columns(self._cell), lambda row: row.pid, id="processes")
+        self._list.empty_text = "reading the process table …"
+
+    def _cell(self, row: TreeRow) -> ProcessCell:
+        process = self._processes.by_pid[row.pid]
+        examined = self._examined.get(row.pid)
+        if examined is not None and examined.identity.start_time != process.start_time:
+            examined = None
+        target = self.lamina.session.target
+        return ProcessCell(row, process, examined, target is not None and target.pid == row.pid)
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Tree and detail, side by side or one above the other."""
+        with Horizontal(id="body"):
+            with Vertical(id="left", classes="pane") as left:
+                left.border_title = "tree"
+                yield self._list
+                yield Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
+            yield ProcessDetail()
+
+    def on_mount(self) -> None:
+        """Read the table now and then."""
+        super().on_mount()
+        self.query_one("#filter").display = False
+        self._list.focus()
+        self.read()
+        self.set_interval(_REFRESH_S, self.read)
+        self._rest = self.set_timer(_REST_S, self._examine, pause=True)
+
+    def read(self) -> None:
+        """Ask for the process table."""
+        if self.is_current or not self._processes.rows:
+            self.lamina.bridge.ask("processes", lambda: messages.ProcessesRead(self.lamina.reader.processes.read()))
+
+    def show_processes(self, processes: Processes) -> None:
+        """The table was read."""
+        self._processes = processes
+        self._examined = {pid: seen for pid, seen in self._examined.items() if pid in processes.by_pid}
+        bar = self.query_one(TitleBar)
+        bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
+        bar.refresh()
+        self._arrange()
+
+    def show_examined(self, examined: Examined) -> None:
+        """A process was examined."""
+        self._examined[examined.identity.pid] = examined
+        self._list.refresh()
+        self._show_detail()
+
+    def show_failed(self, text: str) -> None:
+        """A process could not be examined."""
+        self.query_one(ProcessDetail).failed(text)
+
+    def _arrange(self, follow: int | None = None) -> None:
+        rows = self._processes.rows
+        wanted = self._filter.strip()
+        hits = None
+        if wanted:
+            hits = {p.pid for p in rows if tree.matches(p, " ".join(p.cmdline), wanted)}
+            if follow is None and self._list.row is not None and self._list.row.pid not in hits:
+                follow = min(hits, default=None)
+        arranged = tree.arrange(rows, hits, self._folded)
+        self._list.empty_text = f"no process matches {wanted!r}" if wanted else "no process to be seen"
+        self._list.show_rows(arranged, follow)
+        left = self.query_one("#left")
+        left.border_subtitle = f"/{wanted}  {len(hits)} hits" if hits is not None else ""
+        self._show_detail()
+
+    def subject(self) -> Subject | None:
+        """The process under the cursor; while no row is there, none."""
+        process = self._process()
+        if process is None:
+            return None
+        target, option = self.lamina.session.target, self.lamina.session.stack_option
+        known = target.stack if target and target.identity == process.identity else None
+        return Subject(process.pid, process.name, process.tracker not in ("", "none"), option or known)
+
+    def _process(self) -> ProcessInfo | None:
+        row = self._list.row
+        return self._processes.by_pid.get(row.pid) if row else None
+
+    def _show_detail(self) -> None:
+        process = self._process()
+        self.query_one(ProcessDetail).show(process, self._examined.get(process.pid) if process else None)
+
+    def _examine(self) -> None:
+        process = self._process()
+        if process is not None and not process.protected:
+            self.lamina.bridge.ask("examine", lambda: messages.TargetExamined(read_process.examine(process)))
+
+    @on(RowList.Moved)
+    def _moved(self) -> None:
+        self._show_detail()
+        self._rest.reset()
+        self._rest.resume()
+
+    @on(RowList.Chosen)
+    def action_enter(self) -> None:
+        """Make it the target and show its stack."""
+        self.aim_at_cursor()
+        self.app.switch_mode("stack")
+
+    def aim_at_cursor(self) -> None:
+        """Make the process under the cursor the target."""
+        process = self._process()
+        if process is not None and not process.protected:
+            self.lamina.reader.aim(process.pid)
+
+    def session_changed(self, session: Session) -> None:
+        """The target is marked in the tree."""
+        self._list.refresh()
+
+    def action_filter(self) -> None:
+        """Type a filter; the tree follows each letter."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self, event: Input.Changed) -> None:
+        self._filter = event.value
+        if self._processes.rows:
+            self._arrange()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.query_one("#filter").display = bool(self._filter)
+        self._list.focus()
+
+    def action_clear(self) -> None:
+        """One step back: out of the filter, then the filter away."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        self._list.focus()
+
+    def action_fold(self) -> None:
+        """Fold or unfold what is below the cursor."""
+        if self._list.row is not None:
+            self._folded ^= {self._list.row.pid}
+            self._arrange()
+
+    def action_follow(self) -> None:
+        """Back to the target."""
+        target = self.lamina.session.target
+        if target is not None:
+            self._arrange(follow=target.pid)

@@ -1,0 +1,118 @@
+"""Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from lamina.tui import acts, messages
+from lamina.tui.dialogs.restore import ask_restore
+from lamina.tui.keymap import STACK_KEYS
+from lamina.tui.read_stack import LayerRow, StackView
+from lamina.tui.screens.frame import Frame
+from lamina.tui.session import Session
+from lamina.tui.widgets.layer_columns import layer_columns
+from lamina.tui.widgets.layer_detail import LayerDetail
+from lamina.tui.widgets.memory_strip import MemoryStrip
+from lamina.tui.widgets.row_list import RowList
+
+_REST_S = 0.05
+
+
+class StackScreen(Frame):
+    """Layers beside the detail of one, the memory strip below."""
+
+    WHERE = "stack"
+    BINDINGS: ClassVar = STACK_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._list: RowList[LayerRow] = RowList(layer_columns(self._stands_on), lambda row: row.path, id="layers")
+        self._newest: LayerRow | None = None
+
+    def compose_body(self) -> Iterable[Widget]:
+        """List, detail, strip."""
+        with Horizontal(id="body"):
+            with Vertical(id="left", classes="pane") as left:
+                left.border_title = "layers"
+                yield self._list
+            yield LayerDetail()
+        yield MemoryStrip()
+
+    def on_mount(self) -> None:
+        """Show what is known."""
+        super().on_mount()
+        self._rest = self.set_timer(_REST_S, self._read_strip, pause=True)
+        self._list.focus()
+        self.session_changed(self.lamina.session)
+
+    def on_screen_resume(self) -> None:
+        """Read the stack whenever one comes here."""
+        self.lamina.reader.read_stack()
+
+    def _stands_on(self, row: LayerRow) -> bool:
+        target = self.lamina.session.target
+        return target is not None and target.layer == row.path and target.alive
+
+    def session_changed(self, session: Session) -> None:
+        """Show the layers; the cursor follows a new newest layer."""
+        stack = session.stack
+        if session.stack_dir is None:
+            self._list.empty_text = "no target: press 1, choose a process, then d takes its first layer"
+        elif stack is not None and stack.path == session.stack_dir:
+            self._list.empty_text = "no layer yet: d takes the first one"
+            self._show(stack)
+        else:
+            self._list.empty_text = "reading the stack …"
+            self._show(StackView(session.stack_dir))
+
+    def _show(self, stack: StackView) -> None:
+        newest = max(stack.rows, key=lambda row: row.time, default=None)
+        fresh = newest is not None and self._newest is not None and newest.path != self._newest.path
+        self._newest = newest
+        self._list.show_rows(stack.rows, follow=newest.path if newest is not None and fresh else None)
+        left = self.query_one("#left")
+        left.border_subtitle = f"{len(stack.broken)} directories could not be read" if stack.broken else ""
+        self._show_detail()
+
+    def _show_detail(self) -> None:
+        row = self._list.row
+        self.query_one(LayerDetail).show(row, self._stands_on(row) if row else False)
+
+    @on(RowList.Moved)
+    def _moved(self) -> None:
+        self._show_detail()
+        self._rest.reset()
+        self._rest.resume()
+
+    def _read_strip(self) -> None:
+        row = self._list.row
+        if row is None:
+            self.query_one(MemoryStrip).show(None)
+        else:
+            cells = self.query_one(MemoryStrip).cells
+            self.lamina.bridge.ask("strip", lambda: messages.StripRead(row.path, self.lamina.reader.stacks.read_strip(row, cells)))
+
+    def show_strip(self, message: messages.StripRead) -> None:
+        """The memory of a layer was resolved."""
+        row = self._list.row
+        if row is not None and row.path == message.layer:
+            self.query_one(MemoryStrip).show(message.strip)
+
+    def _chosen_layer(self) -> LayerRow | None:
+        if self._list.row is None:
+            self.notify("no layer here yet: d takes the first one", severity="warning")
+        return self._list.row
+
+    @on(RowList.Chosen)
+    def action_restore(self) -> None:
+        """Put the program back to the layer under the cursor, after asking."""
+        if row := self._chosen_layer():
+            ask_restore(self.lamina, row)
+
+    def action_dedup(self) -> None:
+        """Plan first: the dialog shows what it frees and what it costs."""
+        if row := self._chosen_layer():
+            self.lamina.do(acts.plan_dedup(row.path))

@@ -1,0 +1,29 @@
+"""What all screens show the same way: the target, its stack, the options. One immutable value, replaced as a whole."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamina.tui.read_stack import StackView
+from lamina.tui.target import Target
+
+
+@dataclass(frozen=True)
+class Session:
+    """The present state of the TUI.
+
+    Attributes:
+        stack_option: the directory given with `--stack`, or None.
+        readonly: nothing may be changed.
+        target: the process the user works on, or None.
+        stack: the layers of its stack (or of `stack_option`) as last read, or None.
+    """
+
+    stack_option: Path | None = None
+    readonly: bool = False
+    target: Target | None = None
+    stack: StackView | None = None
+
+    @property
+    def stack_dir(self) -> Path | None:
+        """Where the next layer goes, and whose layers are shown."""
+        return self.stack_option or (self.target.stack if self.target else None)

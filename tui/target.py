@@ -1,0 +1,48 @@
+"""The target: the process the user works on, the layer it stands on, and the stack its next layer goes to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamina.core.attach.identity import Identity, identify
+from lamina.core.attach.procfs import read_stat
+from lamina.tui import places
+
+
+@dataclass(frozen=True)
+class Target:
+    """One process as lamina knows it.
+
+    Attributes:
+        pid, name, identity: who it is.
+        stack: where its next layer goes.
+        layer: the layer it stands on, or None.
+        tracker: the tracker that watches it, or "".
+        alive: it still runs.
+    """
+
+    pid: int
+    name: str
+    identity: Identity
+    stack: Path
+    layer: Path | None = None
+    tracker: str = ""
+    alive: bool = True
+
+
+def look_up(pid: int, stack: Path | None) -> Target:
+    """The target *pid*; *stack* is the directory the user named, which wins over the process's default place.
+
+    Raises:
+        TargetError: there is no such process.
+    """
+    from lamina.core.dirty.state import load
+
+    stat, identity = read_stat(pid), identify(pid)
+    state = load(identity)
+    layer = Path(state.layer_dir) if state and state.layer_dir else None
+    if layer is not None and not layer.is_dir():
+        layer = None
+    # A restored program has a new start time: its stack is the one of the layer it came from.
+    place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
+    tracker = state.tracker if state and state.tracker != "none" else ""
+    return Target(pid, stat.comm, identity, place, layer, tracker, stat.state not in "ZX")

@@ -1,0 +1,77 @@
+"""One line above the footer: the work that is under way with its progress, else the last command line and what came of it."""
+
+from rich.table import Table
+from rich.text import Text
+from textual.widget import Widget
+
+from lamina.tui import journal, units
+from lamina.tui.journal import Job
+
+_BAR = 18
+_MARK = {journal.DONE: ("✓ ", "green"), journal.FAILED: ("✗ failed ", "red"), journal.CANCELLED: ("– cancelled ", "dim")}
+
+
+class JobBar(Widget):
+    """Progress, or the newest entry of the command log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._job: Job | None = None
+
+    def show(self, job: Job | None) -> None:
+        """Repaint for *job*."""
+        self._job = job
+        self.refresh()
+
+    def render(self) -> Table | Text:
+        """One line, whatever the width."""
+        job = self._job
+        if job is None:
+            return Text(" every act shows the command line that does the same", style="dim")
+        left, right = (_work(job), Text("c cancel ", style="bold")) if job.state == journal.RUNNING else _past(job)
+        grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_row(left, right)
+        return grid
+
+
+def progress_text(job: Job) -> str:
+    """ "61 %  160,000 of 262,144 pages  625 MiB  412 MiB/s  0.4 s left": as much of it as is known."""
+    progress = job.progress
+    if progress is None:
+        return ""
+    parts = []
+    if progress.total:
+        parts.append(units.share(min(progress.done, progress.total), progress.total))
+        parts.append(f"{units.pages(progress.done)} of {units.pages(progress.total)} p")
+    elif progress.done:
+        parts.append(f"{units.pages(progress.done)} p")
+    if progress.done_bytes:
+        parts.append(units.size(progress.done_bytes))
+        parts.append(units.rate(progress.done_bytes, job.phase_us))
+    if progress.total and 0 < progress.done < progress.total and job.phase_us > 200_000:
+        parts.append(f"{units.duration(job.phase_us * (progress.total - progress.done) / progress.done)} left")
+    return "  ".join(part for part in parts if part)
+
+
+def _work(job: Job) -> Text:
+    line = Text(f" {job.act.title} ", style="bold")
+    progress = job.progress
+    if progress is None:
+        return line.append("starts", style="not bold dim")
+    line.append(f"· {progress.phase} ", style="not bold")
+    if progress.total:
+        full = round(_BAR * min(1.0, progress.done / progress.total))
+        line.append("━" * full, style="not bold")
+        line.append("╌" * (_BAR - full) + " ", style="not bold dim")
+    return line.append(progress_text(job), style="not bold")
+
+
+def _past(job: Job) -> tuple[Text, Text]:
+    mark, colour = _MARK[job.state]
+    left = Text(" $ ", style="dim")
+    left.append(job.command or job.act.title, style="not dim")
+    right = Text(mark, style=colour)
+    right.append(job.outcome if len(job.outcome) < 44 else job.outcome[:43] + "…", style="not dim")
+    return left, right

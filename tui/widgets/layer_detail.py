@@ -1,0 +1,59 @@
+"""What is known of the layer under the cursor."""
+
+import time
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from lamina.tui import units
+from lamina.tui.read_stack import LayerRow
+
+_BAR = 20
+
+
+class LayerDetail(VerticalScroll, can_focus=False):
+    """The pane beside the layers."""
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        self.add_class("pane")
+        yield Static(id="detail-text")
+
+    def show(self, row: LayerRow | None, stands_on: bool) -> None:
+        """Describe *row*; *stands_on*: the running target's next dump is an increment of it."""
+        self.border_title = "layer" if row is None else f"layer {row.name}" + (f' "{row.label}"' if row.label else "")
+        self.query_one(Static).update(Text() if row is None else _describe(row, stands_on))
+
+
+def _describe(row: LayerRow, stands_on: bool) -> Text:
+    text = Text()
+    if row.time:
+        text.append(units.clock(row.time), style="bold")
+        text.append(f"  {units.duration(max(0.0, time.time() - row.time) * 1e6)} ago", style="dim")
+        text.append(f", on layer {row.parent.name}\n" if row.parent else ", full\n", style="dim")
+    text.append("owns ")
+    text.append(f"{units.pages(row.own_pages)} pages", style="bold")
+    total = row.own_pages + row.inherited_pages
+    if row.inherited_pages:
+        text.append(f", inherits {units.pages(row.inherited_pages)}\n")
+        full = max(1 if row.own_pages else 0, round(_BAR * row.own_pages / total))
+        text.append("█" * full)
+        text.append("░" * (_BAR - full), style="dim")
+        text.append(f" {units.share(row.own_pages, total) if row.own_pages * 200 >= total else '< 1 %'} own\n", style="dim")
+    else:
+        text.append(", inherits none\n")
+    text.append(f"{units.size(row.disk_bytes)} on disk for {units.size(row.logical_bytes)} of memory\n")
+    if row.frozen_us:
+        text.append(f"frozen {units.duration(row.frozen_us)}", style="bold")
+        text.append(f", dumped in {units.duration(row.elapsed_us)}\n" if row.elapsed_us else "\n")
+    text.append(" · ".join(part for part in (row.tracker, f"kernel {row.kernel}" if row.kernel else "") if part) + "\n", style="dim")
+    if row.restorable:
+        text.append("✓ can be restored: r", style="green")
+    else:
+        text.append("✗ cannot be restored: ", style="red")
+        text.append(row.why)
+    if stands_on:
+        text.append("\n◂ the program stands here: d adds what changed since", style="dim")
+    return text

@@ -1,0 +1,97 @@
+"""What is known of the process under the cursor, and what stands in the way of dumping it."""
+
+import time
+from functools import cache
+from pathlib import Path
+
+import psutil
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from lamina.core.attach.processes import ProcessInfo
+from lamina.tui import units
+from lamina.tui.read_process import Examined
+
+
+class ProcessDetail(VerticalScroll, can_focus=False):
+    """The pane beside the tree."""
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        self.add_class("pane")
+        yield Static(id="detail-text")
+
+    def show(self, process: ProcessInfo | None, examined: Examined | None) -> None:
+        """Describe *process*; *examined* is None until it was looked at."""
+        self.border_title = f"{process.name} {process.pid}" if process else "process"
+        text = Text()
+        if process is not None:
+            _who(text, process)
+            if process.protected:
+                text.append("\n✗ lamina does not touch it: ", style="bold")
+                text.append(process.protected + "\n")
+            elif examined is None or examined.identity.start_time != process.start_time:
+                text.append("\nlooking at it …\n", style="dim")
+            else:
+                _verdict(text, examined)
+                _next_dump(text, process, examined)
+        self.query_one(Static).update(text)
+
+    def failed(self, text: str) -> None:
+        """It could not be looked at: the engine's words."""
+        self.query_one(Static).update(Text(text, style="red"))
+
+
+@cache
+def _boot_time() -> float:
+    return psutil.boot_time()
+
+
+@cache
+def _ticks_a_second() -> int:
+    import os
+
+    return os.sysconf("SC_CLK_TCK")
+
+
+def _who(text: Text, process: ProcessInfo) -> None:
+    began = _boot_time() + process.start_time / _ticks_a_second()
+    text.append(" ".join(process.cmdline) or f"[{process.name}]", style="bold")
+    text.append(f"\nstarted {units.clock(began)}, {units.duration(max(0.0, time.time() - began) * 1e6)} ago by {process.user}", style="dim")
+    threads = "1 thread" if process.threads == 1 else f"{process.threads} threads"
+    text.append(f"\n{threads}, {units.size(process.rss)} resident, child of {process.ppid}\n", style="dim")
+
+
+def _verdict(text: Text, examined: Examined) -> None:
+    if not examined.blockers:
+        text.append("\n✓ can be dumped\n", style="green")
+    elif examined.shell_job:
+        text.append("\n! can be dumped as a shell job (--shell-job)\n", style="yellow")
+    else:
+        text.append("\n✗ cannot be dumped\n", style="red")
+    for blocker in examined.blockers:
+        text.append(f"  ● {blocker.obj}", style="bold")
+        text.append(f"  {blocker.why}")
+        if blocker.fix:
+            text.append(f"\n    {blocker.fix}", style="dim")
+        text.append("\n")
+    for note in examined.notes:
+        text.append(f"  · {note}\n", style="dim")
+
+
+def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
+    text.append("\n")
+    if process.layer_dir:
+        text.append(f"stands on layer {Path(process.layer_dir).name}", style="bold")
+        settled = "the next dump holds what changed since" if process.settled else "its last dump was cut short: the next one is full"
+        text.append(f"; {settled}\n", style="dim")
+    else:
+        text.append("on no layer yet: the first dump is full\n", style="dim")
+    if process.tracker and process.tracker != "none":
+        text.append(f"tracked by {process.tracker}\n", style="dim")
+    elif examined.tracker:
+        text.append(f"not tracked; {examined.tracker} works here\n", style="dim")
+    else:
+        text.append(f"no tracker here: {examined.why_no_tracker}\n", style="yellow")

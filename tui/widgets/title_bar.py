@@ -1,0 +1,59 @@
+"""Two lines above every screen: lamina, where you are, the target; and the stack directory with the space that is left."""
+
+from rich.table import Table
+from rich.text import Text
+from textual.widget import Widget
+
+from lamina.tui import places, units
+from lamina.tui.session import Session
+
+
+class TitleBar(Widget):
+    """The header."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+        self._session = Session()
+        self.aside = ""
+
+    def show(self, session: Session) -> None:
+        """Repaint for a new state of the session."""
+        self._session = session
+        self.refresh()
+
+    def render(self) -> Table:
+        """Left: what; right: how much."""
+        grid = Table.grid(expand=True, padding=(0, 1))
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_row(self._first_line(), Text(self.aside, style="dim"))
+        grid.add_row(*self._second_line())
+        return grid
+
+    def _first_line(self) -> Text:
+        line = Text(" lamina", style="bold")
+        line.append(f" · {self._where}", style="not bold")
+        target = self._session.target
+        if target is None:
+            return line.append(" · no target yet", style="not bold dim")
+        line.append(" · ", style="not bold")
+        line.append(f"{target.name} {target.pid}", style="bold")
+        line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
+        standing = f" · on layer {target.layer.name}" if target.layer else " · on no layer"
+        return line.append(standing, style="not bold" if target.layer else "not bold dim")
+
+    def _second_line(self) -> tuple[Text, Text]:
+        place, stack = self._session.stack_dir, self._session.stack
+        if place is None:
+            return Text(" choose a process; its layers get a stack of their own", style="dim"), Text("")
+        left = Text(" stack ", style="dim")
+        room = max(16, self.size.width - 50)
+        left.append(places.short_path(place, room), style="not dim")
+        if stack is not None and stack.path == place:
+            noun = "layer" if len(stack.rows) == 1 else "layers"
+            left.append(f" · {len(stack.rows)} {noun}")
+            if stack.rows:
+                left.append(f", {units.size(stack.disk_bytes)}")
+            return left, Text(f"{units.size(stack.free)} free", style="dim")
+        return left, Text("")
