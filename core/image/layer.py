@@ -1,0 +1,305 @@
+"""One layer, read: its files as values, each decoded when first asked for. Opening one runs nothing and touches nothing."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from lamina.core.errors import ImageError
+from lamina.core.image import format as fmt
+from lamina.core.image import schema
+from lamina.core.image.pagemap import PageMap
+from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.sidecar import Sidecar
+
+MAX_DEPTH = 1000
+PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+M = TypeVar("M", bound=Message)
+Object = int | str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a list of layers shows of one.
+
+    Attributes:
+        name: its directory's name; path: the directory; layer_id: "" for a layer without sidecar.
+        parent: the text of its `parent` link, or None.
+        own_pages: pages in its pages files; inherited_pages: pages its maps leave to the parent.
+        disk_bytes: blocks its files occupy; logical_bytes: their sizes.
+        time: seconds since 1970 (UTC).
+        freeze_us: how long the target stood still, 0 if not known.
+        restorable: what the sidecar says; why_not: the reason, in words.
+    """
+
+    name: str
+    path: Path
+    layer_id: str
+    label: str
+    parent: str | None
+    own_pages: int
+    inherited_pages: int
+    disk_bytes: int
+    logical_bytes: int
+    time: float
+    freeze_us: int
+    tracker: str
+    restorable: bool
+    why_not: str
+
+
+class Layer:
+    """A directory that holds a committed set of images.
+
+    All readers raise `ImageError`, naming the file, when it is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the layer in the directory *path* (a symbolic link to one is followed).
+
+        Raises:
+            ImageError: no such directory, or no inventory.img in it.
+        """
+        self.path = path
+        try:
+            self.directory = path.resolve(strict=True)
+            info = self.directory.stat()
+        except (OSError, RuntimeError) as error:
+            why = "no such directory" if isinstance(error, FileNotFoundError) else str(error)
+            raise ImageError("not a layer", str(path), why) from error
+        self.key = (info.st_dev, info.st_ino)
+        self._cache: dict[tuple[str, Object], object] = {}
+        if not os.path.lexists(self.directory / "inventory.img"):
+            raise ImageError("not a layer", str(path), "it holds no inventory.img")
+
+    def __repr__(self) -> str:
+        return f"Layer({str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.directory.name
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files, whether or not it is there."""
+        return self.directory / name
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return os.path.lexists(self.directory / name)
+
+    # -- images ----------------------------------------------------------------------------------------------------------------------
+
+    def _once(self, what: str, number: Object, read: Callable[[], M]) -> M:
+        value = self._cache.get((what, number))
+        if value is None:
+            value = self._cache[(what, number)] = read()
+        return value  # type: ignore[return-value]  # one type per `what`
+
+    @cached_property
+    def inventory(self) -> schema.inventory_entry:
+        """inventory.img; its version is checked."""
+        record = fmt.decode_one(self.file("inventory.img"), fmt.INVENTORY)
+        if record.img_version not in (1, 2):
+            raise ImageError(
+                "cannot use layer", str(self.path), f"its image version is {record.img_version}; 1 and 2 are known"
+            )
+        return record
+
+    @cached_property
+    def pstree(self) -> tuple[schema.pstree_entry, ...]:
+        """The tasks, parents before children; exactly one root; every pid once."""
+        name = str(self.file("pstree.img"))
+        tasks = tuple(fmt.decode(self.file("pstree.img"), fmt.PSTREE))
+        seen: set[int] = set()
+        for task in tasks:
+            threads = list(task.threads)
+            if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
+                raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")
+            if (task.ppid not in seen) if seen else task.ppid != 0:
+                raise ImageError("damaged image", name, f"task {task.pid} stands before its parent {task.ppid}")
+            new = {task.pid, *threads}
+            if len(new) != len(threads or [task.pid]) or new & seen or (threads and threads[0] != task.pid):
+                raise ImageError("damaged image", name, f"the threads of task {task.pid} are not its own")
+            seen |= new
+        if not tasks:
+            raise ImageError("damaged image", name, "it holds no task")
+        return tasks
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the tree, parents before children; of a pre-dump, those it has memory of."""
+        if self.is_pre_dump:
+            return tuple(sorted(it for it in self.objects if isinstance(it, int)))
+        return tuple(task.pid for task in self.pstree)
+
+    def core(self, tid: int) -> schema.core_entry:
+        """core-TID.img."""
+        return self._once("core", tid, lambda: fmt.decode_one(self.file(f"core-{tid}.img"), fmt.CORE))
+
+    def mm(self, pid: int) -> schema.mm_entry:
+        """mm-PID.img."""
+        return self._once("mm", pid, lambda: fmt.decode_one(self.file(f"mm-{pid}.img"), fmt.MM))
+
+    def fs(self, pid: int) -> schema.fs_entry:
+        """fs-PID.img."""
+        return self._once("fs", pid, lambda: fmt.decode_one(self.file(f"fs-{pid}.img"), fmt.FS))
+
+    def ids(self, pid: int) -> schema.task_kobj_ids_entry:
+        """ids-PID.img."""
+        return self._once("ids", pid, lambda: fmt.decode_one(self.file(f"ids-{pid}.img"), fmt.IDS))
+
+    def fdinfo(self, files_id: int) -> tuple[schema.fdinfo_entry, ...]:
+        """fdinfo-FILESID.img, by `ids(pid).files_id`."""
+        return tuple(fmt.decode(self.file(f"fdinfo-{files_id}.img"), fmt.FDINFO))
+
+    @cached_property
+    def files(self) -> dict[int, schema.file_entry]:
+        """files.img by id; every id once."""
+        entries = fmt.decode(self.file("files.img"), fmt.FILES)
+        table = {entry.id: entry for entry in entries}
+        if len(table) != len(entries):
+            raise ImageError("damaged image", str(self.file("files.img")), "an id occurs twice")
+        return table
+
+    @cached_property
+    def pipes_data(self) -> tuple[tuple[schema.pipe_data_entry, bytes], ...]:
+        """pipes-data.img with the content of each pipe; empty if there is no such file."""
+        if not self.has("pipes-data.img"):
+            return ()
+        return tuple(fmt.decode_blobs(self.file("pipes-data.img"), fmt.PIPES_DATA))
+
+    @cached_property
+    def tty_info(self) -> dict[int, schema.tty_info_entry]:
+        """tty-info.img by id; empty if there is no such file."""
+        if not self.has("tty-info.img"):
+            return {}
+        return {entry.id: entry for entry in fmt.decode(self.file("tty-info.img"), fmt.TTY_INFO)}
+
+    # -- memory ----------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def objects(self) -> tuple[Object, ...]:
+        """What it has memory of: pids, and "shmem-ID" for shared objects."""
+        found: list[Object] = []
+        for name in sorted(os.listdir(self.directory)):
+            stem = name.removeprefix("pagemap-").removesuffix(".img")
+            if (
+                name == f"pagemap-{stem}.img"
+                and stem.removeprefix("shmem-").isascii()
+                and stem.removeprefix("shmem-").isdigit()
+            ):
+                found.append(int(stem) if stem.isdigit() else stem)
+        return tuple(found)
+
+    def pagemap(self, which: Object) -> PageMap:
+        """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"."""
+        value = self._cache.get(("pagemap", which))
+        if not isinstance(value, PageMap):
+            value = self._cache[("pagemap", which)] = PageMap.read(self.file(f"pagemap-{which}.img"))
+        return value
+
+    def pages_name(self, which: Object) -> str:
+        """The name of the pages file of a task or shared object."""
+        return f"pages-{self.pagemap(which).pages_id}.img"
+
+    def pages_path(self, which: Object) -> Path:
+        """Where the pages file of a task or shared object is."""
+        return self.file(self.pages_name(which))
+
+    # -- about itself ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def sidecar(self) -> Sidecar | None:
+        """lamina.json, or None if it has none; read again when the file was replaced."""
+        try:
+            info = os.lstat(self.file(SIDECAR))
+        except OSError:
+            return None
+        stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
+        if self.__dict__.get("_stamp") != stamp:
+            self._sidecar = Sidecar.load(self.directory)
+            self._stamp = stamp
+        return self._sidecar
+
+    @property
+    def is_pre_dump(self) -> bool:
+        """Memory only: a parent for others, never restored itself."""
+        return not self.has("pstree.img") or self.inventory.HasField("pre_dump_mode")
+
+    @property
+    def parent_link(self) -> str | None:
+        """The text of its `parent` link, or None if it has none.
+
+        Raises:
+            ImageError: there is a `parent` that is not a symbolic link.
+        """
+        path = self.file("parent")
+        if not os.path.lexists(path):
+            return None
+        try:
+            return os.readlink(path)
+        except OSError as error:
+            raise ImageError("cannot use layer", str(self.path), "its `parent` is not a symbolic link") from error
+
+    def parent(self) -> "Layer | None":
+        """The layer its `parent` link names.
+
+        Raises:
+            ImageError: the link names no layer.
+        """
+        link = self.parent_link
+        if link is None:
+            return None
+        try:
+            return Layer(self.directory / link)
+        except ImageError as error:
+            raise ImageError(
+                "cannot use layer",
+                str(self.path),
+                f"its parent {link} is not there: {error.why}",
+                "move the stack as a whole",
+            ) from error
+
+    def chain(self) -> "tuple[Layer, ...]":
+        """This layer, its parent, and so on to the full one.
+
+        Raises:
+            ImageError: a parent is missing, the links form a circle, or there are more than `MAX_DEPTH`.
+        """
+        found = [self]
+        keys = {self.key}
+        while (above := found[-1].parent()) is not None:
+            if above.key in keys:
+                raise ImageError("cannot use layer", str(self.path), f"its parents form a circle at {above.name}")
+            if len(found) == MAX_DEPTH:
+                raise ImageError("cannot use layer", str(self.path), f"it has more than {MAX_DEPTH} ancestors")
+            keys.add(above.key)
+            found.append(above)
+        return tuple(found)
+
+    def summary(self) -> Summary:
+        """What a list of layers shows. Reads the maps, not the pages."""
+        sidecar = self.sidecar
+        maps = [self.pagemap(which) for which in self.objects]
+        infos = [os.lstat(entry) for entry in os.scandir(self.directory) if entry.is_file(follow_symlinks=False)]
+        restorable, why_not = (sidecar.restorable, sidecar.why_not) if sidecar else (True, "")
+        if self.is_pre_dump:
+            restorable, why_not = False, "memory only (pre-dump)"
+        return Summary(
+            name=self.name, path=self.path, layer_id=sidecar.layer_id if sidecar else "", label=sidecar.label if sidecar else "",
+            parent=self.parent_link, own_pages=sum(it.present.pages for it in maps),
+            inherited_pages=sum(it.parent.pages for it in maps), disk_bytes=sum(it.st_blocks * 512 for it in infos),
+            logical_bytes=sum(it.st_size for it in infos),
+            time=sidecar.time if sidecar else os.lstat(self.file("inventory.img")).st_mtime,
+            freeze_us=sidecar.freeze_us if sidecar else self._recorded_freeze(),
+            tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable, why_not=why_not,
+        )  # fmt: skip
+
+    def _recorded_freeze(self) -> int:
+        if not self.has("stats-dump"):
+            return 0
+        return fmt.decode_one(self.file("stats-dump"), fmt.STATS_DUMP).dump.frozen_time

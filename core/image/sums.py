@@ -1,0 +1,101 @@
+"""Checksums of image files: XXH3-64 of every MiB.
+
+Per block, because dedup changes a pages file: only the blocks it touched are summed again, and a mismatch says where. XXH3 because it
+runs at the speed of memory (measured here: 16 GB/s, beside 6.5 for CRC-32C and 1.6 for SHA-256); it finds damage, not forgery.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.errors import ImageError
+
+BLOCK = 1 << 20
+ALGORITHM = "xxh3-64"
+_NONE = PageRuns.empty()
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """What a file held.
+
+    Attributes:
+        size: bytes.
+        blocks: XXH3-64 of each `BLOCK` bytes, the last one shorter.
+    """
+
+    size: int
+    blocks: tuple[int, ...]
+
+
+def sum_bytes(data: bytes) -> FileSum:
+    """The checksum of a file with this content."""
+    view = memoryview(data)
+    return FileSum(
+        len(data), tuple(xxhash.xxh3_64_intdigest(view[at : at + BLOCK]) for at in range(0, len(data), BLOCK))
+    )
+
+
+def blocks_of(ranges: PageRuns) -> list[int]:
+    """Indices of the blocks that *ranges* (of file offsets) touch, ascending."""
+    touched: set[int] = set()
+    for start, end in ranges:
+        touched.update(range(start // BLOCK, -(-end // BLOCK)))
+    return sorted(touched)
+
+
+def sum_blocks(fd: int, size: int, blocks: Iterable[int], punched: PageRuns = _NONE) -> dict[int, int]:
+    """The checksum of each of *blocks* of an open file, reading *punched* ranges as zeros whether or not they are.
+
+    Raises:
+        ImageError: the file is shorter than *size*.
+        OSError: it cannot be read.
+    """
+    buffer = bytearray(BLOCK)
+    sums: dict[int, int] = {}
+    for index in blocks:
+        start = index * BLOCK
+        length = min(BLOCK, size - start)
+        view = memoryview(buffer)[:length]
+        done = 0
+        while done < length:
+            got = os.preadv(fd, [view[done:]], start + done)
+            if not got:
+                raise ImageError("truncated image", f"fd {fd}", f"ends at offset {start + done} of {size}")
+            done += got
+        for low, high in punched.clip(start, start + BLOCK) if punched else ():
+            view[low - start : min(high - start, length)] = bytes(min(high - start, length) - (low - start))
+        sums[index] = xxhash.xxh3_64_intdigest(view)
+    return sums
+
+
+def sum_file(fd: int, punched: PageRuns = _NONE) -> FileSum:
+    """The checksum of an open file; see `sum_blocks`."""
+    size = os.fstat(fd).st_size
+    count = -(-size // BLOCK)
+    return FileSum(size, tuple(sum_blocks(fd, size, range(count), punched).values()))
+
+
+def differing_block(path: Path, expected: FileSum, punched: PageRuns = _NONE) -> str:
+    """Why the file at *path* is not the one that was summed, or "" if it is. *punched* ranges count as zeros.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            size = os.fstat(fd).st_size
+            if size != expected.size:
+                return f"has {size} bytes, was written with {expected.size}"
+            for index, wanted in enumerate(expected.blocks):
+                if sum_blocks(fd, size, (index,), punched)[index] != wanted:
+                    return f"its content changed since it was written (checksum of MiB {index})"
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ImageError("cannot read image", str(path), os.strerror(error.errno or 0)) from error
+    return ""
