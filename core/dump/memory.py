@@ -10,6 +10,7 @@ The alternative, a pre-dump directory inside the layer, writes nothing twice but
 that is not what the user typed; patching was measured to be enough (ARCHITECTURE.md, "Why").
 """
 
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 
 Moved = Callable[[int], None]
+"""Told the bytes moved since it was last called."""
+STEP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,28 @@ class Piece:
     in_memory: bool
 
 
+class WarmMemory:
+    """Buffers touched before the freeze, shared by all tasks of a dump, because the first touch of fresh memory costs more than the copy.
+
+    Attributes:
+        residue: what the freeze copies to; handed out by `take`.
+        step, through: for copies that go through memory to a file.
+    """
+
+    def __init__(self, residue_bytes: int) -> None:
+        self.residue = WarmBuffer(residue_bytes)
+        self.step = WarmBuffer(STEP_BYTES)
+        self.through = WarmBuffer()
+        self._taken = 0
+
+    def take(self, size: int) -> int | None:
+        """Offset of *size* free bytes in `residue`, or None if there is no room."""
+        if self._taken + size > self.residue.size:
+            return None
+        self._taken += size
+        return self._taken - size
+
+
 class PageStore:
     """The pages of one task, from the first live round to the finished pages file.
 
@@ -50,12 +75,12 @@ class PageStore:
         spooled: pages in the spool; some may be out of date once `add_residue` has newer ones.
     """
 
-    def __init__(self, pid: int, open_spool: Callable[[], int], residue: WarmBuffer) -> None:
-        """*open_spool* gives a fresh temporary file, open for reading and writing; *residue* is shared by the tasks of one dump."""
+    def __init__(self, pid: int, open_spool: Callable[[], int], warm: WarmMemory) -> None:
+        """*open_spool* gives a fresh temporary file, open for reading and writing; *warm* is shared by the tasks of one dump."""
         self.pid = pid
         self._open_spool = open_spool
         self._fd = open_spool()
-        self._residue = residue
+        self._warm = warm
         self._segments: list[Segment] = []
         self._in_memory: list[Segment] = []
         self._end = 0
@@ -65,30 +90,47 @@ class PageStore:
         """Copy *runs* from the target to the spool: over the older copy of a page, else behind the others. *moved(bytes)* as it goes."""
         again = runs & self.spooled
         for segment in self._segments if again else ():
-            for address, size, offset in _slots(segment, again & segment.runs):
-                copy_runs_to_fd(self.pid, PageRuns.of([(address, address + size)]), self._fd, offset, moved)
-        self._append(runs - again, moved)
+            self._overwrite(segment, again & segment.runs, moved)
+        fresh = runs - again
+        if fresh:
+            self._append(fresh, moved)
+
+    def _overwrite(self, segment: Segment, part: PageRuns, moved: Moved) -> None:
+        slots = iter(_slots(segment, part))
+        for piece in part.split(self._warm.step.size // PAGE) if part else ():
+            copy_runs(self.pid, piece, self._warm.step)
+            view = self._warm.step.view
+            for start, end in piece:
+                address, size, offset = next(slots)
+                # `split` may cut a run in two: the second half goes on where the first ended.
+                _write(self._fd, view[: end - start], offset + start - address)
+                view = view[end - start :]
+                if end < address + size:
+                    slots = itertools.chain([(address, size, offset)], slots)
+            moved(piece.bytes)
 
     def _append(self, runs: PageRuns, moved: Moved) -> None:
-        if not runs:
-            return
-        copy_runs_to_fd(self.pid, runs, self._fd, self._end, moved)
+        before = 0
+
+        def count(pages: int) -> None:
+            nonlocal before
+            moved((pages - before) * PAGE)
+            before = pages
+
+        copy_runs_to_fd(self.pid, runs, self._fd, self._end, count, buffer=self._warm.through)
         self._segments.append(Segment(runs, self._end))
         self._end += runs.bytes
         self.spooled |= runs
 
     def add_residue(self, runs: PageRuns, moved: Moved) -> None:
-        """Inside the freeze: copy *runs* to warm memory as long as there is room, the rest to the spool."""
-        head = runs.first_pages(self._residue.room // PAGE)
-        if head:
-            offset = self._residue.take(head.bytes)
-            copy_runs(self.pid, head, self._residue.view(offset, head.bytes))
-            self._in_memory.append(Segment(head, offset))
-            moved(head.bytes)
-        rest = runs - head
-        if rest:
-            # What is newer must not be hidden by an older copy in the spool.
-            self.add(rest, moved)
+        """Inside the freeze: copy *runs* to warm memory if there is room, else to the spool."""
+        at = self._warm.take(runs.bytes)
+        if at is None:
+            self.add(runs, moved)
+            return
+        copy_runs(self.pid, runs, self._warm.residue, at)
+        self._in_memory.append(Segment(runs, at))
+        moved(runs.bytes)
 
     def finish(self, wanted: PageRuns, moved: Moved) -> int:
         """Lay out *wanted* in address order; returns the descriptor of the finished file, positioned nowhere in particular.
@@ -106,7 +148,7 @@ class PageStore:
         at = 0
         for piece in pieces:
             if piece.in_memory:
-                _write(target, self._residue.view(piece.offset, piece.size), at)
+                _write(target, self._warm.residue.view[piece.offset : piece.offset + piece.size], at)
             elif target != self._fd:
                 _copy_range(self._fd, piece.offset, target, at, piece.size)
             at += piece.size
