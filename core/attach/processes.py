@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import psutil
+
 from lamina.core.attach.identity import Identity, boot_id
 from lamina.core.attach.procfs import PAGE, read_stat
 from lamina.core.errors import TargetError
