@@ -11,9 +11,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = cli.parse(argv)
     if args.verb is not None:
         return cli.run(args)
-    from lamina.tui.app import run
+    from lamina.tui.app import run_app
 
-    return run(stack=args.stack, demo=args.demo)
+    return run_app(list(sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == "__main__":

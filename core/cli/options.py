@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lamina {version('lamina')}")
     parser.add_argument("--stack", type=Path, metavar="DIR", help="keep the layers of the TUI under DIR")
     parser.add_argument("--demo", action="store_true", help="open the TUI on a small bundled program")
+    parser.add_argument("--readonly", action="store_true", help="let the TUI look, and change nothing")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
     for add in (_dumps, _restore, _tracking, _dedup, _system, _stacks):
         add(verbs)
