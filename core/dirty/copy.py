@@ -19,7 +19,7 @@ STEP_PAGES: Final = 16384
 """Pages between two looks at progress and cancellation: 64 MiB, about 20 ms."""
 
 BUFFER_BYTES: Final = 256 << 10
-"""Default size of the buffer between process and file: it stays in the processor's second-level cache (measured: 2.7 GB/s to tmpfs, 2.5 with 4 MiB)."""
+"""Default size of the buffer between process and file: it stays in the second-level cache (2.7 GB/s to tmpfs; 2.5 with 4 MiB)."""
 
 PagesDone = Callable[[int], None]
 

@@ -1,0 +1,118 @@
+"""Userfaultfds that a process holds, and whose they are.
+
+A forked child inherits the descriptor lamina left in its parent, and that copy still acts on the *parent's* memory. So a descriptor that
+was found, not made, is used only after proof (`UffdTracker.adopt`), and one that belongs to nobody lamina knows is the program's own.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+
+from lamina.core.attach.identity import Identity
+from lamina.core.attach.procfs import fds_of, read_fdinfo
+from lamina.core.dirty.state import TargetState, all_states
+from lamina.core.errors import NativeError, TargetError
+from lamina.core.ffi import C, check, new_error
+
+LINK = "anon_inode:[userfaultfd]"
+
+
+class Whose(Enum):
+    """To whom a userfaultfd found in a process belongs."""
+
+    OURS = "left by lamina to track this process"
+    INHERITED = "left by lamina in another process, inherited over fork"
+    DEAD = "of a process that has ended"
+    FOREIGN = "the program's own"
+
+
+@dataclass(frozen=True)
+class HeldUffd:
+    """One userfaultfd in a process.
+
+    Attributes:
+        fd: its number there.
+        ino: its inode, another one for every userfaultfd.
+        features: as fdinfo shows them: bit 31 in use, 0x8000 asynchronous, 0x2000 unpopulated.
+        whose: what `held_uffds` made of it.
+    """
+
+    fd: int
+    ino: int
+    features: int
+    whose: Whose
+
+
+def uffd_fdinfo(pid: int, fd: int) -> tuple[int, int]:
+    """(inode, features) of a userfaultfd, from /proc/PID/fdinfo/FD."""
+    ino = features = 0
+    for key, text in read_fdinfo(pid, fd):
+        if key == "ino":
+            ino = int(text)
+        elif key == "API":  # "aa:8000a000:000000000000007f": version, features in use, features the kernel has
+            features = int(text.split(":")[1], 16)
+    return ino, features
+
+
+def fetch(pid: int, fd: int) -> int:
+    """A copy of descriptor *fd* of the process, close-on-exec.
+
+    Raises:
+        TargetError: the process or the descriptor is gone, or may not be reached.
+    """
+    err = new_error()
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError as error:
+        raise TargetError("cannot reach", f"process {pid}", os.strerror(error.errno or 0)) from error
+    try:
+        return check(C.lm_fd_fetch(pidfd, fd, err), err)
+    except NativeError as error:
+        raise TargetError("cannot fetch", f"fd {fd} of process {pid}", error.reason) from error
+    finally:
+        os.close(pidfd)
+
+
+def _is_alive(pid: int, fd: int) -> bool:
+    copy = fetch(pid, fd)
+    err = new_error()
+    try:
+        return bool(check(C.lm_uffd_alive(copy, err), err))
+    except NativeError:
+        return True  # one that was never set up, or in another mode: not ours to judge
+    finally:
+        os.close(copy)
+
+
+def _judge(identity: Identity, fd: int, ino: int, features: int, states: list[TargetState]) -> Whose:
+    claims = [state for state in states if state.uffd_ino == ino]
+    own = [state for state in states if state.identity == identity]
+    # Claimed before it was made, and lamina died before it could note the inode.
+    if own and not own[0].uffd_ino and own[0].uffd_fd == fd:
+        return Whose.OURS
+    if any(state.identity != identity for state in claims):
+        return Whose.INHERITED
+    if claims:
+        return Whose.OURS
+    if features & 0xFFFF == C.LM_UFFD_FEATURES and not _is_alive(identity.pid, fd):
+        return Whose.DEAD
+    return Whose.FOREIGN
+
+
+def held_uffds(identity: Identity) -> tuple[HeldUffd, ...]:
+    """Every userfaultfd the process holds, in order of their numbers.
+
+    Only what a state file says is lamina's counts as lamina's: a program may use the same kind of descriptor for itself.
+    """
+    found = []
+    states: list[TargetState] | None = None
+    for fd in fds_of(identity.pid):
+        try:
+            if os.readlink(f"/proc/{identity.pid}/fd/{fd}") != LINK:
+                continue
+            ino, features = uffd_fdinfo(identity.pid, fd)
+        except (OSError, TargetError):
+            continue  # closed while we looked
+        states = all_states() if states is None else states
+        found.append(HeldUffd(fd, ino, features, _judge(identity, fd, ino, features, states)))
+    return tuple(found)

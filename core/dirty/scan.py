@@ -1,0 +1,164 @@
+"""From areas to ranges for the kernel's scan, and from its answer to a `Report`: what each category means for a layer."""
+
+import errno
+import os
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.core.attach.identity import Identity, identify
+from lamina.core.attach.procfs import Area, describe
+from lamina.core.dirty.runs import Addresses, PageRuns
+from lamina.core.dirty.tracker import Report
+from lamina.core.errors import NativeError, TargetError
+from lamina.core.ffi import C, check, ffi, new_error
+
+# Memory that no one can read from outside, or that is not the process's: the kernel's clock pages and the legacy call page.
+_UNREADABLE = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
+_DEVICE_FLAGS = frozenset({"io", "pf"})
+_WARM_REGIONS = 16384
+
+
+def is_private(area: Area) -> bool:
+    """Whether a tracker answers for *area*: private, and readable from outside."""
+    return not (area.shared or area.path in _UNREADABLE or area.flags & _DEVICE_FLAGS)
+
+
+def split_at_areas(runs: PageRuns, areas: Iterable[Area]) -> tuple[Addresses, Addresses]:
+    """*runs* as (starts, ends) cut at every border between areas, without what no area holds: ioctls stop at the first foreign area."""
+    kept: list[tuple[Addresses, Addresses]] = []
+    for area in areas:
+        part = runs.clip(area.start, area.end)
+        if part:
+            kept.append((part.starts, part.ends))
+    if not kept:
+        return runs.starts[:0], runs.ends[:0]
+    return np.concatenate([starts for starts, _ in kept]), np.concatenate([ends for _, ends in kept])
+
+
+class Scanner:
+    """The page map of one process, held open: bound to the program that ran when it was opened."""
+
+    def __init__(self, identity: Identity) -> None:
+        """Raises TargetError: the process is gone, is another one by now, or may not be read."""
+        self._identity = identity
+        self._fd = -1
+        self._found = ffi.gc(ffi.new("lm_array *"), C.lm_array_free)
+        err = new_error()
+        check(C.lm_array_reserve(self._found, _WARM_REGIONS, err), err)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Bind to the program that runs in the process now (after an exec, another one)."""
+        self.close()
+        err = new_error()
+        try:
+            self._fd = check(C.lm_pagemap_open(self._identity.pid, err), err)
+        except NativeError as error:
+            raise TargetError("cannot read the memory of", describe(self._identity.pid), error.reason, "run lamina as root") from error
+        # Only after the open: whatever was opened, it is this process if its identity is still right.
+        if identify(self._identity.pid) != self._identity:
+            self.close()
+            raise TargetError("cannot read the memory of", f"process {self._identity.pid}", "it ended, and its pid is another's now")
+
+    def close(self) -> None:
+        """Close the page map. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def scan(self, areas: Iterable[Area], protect: bool, live: bool) -> Report:
+        """One scan of the private areas among *areas*; see `Tracker.protect` and `Tracker.peek`.
+
+        Raises:
+            TargetError: the process ended, or replaced its program by exec.
+        """
+        outside: list[Area] = []
+        ranges: list[tuple[int, int, int]] = []
+        for area in areas:
+            if not is_private(area):
+                outside.append(area)
+                continue
+            kind = C.LM_RANGE_FILE if area.is_file else 0
+            if ranges and ranges[-1][1] == area.start and ranges[-1][2] == kind:
+                ranges[-1] = (ranges[-1][0], area.end, kind)
+            else:
+                ranges.append((area.start, area.end, kind))
+        flags = (C.LM_SCAN_PROTECT if protect else 0) | (C.LM_SCAN_SLICED if live else 0)
+        return self._answer(self._regions(ranges, flags), tuple(outside))
+
+    def _regions(self, ranges: list[tuple[int, int, int]], flags: int) -> NDArray[np.uint64]:
+        if self._fd < 0:
+            raise TargetError("cannot scan", describe(self._identity.pid), "its page map is closed")
+        starts = np.array([start for start, _, _ in ranges], dtype=np.uint64)
+        ends = np.array([end for _, end, _ in ranges], dtype=np.uint64)
+        kinds = bytes(kind for _, _, kind in ranges)
+        err = new_error()
+        self._found.count = 0
+        try:
+            check(
+                C.lm_pagemap_scan(
+                    self._fd,
+                    ffi.from_buffer("uint64_t[]", starts),
+                    ffi.from_buffer("uint64_t[]", ends),
+                    ffi.from_buffer("uint8_t[]", kinds),
+                    len(ranges),
+                    flags,
+                    self._found,
+                    err,
+                ),
+                err,
+            )
+        except NativeError as error:
+            if error.errnum == errno.ESRCH:
+                raise TargetError(
+                    "cannot scan", describe(self._identity.pid), "it ended or replaced its program by exec", "dump it again"
+                ) from error
+            raise
+        raw = np.frombuffer(ffi.buffer(self._found.regions, self._found.count * 24), dtype=np.uint64)
+        return raw.reshape(-1, 3)
+
+    def entries(self, start: int, pages: int) -> Addresses:
+        """Raw page map entries of *pages* pages from address *start*.
+
+        Raises:
+            TargetError: the process ended, or replaced its program by exec.
+        """
+        raw = np.zeros(pages, dtype=np.uint64)
+        err = new_error()
+        try:
+            check(C.lm_pagemap_read(self._fd, start, pages, ffi.from_buffer("uint64_t[]", raw), err), err)
+        except NativeError as error:
+            raise TargetError("cannot read the page map of", describe(self._identity.pid), error.detail or error.reason) from error
+        return raw
+
+    @staticmethod
+    def _answer(regions: NDArray[np.uint64], outside: tuple[Area, ...]) -> Report:
+        starts, ends = regions[:, 0], regions[:, 1]
+        says = regions[:, 2].astype(np.uint32)
+
+        def has(bit: int) -> NDArray[np.bool_]:
+            chosen: NDArray[np.bool_] = (says & np.uint32(bit)) != 0
+            return chosen
+
+        def runs(chosen: NDArray[np.bool_]) -> PageRuns:
+            return PageRuns.from_arrays(starts[chosen], ends[chosen])
+
+        in_file = has(C.LM_PAGE_IN_FILE)
+        # A private mapping of a file: while a page is the file's own, it comes from the file. A zero page there is content, since the
+        # file may say otherwise.
+        zero = has(C.LM_PAGE_ZERO) & ~in_file
+        data = ~zero & ~has(C.LM_PAGE_FILE)
+        tracked = has(C.LM_PAGE_WPALLOWED)
+        # HIDDEN may be a marker, under which "not written" says nothing: take it as changed.
+        changed = data & (has(C.LM_PAGE_WRITTEN) | ~tracked | has(C.LM_PAGE_HIDDEN) | (in_file & has(C.LM_PAGE_ZERO)))
+        changed_runs = runs(changed)
+        return Report(
+            changed=changed_runs,
+            # The target ran between the two walks of a range: where they disagree, changed is right.
+            clean=runs(data & ~changed) - changed_runs,
+            zero=runs(zero) - changed_runs,
+            untracked=runs(data & ~tracked),
+            outside=outside,
+        )

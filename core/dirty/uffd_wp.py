@@ -1,0 +1,307 @@
+"""The tracker of Linux 6.7 and later: asynchronous write-protection by a userfaultfd, read and renewed by PAGEMAP_SCAN.
+
+Exact to 4 KiB, also under huge pages, and without a handler: the kernel notes the first write to a protected page and lets it pass.
+Tracking lives as long as the userfaultfd stays open, so it is left in the target, where it outlives lamina.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from errno import EBUSY
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.core.attach.calls import CallList, Inside
+from lamina.core.attach.identity import Identity
+from lamina.core.attach.procfs import Area, describe, fds_of, read_maps
+from lamina.core.dirty.held import HeldUffd, Whose, fetch, held_uffds, uffd_fdinfo
+from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.dirty.scan import Scanner, is_private, split_at_areas
+from lamina.core.dirty.tracker import Capability, Report, Tracker
+from lamina.core.errors import TargetError
+from lamina.core.ffi import C, check, ffi, new_error
+
+NAME = "uffd-wp async"
+F_DUPFD_CLOEXEC = 1030
+# Above this a table of descriptors grows so much that every fork of the target pays for it.
+HIGHEST_FD = 1024
+# How often areas that grew while they were being registered are looked for.
+_LOOKS = 4
+
+Claim = Callable[[int, int], None]
+
+
+def probe() -> Capability:
+    """Try it on our own memory. By doing, never by version: under 1 ms."""
+    errnum, err = ffi.new("int32_t *"), new_error()
+    answer = check(C.lm_uffd_probe(errnum, err), err)
+    reason = {
+        C.LM_UFFD_WORKS: "",
+        C.LM_UFFD_NO_CALL: f"userfaultfd: {os.strerror(errnum[0])}",
+        C.LM_UFFD_NO_ASYNC: "the kernel has no asynchronous write-protection (Linux 6.7)",
+        C.LM_UFFD_NO_SCAN: f"PAGEMAP_SCAN: {os.strerror(errnum[0])}" if errnum[0] else "PAGEMAP_SCAN is missing (Linux 6.7)",
+        C.LM_UFFD_WRONG: "the kernel gives a wrong answer for a page that was written or moved",
+    }[answer]
+    return Capability(NAME, answer == C.LM_UFFD_WORKS, reason)
+
+
+def _not_remembered(_fd: int, _ino: int) -> None:
+    """For a tracker that lives no longer than this lamina."""
+
+
+class UffdTracker(Tracker):
+    """See the module. Bound to one process; its own descriptors are released by `close`.
+
+    Attributes:
+        uffd_fd: number of the userfaultfd in the target; -1 while there is none.
+        uffd_ino: its inode.
+        refused: areas of the last `arm` or `extend` that the kernel would not register, and why.
+    """
+
+    name = NAME
+
+    def __init__(self, identity: Identity, claim: Claim = _not_remembered) -> None:
+        """claim(fd, ino): called before a userfaultfd is made in the target, with ino 0, and again when its inode is known.
+
+        It writes the state file, so that a descriptor left by a lamina that was killed in between is still known as lamina's.
+        """
+        super().__init__(identity)
+        self.uffd_fd = -1
+        self.uffd_ino = 0
+        self.refused: tuple[tuple[Area, str], ...] = ()
+        self._claim = claim
+        self._uffd = -1
+        self._registered: set[tuple[int, int]] = set()
+        self._fresh: tuple[tuple[int, int], ...] = ()
+        self._scanner = Scanner(identity)
+
+    # -- finding and making the descriptor -------------------------------------------------------------------------------------------
+
+    def adopt(self) -> bool:
+        """Go on with the userfaultfd an earlier lamina left, if there is one and it is proved to be this process's own.
+
+        The proof is the inode that the state file of this very process notes, and, where a protected page can be found, the deed: a page
+        let go through the descriptor must be let go here. Works on a running target.
+        """
+        ours = [held for held in held_uffds(self.identity) if held.whose is Whose.OURS]
+        return any(self._take(held) for held in ours)
+
+    def _take(self, held: HeldUffd) -> bool:
+        copy = fetch(self.pid, held.fd)
+        try:
+            proved = self._is_proved(copy, held.ino)
+        except BaseException:
+            os.close(copy)
+            raise
+        if not proved:
+            os.close(copy)
+            return False
+        self._release()
+        self._uffd, self.uffd_fd, self.uffd_ino = copy, held.fd, held.ino
+        self._claim(held.fd, held.ino)
+        return True
+
+    def _is_proved(self, copy: int, ino: int) -> bool:
+        if uffd_fdinfo(os.getpid(), copy)[0] != ino:
+            return False  # the number became another descriptor's between look and fetch
+        return self._shake_hands(copy) == C.LM_UFFD_FEATURES and self._acts_here(copy)
+
+    @staticmethod
+    def _shake_hands(uffd: int) -> int:
+        """Set the features if that was not done yet; returns those in force."""
+        err = new_error()
+        check(C.lm_uffd_api(uffd, err), err)
+        return uffd_fdinfo(os.getpid(), uffd)[1] & 0xFFFF
+
+    def _acts_here(self, uffd: int) -> bool:
+        """Whether a page unprotected through *uffd* reads as written in this process. True if there is no protected page to try.
+
+        Harmless wherever it acts: "written" where nothing was is a false alarm of one page.
+        """
+        for area in read_maps(self.pid):
+            for start, _ in self._scanner.scan([area], protect=False, live=True).clean:
+                if self._unprotect_raw(uffd, np.array([start], np.uint64), np.array([start + PAGE], np.uint64), live=False):
+                    break  # the area went away meanwhile
+                page = replace(area, start=start, end=start + PAGE)
+                return not self._scanner.scan([page], protect=False, live=False).clean
+        return True
+
+    def arm(self, inside: Inside, areas: Iterable[Area]) -> None:
+        """See `Tracker.arm`. Descriptors that lamina left in a parent of this process are closed here."""
+        self._scanner.reopen()
+        if self._uffd < 0 and not self.adopt():
+            self._clear_out(inside)
+            self._inject(inside)
+        self.extend(areas, live=False)
+
+    def _clear_out(self, inside: Inside) -> None:
+        for held in held_uffds(self.identity):
+            if held.whose is Whose.FOREIGN:
+                raise TargetError(
+                    "cannot track",
+                    describe(self.pid),
+                    f"it uses a userfaultfd itself (fd {held.fd})",
+                    "dump it without --track-mem",
+                )
+            calls = CallList()
+            calls.add("close", held.fd, expect=0, about=f"userfaultfd {held.whose.value}")
+            inside.run(calls)
+
+    def _inject(self, inside: Inside) -> None:
+        low, high = self._free_numbers()
+        self._claim(high, 0)
+        calls = CallList()
+        calls.add("userfaultfd", C.LM_UFFD_FLAGS, expect=low, about="the descriptor that keeps tracking alive")
+        if high != low:
+            calls.add("fcntl", low, F_DUPFD_CLOEXEC, high, expect=high, about="out of the way of the program's own descriptors")
+            calls.add("close", low, expect=0, about="its first number")
+        inside.run(calls)
+        self._release()
+        self._uffd, self.uffd_fd = fetch(self.pid, high), high
+        self.uffd_ino, _ = uffd_fdinfo(os.getpid(), self._uffd)
+        self._claim(high, self.uffd_ino)
+        features = self._shake_hands(self._uffd)
+        if features != C.LM_UFFD_FEATURES:
+            self.disarm(inside)
+            raise TargetError("cannot track", describe(self.pid), f"the kernel gave the features {features:#x} only")
+
+    def _free_numbers(self) -> tuple[int, int]:
+        """The number a new descriptor gets in the frozen target, and the highest free one below its limit and `HIGHEST_FD`."""
+        limit = min(_soft_limit(self.pid), HIGHEST_FD)
+        free = sorted(set(range(limit)) - set(fds_of(self.pid)))
+        if not free:
+            raise TargetError("cannot track", describe(self.pid), f"none of its {limit} descriptors is free", "raise its limit")
+        return free[0], free[-1]
+
+    # -- areas -----------------------------------------------------------------------------------------------------------------------
+
+    def extend(self, areas: Iterable[Area], live: bool = True) -> PageRuns:
+        """See `Tracker.extend`. live=False inside a freeze: nothing can grow meanwhile."""
+        refused = self._register([area for area in areas if is_private(area)])
+        if live:
+            # An area that grew after *areas* was read is now registered in part only, and half a registered area breaks the target's own
+            # mremap of the whole: register the rest.
+            for _ in range(_LOOKS):
+                rest = [area for area in read_maps(self.pid) if is_private(area) and self._continues(area)]
+                if not rest:
+                    break
+                refused += self._register(rest)
+        self.refused = tuple(refused)
+        return PageRuns.of((area.start, area.end) for area, _ in refused)
+
+    def _continues(self, area: Area) -> bool:
+        if (area.start, area.end) in self._registered:
+            return False
+        return any(area.start == end or area.end == start for start, end in self._fresh)
+
+    def _register(self, areas: list[Area]) -> list[tuple[Area, str]]:
+        if self._uffd < 0:
+            raise TargetError("cannot track", describe(self.pid), "tracking is not armed")
+        new = [area for area in areas if (area.start, area.end) not in self._registered]
+        self._fresh = tuple((area.start, area.end) for area in new)
+        if not new:
+            return []
+        starts = np.array([area.start for area in new], dtype=np.uint64)
+        ends = np.array([area.end for area in new], dtype=np.uint64)
+        status, err = ffi.new("int32_t[]", len(new)), new_error()
+        check(C.lm_uffd_register(self._uffd, _column(starts), _column(ends), len(new), 1, status, err), err)
+        refused = []
+        for area, errnum in zip(new, status, strict=True):
+            if not errnum:
+                self._registered.add((area.start, area.end))
+            elif errnum == EBUSY:
+                refused.append((area, "another userfaultfd watches it"))
+            else:
+                refused.append((area, os.strerror(errnum)))
+        return refused
+
+    # -- scanning --------------------------------------------------------------------------------------------------------------------
+
+    def protect(self, areas: Iterable[Area], live: bool) -> Report:
+        """See `Tracker.protect`. If it fails, pages may be protected that nobody was told of: leave the state file unsettled."""
+        listed = list(areas)
+        report = self._scanner.scan(listed, protect=True, live=live)
+        self._forget_lost(listed, report)
+        return report
+
+    def peek(self, areas: Iterable[Area]) -> Report:
+        """See `Tracker.peek`."""
+        return self._scanner.scan(areas, protect=False, live=True)
+
+    def _forget_lost(self, areas: list[Area], report: Report) -> None:
+        """Areas that show untracked pages lost their registration (mapped anew at the same place): `extend` shall try again."""
+        if report.untracked:
+            for area in areas:
+                if (area.start, area.end) in self._registered and report.untracked.clip(area.start, area.end):
+                    self._registered.discard((area.start, area.end))
+
+    def unprotect(self, runs: PageRuns, live: bool = True) -> None:
+        """See `Tracker.unprotect`. What is not registered any more reads as changed anyway."""
+        if self._uffd >= 0 and runs:
+            starts, ends = split_at_areas(runs, read_maps(self.pid))
+            self._unprotect_raw(self._uffd, starts, ends, live)
+
+    @staticmethod
+    def _unprotect_raw(uffd: int, starts: Any, ends: Any, live: bool) -> int:
+        """Returns how many of the ranges failed."""
+        status, err = ffi.new("int32_t[]", len(starts)), new_error()
+        done = check(C.lm_uffd_unprotect(uffd, _column(starts), _column(ends), len(starts), live, status, err), err)
+        return len(starts) - done
+
+    # -- the end ---------------------------------------------------------------------------------------------------------------------
+
+    def disarm(self, inside: Inside | None) -> None:
+        """See `Tracker.disarm`. On large memory call it first without *inside*, then inside a freeze: the freeze is then short."""
+        if self._uffd < 0:
+            return
+        areas = [area for area in read_maps(self.pid) if is_private(area)]
+        if inside is None:
+            # Unregistering a whole area holds its memory map as long as there are protected pages in it; letting them go can be sliced.
+            report = self.peek(areas)
+            self.unprotect(report.clean | report.zero, live=True)
+        # Some kernels (6.12) let any userfaultfd end the registration of any other: then closing ours has to do.
+        if not any(held.whose is Whose.FOREIGN for held in held_uffds(self.identity)):
+            self._unregister(areas)
+        self._registered.clear()
+        if inside is not None:
+            if self.uffd_fd in {held.fd for held in held_uffds(self.identity) if held.ino == self.uffd_ino}:
+                calls = CallList()
+                calls.add("close", self.uffd_fd, expect=0, about="the descriptor that kept tracking alive")
+                inside.run(calls)
+            self._release()
+            self.uffd_fd, self.uffd_ino = -1, 0
+
+    def _unregister(self, areas: list[Area]) -> None:
+        starts = np.array([area.start for area in areas], dtype=np.uint64)
+        ends = np.array([area.end for area in areas], dtype=np.uint64)
+        status, err = ffi.new("int32_t[]", len(areas)), new_error()
+        check(C.lm_uffd_register(self._uffd, _column(starts), _column(ends), len(areas), 0, status, err), err)
+
+    def _release(self) -> None:
+        if self._uffd >= 0:
+            os.close(self._uffd)
+            self._uffd = -1
+
+    def close(self) -> None:
+        """See `Tracker.close`."""
+        self._release()
+        self._scanner.close()
+
+
+def _column(values: Any) -> Any:
+    return ffi.from_buffer("uint64_t[]", np.ascontiguousarray(values, dtype=np.uint64))
+
+
+def _soft_limit(pid: int) -> int:
+    """RLIMIT_NOFILE from /proc/PID/limits: prlimit(2) of another user's process needs CAP_SYS_RESOURCE."""
+    try:
+        text = Path(f"/proc/{pid}/limits").read_text()
+    except OSError as error:
+        raise TargetError("cannot read the limits of", f"process {pid}", os.strerror(error.errno or 0)) from error
+    for line in text.splitlines():
+        if line.startswith("Max open files"):
+            word = line.removeprefix("Max open files").split()[0]
+            return HIGHEST_FD if word == "unlimited" else int(word)
+    raise TargetError("cannot read", f"/proc/{pid}/limits", "it has no line for open files")
