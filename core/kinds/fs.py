@@ -1,0 +1,60 @@
+"""Where a task stands in the file system: cwd, root, umask ↔ `fs_entry`."""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from lamina.core.attach.calls import CallList
+from lamina.core.errors import Blocker, TargetError
+from lamina.core.image.schema import fs_entry
+from lamina.core.kinds.paths import PathOf, PathTable
+
+_DELETED: Final = " (deleted)"
+
+
+def read(pid: int) -> tuple[str, str]:
+    """(cwd, root) as paths from our root; a removed directory ends in " (deleted)".
+
+    Raises:
+        TargetError: the process is gone or hidden.
+    """
+    try:
+        return os.readlink(f"/proc/{pid}/cwd"), os.readlink(f"/proc/{pid}/root")
+    except OSError as error:
+        raise TargetError("cannot read", f"working directory of process {pid}", os.strerror(error.errno or 0)) from error
+
+
+def dump_blockers(pid: int) -> list[Blocker]:
+    """A working directory or root that no path leads to any more."""
+    found = []
+    for name, path in zip(("working directory", "root directory"), read(pid), strict=True):
+        if path.endswith(_DELETED) and not os.path.isdir(path):  # noqa: PTH112 -- a target's path is a string, surrogates and all
+            found.append(Blocker(name, f"{path.removesuffix(_DELETED)} was removed", "make the program leave it", pid))
+        elif not path.startswith("/"):
+            found.append(Blocker(name, f"{path} is not reachable from our root", pid=pid))
+    return found
+
+
+def save(cwd: str, root: str, umask: int, files: PathTable) -> fs_entry:
+    """As a message; *files* gives the ids."""
+    return fs_entry(cwd_id=files.path(cwd), root_id=files.path(root), umask=umask)
+
+
+def restore_blockers(entry: fs_entry, path_of: PathOf) -> list[Blocker]:
+    """Directories that are not there now."""
+    paths: Sequence[str] = (path_of(entry.cwd_id), path_of(entry.root_id))
+    return [
+        Blocker("directory", f"{path}, which the program worked in, does not exist", "make it again")
+        for path in dict.fromkeys(paths)
+        if not os.path.isdir(path)  # noqa: PTH112 -- as above
+    ]
+
+
+def rebuild(entry: fs_entry, path_of: PathOf, calls: CallList) -> None:
+    """Step 9, in the leader, after all files of areas were opened by path (root may change here) and before `creds.rebuild`."""
+    cwd, root = path_of(entry.cwd_id), path_of(entry.root_id)
+    calls.add("chdir", calls.path(cwd), expect=0, about=f"enter {cwd}")
+    if root != "/":
+        calls.add("chroot", calls.path(root), expect=0, about=f"make {root} its root")
+    if entry.HasField("umask"):
+        calls.add("umask", entry.umask, any_result=True, about="set the umask")

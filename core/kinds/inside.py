@@ -1,0 +1,103 @@
+"""What only a target itself can be asked (docs/injection.md), as two lists of questions: for the task and for each thread.
+
+Each question stands in the file of its kind; here they are put together. Inside the freeze: build, run, answer.
+"""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from lamina.core.attach.calls import CallList
+from lamina.core.errors import Blocker, RefusedError
+from lamina.core.kinds import (
+    altstack,
+    creds,
+    itimers,
+    membarrier,
+    mm,
+    pdeath,
+    posix_timers,
+    sigactions,
+    subreaper,
+    tid_address,
+)
+
+
+class TaskAnswers(TypedDict):
+    """Fields of `FrozenTask`."""
+
+    sigactions: dict[int, bytes]
+    itimers: tuple[itimers.Itimer, ...]
+    posix_timers: tuple[posix_timers.PosixTimer, ...]
+    brk: int
+    dumpable: int
+    child_subreaper: int
+    thp_disabled: int
+
+
+class ThreadAnswers(TypedDict):
+    """Fields of `FrozenThread`."""
+
+    altstack: tuple[int, int, int]
+    clear_tid: int
+    pdeath_signal: int
+
+
+class TaskQuestions:
+    """To be run in any one thread, usually the leader, together with its `ThreadQuestions`."""
+
+    def __init__(self, calls: CallList, pid: int, timers: Sequence[posix_timers.PosixTimer] | None = None) -> None:
+        """Append the calls. *timers*: as `posix_timers.read` gave them inside the freeze; None reads them here.
+
+        Raises:
+            TargetError: the process is gone.
+        """
+        self._pid = pid
+        self._sigactions = sigactions.ask(calls)
+        self._itimers = itimers.ask(calls)
+        self._posix_timers = posix_timers.ask(calls, posix_timers.read(pid) if timers is None else timers)
+        self._mm = mm.ask(calls)
+        self._subreaper = subreaper.ask(calls)
+        self._membarrier = membarrier.ask(calls)
+
+    def answers(self) -> TaskAnswers:
+        """What the calls brought, after the run.
+
+        Raises:
+            RefusedError: something that only the inside shows cannot be held in an image.
+        """
+        memory = self._mm.answer()
+        blockers = mm.dump_blockers(memory)
+        if registered := self._membarrier.answer():
+            blockers.append(Blocker(f"membarrier registrations {registered:#x}", "they are not supported"))
+        _refuse(f"process {self._pid}", blockers)
+        return TaskAnswers(
+            sigactions=self._sigactions.answer(), itimers=self._itimers.answer(), posix_timers=self._posix_timers.answer(),
+            brk=memory.brk, dumpable=memory.dumpable, thp_disabled=memory.thp_disabled, child_subreaper=self._subreaper.answer(),
+        )  # fmt: skip
+
+
+class ThreadQuestions:
+    """To be run in the thread that they are about."""
+
+    def __init__(self, calls: CallList, tid: int) -> None:
+        """Append the calls."""
+        self._tid = tid
+        self._altstack = altstack.ask(calls)
+        self._clear_tid = tid_address.ask(calls)
+        self._pdeath = pdeath.ask(calls)
+        self._secbits = creds.ask(calls)
+
+    def answers(self) -> ThreadAnswers:
+        """What the calls brought, after the run.
+
+        Raises:
+            RefusedError: something that only the inside shows cannot be held in an image.
+        """
+        if secbits := self._secbits.answer():
+            _refuse(f"thread {self._tid}", [Blocker(f"securebits {secbits:#x}", "they are not supported")])
+        return ThreadAnswers(altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer())
+
+
+def _refuse(name: str, blockers: Sequence[Blocker]) -> None:
+    if blockers:
+        raise RefusedError("cannot dump", name, blockers=tuple(blockers))

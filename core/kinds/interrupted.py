@@ -1,0 +1,98 @@
+"""System calls that a stop interrupted, as registers of a *new* process see them.
+
+A stopped thread that was waiting in the kernel shows one of the kernel's own codes in rax (include/linux/errno.h); put back unchanged
+with orig_rax, the kernel of any process finishes them: it restarts the call, or gives EINTR if a handler is due. Two things need help:
+
+* ERESTART_RESTARTBLOCK (-516): the rest of the wait is known only to the old process's kernel structure. In a new one it is EINTR, so the
+  call itself is restarted. A sleep with a remainder pointer continues with the remainder that the kernel wrote there; others wait in full
+  again.
+* restart_syscall: the kernel puts that number in place of the original one when it resumes such a wait, so a second stop of the same wait
+  does not show which call it is. The code before the instruction pointer does.
+"""
+
+import struct
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from lamina.core.attach.calls import SYSCALL_NUMBERS
+
+ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR = 512, 513, 514, 516, 4
+CODE_BYTES: Final = 16
+"""How much code before the instruction pointer `for_new_process` wants to see."""
+_MASK: Final = 2**64 - 1
+_SYSCALL: Final = b"\x0f\x05"
+_MOV_EAX: Final = 0xB8
+_NO_CALL: Final = _MASK
+_EPOLL_PWAIT2: Final = 441
+_RESTART_SYSCALL: Final = SYSCALL_NUMBERS["restart_syscall"]
+_NANOSLEEP: Final = SYSCALL_NUMBERS["nanosleep"]
+_CLOCK_NANOSLEEP: Final = SYSCALL_NUMBERS["clock_nanosleep"]
+_BLOCKS: Final = frozenset({_NANOSLEEP, _CLOCK_NANOSLEEP, SYSCALL_NUMBERS["poll"], SYSCALL_NUMBERS["futex"]})
+"""Calls that answer ERESTART_RESTARTBLOCK."""
+
+NEVER_RESTARTED: Final = frozenset(
+    SYSCALL_NUMBERS[name]
+    for name in (
+        "epoll_wait", "epoll_pwait", "rt_sigtimedwait", "semop", "semtimedop", "io_getevents", "accept", "accept4", "connect", "recvfrom",
+        "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg",
+    )
+) | {_EPOLL_PWAIT2}  # fmt: skip
+"""Calls that answer EINTR themselves after any stop, even one without a signal (signal(7), "by stop signals"; the socket calls only with a
+timeout). With no handler due they may be made again: rax = -ERESTARTNOHAND."""
+
+REMAINDER: Final = MappingProxyType({_NANOSLEEP: ("rdi", "rsi"), _CLOCK_NANOSLEEP: ("rdx", "r10")})
+"""Sleep → registers of its request and its remainder pointer."""
+
+
+def _code(rax: int) -> int:
+    """The kernel code in *rax* as a positive number, 0 if it is none."""
+    return -(rax - (1 << 64)) if rax > _MASK - 4096 else 0
+
+
+def in_call(regs: Mapping[str, int]) -> bool:
+    """Whether the thread was stopped inside a system call."""
+    return regs["orig_rax"] != _NO_CALL and regs["orig_rax"] < 1 << 31
+
+
+def call_number(regs: Mapping[str, int], code: bytes = b"") -> int | None:
+    """Which call was interrupted; None if it cannot be told. *code*: bytes of memory that end at rip."""
+    number = regs["orig_rax"]
+    if number != _RESTART_SYSCALL:
+        return number
+    # `mov $number,%eax; syscall`, as every wrapper of a fixed call is compiled.
+    if len(code) >= 7 and code[-2:] == _SYSCALL and code[-7] == _MOV_EAX:
+        found = int(struct.unpack("<I", code[-6:-2])[0])
+        return found if found in _BLOCKS else None
+    return None
+
+
+def for_new_process(regs: Mapping[str, int], code: bytes = b"") -> dict[str, int]:
+    """Registers to put into a new process (RESTORE's last step, before PTRACE_SETREGS).
+
+    Args:
+        regs: as the image has them, names as in `struct user_regs_struct`.
+        code: up to CODE_BYTES bytes of the thread's memory that end at rip; needed only where orig_rax is restart_syscall.
+
+    A sleep's request register differs afterwards (it points to the remainder). A wait without a remainder pointer waits in full again: how
+    much had passed is known nowhere outside the kernel. A call that cannot be told answers EINTR, as it would have on its own.
+    """
+    new = dict(regs)
+    if not in_call(regs) or _code(regs["rax"]) != ERESTART_RESTARTBLOCK:
+        return new
+    number = call_number(regs, code)
+    if number is None:
+        new["rax"] = -EINTR & _MASK
+        return new
+    new["orig_rax"] = number
+    new["rax"] = -ERESTARTNOHAND & _MASK
+    if number in REMAINDER:
+        request, remainder = REMAINDER[number]
+        if regs[remainder]:
+            new[request] = regs[remainder]
+    return new
+
+
+def restarts_as_eintr(regs: Mapping[str, int]) -> bool:
+    """Whether a thread of a running program shows EINTR only because it was stopped: with no signal due, the call may be made again."""
+    return in_call(regs) and _code(regs["rax"]) == EINTR and regs["orig_rax"] in NEVER_RESTARTED
