@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
+
 from lamina.core.errors import ImageError
 from lamina.core.image import schema
 

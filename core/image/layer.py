@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf.message import Message
+
 from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image import schema

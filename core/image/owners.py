@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from lamina.core.dirty.runs import Addresses, PageRuns
 from lamina.core.image.layer import Layer, Object
 

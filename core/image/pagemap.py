@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.format import PAGEMAP, PageFlag, read_file
 from lamina.core.image.schema import pagemap_head
-from numpy.typing import NDArray
 
 PAGE = mmap.PAGESIZE
 U64 = NDArray[np.uint64]

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
+from lamina.core.image import lock
 from lamina.core.image.format import read_file
 from lamina.core.image.sums import ALGORITHM, BLOCK, FileSum
 
 NAME = "lamina.json"
+NEW_NAME = ".lamina.json.new"
 VERSION = 1
 MAX_SIZE = 1 << 28
 
@@ -158,10 +161,13 @@ class Sidecar:
         Raises:
             ImageError: it could not be written; the old one is still there.
         """
-        path, new = directory / NAME, directory / f".{NAME}.new"
+        path, new = directory / NAME, directory / NEW_NAME
         try:
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
+                if not lock.take(fd):
+                    raise ImageError("cannot write", str(path), f"{lock.holder_of(fd)} is writing it")
+                os.ftruncate(fd, 0)
                 file.write(self.to_json().encode("ascii"))
                 file.flush()
                 os.fsync(fd)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
+
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 

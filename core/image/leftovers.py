@@ -1,0 +1,126 @@
+"""What a lamina that died while writing a layer leaves, and how the next command removes it.
+
+A draft lives in one directory, `.lamina-draft`, inside the directory of the layer, and its writer holds a lock on it; so a draft that can
+be locked is dead. If the writer died between the renames of its commit, the list of names in the draft says which files to take back.
+"""
+
+import errno
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from lamina.core.errors import ImageError
+from lamina.core.image import lock
+from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
+
+DRAFT = ".lamina-draft"
+COMMITTING = "committing"
+# What a file of a layer can be called; a list of names is not believed beyond this.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def cannot_write(path: Path, errnum: int) -> ImageError:
+    """The one error for "the layer cannot be written", from errno."""
+    fixes = {
+        errno.ENOSPC: "free some space or choose another file system",
+        errno.EDQUOT: "free some space or raise the quota",
+        errno.EROFS: "choose a directory on a writable file system",
+        errno.EACCES: "choose a directory you may write to, or run lamina as root",
+        errno.EPERM: "choose a directory you may write to, or run lamina as root",
+        errno.EFBIG: "raise the limit on file size (ulimit -f)",
+    }
+    return ImageError("cannot write layer", str(path), os.strerror(errnum).lower(), fixes.get(errnum, ""))
+
+
+def take_back(images_fd: int, names: list[str]) -> None:
+    """Remove *names* from the directory *images_fd*, the inventory first: without it nothing is a layer."""
+    for name in sorted(names, key=lambda name: name != "inventory.img"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(name, dir_fd=images_fd)
+
+
+def clear_draft(images_fd: int, draft_fd: int) -> None:
+    """Remove the draft directory and the files in it."""
+    for name in os.listdir(draft_fd):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(name, dir_fd=draft_fd)
+    os.rmdir(DRAFT, dir_fd=images_fd)
+
+
+def _names_of(draft_fd: int) -> list[str]:
+    try:
+        fd = os.open(COMMITTING, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=draft_fd)
+    except OSError:
+        return []
+    with os.fdopen(fd, "rb") as file:
+        words = file.read(1 << 24).decode("ascii", "replace").split("\n")
+    return [word for word in words if NAME.fullmatch(word)]
+
+
+def sweep(images_dir: Path) -> bool:
+    """Remove what a dead lamina left in the directory of a layer. Returns whether there was something.
+
+    A layer that was committed is kept; one that was not is gone afterwards. What a living lamina is writing is not touched.
+
+    Raises:
+        ImageError: it cannot be removed.
+    """
+    try:
+        images_fd = os.open(images_dir, _OPEN_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        _drop_new_sidecar(images_fd)
+        try:
+            draft_fd = os.open(DRAFT, _OPEN_DIRECTORY, dir_fd=images_fd)
+        except OSError:
+            return False
+        try:
+            if not lock.take(draft_fd):
+                return False
+            names = _names_of(draft_fd)
+            if names and not _committed(images_fd, draft_fd):
+                take_back(images_fd, names)
+            clear_draft(images_fd, draft_fd)
+            os.fsync(images_fd)
+        finally:
+            os.close(draft_fd)
+    except OSError as error:
+        raise ImageError(
+            "cannot remove the leftovers of a dead lamina", str(images_dir), os.strerror(error.errno or 0)
+        ) from error
+    finally:
+        os.close(images_fd)
+    return True
+
+
+def _drop_new_sidecar(images_fd: int) -> None:
+    """Remove a sidecar that was being written; its writer locks it for as long as it lives."""
+    with suppress(OSError):
+        fd = os.open(NEW_SIDECAR, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=images_fd)
+        try:
+            if lock.take(fd):
+                os.unlink(NEW_SIDECAR, dir_fd=images_fd)
+        finally:
+            os.close(fd)
+
+
+def _committed(images_fd: int, draft_fd: int) -> bool:
+    """Whether the last rename of the commit was made: the inventory is there and no longer in the draft."""
+    names = set(os.listdir(images_fd)), set(os.listdir(draft_fd))
+    return "inventory.img" in names[0] and "inventory.img" not in names[1]
+
+
+def sweep_stack(stack_dir: Path) -> list[Path]:
+    """`sweep` every directory under *stack_dir* that belongs to the caller; returns those that had leftovers."""
+    swept: list[Path] = []
+    with suppress(OSError), os.scandir(stack_dir) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if not entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                    continue
+                if sweep(Path(entry.path)):
+                    swept.append(Path(entry.path))
+    return swept

@@ -1,0 +1,110 @@
+"""Every field of every file of a layer, as a plain tree (`lamina show`)."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from lamina.core.errors import ImageError
+from lamina.core.image.format import kind_of_file, read_file, records_of
+from lamina.core.image.layer import Layer
+from lamina.core.image.sidecar import NAME as SIDECAR
+
+# Addresses and bit masks, which people read in hexadecimal. In JSON all numbers stay numbers.
+_HEX = frozenset(
+    ["start", "end", "pgoff", "vaddr", "status", "madv", "flags", "sigaction", "restorer", "mask", "blk_sigset", "sigmask", "futex_rla", "ss_sp", "clear_tid_addr", "rseq_abi_pointer", "signature", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "orig_ax", "fs_base", "gs_base", "rip", "rdp", "mxcsr", "mxcsr_mask", "xstate_bv", "mm_start_code", "mm_end_code", "mm_start_data", "mm_end_data", "mm_start_stack", "mm_start_brk", "mm_brk", "mm_arg_start", "mm_arg_end", "mm_env_start", "mm_env_end", "personality", "cap_inh", "cap_prm", "cap_eff", "cap_bnd", "cap_amb", "st_space", "xmm_space", "ymmh_space", "opmask_reg", "zmm_upper", "hi16_zmm", "build_id", "c_iflag", "c_oflag", "c_cflag", "c_lflag", "sival_ptr", "events", "data"]
+)
+Tree = dict[str, Any]
+
+
+def show_layer(layer: Layer) -> Tree:
+    """The files of a layer by name. An unreadable one is shown with its error; nothing is left out.
+
+    Each image has `kind` and `records`, a pages file its size and blocks, the sidecar its text. Raises `ImageError` only if the directory
+    cannot be listed.
+    """
+    try:
+        names = sorted(os.listdir(layer.directory))
+    except OSError as error:
+        raise ImageError("cannot read", f"layer {layer.path}", os.strerror(error.errno or 0)) from error
+    return {name: show_file(layer.file(name)) for name in names}
+
+
+def show_file(path: Path) -> Tree:
+    """One file of a layer; see `show_layer`."""
+    try:
+        info = os.lstat(path)
+        if path.is_symlink():
+            return {"kind": "link", "target": os.readlink(path)}
+        shown: Tree = {"kind": "raw", "bytes": info.st_size, "disk_bytes": info.st_blocks * 512}
+        kind = kind_of_file(path.name)
+        if path.name == SIDECAR:
+            return shown | {"kind": "sidecar", "text": read_file(path).decode("utf-8", "replace")}
+        if kind is None:
+            return shown
+        shown["kind"] = kind.name
+        records = shown["records"] = []
+        for message, blob, _ in records_of(read_file(path), kind, str(path)):
+            records.append(to_tree(message) | ({"content": blob.hex()} if kind.blob else {}))
+        return shown
+    except ImageError as error:
+        return {**shown, "error": str(error)}
+    except OSError as error:
+        return {"kind": "raw", "error": os.strerror(error.errno or 0)}
+
+
+def to_tree(message: Message) -> Tree:
+    """A record as a dictionary of plain values; fields that are not set are left out, unknown ones are named by number."""
+    tree = {field.name: _value(field, value) for field, value in message.ListFields()}
+    unknown = sorted({field.field_number for field in UnknownFieldSet(message)})
+    return tree | ({"unknown_fields": unknown} if unknown else {})
+
+
+def _value(field: FieldDescriptor, value: Any) -> Any:
+    if field.is_repeated:
+        return [_scalar(field, item) for item in value]
+    return _scalar(field, value)
+
+
+def _scalar(field: FieldDescriptor, value: Any) -> Any:
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return to_tree(value)
+    if field.type == FieldDescriptor.TYPE_ENUM and field.enum_type is not None:
+        named = field.enum_type.values_by_number.get(value)
+        return named.name if named else value
+    if isinstance(value, bytes):  # also a string that is not UTF-8
+        return (
+            value.hex()
+            if field.name in {"siginfo", "filter", "apparmor_data"}
+            else value.decode("utf-8", "backslashreplace")
+        )
+    return value
+
+
+def render(tree: Any, indent: int = 0, name: str = "") -> Iterator[str]:
+    """The tree as indented lines, for people."""
+    pad = "  " * indent
+    if isinstance(tree, dict):
+        if name:
+            yield f"{pad}{name}:"
+            indent += 1
+        for key, value in tree.items():
+            yield from render(value, indent, key)
+    elif isinstance(tree, list) and any(isinstance(item, (dict, list)) for item in tree):
+        for number, item in enumerate(tree):
+            yield from render(item, indent, f"{name}[{number}]")
+    elif isinstance(tree, list):
+        yield f"{pad}{name}: {' '.join(_text(name, item) for item in tree)}"
+    else:
+        yield f"{pad}{name}: {_text(name, tree)}"
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and name in _HEX:
+        return f"{value:#x}"
+    text = str(value)
+    return text if text.isprintable() else ascii(text)[1:-1]
