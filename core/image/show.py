@@ -15,9 +15,14 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.sidecar import NAME as SIDECAR
 
 # Addresses and bit masks, which people read in hexadecimal. In JSON all numbers stay numbers.
-_HEX = frozenset(
-    ["start", "end", "pgoff", "vaddr", "status", "madv", "flags", "sigaction", "restorer", "mask", "blk_sigset", "sigmask", "futex_rla", "ss_sp", "clear_tid_addr", "rseq_abi_pointer", "signature", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "orig_ax", "fs_base", "gs_base", "rip", "rdp", "mxcsr", "mxcsr_mask", "xstate_bv", "mm_start_code", "mm_end_code", "mm_start_data", "mm_end_data", "mm_start_stack", "mm_start_brk", "mm_brk", "mm_arg_start", "mm_arg_end", "mm_env_start", "mm_env_end", "personality", "cap_inh", "cap_prm", "cap_eff", "cap_bnd", "cap_amb", "st_space", "xmm_space", "ymmh_space", "opmask_reg", "zmm_upper", "hi16_zmm", "build_id", "c_iflag", "c_oflag", "c_cflag", "c_lflag", "sival_ptr", "events", "data"]
-)
+_HEX = {
+    "ax", "blk_sigset", "bp", "build_id", "bx", "c_cflag", "c_iflag", "c_lflag", "c_oflag", "cap_amb", "cap_bnd", "cap_eff", "cap_inh",
+    "cap_prm", "clear_tid_addr", "cx", "data", "di", "dx", "end", "events", "flags", "fs_base", "futex_rla", "gs_base", "hi16_zmm", "ip",
+    "madv", "mask", "mm_arg_end", "mm_arg_start", "mm_brk", "mm_end_code", "mm_end_data", "mm_env_end", "mm_env_start", "mm_start_brk",
+    "mm_start_code", "mm_start_data", "mm_start_stack", "mxcsr", "mxcsr_mask", "opmask_reg", "orig_ax", "personality", "pgoff", "r10",
+    "r11", "r12", "r13", "r14", "r15", "r8", "r9", "rdp", "restorer", "rip", "rseq_abi_pointer", "si", "sigaction", "sigmask",
+    "signature", "sival_ptr", "sp", "ss_sp", "st_space", "start", "status", "vaddr", "xmm_space", "xstate_bv", "ymmh_space", "zmm_upper",
+}  # fmt: skip
 Tree = dict[str, Any]
 
 
@@ -60,7 +65,8 @@ def show_file(path: Path) -> Tree:
 def to_tree(message: Message) -> Tree:
     """A record as a dictionary of plain values; fields that are not set are left out, unknown ones are named by number."""
     tree = {field.name: _value(field, value) for field, value in message.ListFields()}
-    unknown = sorted({field.field_number for field in UnknownFieldSet(message)})
+    foreign = UnknownFieldSet(message)
+    unknown = sorted({foreign[at].field_number for at in range(len(foreign))})
     return tree | ({"unknown_fields": unknown} if unknown else {})
 
 
