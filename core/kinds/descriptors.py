@@ -1,0 +1,218 @@
+"""The table of descriptor kinds, and the recipe by which a tree's descriptors are captured and saved.
+
+Inside the freeze: one C call per task for its whole table, kcmp for what is shared, and what only a copy of a descriptor tells. All
+recognising of trouble, reading of pipe copies and encoding happens after the thaw.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lamina.core.attach.procfs import describe
+from lamina.core.errors import Blocker, RefusedError, TargetError
+from lamina.core.image.schema import fdinfo_entry
+from lamina.core.kinds.chardev import SimpleDevice
+from lamina.core.kinds.epoll import Epoll
+from lamina.core.kinds.eventfd import EventFd
+from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind
+from lamina.core.kinds.files import FileTable, Images
+from lamina.core.kinds.inet import TcpListener
+from lamina.core.kinds.pipe import Pipe
+from lamina.core.kinds.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table
+from lamina.core.kinds.regfile import RegularFile
+from lamina.core.kinds.tty import Terminal
+from lamina.core.kinds.unsupported import held_lock, unsupported
+
+UFFD_LINK: Final = "anon_inode:[userfaultfd]"
+KINDS: Final[tuple[DescriptorKind, ...]] = (
+    Pipe(), TcpListener(), Epoll(), EventFd(), Terminal(), SimpleDevice(), RegularFile(),
+)  # fmt: skip
+# Links of memory and kernel objects that would pass for files by their mode.
+_NOT_FILES: Final = ("/memfd:", "/secretmem", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]")
+
+
+def kind_of(raw: RawFd) -> DescriptorKind | None:
+    """The kind that knows this descriptor, or None."""
+    if raw.link.startswith(_NOT_FILES):
+        return None
+    return next((kind for kind in KINDS if kind.recognise(raw)), None)
+
+
+def group(raws: Iterable[RawFd]) -> list[list[RawFd]]:
+    """Descriptors that are one open file description, together; in the order of first sight.
+
+    Only those with equal link and inode are compared, by kcmp(2), whose order makes it n log n.
+
+    Raises:
+        NativeError: the kernel cannot compare.
+    """
+    found: list[list[RawFd]] = []
+    ordered: dict[tuple[str, int, int], list[list[RawFd]]] = {}
+    for raw in raws:
+        peers = ordered.setdefault((raw.link, raw.dev, raw.ino), [])
+        low, high = 0, len(peers)
+        while low < high:
+            middle = (low + high) // 2
+            other = peers[middle][0]
+            order = kcmp(raw.pid, other.pid, KCMP_FILE, raw.fd, other.fd)
+            if order == 0:
+                peers[middle].append(raw)
+                break
+            low, high = (low, middle) if order == 1 else (middle + 1, high)
+        else:
+            peers.insert(low, [raw])
+            found.append(peers[low])
+    return found
+
+
+def shared_tables(pids: Sequence[int]) -> list[Blocker]:
+    """Tasks that share one whole descriptor table (clone with CLONE_FILES): they would be restored with a table each."""
+    blockers = []
+    for n, pid in enumerate(pids):
+        for other in pids[:n]:
+            if kcmp(pid, other, KCMP_FILES) == 0:
+                blockers.append(Blocker("descriptor table", f"shared with {describe(other)}: not supported yet", pid=pid))
+                break
+    return blockers
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One number of a task's table: which description it names, by its index in `Captured.files`."""
+
+    fd: int
+    cloexec: bool
+    file: int
+
+
+@dataclass
+class Captured:
+    """The descriptors of a frozen tree.
+
+    Attributes:
+        files: every open file description once; None where no kind knows it (`blockers` names it).
+        tables: pid → its slots, ascending by number.
+        blockers: found while capturing; more come with `refuse`.
+    """
+
+    files: list[CapturedFile]
+    tables: dict[int, list[Slot]]
+    blockers: list[Blocker]
+
+    def refuse(self, what: str, obj: str) -> None:
+        """After the thaw: raise if something cannot be saved.
+
+        Raises:
+            RefusedError: with every blocker.
+        """
+        found = list(self.blockers)
+        for file in self.files:
+            found += [blocker for raw in file.holders if (blocker := held_lock(raw))]
+            if blocker := _foreign_owner(file.raw, self.tables):
+                found.append(blocker)
+            if blocker := file.kind.late_blocker(file):
+                found.append(blocker)
+        if found:
+            raise RefusedError(what, obj, blockers=tuple(found))
+
+    def close(self) -> None:
+        """Let go of copies of pipes. Idempotent."""
+        for file in self.files:
+            file.kind.release(file.extra)
+
+    def __enter__(self) -> "Captured":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _foreign_owner(raw: RawFd, pids: Collection[int]) -> Blocker | None:
+    """SIGIO that goes to a process outside the tree: after a restore its pid may be anybody's."""
+    owner = raw.owner.pid
+    if not owner or owner in pids or any(os.path.lexists(f"/proc/{pid}/task/{owner}") for pid in pids):
+        return None
+    return raw.blocker(f"its signals (F_SETOWN) go to process or group {owner}, outside the tree")
+
+
+@contextmanager
+def _pidfds(pids: Iterable[int]) -> Iterator[dict[int, int]]:
+    opened: dict[int, int] = {}
+    try:
+        for pid in pids:
+            opened[pid] = os.pidfd_open(pid)
+        yield opened
+    except OSError as error:
+        raise TargetError("cannot reach", "the tree", os.strerror(error.errno or 0)) from error
+    finally:
+        for pidfd in opened.values():
+            os.close(pidfd)
+
+
+def capture(pids: Sequence[int], own_uffds: Collection[int] = ()) -> Captured:
+    """Inside the freeze: the descriptors of the tree's living tasks, parents first.
+
+    own_uffds: inodes of the userfaultfds lamina left in them; those are not descriptors of the program.
+
+    The result holds descriptors: use it as a context manager, or `close` it. `refuse` says, after the thaw, what cannot be saved.
+
+    Raises:
+        TargetError, NativeError: a table could not be read or compared.
+    """
+    captured = Captured([], {pid: [] for pid in pids}, [])
+    try:
+        with _pidfds(pids) as pidfds:
+            _capture(captured, pids, pidfds, own_uffds)
+    except BaseException:
+        captured.close()
+        raise
+    return captured
+
+
+def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], own_uffds: Collection[int]) -> None:
+    captured.blockers += shared_tables(pids)
+    raws = [raw for pid in pids for raw in read_table(pid, pidfds[pid])]
+    once: dict[tuple[str, object], Any] = {}
+    for holders in group(raws):
+        first = holders[0]
+        if first.link == UFFD_LINK and first.ino in own_uffds:
+            continue
+        kind = kind_of(first)
+        if kind is None:
+            captured.blockers.append(unsupported(first))
+            continue
+        key = kind.capture_key(first)
+        if key is not None and (kind.name, key) in once:
+            extra = once[kind.name, key]
+        else:
+            extra = kind.capture(holders, pidfds[first.pid])
+            once[kind.name, key] = extra
+        captured.files.append(CapturedFile(holders, kind, extra))
+        for raw in holders:
+            captured.tables[raw.pid].append(Slot(raw.fd, raw.cloexec, len(captured.files) - 1))
+    for slots in captured.tables.values():
+        slots.sort(key=lambda slot: slot.fd)
+
+
+def save(captured: Captured, table: FileTable, files_ids: Mapping[int, int]) -> Images:
+    """After the thaw: fdinfo-ID for every task; the descriptions go into *table*, whose `images()` are put last, when all paths are known.
+
+    files_ids: pid → `task_kobj_ids_entry.files_id`, all different.
+
+    Raises:
+        RefusedError: something cannot be saved.
+    """
+    captured.refuse("cannot dump", describe(next(iter(captured.tables), 0)))
+    ids = [table.description(file) for file in captured.files]
+    images: Images = {}
+    for pid, slots in captured.tables.items():
+        images[f"fdinfo-{files_ids[pid]}"] = (
+            "fdinfo",
+            [
+                fdinfo_entry(id=ids[slot.file], flags=int(slot.cloexec), type=captured.files[slot.file].kind.type, fd=slot.fd)
+                for slot in slots
+            ],
+        )
+    return images

@@ -1,0 +1,132 @@
+"""epoll(7): a set of watched descriptors. It watches them under their numbers, so it is made inside the task, after all of them.
+
+A registration outlives its number if another number keeps the file open; such a one could not be changed or removed again by the program
+after a restore, nor could it be made, so it is refused.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamina.core.errors import Blocker
+from lamina.core.ffi import C, check, new_error
+from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, file_entry
+from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.kinds.rawfd import Holders, RawFd
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One line "tfd:" of an epoll's fdinfo."""
+
+    fd: int
+    events: int
+    data: int
+    pos: int
+    inode: int
+    dev: int
+
+
+def watches_of(raw: RawFd) -> list[Watch]:
+    """What an epoll watches, as fdinfo lists it: `tfd: N events: HEX data: HEX pos:N ino:HEX sdev:HEX`."""
+    found = []
+    for key, text in raw.lines:
+        if key != "tfd":
+            continue
+        words = text.replace(":", ": ").split()
+        named = dict(zip(words[1::2], words[2::2], strict=True))
+        found.append(
+            Watch(
+                int(words[0]), int(named["events:"], 16), int(named["data:"], 16), int(named.get("pos:", "0")),
+                int(named.get("ino:", "0"), 16), int(named.get("sdev:", "0"), 16),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _stale(raw: RawFd, watches: Sequence[Watch]) -> Watch | None:
+    """A registration whose number does not name the watched file in the table that holds this descriptor."""
+    err = new_error()
+    seen: set[int] = set()
+    for watch in watches:
+        # A second one of the same number watches a file that this number named before.
+        if watch.fd in seen or check(C.lm_kcmp_epoll(raw.pid, watch.fd, raw.fd, watch.fd, 0, err), err):
+            return watch
+        seen.add(watch.fd)
+    return None
+
+
+def unreachable_watch(holders: Holders) -> Watch | None:
+    """A registration that the first table with all the numbers does not reach; None if that table can make this epoll.
+
+    It is the first because restore, which sees only numbers, takes the first: see `maker_of` in opening.py.
+
+    Raises:
+        NativeError: the kernel cannot compare.
+    """
+    watches = watches_of(holders[0])
+    found: Watch | None = None
+    for raw in holders:
+        found = _stale(raw, watches)
+        if found is None or all(_is_open(raw.pid, watch.fd) for watch in watches):
+            return found
+    return found
+
+
+def _is_open(pid: int, fd: int) -> bool:
+    return os.path.lexists(f"/proc/{pid}/fd/{fd}")
+
+
+class Epoll(DescriptorKind):
+    """An epoll instance."""
+
+    name = "epoll"
+    type = fd_types.EVENTPOLL
+    field = "epfd"
+
+    def recognise(self, raw: RawFd) -> bool:
+        """By its link."""
+        return raw.link == "anon_inode:[eventpoll]"
+
+    def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
+        """A registration that no number reaches any more."""
+        return _refusal(holders[0], unreachable_watch(holders))
+
+    def capture(self, holders: Holders, pidfd: int) -> Watch | None:
+        """The same, for the moment of the freeze: the numbers can be compared only while nothing moves."""
+        return unreachable_watch(holders)
+
+    def late_blocker(self, file: CapturedFile) -> Blocker | None:
+        """What `capture` found."""
+        return _refusal(file.raw, file.extra)
+
+    def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
+        """Its registrations."""
+        raw = file.raw
+        record = eventpoll_file_entry(id=ident, flags=raw.flags, fown=raw.owner.entry())
+        for watch in watches_of(raw):
+            record.tfd.append(
+                eventpoll_tfd_entry(
+                    id=ident, tfd=watch.fd, events=watch.events, data=watch.data,
+                    dev=watch.dev & 0xFFFFFFFF, inode=watch.inode, pos=watch.pos,
+                )
+            )  # fmt: skip
+        return file_entry(type=fd_types.EVENTPOLL, id=ident, epfd=record)
+
+    def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
+        """Nothing outside the task can stand in the way."""
+        return None
+
+    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+        """Never called: see `inside`."""
+        raise NotImplementedError("an epoll is made inside its task")
+
+    def inside(self, entry: file_entry) -> eventpoll_file_entry | None:
+        """The record itself."""
+        return entry.epfd
+
+
+def _refusal(raw: RawFd, watch: Watch | None) -> Blocker | None:
+    if watch is None:
+        return None
+    return raw.blocker(f"it still watches a file whose descriptor {watch.fd} was closed while another number kept the file open")

@@ -1,0 +1,168 @@
+"""Descriptors as the kernel shows them from outside: one value per number in a task's table.
+
+Reading them changes nothing in the process looked at.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from lamina.core.attach.procfs import describe
+from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.ffi import C, check, ffi, new_error
+from lamina.core.image.schema import fown_entry
+
+# Flags that act once, at open(2), or are the descriptor's: a file opened again must not be created or emptied.
+ONCE: Final = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_NOCTTY | os.O_CLOEXEC
+O_ASYNC: Final = 0o20000
+KCMP_FILE, KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND = 0, 1, 2, 3, 4  # include/uapi/linux/kcmp.h
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who gets SIGIO: F_GETOWN_EX, F_GETOWNER_UIDS, F_GETSIG (fcntl(2)). pid 0: nobody."""
+
+    type: int = 0
+    pid: int = 0
+    uid: int = 0
+    euid: int = 0
+    signal: int = 0
+
+    def entry(self) -> fown_entry:
+        """As the images hold it."""
+        return fown_entry(uid=self.uid, euid=self.euid, signum=self.signal, pid_type=self.type, pid=self.pid)
+
+
+@dataclass(frozen=True)
+class RawFd:
+    """One descriptor as the kernel shows it.
+
+    Attributes:
+        pid, fd: whose, and its number.
+        link: where /proc/PID/fd/FD points.
+        mode, dev, ino, rdev, size, nlink: of the file behind it, as stat(2).
+        info: raw /proc/PID/fdinfo/FD.
+        owner: who gets SIGIO; unknown (nobody) unless read through a copy.
+        pipe_size, pipe_bytes: F_GETPIPE_SZ and what waits in it, bytes; 0 unless read through a copy.
+    """
+
+    pid: int
+    fd: int
+    link: str
+    mode: int
+    dev: int
+    ino: int
+    rdev: int
+    size: int
+    nlink: int
+    info: bytes
+    owner: Owner = field(default_factory=Owner)
+    pipe_size: int = 0
+    pipe_bytes: int = 0
+
+    @cached_property
+    def lines(self) -> list[tuple[str, str]]:
+        """fdinfo as (key, text) pairs in order; keys such as "tfd" repeat."""
+        parts = (line.partition(":") for line in self.info.decode(errors="replace").splitlines())
+        return [(key, value.strip()) for key, _, value in parts]
+
+    def line(self, key: str, default: str = "0") -> str:
+        """The first value of *key* in fdinfo."""
+        return next((value for name, value in self.lines if name == key), default)
+
+    @cached_property
+    def _all_flags(self) -> int:
+        return int(self.line("flags"), 8)
+
+    @property
+    def flags(self) -> int:
+        """The description's flags (F_GETFL, with O_LARGEFILE where the kernel shows it)."""
+        return self._all_flags & ~os.O_CLOEXEC
+
+    @property
+    def cloexec(self) -> bool:
+        """FD_CLOEXEC of this number."""
+        return bool(self._all_flags & os.O_CLOEXEC)
+
+    @property
+    def pos(self) -> int:
+        """File offset, bytes."""
+        return int(self.line("pos"))
+
+    def blocker(self, why: str, fix: str = "") -> Blocker:
+        """A blocker about this descriptor, which names what it is."""
+        return Blocker(f"fd {self.fd} ({self.link})", why, fix, self.pid)
+
+
+Holders = Sequence[RawFd]
+"""All descriptors of one open file description in a tree, in tree order; never empty."""
+
+
+def _owner(c: Any) -> Owner:
+    return Owner(c.owner_type, c.owner_pid, c.owner_uid, c.owner_euid, c.owner_signal)
+
+
+_rooms: dict[str, int] = {"fds": 256, "text": 64 << 10}
+
+
+def read_table(pid: int, pidfd: int = -1) -> list[RawFd]:
+    """All descriptors of *pid*, ascending, by one C call; with *pidfd* also what only a copy of each tells (needs ptrace permission).
+
+    Raises:
+        TargetError: it is gone, or its descriptors may not be seen.
+    """
+    err = new_error()
+    while True:
+        # Grown rooms are kept: inside a freeze there should be no second try.
+        fds, text = ffi.new("lm_fd[]", _rooms["fds"]), ffi.new("char[]", _rooms["text"])
+        count = C.lm_fd_table(pid, pidfd, fds, _rooms["fds"], text, _rooms["text"], err)
+        if count >= 0 or err.errnum != 28:  # ENOSPC
+            break
+        _rooms.update(fds=_rooms["fds"] * 4, text=_rooms["text"] * 4)
+    try:
+        check(count, err)
+    except NativeError as error:
+        gone = error.errnum in (2, 3)
+        why = "it has ended" if gone else error.reason
+        raise TargetError("cannot read the descriptors of", describe(pid), why, "" if gone else "run lamina as root") from error
+    raw = ffi.buffer(text)
+    return [
+        RawFd(
+            pid, c.fd, os.fsdecode(raw[c.link_at : c.link_at + c.link_len]), c.mode, c.dev, c.ino, c.rdev, c.size, c.nlink,
+            raw[c.info_at : c.info_at + c.info_len], _owner(c), c.pipe_size, c.pipe_bytes,
+        )
+        for c in fds[0:count]
+    ]  # fmt: skip
+
+
+def kcmp(pid1: int, pid2: int, kind: int, a: int = 0, b: int = 0) -> int:
+    """kcmp(2): 0 the same, 1 less, 2 greater, 3 different without order.
+
+    Raises:
+        NativeError: not permitted, or the kernel has no kcmp.
+    """
+    err = new_error()
+    return check(C.lm_kcmp(pid1, pid2, kind, a, b, err), err)
+
+
+def grab(pidfd: int, fd: int) -> int:
+    """A close-on-exec copy of a descriptor of that process; the caller closes it.
+
+    Raises:
+        NativeError: closed meanwhile, or not permitted.
+    """
+    err = new_error()
+    return check(C.lm_fd_fetch(pidfd, fd, err), err)
+
+
+@contextmanager
+def grabbed(pidfd: int, fd: int) -> Iterator[int]:
+    """`grab`, closed at the end."""
+    copy = grab(pidfd, fd)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
