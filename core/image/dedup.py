@@ -30,13 +30,13 @@ class Cut:
         layer: the ancestor that loses it.
         pages_file: the file's name.
         ranges: file offsets, whole pages; recorded as punched.
-        freed_bytes: blocks this frees: the ranges without what is a hole already.
+        bytes_freed: blocks this frees: the ranges without what is a hole already.
     """
 
     layer: Layer
     pages_file: str
     ranges: PageRuns
-    freed_bytes: int
+    bytes_freed: int
 
 
 @dataclass(frozen=True)
@@ -46,24 +46,16 @@ class DedupPlan:
     Attributes:
         layer: the layer whose ancestors are thinned out.
         cuts: by ancestor and pages file; empty if there is nothing to take out.
-        loses: ancestors that can be restored now and no longer after it, the nearest first.
-        freed_bytes: bytes of disk (or memory, on tmpfs) this gives back.
+        losing: ancestors that can be restored now and no longer after it, the nearest first.
         pages: pages taken out.
+        bytes_freed: bytes of disk (or memory, on tmpfs) this gives back.
     """
 
     layer: Layer
     cuts: tuple[Cut, ...]
-    loses: tuple[Layer, ...]
-
-    @property
-    def freed_bytes(self) -> int:
-        """Bytes of disk (or memory, on tmpfs) this gives back."""
-        return sum(cut.freed_bytes for cut in self.cuts)
-
-    @property
-    def pages(self) -> int:
-        """Pages taken out."""
-        return sum(cut.ranges.pages for cut in self.cuts)
+    losing: tuple[Layer, ...]
+    pages: int
+    bytes_freed: int
 
 
 def plan_dedup(layer: Layer) -> DedupPlan:
@@ -95,7 +87,8 @@ def plan_dedup(layer: Layer) -> DedupPlan:
         for name, ranges in offsets.items():
             size = ancestor.file(name).stat().st_size
             cuts.append(Cut(ancestor, name, ranges, (ranges - file_holes(ancestor.file(name), size)).bytes))
-    return DedupPlan(layer, tuple(cuts), _losers(chain, lost))
+    pages_cut, freed = sum(cut.ranges.pages for cut in cuts), sum(cut.bytes_freed for cut in cuts)
+    return DedupPlan(layer, tuple(cuts), _losing(chain, lost), pages_cut, freed)
 
 
 def apply_dedup(plan: DedupPlan, locked_already: bool = False) -> int:
@@ -163,9 +156,9 @@ def _needed_off_chain(chain: tuple[Layer, ...]) -> dict[tuple[tuple[int, int], O
     return needed
 
 
-def _losers(chain: tuple[Layer, ...], lost: dict[tuple[tuple[int, int], Object], PageRuns]) -> tuple[Layer, ...]:
+def _losing(chain: tuple[Layer, ...], lost: dict[tuple[tuple[int, int], Object], PageRuns]) -> tuple[Layer, ...]:
     """The ancestors that resolve a page to one of the *lost* ones and resolved all their pages before."""
-    losers: list[Layer] = []
+    losing: list[Layer] = []
     for at, ancestor in enumerate(chain[1:], start=1):
         if ancestor.is_pre_dump:
             continue
@@ -177,8 +170,8 @@ def _losers(chain: tuple[Layer, ...], lost: dict[tuple[tuple[int, int], Object],
             for share in owned.shares
         )
         if loses and not already:
-            losers.append(ancestor)
-    return tuple(losers)
+            losing.append(ancestor)
+    return tuple(losing)
 
 
 def _open_for_punch(cut: Cut) -> int:
@@ -192,7 +185,7 @@ def _open_for_punch(cut: Cut) -> int:
 def _record(plan: DedupPlan, files: list[tuple[Cut, int]]) -> None:
     """Write what will be punched into the sidecars, with checksums that already count it as zeros, and make that durable."""
     sidecars: dict[Path, Sidecar] = {}
-    for layer in {cut.layer for cut in plan.cuts} | set(plan.loses):
+    for layer in {cut.layer for cut in plan.cuts} | set(plan.losing):
         sidecars[layer.directory] = layer.sidecar or Sidecar.for_foreign(layer.directory)
     for cut, fd in files:
         sidecar = sidecars[cut.layer.directory].with_punched(cut.pages_file, cut.ranges, plan.layer.name)
@@ -203,7 +196,7 @@ def _record(plan: DedupPlan, files: list[tuple[Cut, int]]) -> None:
             sums = {**sidecar.checksums, cut.pages_file: FileSum(expected.size, blocks)}
             sidecar = replace(sidecar, checksums=sums)
         sidecars[cut.layer.directory] = sidecar
-    for layer in plan.loses:
+    for layer in plan.losing:
         sidecars[layer.directory] = sidecars[layer.directory].not_restorable(f"punched by {plan.layer.name}")
     for directory, sidecar in sidecars.items():
         sidecar.store(directory)

@@ -79,6 +79,9 @@ class Layer:
     def __repr__(self) -> str:
         return f"Layer({str(self.path)!r})"
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def name(self) -> str:
         """The name of its directory."""

@@ -11,7 +11,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import kind_of_file, read_file, records_of
-from lamina.core.image.layer import Layer
 from lamina.core.image.sidecar import NAME as SIDECAR
 
 # Addresses and bit masks, which people read in hexadecimal. In JSON all numbers stay numbers.
@@ -26,17 +25,35 @@ _HEX = {
 Tree = dict[str, Any]
 
 
-def show_layer(layer: Layer) -> Tree:
+def as_tree(path: Path) -> Tree:
+    """A file of a layer, or all files of the layer in the directory *path* by name.
+
+    Raises:
+        ImageError: there is no such file, or the directory cannot be listed.
+    """
+    if path.is_dir():
+        return show_layer(path)
+    if not os.path.lexists(path):
+        raise ImageError("cannot show", str(path), "no such file or directory")
+    return show_file(path)
+
+
+def as_text(tree: Tree) -> str:
+    """The tree as indented lines, for people."""
+    return "\n".join(_lines(tree))
+
+
+def show_layer(directory: Path) -> Tree:
     """The files of a layer by name. An unreadable one is shown with its error; nothing is left out.
 
     Each image has `kind` and `records`, a pages file its size and blocks, the sidecar its text. Raises `ImageError` only if the directory
     cannot be listed.
     """
     try:
-        names = sorted(os.listdir(layer.directory))
+        names = sorted(os.listdir(directory))
     except OSError as error:
-        raise ImageError("cannot read", f"layer {layer.path}", os.strerror(error.errno or 0)) from error
-    return {name: show_file(layer.file(name)) for name in names}
+        raise ImageError("cannot read", f"layer {directory}", os.strerror(error.errno or 0)) from error
+    return {name: show_file(directory / name) for name in names}
 
 
 def show_file(path: Path) -> Tree:
@@ -91,18 +108,17 @@ def _scalar(field: FieldDescriptor, value: Any) -> Any:
     return value
 
 
-def render(tree: Any, indent: int = 0, name: str = "") -> Iterator[str]:
-    """The tree as indented lines, for people."""
+def _lines(tree: Any, indent: int = 0, name: str = "") -> Iterator[str]:
     pad = "  " * indent
     if isinstance(tree, dict):
         if name:
             yield f"{pad}{name}:"
             indent += 1
         for key, value in tree.items():
-            yield from render(value, indent, key)
+            yield from _lines(value, indent, key)
     elif isinstance(tree, list) and any(isinstance(item, (dict, list)) for item in tree):
         for number, item in enumerate(tree):
-            yield from render(item, indent, f"{name}[{number}]")
+            yield from _lines(item, indent, f"{name}[{number}]")
     elif isinstance(tree, list):
         yield f"{pad}{name}: {' '.join(_text(name, item) for item in tree)}"
     else:

@@ -114,7 +114,12 @@ class Stack:
 
     def covered(self, layer: Layer, which: Object) -> PageRuns:
         """What a child of *layer* may inherit: pages that resolve and are not punched."""
-        return owners.covered(layer.chain(), which)
+        return covered(layer, which)
+
+
+def covered(layer: Layer, which: Object) -> PageRuns:
+    """What a child of *layer* may inherit of a task (its pid) or shared object ("shmem-ID"): pages that resolve and are not punched."""
+    return owners.covered(layer.chain(), which)
 
 
 def _time(layer: Layer) -> float:
