@@ -1,0 +1,63 @@
+"""Registers of interrupted calls, as a new process gets them."""
+
+import struct
+
+import pytest
+
+from lamina.core.attach.calls import SYSCALL_NUMBERS
+from lamina.core.attach.tracee import REGISTERS
+from lamina.core.kinds import interrupted
+
+MASK = 2**64 - 1
+
+
+def stopped(name: str, code: int, **more: int) -> dict[str, int]:
+    regs = dict.fromkeys(REGISTERS, 0)
+    return regs | {"orig_rax": SYSCALL_NUMBERS[name], "rax": -code & MASK, "rip": 0x401002} | more
+
+
+@pytest.mark.parametrize("code", [512, 513, 514, 4, 110])
+def test_codes_the_kernel_finishes_by_itself_stay(code: int) -> None:
+    regs = stopped("read", code)
+    assert interrupted.for_new_process(regs) == regs
+
+
+def test_outside_a_call_nothing_changes() -> None:
+    regs = stopped("poll", 516, orig_rax=MASK)
+    assert not interrupted.in_call(regs)
+    assert interrupted.for_new_process(regs) == regs
+
+
+@pytest.mark.parametrize("name", ["poll", "futex"])
+def test_waits_are_made_again_in_full(name: str) -> None:
+    regs = stopped(name, 516, rsi=1, r10=2)
+    assert interrupted.for_new_process(regs) == regs | {"rax": -514 & MASK}
+
+
+def test_sleeps_go_on_with_the_remainder() -> None:
+    regs = stopped("nanosleep", 516, rdi=0x1000, rsi=0x2000)
+    assert interrupted.for_new_process(regs) == regs | {"rax": -514 & MASK, "rdi": 0x2000}
+    regs = stopped("clock_nanosleep", 516, rdx=0x1000, r10=0x2000)
+    assert interrupted.for_new_process(regs) == regs | {"rax": -514 & MASK, "rdx": 0x2000}
+    regs = stopped("clock_nanosleep", 516, rdx=0x1000)
+    assert interrupted.for_new_process(regs) == regs | {"rax": -514 & MASK}
+
+
+@pytest.mark.parametrize("name", ["poll", "futex", "nanosleep", "clock_nanosleep"])
+def test_a_call_restarted_before_is_known_by_its_code(name: str) -> None:
+    regs = stopped("restart_syscall", 516)
+    code = b"\x90" * 9 + b"\xb8" + struct.pack("<I", SYSCALL_NUMBERS[name]) + b"\x0f\x05"
+    new = interrupted.for_new_process(regs, code)
+    assert (new["orig_rax"], new["rax"]) == (SYSCALL_NUMBERS[name], -514 & MASK)
+
+
+@pytest.mark.parametrize("code", [b"", b"\x0f\x05", b"\x48\x89\xf8\x90\x90\x0f\x05", b"\xb8\x3c\x00\x00\x00\x0f\x05"])
+def test_a_call_that_cannot_be_told_answers_eintr(code: bytes) -> None:
+    new = interrupted.for_new_process(stopped("restart_syscall", 516), code)
+    assert new["rax"] == -4 & MASK
+
+
+def test_calls_that_answer_eintr_to_any_stop() -> None:
+    assert interrupted.restarts_as_eintr(stopped("epoll_wait", 4))
+    assert not interrupted.restarts_as_eintr(stopped("read", 4))
+    assert not interrupted.restarts_as_eintr(stopped("epoll_wait", 0))
