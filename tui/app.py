@@ -1,22 +1,21 @@
-"""The app: owns the session and the journal, hands acts to the bridge, and passes on what comes back."""
+"""The app: owns the session and the screens, and passes on to them what was read."""
 
 import asyncio
 import signal
 import sys
 from dataclasses import replace
-from typing import ClassVar, cast
+from pathlib import Path
+from typing import Any, ClassVar
 
 from textual import work
-from textual.app import App
 from textual.binding import Binding
 from textual.signal import Signal
 
-from lamina.tui import journal, messages, options
+from lamina.tui import messages
+from lamina.tui.acting import ActingApp
 from lamina.tui.acts import Act
-from lamina.tui.bridge import Bridge
 from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.dialogs.leave import leave_dialog
-from lamina.tui.journal import Job, Journal
 from lamina.tui.keymap import APP_KEYS
 from lamina.tui.reader import Reader
 from lamina.tui.screens.frame import Frame
@@ -31,22 +30,18 @@ from lamina.tui.theme import LAMINA
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
 
 
-class LaminaApp(App[None]):
+class LaminaApp(ActingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
-    CSS_PATH = "lamina.tcss"
+    CSS_PATH = Path(__file__).with_name("lamina.tcss")
     BINDINGS: ClassVar = APP_KEYS
     FIRST = "processes"
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-        self.journal = Journal()
-        self.bridge = Bridge(self)
+        super().__init__(session)
         self.reader = Reader(self)
         self.session_changed: Signal[Session] = Signal(self, "session_changed")
-        self.jobs_changed: Signal[Job | None] = Signal(self, "jobs_changed")
         self.processes = ProcessScreen()
         self.stack = self.make_stack_screen()
         self.jobs = JobScreen()
@@ -72,71 +67,27 @@ class LaminaApp(App[None]):
         await self.switch_mode(self.FIRST)
         self.set_interval(2.0, self.reader.look_at_target)
 
-    # Acts
+    # What acts lead to
 
-    def do(self, act: Act) -> None:
-        """Hand *act* to the engine, unless one is running or nothing may be changed."""
-        if self.session.readonly and act.kind != "plan":
-            self.notify(f"{act.title}: this lamina was started with --readonly", severity="warning")
-        elif not self.bridge.start(act):
-            busy = self.bridge.busy_with
-            self.notify(f"{busy.title if busy else 'another act'} is still going on: c cancels it", severity="warning")
-        else:
-            self.jobs_changed.publish(self.journal.begin(act))
-            if act.pid and act.kind != "restore":
-                self.reader.aim(act.pid)
+    def begun(self, act: Act) -> None:
+        """The process an act is about is the target from now on."""
+        if act.pid and act.kind != "restore":
+            self.reader.aim(act.pid)
 
-    def on_act_started(self, message: messages.ActStarted) -> None:
-        """The command line is known. An act made of two gets its second one here."""
-        job = self.journal.of(message.act)
-        job.command = f"{job.command} && {message.command}" if job.command else message.command
-        self.jobs_changed.publish(job)
-
-    def on_progress_made(self, message: messages.ProgressMade) -> None:
-        """Work went on."""
-        job = self.journal.of(message.act)
-        if job.state == journal.RUNNING:
-            job.progress, job.phase_us = message.progress, message.phase_us
-            self.jobs_changed.publish(job)
-
-    def on_notice_given(self, message: messages.NoticeGiven) -> None:
-        """A sentence to be read, once."""
-        job = self.journal.of(message.act)
-        if message.text not in job.notices:
-            job.notices.append(message.text)
-            self.notify(message.text, severity="warning", timeout=8)
-            self.jobs_changed.publish(job)
-
-    def on_act_finished(self, message: messages.ActFinished) -> None:
-        """Done: say so, and look at what it changed."""
-        for text in message.notices:
-            self.on_notice_given(messages.NoticeGiven(message.act, text))
-        act = message.act
-        self.jobs_changed.publish(self.journal.end(act, journal.DONE, message.summary))
-        if act.kind == "plan":
-            ask_dedup(self, message.result)
-        else:
-            self.notify(message.summary, title=act.title, timeout=4)
-        if act.kind == "restore":
-            self.restored(message.result.pid)
-        self._look_again(act)
-
-    def on_act_failed(self, message: messages.ActFailed) -> None:
-        """Refused, failed or cancelled: the engine's own words, as a toast and in the jobs."""
-        state = journal.CANCELLED if message.cancelled else journal.FAILED
-        self.jobs_changed.publish(self.journal.end(message.act, state, message.text))
-        self.notify(message.text, title=message.act.title, severity="information" if message.cancelled else "error", timeout=10)
-        self._look_again(message.act)
-
-    def restored(self, pid: int) -> None:
-        """A program was put back: it is the target now."""
-        self.reader.aim(pid)
-
-    def _look_again(self, act: Act) -> None:
+    def acted(self, act: Act, result: Any) -> None:
+        """Ask on after a dry run; look again at what an act changes."""
+        if act.kind == "plan" and result is not None:
+            ask_dedup(self, result)
+        if act.kind == "restore" and result is not None:
+            self.restored(result.pid)
         if act.kind in _CHANGES:
             self.reader.look_at_target()
             self.reader.read_stack()
             self.processes.read()
+
+    def restored(self, pid: int) -> None:
+        """A program was put back: it is the target now."""
+        self.reader.aim(pid)
 
     # What was read
 
@@ -189,7 +140,7 @@ class LaminaApp(App[None]):
         """All keys, those of this screen first."""
         if isinstance(self.screen, Frame):
             keys = [key for key in type(self.screen).__dict__.get("BINDINGS", []) if isinstance(key, Binding)]
-            self.push_screen(HelpScreen(self.screen.WHERE, cast("list[Binding]", keys)))
+            self.push_screen(HelpScreen(self.screen.WHERE, keys))
 
     def action_cancel_act(self) -> None:
         """Ask the running act to stop."""
@@ -217,12 +168,15 @@ class LaminaApp(App[None]):
 
 
 def run_app(argv: list[str]) -> int:
-    """Open the TUI; *argv* holds options only, a verb never comes here. Returns the exit code."""
-    session, demo = options.parse(argv)
+    """Open the TUI; *argv* holds its options and no verb (`lamina --help` lists them). Returns the exit code."""
+    from lamina.core import cli
+
+    args = cli.parse(argv)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("lamina: the screen needs a terminal; `lamina --help` lists the verbs", file=sys.stderr)
         return 2
-    if demo:
+    session = Session(args.stack.absolute() if args.stack else None, args.readonly)
+    if args.demo:
         from lamina.tui.demo.run import run_demo
 
         return run_demo(session)

@@ -1,8 +1,8 @@
 """Which key does what, in one place. The same key means the same everywhere."""
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
-APP_KEYS = [
+APP_KEYS: list[BindingType] = [
     Binding("1", "show('processes')", "processes", tooltip="the process tree"),
     Binding("3", "show('stack')", "stack", tooltip="the layers of the target"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
@@ -12,13 +12,13 @@ APP_KEYS = [
     Binding("ctrl+c", "leave", "quit", show=False),
 ]
 
-TARGET_KEYS = [
+TARGET_KEYS: list[BindingType] = [
     Binding("t", "track", "track", tooltip="start tracking the program's memory, or end it"),
     Binding("d", "dump", "dump", tooltip="take a layer: the first is full, then only what changed"),
     Binding("F", "final", "final dump", show=False, tooltip="take a last layer and end the program (asks)"),
 ]
 
-PROCESS_KEYS = [
+PROCESS_KEYS: list[BindingType] = [
     Binding("slash", "filter", "filter", key_display="/", tooltip="filter by name, command line or pid; ! turns it round"),
     Binding("enter", "enter", "stack", show=False, tooltip="make it the target and show its stack"),
     Binding("space", "fold", "fold", show=False, tooltip="fold or unfold what is below"),
@@ -26,18 +26,18 @@ PROCESS_KEYS = [
     Binding("escape", "clear", "clear filter", show=False),
 ]
 
-STACK_KEYS = [
+STACK_KEYS: list[BindingType] = [
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
     Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
     Binding("escape", "app.show('processes')", "back", show=False),
 ]
 
-JOB_KEYS = [
+JOB_KEYS: list[BindingType] = [
     Binding("y", "copy", "copy command", tooltip="copy the command line to the clipboard"),
     Binding("escape", "app.show('processes')", "back", show=False),
 ]
 
-LIST_KEYS = [
+LIST_KEYS: list[BindingType] = [
     Binding("up,k", "move(-1)", "up", show=False),
     Binding("down,j", "move(1)", "down", show=False),
     Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
 from lamina.core.errors import Blocker
+from lamina.tui.target import known_states
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ class ProcessReader:
         """The processes now."""
         with self._lock:
             if self._table is None:
-                from lamina.core.dirty.state import all_states
-
-                self._table = ProcessTable(all_states)
+                self._table = ProcessTable(known_states)
             rows = self._table.refresh()
         return Processes(rows, os.getloadavg()[0], {row.pid: row for row in rows})
 

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import read_stat
+from lamina.core.errors import TargetError
 from lamina.tui import places
+
+if TYPE_CHECKING:
+    from lamina.core.dirty.state import TargetState
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,37 @@ def look_up(pid: int, stack: Path | None) -> Target:
     Raises:
         TargetError: there is no such process.
     """
-    from lamina.core.dirty.state import load
-
     stat, identity = read_stat(pid), identify(pid)
-    state = load(identity)
+    state = known_state(identity)
     layer = Path(state.layer_dir) if state and state.layer_dir else None
     if layer is not None and not layer.is_dir():
         layer = None
     # A restored program has a new start time: its stack is the one of the layer it came from.
     place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
-    tracker = state.tracker if state and state.tracker != "none" else ""
+    tracker = state.tracker if state and is_tracker(state.tracker) else ""
     return Target(pid, stat.comm, identity, place, layer, tracker, stat.state not in "ZX")
+
+
+def is_tracker(name: str) -> bool:
+    """Whether *name* in a state file is that of something that tracks."""
+    return name not in ("", "none")
+
+
+def known_state(identity: Identity) -> "TargetState | None":
+    """What lamina remembers of *identity*; None too where this user has no place to remember things in: looking must work there."""
+    from lamina.core.dirty.state import load
+
+    try:
+        return load(identity)
+    except TargetError:
+        return None
+
+
+def known_states() -> "list[TargetState]":
+    """As `known_state`, of all processes."""
+    from lamina.core.dirty.state import all_states
+
+    try:
+        return all_states()
+    except TargetError:
+        return []

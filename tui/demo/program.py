@@ -12,15 +12,17 @@ import random
 import sys
 import time
 from array import array
+from pathlib import Path
 
 COLUMNS, ROWS = 16, 14
 CELLS = COLUMNS * ROWS
 WORDS = 4096 // 8
-STEP_S = 0.12
+STEP_S = 0.3
 
 
 def main() -> None:
     """Announce the cells and let the crystal grow until the parent is gone."""
+    Path("/proc/self/comm").write_text("crystal")
     memory = array("Q", bytes(8 * WORDS * (CELLS + 2)))
     address = memory.buffer_info()[0]
     first = -address % 4096 // 8

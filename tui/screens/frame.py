@@ -37,6 +37,7 @@ class Frame(Screen[None]):
 
     WHERE: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
     BINDINGS = TARGET_KEYS
 
     @property
@@ -61,6 +62,10 @@ class Frame(Screen[None]):
         self.lamina.jobs_changed.subscribe(self, self._on_job)
         self.query_one(TitleBar).show(self.lamina.session)
         self.query_one(JobBar).show(self.lamina.journal.running or self.lamina.journal.newest)
+        self.opened()
+
+    def opened(self) -> None:
+        """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""
 
     def _on_session(self, session: Session) -> None:
         self.query_one(TitleBar).show(session)

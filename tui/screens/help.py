@@ -1,9 +1,11 @@
 """All keys: those of the present screen first, then those that mean the same everywhere."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -16,7 +18,7 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS = [Binding("escape,question_mark,q,f1", "dismiss", "back")]
 
-    def __init__(self, where: str, keys: list[Binding]) -> None:
+    def __init__(self, where: str, keys: Sequence[BindingType]) -> None:
         super().__init__()
         self._where = where
         self._keys = keys
@@ -31,12 +33,14 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(_table(title, keys))
 
 
-def _table(title: str, keys: list[Binding]) -> Table:
+def _table(title: str, keys: Sequence[BindingType]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=16, justify="right")
     grid.add_column()
     grid.add_row("", Text(title, style="bold"))
     for key in keys:
+        if not isinstance(key, Binding):
+            continue
         grid.add_row(_name(key), Text(key.tooltip or key.description, style="dim"))
     grid.add_row("", "")
     return grid

@@ -34,7 +34,7 @@ class JobScreen(Frame):
                 Column("TOOK", 8, lambda job: [(_took(job), "")], right=True, keep=70),
                 Column("COMMAND", 0, lambda job: [(job.command or job.act.title, "")]),
             ],
-            lambda job: id(job),
+            id,
             id="jobs",
         )
         self._list.empty_text = "nothing was asked of the engine yet"
@@ -47,9 +47,8 @@ class JobScreen(Frame):
         with VerticalScroll(classes="pane", id="job-detail", can_focus=False):
             yield Static(id="detail-text")
 
-    def on_mount(self) -> None:
+    def opened(self) -> None:
         """Show what there is."""
-        super().on_mount()
         self._list.focus()
         self.job_changed(None)
 

@@ -14,6 +14,7 @@ from lamina.tui.keymap import PROCESS_KEYS
 from lamina.tui.read_process import Examined, Processes
 from lamina.tui.screens.frame import Frame, Subject
 from lamina.tui.session import Session
+from lamina.tui.target import is_tracker
 from lamina.tui.tree import TreeRow
 from lamina.tui.widgets.process_columns import ProcessCell, process_columns
 from lamina.tui.widgets.process_detail import ProcessDetail
@@ -59,9 +60,8 @@ class ProcessScreen(Frame):
                 yield Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
             yield ProcessDetail()
 
-    def on_mount(self) -> None:
+    def opened(self) -> None:
         """Read the table now and then."""
-        super().on_mount()
         self.query_one("#filter").display = False
         self._list.focus()
         self.read()
@@ -69,9 +69,10 @@ class ProcessScreen(Frame):
         self._rest = self.set_timer(_REST_S, self._examine, pause=True)
 
     def read(self) -> None:
-        """Ask for the process table."""
-        if self.is_current or not self._processes.rows:
-            self.lamina.bridge.ask("processes", lambda: messages.ProcessesRead(self.lamina.reader.processes.read()))
+        """Ask for the process table, unless nobody sees it."""
+        if self.is_mounted and (self.is_current or not self._processes.rows):
+            reader = self.lamina.reader.processes
+            self.lamina.bridge.ask("processes", lambda: messages.ProcessesRead(reader.read()))
 
     def show_processes(self, processes: Processes) -> None:
         """The table was read."""
@@ -114,7 +115,7 @@ class ProcessScreen(Frame):
             return None
         target, option = self.lamina.session.target, self.lamina.session.stack_option
         known = target.stack if target and target.identity == process.identity else None
-        return Subject(process.pid, process.name, process.tracker not in ("", "none"), option or known)
+        return Subject(process.pid, process.name, is_tracker(process.tracker), option or known)
 
     def _process(self) -> ProcessInfo | None:
         row = self._list.row

@@ -11,6 +11,7 @@ from lamina.tui import acts, messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
 from lamina.tui.read_stack import LayerRow, StackView
+from lamina.tui.read_strip import read_strip
 from lamina.tui.screens.frame import Frame
 from lamina.tui.session import Session
 from lamina.tui.widgets.layer_columns import layer_columns
@@ -41,9 +42,8 @@ class StackScreen(Frame):
             yield LayerDetail()
         yield MemoryStrip()
 
-    def on_mount(self) -> None:
+    def opened(self) -> None:
         """Show what is known."""
-        super().on_mount()
         self._rest = self.set_timer(_REST_S, self._read_strip, pause=True)
         self._list.focus()
         self.session_changed(self.lamina.session)
@@ -93,7 +93,7 @@ class StackScreen(Frame):
             self.query_one(MemoryStrip).show(None)
         else:
             cells = self.query_one(MemoryStrip).cells
-            self.lamina.bridge.ask("strip", lambda: messages.StripRead(row.path, self.lamina.reader.stacks.read_strip(row, cells)))
+            self.lamina.bridge.ask("strip", lambda: messages.StripRead(row.path, read_strip(row, cells)))
 
     def show_strip(self, message: messages.StripRead) -> None:
         """The memory of a layer was resolved."""

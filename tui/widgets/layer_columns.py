@@ -10,9 +10,9 @@ from lamina.tui.widgets.row_list import Cell, Column
 def layer_columns(stands_on: Callable[[LayerRow], bool]) -> list[Column[LayerRow]]:
     """The graph first; *stands_on* says which layer the target stands on."""
     return [
-        Column("LAYER", 11, lambda row: _name(row, stands_on(row))),
+        Column("LAYER", 10, lambda row: _name(row, stands_on(row))),
         Column("TIME", 8, lambda row: [(units.clock(row.time)[-8:] if row.time else "·", "dim")], keep=48),
-        Column("PAGES", 9, _pages, right=True),
+        Column("PAGES", 8, _pages, right=True),
         Column("SIZE", 8, lambda row: [(units.size(row.disk_bytes), "")], right=True),
         Column("FROZEN", 8, lambda row: [(units.duration(row.frozen_us) if row.frozen_us else "·", "")], right=True, keep=38),
         Column("OK", 2, lambda row: [("✓", "good") if row.restorable else ("✗", "danger")]),

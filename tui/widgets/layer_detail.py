@@ -44,7 +44,7 @@ def _describe(row: LayerRow, stands_on: bool) -> Text:
         text.append(f" {units.share(row.own_pages, total) if row.own_pages * 200 >= total else '< 1 %'} own\n", style="dim")
     else:
         text.append(", inherits none\n")
-    text.append(f"{units.size(row.disk_bytes)} on disk for {units.size(row.logical_bytes)} of memory\n")
+    text.append(f"{units.size(row.disk_bytes)} on disk for {units.size(row.memory_bytes)} of memory\n")
     if row.frozen_us:
         text.append(f"frozen {units.duration(row.frozen_us)}", style="bold")
         text.append(f", dumped in {units.duration(row.elapsed_us)}\n" if row.elapsed_us else "\n")

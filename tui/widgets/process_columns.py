@@ -7,6 +7,7 @@ from pathlib import Path
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import units
 from lamina.tui.read_process import Examined
+from lamina.tui.target import is_tracker
 from lamina.tui.tree import TreeRow
 from lamina.tui.widgets.row_list import Cell, Column
 
@@ -60,7 +61,7 @@ def _name(cell: ProcessCell) -> Cell:
 def _layer(cell: ProcessCell) -> Cell:
     process = cell.process
     name = Path(process.layer_dir).name if process.layer_dir else ""
-    if process.tracker and process.tracker != "none":
+    if is_tracker(process.tracker):
         return [(f"●{name}", "warm")]
     return [(name or "·", "" if name else "dim")]
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import units
 from lamina.tui.read_process import Examined
+from lamina.tui.target import is_tracker
 
 
 class ProcessDetail(VerticalScroll, can_focus=False):
@@ -89,7 +90,7 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
         text.append(f"; {settled}\n", style="dim")
     else:
         text.append("on no layer yet: the first dump is full\n", style="dim")
-    if process.tracker and process.tracker != "none":
+    if is_tracker(process.tracker):
         text.append(f"tracked by {process.tracker}\n", style="dim")
     elif examined.tracker:
         text.append(f"not tracked; {examined.tracker} works here\n", style="dim")

@@ -181,6 +181,6 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
 def _fit(cell: list[Segment], width: int, right: bool, base: Style) -> list[Segment]:
     length = sum(cell_len(segment.text) for segment in cell)
     if length > width:
-        return list(Strip(cell).crop(0, max(0, width - 1))) + [Segment("…" if width else "", base)]
+        return [*Strip(cell).crop(0, max(0, width - 1)), Segment("…" if width else "", base)]
     pad = [Segment(" " * (width - length), base)]
     return pad + cell if right else cell + pad

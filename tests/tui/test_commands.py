@@ -1,0 +1,40 @@
+"""The command line shown with an act does the same: the command line's own parser reads it back."""
+
+from pathlib import Path
+
+from lamina.core import cli
+from lamina.core.dump.request import DumpRequest
+from lamina.core.restore.request import RestoreRequest
+from lamina.tui import commands
+
+
+def parsed(line: str) -> object:
+    import shlex
+
+    words = shlex.split(line)
+    assert words[0] == "lamina"
+    return cli.parse(words[1:])
+
+
+def test_a_dump() -> None:
+    request = DumpRequest(4711, Path("/s/my shots/2"), "../1", leave_running=True, track_mem=True)
+    args = vars(parsed(commands.dump_line(request)))
+    for name in ("images_dir", "prev_images_dir", "leave_running", "track_mem", "shell_job"):
+        assert args[name] == getattr(request, name)
+    assert (args["verb"], args["tree"]) == ("dump", 4711)
+
+
+def test_a_final_dump_of_a_shell_job() -> None:
+    args = vars(parsed(commands.dump_line(DumpRequest(7, Path("/s/1"), shell_job=True))))
+    assert (args["leave_running"], args["track_mem"], args["shell_job"], args["prev_images_dir"]) == (False, False, True, None)
+
+
+def test_a_restore() -> None:
+    args = vars(parsed(commands.restore_line(RestoreRequest(Path("/s/2"), detach=True, replace=True))))
+    assert (args["verb"], args["images_dir"], args["restore_detached"], args["replace"]) == ("restore", Path("/s/2"), True, True)
+
+
+def test_the_others() -> None:
+    assert vars(parsed(commands.track_line(7)))["tree"] == 7
+    assert vars(parsed(commands.untrack_line(7)))["verb"] == "untrack"
+    assert vars(parsed(commands.dedup_line(Path("/s/3"), dry_run=True)))["dry_run"] is True

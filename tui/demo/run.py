@@ -1,0 +1,78 @@
+"""The demo: the app with a program of its own, whose parent it stays, and whose images go when it goes."""
+
+import sys
+from dataclasses import dataclass, replace
+from typing import cast
+
+from textual.message import Message
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.demo.host import Cells, DemoProgram
+from lamina.tui.demo.read_cells import CellAges
+from lamina.tui.demo.screen import DemoScreen
+from lamina.tui.screens.stack import StackScreen
+from lamina.tui.session import Session
+
+_LOOK_S = 0.12
+
+
+@dataclass
+class CellsRead(Message):
+    """The program's cells were read from its memory."""
+
+    cells: Cells | None
+    glyphs: dict[int, str]
+
+
+class DemoApp(LaminaApp):
+    """lamina with the demo program as its target."""
+
+    FIRST = "stack"
+
+    def __init__(self, session: Session, program: DemoProgram) -> None:
+        super().__init__(replace(session, stack_option=program.images))
+        self.program = program
+        self._ages = CellAges()
+
+    def make_stack_screen(self) -> StackScreen:
+        """Layers and cells."""
+        return DemoScreen()
+
+    @property
+    def keeps_children(self) -> bool:
+        """The restored program must end with lamina as the first one does."""
+        return True
+
+    async def on_mount(self) -> None:
+        """Aim at the program and keep looking at its cells."""
+        self.program.watch(self.reader.look_at_target)
+        self.reader.aim(self.program.pid)
+        self.set_interval(_LOOK_S, lambda: self.bridge.ask("cells", self._look))
+
+    def _look(self) -> Message:
+        cells = self.program.read()
+        return CellsRead(cells, self._ages.read(cells, self.session.target) if cells else {})
+
+    def on_cells_read(self, message: CellsRead) -> None:
+        """To the screen."""
+        cast(DemoScreen, self.stack).show_cells(message.cells, message.glyphs)
+
+    def restored(self, pid: int) -> None:
+        """The program that was put back is ours to look after."""
+        self.program.adopt(pid)
+        super().restored(pid)
+
+
+def run_demo(session: Session) -> int:
+    """Start the program, open the screen on it, and leave nothing behind. Returns the exit code."""
+    try:
+        program = DemoProgram()
+    except OSError as error:
+        print(f"lamina: {error}", file=sys.stderr)
+        return 1
+    try:
+        app = DemoApp(session, program)
+        app.run()
+    finally:
+        program.end()
+    return app.return_code or 0

@@ -1,0 +1,48 @@
+"""The demo program's cells, drawn from its memory as it runs, each as old as the layer that owns its page."""
+
+from rich.text import Text
+from textual.widget import Widget
+
+from lamina.tui.demo.host import Cells
+from lamina.tui.widgets.memory_strip import paint
+
+_NEW = "█"
+
+
+class CellsPane(Widget):
+    """The pane beside the stack in the demo."""
+
+    def __init__(self) -> None:
+        super().__init__(classes="pane")
+        self.border_title = "the program's memory, live"
+        self._cells: Cells | None = None
+        self._glyphs: dict[int, str] = {}
+
+    def show(self, cells: Cells | None, glyphs: dict[int, str]) -> None:
+        """Repaint. *glyphs* gives the age glyph of cells whose page some layer has or that are dirty; others are new."""
+        if (cells, glyphs) != (self._cells, self._glyphs):
+            self._cells, self._glyphs = cells, glyphs
+            self.border_subtitle = "" if cells is None else f"step {cells.step}"
+            self.refresh()
+
+    def render(self) -> Text:
+        """Two characters a cell, so that it is square."""
+        cells = self._cells
+        if cells is None:
+            return Text("\n the program is not running", style="dim")
+        text = Text(no_wrap=True)
+        margin = " " * max(0, (self.size.width - 2 * cells.columns) // 2)
+        text.append("\n" * max(0, (self.size.height - len(cells.frozen) // cells.columns - 1) // 2))
+        for at, step in enumerate(cells.frozen):
+            if at % cells.columns == 0:
+                text.append(("\n" if at else "") + margin)
+            text.append_text(_cell(bool(step), self._glyphs.get(at, "")))
+        return text
+
+
+def _cell(frozen: bool, glyph: str) -> Text:
+    if glyph == "*":
+        return Text("**" if frozen else "* ", style="bold #ffb454")
+    if not frozen:
+        return Text("· ", style="#4a5568")
+    return paint(glyph, 2) if glyph else Text("██", style="#7fd88f")
