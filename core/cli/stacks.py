@@ -1,6 +1,8 @@
 """stack, show, dedup: what can be done with layers alone, without a target and without rights."""
 
 import argparse
+import dataclasses
+from datetime import datetime
 
 from lamina.core.cli.output import Output, duration, pages, size, table
 from lamina.core.events import CancelToken
@@ -10,32 +12,25 @@ def stack(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
     """`lamina stack DIR`."""
     from lamina.core.image.stack import Stack
 
-    found = Stack.open(args.dir)
-    rows = []
-    for layer in found.layers:
-        summary = layer.summary()
-        parent = layer.parent()
-        rows.append((layer, summary, parent))
+    rows = [(layer.summary(), layer.parent()) for layer in Stack.open(args.dir).layers]
     value = {
         "dir": args.dir,
-        "layers": [
-            {"name": layer.path.name, "parent": parent.path.name if parent else None, "summary": summary} for layer, summary, parent in rows
-        ],
+        "layers": [dataclasses.asdict(summary) | {"parent_dir": parent.path if parent else None} for summary, parent in rows],
     }
     head = ("LAYER", "PARENT", "OWN", "INHERITED", "ON DISK", "FROZEN", "TIME", "RESTORABLE", "LABEL")
     body = [
         (
-            layer.path.name,
-            parent.path.name if parent else "-",
+            summary.name,
+            parent.name if parent else "-",
             f"{summary.own_pages:,}",
             f"{summary.inherited_pages:,}",
-            size(summary.bytes_on_disk),
-            duration(summary.freeze_us) if summary.freeze_us is not None else "?",
-            str(summary.time),
-            "yes" if summary.restorable else f"no: {summary.why}",
+            size(summary.disk_bytes),
+            duration(summary.freeze_us) if summary.freeze_us else "?",
+            datetime.fromtimestamp(summary.time).strftime("%Y-%m-%d %H:%M:%S"),
+            "yes" if summary.restorable else f"no: {summary.why_not}",
             summary.label,
         )
-        for layer, summary, parent in rows
+        for summary, parent in rows
     ]
     output.result(value, table(head, body, right=frozenset({2, 3, 4, 5})) if body else f"no layers under {args.dir}")
     return 0
@@ -56,12 +51,17 @@ def dedup(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
     from lamina.core.image.layer import Layer
 
     plan = plan_dedup(Layer(args.images_dir))
-    if not args.dry_run:
-        apply_dedup(plan)
-    verb = "would free" if args.dry_run else "freed"
-    text = f"{verb} {pages(plan.pages)}"
+    freed = plan.bytes_freed if args.dry_run else apply_dedup(plan)
+    value = {
+        "dry_run": args.dry_run,
+        "layer": plan.layer.path,
+        "pages": plan.pages,
+        "bytes_freed": freed,
+        "losing": [layer.path for layer in plan.losing],
+        "cuts": [{"layer": cut.layer.path, "file": cut.pages_file, "pages": cut.ranges.pages, "bytes_freed": cut.bytes_freed} for cut in plan.cuts],
+    }
+    text = f"{'would take' if args.dry_run else 'took'} {pages(plan.pages)} out of the ancestors, {size(freed)} on disk"
     if plan.losing:
-        names = ", ".join(layer.path.name for layer in plan.losing)
-        text += f"; {'these could no longer be restored' if args.dry_run else 'no longer restorable'}: {names}"
-    output.result({"dry_run": args.dry_run, "plan": plan}, text)
+        text += f"; {'these could' if args.dry_run else 'these can'} no longer be restored: " + ", ".join(layer.name for layer in plan.losing)
+    output.result(value, text)
     return 0
