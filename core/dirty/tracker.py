@@ -84,8 +84,10 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def extend(self, areas: Iterable[Area]) -> PageRuns:
-        """Register areas that are new since `arm`, from outside, frozen or not; *areas* are all areas of the process.
+    def extend(self, areas: Iterable[Area], live: bool = True) -> PageRuns:
+        """Register areas that are new since `arm`, from outside; *areas* are all areas of the process.
+
+        live: the target runs, and areas may grow meanwhile.
 
         Returns what could not be registered; `protect` reports that as untracked.
         """
