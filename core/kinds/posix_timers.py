@@ -65,7 +65,7 @@ def read(pid: int) -> tuple[PosixTimer, ...]:
 
 
 def parse(text: str) -> tuple[PosixTimer, ...]:
-    """The text of /proc/PID/timers (proc_pid_timers(5))."""
+    """The text of /proc/PID/timers (proc_pid_timers(5)), ascending by id."""
     timers, end = [], 0
     for record in _RECORD.finditer(text):
         if record.start() != end or record["notify"] not in _NOTIFY:
@@ -81,7 +81,7 @@ def parse(text: str) -> tuple[PosixTimer, ...]:
         )  # fmt: skip
     if end != len(text):
         raise TargetError("cannot read", "POSIX timers", f"unknown text {text[end : end + 60]!r}")
-    return tuple(timers)
+    return tuple(sorted(timers, key=lambda timer: timer.id))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,371 @@
+"""Every kind of a task against the kernel: asked of one frozen process, saved, encoded, decoded, rebuilt inside another one, asked again."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.frozen import FrozenTask, FrozenThread
+from lamina.core.attach.procfs import read_smaps, read_stat, read_status
+from lamina.core.attach.tracee import Tracee
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.ffi import ffi
+from lamina.core.image import schema
+from lamina.core.kinds import (
+    altstack,
+    comm,
+    creds,
+    fs,
+    itimers,
+    mm,
+    oom,
+    pdeath,
+    pending,
+    posix_timers,
+    rlimits,
+    robust,
+    sched,
+    sigactions,
+    subreaper,
+    vmas,
+    xstate,
+)
+from lamina.core.kinds.ids import IdTable
+from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
+from lamina.core.kinds.outside import look_at_task, look_at_thread
+from lamina.core.kinds.save import save_task
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace, nice values, chroot")
+
+PLAIN = "print(flush=True); input()"
+CONFIGURED = """
+    import ctypes, mmap, os, resource, signal, struct, sys, threading
+    libc = ctypes.CDLL(None, use_errno=True)
+    def must(result):
+        if result < 0: raise OSError(ctypes.get_errno(), "setup")
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, 40, 41, signal.SIGVTALRM})
+    os.kill(os.getpid(), signal.SIGUSR2)
+    for value in (7, 8):
+        must(libc.sigqueue(os.getpid(), 40, ctypes.c_void_p(value)))
+    signal.pthread_kill(threading.main_thread().ident, 41)
+    signal.setitimer(signal.ITIMER_REAL, 1000, 5)
+    signal.setitimer(signal.ITIMER_PROF, 2000, 0)
+    for number in range(4):
+        event, place = ctypes.create_string_buffer(struct.pack("<Qii48x", 1000 + number, 41, 0)), ctypes.c_int()
+        must(libc.syscall(222, 1, event, ctypes.byref(place)))
+        assert place.value == number
+    for number in (0, 2):
+        must(libc.syscall(226, number))
+    must(libc.syscall(223, 1, 0, struct.pack("<4q", 3, 5, 3000, 7), None))
+    stack = mmap.mmap(-1, 65536)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(stack))
+    must(libc.sigaltstack(struct.pack("<QixxxxQ", address, 0, 65536), None))
+    must(libc.prctl(36, 1, 0, 0, 0))
+    must(libc.prctl(1, 12, 0, 0, 0))
+    must(libc.prctl(15, b"kinds \\xff )x", 0, 0, 0))
+    must(libc.prctl(4, 0, 0, 0, 0))
+    os.umask(0o027)
+    os.chdir(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 1024))
+    os.nice(3)
+    print(flush=True)
+    input()
+    print("on", flush=True)
+"""
+
+
+class Files:
+    """A path table: ids in the order of first use."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def path(self, path: str, flags: int = 0) -> int:
+        self.paths.append(path)
+        return len(self.paths)
+
+    def of(self, number: int) -> str:
+        return self.paths[number - 1]
+
+
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(program: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[FrozenProcess]:
+    with FrozenTree(pid) as tree:
+        (process,) = tree
+        tree.prepare_scratch(process)
+        yield process
+
+
+def read_thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
+    raw = tracee.thread
+    rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
+    return FrozenThread(
+        tid=tracee.tid, regs=tracee.registers(), xstate=bytes(ffi.buffer(raw.xstate, raw.xstate_size)), sigmask=int(raw.sigmask),
+        rseq=rseq, robust=(int(raw.robust_head), int(raw.robust_size)), signals=tracee.queued_signals(shared=False),
+        **questions.answers(), **look_at_thread(tracee.pid, tracee.tid),
+    )  # fmt: skip
+
+
+def capture_frozen(process: FrozenProcess) -> FrozenTask:
+    leader, calls = process.leader, CallList()
+    task, thread = TaskQuestions(calls, process.pid), ThreadQuestions(calls, process.pid)
+    leader.run(calls)
+    status = read_status(process.pid)
+    return FrozenTask(
+        pid=process.pid, stat=read_stat(process.pid), status=status, areas=tuple(process.areas), threads=(read_thread(leader, thread),),
+        signals=leader.queued_signals(shared=True), **task.answers(), **look_at_task(process.pid, status),
+    )  # fmt: skip
+
+
+def capture(pid: int) -> FrozenTask:
+    areas = tuple(read_smaps(pid))
+    with frozen(pid) as process:
+        return replace(capture_frozen(process), areas=areas)
+
+
+def images(task: FrozenTask, files: Files) -> tuple[schema.core_entry, schema.mm_entry, schema.fs_entry]:
+    """Saved, encoded, decoded."""
+    made = save_task(task, files, IdTable().of(task.pid))
+    assert set(made) == {f"{kind}-{task.pid}" for kind in ("core", "mm", "fs", "ids")}
+    raw = {kind: records[0].SerializeToString() for kind, records in made.values()}
+    return schema.core_entry.FromString(raw["core"]), schema.mm_entry.FromString(raw["mm"]), schema.fs_entry.FromString(raw["fs"])
+
+
+def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp_path: Path) -> None:
+    program = start(CONFIGURED)
+    maps = Path(f"/proc/{program.pid}/maps").read_text()
+    task = tracer().call(capture, program.pid)
+    assert Path(f"/proc/{program.pid}/maps").read_text() == maps
+    leader = task.threads[0]
+    assert task.itimers[0][0] == 5
+    assert 990 < task.itimers[0][2] <= 1000
+    assert [(t.id, t.value, t.signal, t.interval) for t in task.posix_timers] == [(1, 1001, 41, 3_000_000_005), (3, 1003, 41, 0)]
+    assert 2990 < task.posix_timers[0].left / 1e9 < 3001
+    assert (task.child_subreaper, leader.pdeath_signal, task.dumpable, task.thp_disabled) == (1, 12, 0, 0)
+    assert leader.altstack[1:] == (65536, 0)
+    assert os.fsencode(leader.comm) == b"kinds \xff )x"
+    assert (task.umask, task.cwd, task.root, task.limits[7]) == (0o027, str(tmp_path), "/", (512, 1024))
+    assert leader.sched == (0, 0, 3)
+    assert len(task.signals) == 3
+    assert len(leader.signals) == 1
+    heap = next(area for area in task.areas if area.path == "[heap]")
+    assert heap.end == task.brk
+    assert program.communicate(b"\n")[0] == b"on\n"
+
+
+def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
+    files = Files()
+    task = tracer().call(capture, start(CONFIGURED).pid)
+    core, _, place = images(task, files)
+    other = start(PLAIN)
+
+    def rebuild() -> FrozenTask:
+        with FrozenTree(other.pid) as tree:
+            (process,) = tree
+            tree.prepare_scratch(process)
+            calls, pid = CallList(), process.pid
+            sigactions.rebuild(core.tc.sigactions, calls)
+            subreaper.rebuild(core.tc, calls)
+            fs.rebuild(place, files.of, calls)
+            process.leader.run(calls)
+            calls = CallList()
+            altstack.rebuild(core.thread_core.sas, calls)
+            robust.rebuild(core.thread_core, calls)
+            comm.rebuild(core, calls)
+            sched.rebuild(core.thread_core, calls)
+            pending.rebuild_private(core.thread_core.signals_p, pid, pid, calls)
+            pending.rebuild_shared(core.tc.signals_s, pid, calls)
+            rlimits.rebuild(core.tc.rlimits, calls, rlimits.read(pid))
+            posix_timers.rebuild(core.tc.timers.posix, calls)
+            itimers.rebuild(core.tc.timers, calls)
+            creds.rebuild(core.thread_core, creds.save(read_status(pid)), calls)
+            pdeath.rebuild(core.thread_core, calls)
+            mm.rebuild_dumpable(schema.mm_entry(dumpable=task.dumpable), calls)
+            assert not oom.rebuild(core.tc, pid)
+            process.leader.run(calls)
+            try:
+                process.leader.read()  # the robust list of now, not of the stop
+                return capture_frozen(process)
+            finally:
+                tree.kill()
+
+    again = tracer().call(rebuild)
+    one, two = task.threads[0], again.threads[0]
+    for name in ("sigactions", "signals", "child_subreaper", "umask", "cwd", "root", "limits", "oom_score_adj", "dumpable"):
+        assert getattr(again, name) == getattr(task, name), name
+    for name in ("altstack", "robust", "comm", "sched", "signals", "pdeath_signal"):
+        assert getattr(two, name) == getattr(one, name), name
+    assert creds.save(two.status) == creds.save(one.status)
+    assert [replace(t, left=0) for t in again.posix_timers] == [replace(t, left=0) for t in task.posix_timers]
+    assert abs(again.posix_timers[0].left - task.posix_timers[0].left) < 30e9
+    assert [timer[:2] for timer in again.itimers] == [timer[:2] for timer in task.itimers]
+    assert abs(again.itimers[0][2] - task.itimers[0][2]) < 30
+    assert abs(again.itimers[2][2] - task.itimers[2][2]) < 30
+
+
+USER = {
+    "Uid": "1001 1002 1003 1002", "Gid": "2001 2002 2003 2002", "Groups": "5 6", "CapInh": "0000000000000401", "CapPrm": "0000000000000402",
+    "CapEff": "0000000000000400", "CapBnd": "00000000000004ff", "CapAmb": "0000000000000400", "NoNewPrivs": "1",
+}  # fmt: skip
+PLAIN_USER = {**USER, "CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapAmb": "0", "NoNewPrivs": "0"}
+
+
+@pytest.mark.parametrize(("status", "secbits"), [(USER, 0x2F), (USER, 0), (PLAIN_USER, 0)])
+def test_credentials_of_another_user(start: Start, status: dict[str, str], secbits: int) -> None:
+    other = start(PLAIN)
+    if secbits & 1:  # NOROOT: nothing in this machine forbids what is asked for
+        assert not creds.blockers(creds.save(status, secbits), creds.save(read_status(other.pid)))
+
+    def rebuild() -> tuple[schema.creds_entry, int]:
+        with frozen(other.pid) as process:
+            calls = CallList()
+            core = schema.thread_core_entry(futex_rla=0, futex_rla_len=0, creds=creds.save(status, secbits))
+            creds.rebuild(core, creds.save(read_status(process.pid)), calls)
+            question = creds.ask(calls)
+            process.leader.run(calls)
+            return creds.save(read_status(process.pid), question.answer()), question.answer()
+
+    got, bits = tracer().call(rebuild)
+    assert got == creds.save(status, secbits)
+    assert bits == secbits
+
+
+def test_the_memory_descriptor(start: Start) -> None:
+    files = Files()
+    task = tracer().call(capture, start(PLAIN).pid)
+    _, saved, _ = images(task, files)
+    stat = task.stat
+    assert (saved.mm_start_stack, saved.mm_start_brk, saved.mm_arg_start, saved.mm_env_end) == (
+        stat.start_stack, stat.start_brk, stat.arg_start, stat.env_end,
+    )  # fmt: skip
+    assert files.of(saved.exe_file_id) == str(Path(sys.executable).resolve())
+    assert memoryview(task.auxv).cast("Q").tolist() == list(saved.mm_saved_auxv)
+    changed = schema.mm_entry()
+    changed.CopyFrom(saved)
+    changed.mm_start_code += 1
+    changed.mm_arg_start += 1
+    changed.mm_brk -= 4096
+    changed.mm_saved_auxv[1] += 1
+    changed.thp_disabled = True
+
+    def rebuild() -> tuple[FrozenTask, FrozenTask]:
+        with frozen(task.pid) as process:
+            calls = CallList()
+            mm.rebuild(changed, calls)
+            process.leader.run(calls)
+            now = capture_frozen(process)
+            calls = CallList()
+            mm.rebuild(saved, calls)
+            process.leader.run(calls)
+            return now, capture_frozen(process)
+
+    now, back = tracer().call(rebuild)
+    for got, wanted in ((now, changed), (back, saved)):
+        again = mm.save(got.stat, got.auxv, mm.MmAnswer(got.brk, got.dumpable, got.thp_disabled), saved.exe_file_id, saved.vmas)
+        assert again == wanted
+
+
+def test_mappings_are_made_as_planned(start: Start, tmp_path: Path) -> None:
+    pid = start(PLAIN).pid
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(5 * 4096))
+    base, page = 0x1234_0000_0000, 4096
+    from lamina.core.attach.procfs import Area
+
+    flags = {"private": "mr mw me ac", "noreserve": "mr mw me nr", "stack": "mr mw me gd ac"}
+    wanted = [
+        Area(base, base + 4 * page, "rw-p", 0, "00:00", 0, "", frozenset(flags["private"].split())),
+        Area(base + 8 * page, base + 9 * page, "r-xp", 0, "00:00", 0, "", frozenset(flags["noreserve"].split())),
+        Area(base + 512 * page, base + 514 * page, "rw-p", 0, "00:00", 0, "[stack]", frozenset(flags["stack"].split())),
+        Area(base + 1024 * page, base + 1026 * page, "r--p", page, "00:00", 1, str(file), frozenset(["mr", "mw", "me", "hg", "dd", "rr"])),
+        Area(base + 1026 * page, base + 1027 * page, "---p", 3 * page, "00:00", 1, str(file), frozenset()),
+        Area(base + 1030 * page, base + 1031 * page, "rw-s", 2 * page, "00:00", 1, str(file), frozenset(["mw", "sr", "dc"])),
+        Area(base + 1040 * page, base + 1042 * page, "rw-p", 0, "00:00", 0, "", frozenset(["nh", "wf", "lo", "mr", "mw", "me"])),
+    ]
+    files = Files()
+    plans = vmas.plan(vmas.save(wanted, files), files.of, lambda entry: True)
+    lowest = min(set(range(10)) - {int(name) for name in os.listdir(f"/proc/{pid}/fd")})
+
+    def rebuild() -> None:
+        with frozen(pid) as process:
+            calls = CallList()
+            vmas.make(plans, calls, fd=lowest)
+            process.leader.run(calls)
+            during = {area.start: area.perms for area in read_smaps(pid)}
+            assert all(during[plan.start][1] == "w" for plan in plans if plan.filled)
+            calls = CallList()
+            vmas.protect(plans, calls)
+            process.leader.run(calls)
+
+    tracer().call(rebuild)
+    got = {area.start: area for area in read_smaps(pid)}
+    kept = frozenset(vmas.f.MAP_OF_VMFLAG) | frozenset(vmas.f.MADV_OF_VMFLAG)
+    for area in wanted:
+        found = got[area.start]
+        assert (found.end, found.perms, found.offset) == (area.end, area.perms, area.offset)
+        assert found.path == (area.path if area.is_file else "")
+        assert found.flags & kept == area.flags & kept
+    assert not any(name for name in os.listdir(f"/proc/{pid}/fd") if int(name) == lowest)
+
+
+def test_vector_registers_go_through_the_kernel(start: Start) -> None:
+    pid, layout = start(PLAIN).pid, xstate.host_layout()
+
+    def exchange() -> tuple[bytes, bytes, bytes]:
+        with frozen(pid) as process:
+            thread = process.leader.thread
+            own = bytes(ffi.buffer(thread.xstate, thread.xstate_size))
+            entry = xstate.save(own)
+            entry.xsave.xstate_bv = layout.features & 0xE7
+            entry.cwd, entry.mxcsr = 0x27F, 0x1FA0
+            for field in ("ymmh_space", "opmask_reg", "zmm_upper", "hi16_zmm"):
+                words = getattr(entry.xsave, field)
+                words[:] = [0x0101_0101 * (at % 251 + 1) for at in range(len(words))]
+            entry.xmm_space[:] = range(1, 65)
+            entry.st_space[:] = [at * 7 if at % 4 != 3 else 0 for at in range(32)]  # a register is 10 bytes of 16
+            entry.st_space[2::4] = [0x4000] * 8
+            written = xstate.load(schema.user_x86_fpregs_entry.FromString(entry.SerializeToString()))
+            assert len(written) == thread.xstate_size
+            ffi.buffer(thread.xstate)[: len(written)] = written
+            process.leader.write()
+            process.leader.read()
+            read = bytes(ffi.buffer(thread.xstate, thread.xstate_size))
+            ffi.buffer(thread.xstate)[: len(own)] = own
+            process.leader.write()
+            return own, written, read
+
+    own, written, read = tracer().call(exchange)
+    assert len(own) == layout.size
+    assert read == written
+    assert xstate.load(xstate.save(own)) == own
