@@ -79,14 +79,18 @@ def plan_dedup(layer: Layer) -> DedupPlan:
                 continue
             there = ancestor.pagemap(which).present
             pages = (layer.pagemap(which).present & there) - kept.get((ancestor.key, which), PageRuns.empty())
-            pages -= owners.punched_in(ancestor, which)
             if pages:
                 name = ancestor.pages_name(which)
                 offsets[name] = offsets.get(name, PageRuns.empty()) | owners.to_offsets(there, pages)
-                lost[(ancestor.key, which)] = pages
+                lost[(ancestor.key, which)] = pages - owners.punched_in(ancestor, which)
         for name, ranges in offsets.items():
-            size = ancestor.file(name).stat().st_size
-            cuts.append(Cut(ancestor, name, ranges, (ranges - file_holes(ancestor.file(name), size)).bytes))
+            path = ancestor.file(name)
+            holes = file_holes(path, path.stat().st_size)
+            sidecar = ancestor.sidecar
+            recorded = sidecar.punched.get(name, PageRuns.empty()) if sidecar else PageRuns.empty()
+            # What an interrupted dedup recorded and did not come to free is done now.
+            if todo := ranges - (recorded & holes):
+                cuts.append(Cut(ancestor, name, todo, (todo - holes).bytes))
     pages_cut, freed = sum(cut.ranges.pages for cut in cuts), sum(cut.bytes_freed for cut in cuts)
     return DedupPlan(layer, tuple(cuts), _losing(chain, lost), pages_cut, freed)
 
@@ -104,9 +108,7 @@ def apply_dedup(plan: DedupPlan, locked_already: bool = False) -> int:
     layer = plan.layer
     with nullcontext() if locked_already else locked(stack_of(layer.directory)):
         if _shape(plan_dedup(Layer(layer.directory))) != _shape(plan):
-            raise ImageError(
-                "cannot dedup", f"layer {layer.path}", "the stack changed since the dry run", "look at it again"
-            )
+            raise ImageError("cannot dedup", f"layer {layer.path}", "the stack changed since the dry run", "look at it again")
         # From here on its pages are the only copy, so they are looked at before the others go.
         own = [it for it in check_chain(layer, contents=True) if it.layer == layer.directory and not _only_pre_dump(it)]
         if own:
@@ -165,9 +167,7 @@ def _losing(chain: tuple[Layer, ...], lost: dict[tuple[tuple[int, int], Object],
         maps = {which: owners.resolve(chain[at:], which) for which in ancestor.objects}
         already = any(owned.punched for owned in maps.values())
         loses = any(
-            share.runs & lost.get((share.layer.key, which), PageRuns.empty())
-            for which, owned in maps.items()
-            for share in owned.shares
+            share.runs & lost.get((share.layer.key, which), PageRuns.empty()) for which, owned in maps.items() for share in owned.shares
         )
         if loses and not already:
             losing.append(ancestor)

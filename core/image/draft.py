@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -37,9 +38,7 @@ class LayerDraft:
         parent: the parent layer, or None for a full dump.
     """
 
-    def __init__(
-        self, path: Path, parent_link: str | None, parent: Layer | None, images_fd: int, draft_fd: int
-    ) -> None:
+    def __init__(self, path: Path, parent_link: str | None, parent: Layer | None, images_fd: int, draft_fd: int) -> None:
         """Use `create`."""
         self.path = path
         self.parent = parent
@@ -63,9 +62,7 @@ class LayerDraft:
         try:
             images_fd = os.open(images_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise ImageError(
-                "cannot write layer", str(images_dir), "no such directory", f"mkdir -p {images_dir}"
-            ) from error
+            raise ImageError("cannot write layer", str(images_dir), "no such directory", f"mkdir -p {images_dir}") from error
         except NotADirectoryError as error:
             raise ImageError("cannot write layer", str(images_dir), "not a directory") from error
         except OSError as error:
@@ -83,16 +80,12 @@ class LayerDraft:
     def __enter__(self) -> "LayerDraft":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.abort()
 
     # -- writing ---------------------------------------------------------------------------------------------------------------------
 
-    def put(
-        self, name: str, kind: str | ImageKind[Message], records: Iterable[Message | tuple[Message, bytes]]
-    ) -> None:
+    def put(self, name: str, kind: str | ImageKind[Any], records: Iterable[Message | tuple[Message, bytes]]) -> None:
         """Write an image. *name* is the file's, with or without ".img", as in "core-4711".
 
         Raises:
@@ -216,17 +209,11 @@ def _refuse_used(images_dir: Path, images_fd: int) -> None:
         raise ImageError("cannot write layer", str(images_dir), "it already holds a layer", "choose an empty directory")
     used = sorted(name for name in names if name.endswith(".img") or name == SIDECAR)
     if used:
-        raise ImageError(
-            "cannot write layer", str(images_dir), f"it already holds images ({used[0]})", "choose an empty directory"
-        )
+        raise ImageError("cannot write layer", str(images_dir), f"it already holds images ({used[0]})", "choose an empty directory")
     if DRAFT in names:
-        raise BusyError(
-            "cannot write layer", str(images_dir), "another lamina is writing a layer there", "wait for it to end"
-        )
+        raise BusyError("cannot write layer", str(images_dir), "another lamina is writing a layer there", "wait for it to end")
     if "parent" in names and not stat.S_ISLNK(os.lstat("parent", dir_fd=images_fd).st_mode):
-        raise ImageError(
-            "cannot write layer", str(images_dir), "its `parent` is not a symbolic link", "choose an empty directory"
-        )
+        raise ImageError("cannot write layer", str(images_dir), "its `parent` is not a symbolic link", "choose an empty directory")
 
 
 def _parent_layer(images_dir: Path, parent: str | None) -> Layer | None:
@@ -262,9 +249,7 @@ def _make_draft(images_dir: Path, images_fd: int) -> int:
         pass
     except OSError as error:
         raise cannot_write(images_dir, error.errno or 0) from error
-    raise BusyError(
-        "cannot write layer", str(images_dir), "another lamina is writing a layer there", "wait for it to end"
-    )
+    raise BusyError("cannot write layer", str(images_dir), "another lamina is writing a layer there", "wait for it to end")
 
 
 def _remove_stale_link(images_fd: int) -> None:

@@ -205,18 +205,18 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     except OSError as error:
         why = "missing" if isinstance(error, FileNotFoundError) else os.strerror(error.errno or 0)
         raise ImageError("cannot read image", str(path), why) from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         info = os.fstat(fd)
         if info.st_mode & 0o170000 != 0o100000:
             raise ImageError("cannot read image", str(path), "not a regular file")
         if info.st_size > limit:
-            raise ImageError(
-                "cannot read image", str(path), f"{info.st_size} bytes, more than the {limit} such a file can have"
-            )
-        try:
+            raise ImageError("cannot read image", str(path), f"{info.st_size} bytes, more than the {limit} it can have")
+        with os.fdopen(fd, "rb", closefd=False) as file:
             return file.read(limit + 1)
-        except OSError as error:
-            raise ImageError("cannot read image", str(path), os.strerror(error.errno or 0)) from error
+    except OSError as error:
+        raise ImageError("cannot read image", str(path), os.strerror(error.errno or 0)) from error
+    finally:
+        os.close(fd)
 
 
 def records_of(data: bytes, kind: ImageKind[M], name: str) -> Iterator[tuple[Message, bytes, int]]:
@@ -227,11 +227,7 @@ def records_of(data: bytes, kind: ImageKind[M], name: str) -> Iterator[tuple[Mes
     """
     head = kind.head_bytes
     if data[: len(head)] != head:
-        why = (
-            "too short for its head"
-            if len(data) < len(head)
-            else f"its magic is {data[: len(head)].hex()}, not {head.hex()}"
-        )
+        why = "too short for its head" if len(data) < len(head) else f"its magic is {data[: len(head)].hex()}, not {head.hex()}"
         raise ImageError("not an image", name, f"{why} ({kind.name})")
     at = len(head)
     expect: type[Message] = kind.first or kind.message
@@ -242,22 +238,19 @@ def records_of(data: bytes, kind: ImageKind[M], name: str) -> Iterator[tuple[Mes
         (length,) = struct.unpack_from("<I", data, at)
         at += 4
         if length > len(data) - at:
-            raise ImageError(
-                "truncated image", name, f"record at offset {start} has {length} bytes, {len(data) - at} are left"
-            )
+            raise ImageError("truncated image", name, f"record at offset {start} has {length} bytes, {len(data) - at} are left")
         message = expect()
         try:
             message.ParseFromString(data[at : at + length])
         except (DecodeError, ValueError) as error:
-            raise ImageError(
-                "damaged image", name, f"record at offset {start} is not a {expect.DESCRIPTOR.name}: {error}"
-            ) from error
+            raise ImageError("damaged image", name, f"record at offset {start} is not a {expect.DESCRIPTOR.name}: {error}") from error
+        if not message.IsInitialized():
+            lacking = ", ".join(message.FindInitializationErrors())
+            raise ImageError("damaged image", name, f"record at offset {start} is no {expect.DESCRIPTOR.name}: it lacks {lacking}")
         at += length
         size = kind.blob(message) if kind.blob else 0
         if size > len(data) - at:
-            raise ImageError(
-                "truncated image", name, f"record at offset {start} announces {size} bytes, {len(data) - at} are left"
-            )
+            raise ImageError("truncated image", name, f"record at offset {start} announces {size} bytes, {len(data) - at} are left")
         yield message, data[at : at + size], start
         at += size
         expect = kind.message

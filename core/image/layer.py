@@ -108,9 +108,7 @@ class Layer:
         """inventory.img; its version is checked."""
         record = fmt.decode_one(self.file("inventory.img"), fmt.INVENTORY)
         if record.img_version not in (1, 2):
-            raise ImageError(
-                "cannot use layer", str(self.path), f"its image version is {record.img_version}; 1 and 2 are known"
-            )
+            raise ImageError("cannot use layer", str(self.path), f"its image version is {record.img_version}; 1 and 2 are known")
         return record
 
     @cached_property
@@ -191,11 +189,7 @@ class Layer:
         found: list[Object] = []
         for name in sorted(os.listdir(self.directory)):
             stem = name.removeprefix("pagemap-").removesuffix(".img")
-            if (
-                name == f"pagemap-{stem}.img"
-                and stem.removeprefix("shmem-").isascii()
-                and stem.removeprefix("shmem-").isdigit()
-            ):
+            if name == f"pagemap-{stem}.img" and stem.removeprefix("shmem-").isascii() and stem.removeprefix("shmem-").isdigit():
                 found.append(int(stem) if stem.isdigit() else stem)
         return tuple(found)
 

@@ -88,9 +88,7 @@ def sweep(images_dir: Path) -> bool:
         finally:
             os.close(draft_fd)
     except OSError as error:
-        raise ImageError(
-            "cannot remove the leftovers of a dead lamina", str(images_dir), os.strerror(error.errno or 0)
-        ) from error
+        raise ImageError("cannot remove the leftovers of a dead lamina", str(images_dir), os.strerror(error.errno or 0)) from error
     finally:
         os.close(images_fd)
     return True

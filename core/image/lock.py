@@ -65,9 +65,7 @@ def locked(stack_dir: Path) -> Iterator[None]:
         except OSError as error:
             raise ImageError("cannot lock", f"stack {stack_dir}", os.strerror(error.errno or 0)) from error
         if not free:
-            raise BusyError(
-                "cannot write to", f"stack {stack_dir}", f"{holder_of(fd)} is writing there", "wait for it to end"
-            )
+            raise BusyError("cannot write to", f"stack {stack_dir}", f"{holder_of(fd)} is writing there", "wait for it to end")
         yield
     finally:
         os.close(fd)

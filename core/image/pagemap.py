@@ -79,9 +79,7 @@ class PageMap:
             columns = _pointer(vaddr, "uint64_t"), _pointer(pages, "uint64_t"), _pointer(flags, "uint32_t")
             check(C.lm_pagestream_decode(stream, view.nbytes, PAGE, count, *columns, err), err)
         except NativeError as error:
-            raise ImageError(
-                "damaged image", name, f"the entry at offset {at + error.object_id} cannot be used: {error.detail}"
-            ) from error
+            raise ImageError("damaged image", name, f"the entry at offset {at + error.object_id} cannot be used: {error.detail}") from error
         for array in (vaddr, pages, flags):
             array.flags.writeable = False
         return cls(head.pages_id, vaddr, pages, flags)
@@ -106,9 +104,7 @@ class PageMap:
         )
         err = new_error()
         try:
-            size = check(
-                C.lm_pagestream_encode(*columns, self.vaddr.size, _pointer(out, "uint8_t"), out.size, err), err
-            )
+            size = check(C.lm_pagestream_encode(*columns, self.vaddr.size, _pointer(out, "uint8_t"), out.size, err), err)
         except NativeError as error:
             raise ImageError("cannot encode", f"pagemap of pages-{self.pages_id}.img", error.detail) from error
         return PAGEMAP.head_bytes + struct.pack("<I", len(head)) + head + out[:size].tobytes()
@@ -168,8 +164,8 @@ def _decode_head(data: bytes, name: str) -> tuple[int, pagemap_head]:
         raise ImageError("truncated image", name, f"the file ends inside its head, at offset {len(data)}")
     try:
         head = pagemap_head.FromString(data[at : at + length])
+        if not head.IsInitialized():
+            raise DecodeError("it names no pages file")
     except DecodeError as error:
-        raise ImageError(
-            "damaged image", name, f"record at offset {len(magic)} is not a pagemap_head: {error}"
-        ) from error
+        raise ImageError("damaged image", name, f"record at offset {len(magic)} is not a pagemap_head: {error}") from error
     return at + length, head

@@ -100,11 +100,7 @@ def _scalar(field: FieldDescriptor, value: Any) -> Any:
         named = field.enum_type.values_by_number.get(value)
         return named.name if named else value
     if isinstance(value, bytes):  # also a string that is not UTF-8
-        return (
-            value.hex()
-            if field.name in {"siginfo", "filter", "apparmor_data"}
-            else value.decode("utf-8", "backslashreplace")
-        )
+        return value.hex() if field.name in {"siginfo", "filter", "apparmor_data"} else value.decode("utf-8", "backslashreplace")
     return value
 
 

@@ -218,11 +218,7 @@ def _sums(record: dict[str, Any]) -> dict[str, FileSum]:
 
 
 def _ranges(name: str, flat: Any) -> PageRuns:
-    if (
-        not isinstance(flat, list)
-        or len(flat) % 2
-        or not all(type(item) is int and 0 <= item < 1 << 50 for item in flat)
-    ):
+    if not isinstance(flat, list) or len(flat) % 2 or not all(type(item) is int and 0 <= item < 1 << 50 for item in flat):
         raise ValueError(f"the punched ranges of {name!r:.60} are not pairs of page numbers")
     table = np.array(flat, dtype=np.uint64).reshape(-1, 2) * np.uint64(PAGE)
     return PageRuns.from_arrays(table[:, 0], table[:, 0] + table[:, 1])

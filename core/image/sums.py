@@ -35,9 +35,7 @@ class FileSum:
 def sum_bytes(data: bytes) -> FileSum:
     """The checksum of a file with this content."""
     view = memoryview(data)
-    return FileSum(
-        len(data), tuple(xxhash.xxh3_64_intdigest(view[at : at + BLOCK]) for at in range(0, len(data), BLOCK))
-    )
+    return FileSum(len(data), tuple(xxhash.xxh3_64_intdigest(view[at : at + BLOCK]) for at in range(0, len(data), BLOCK)))
 
 
 def blocks_of(ranges: PageRuns) -> list[int]:

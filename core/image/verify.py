@@ -77,9 +77,7 @@ def check_pages(chain: Sequence[Layer], which: Object) -> Iterator[Finding]:
                 f"{runs.pages} inherited pages are not in the map of its ancestor {lacking.name} ({_first(runs)})",
             )
     if owned.nowhere:
-        yield Finding.of(
-            chain[0], file, f"{owned.nowhere.pages} pages have no data: a lazy dump that was never completed"
-        )
+        yield Finding.of(chain[0], file, f"{owned.nowhere.pages} pages have no data: a lazy dump that was never completed")
     for share in owned.shares:
         if share.punched:
             sidecar = share.layer.sidecar
