@@ -92,8 +92,15 @@ class CallList:
 class Inside(Protocol):
     """Somewhere calls can be made: a thread of a frozen target, or a process being rebuilt."""
 
-    pid: int
-    tid: int
+    @property
+    def pid(self) -> int:
+        """The process."""
+        ...
+
+    @property
+    def tid(self) -> int:
+        """The thread that makes the calls."""
+        ...
 
     def run(self, calls: CallList) -> None:
         """Make the calls; results and data come back in *calls*.

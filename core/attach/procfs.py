@@ -107,7 +107,10 @@ def read_stat(pid: int, tid: int = 0) -> Stat:
     number, _, comm = head.partition(b"(")
     f = tail.split()  # f[0] is field 3 of proc(5)
     values = [int(x) for x in f[1:]]
-    at = lambda n: values[n - 4]  # noqa: E731 -- the field numbers of proc(5) are what a reader looks up
+
+    def at(field: int) -> int:
+        return values[field - 4]
+
     return Stat(
         pid=int(number), comm=comm.decode(errors="surrogateescape"), state=f[0].decode(),
         ppid=at(4), pgrp=at(5), session=at(6), tty_nr=at(7), flags=at(9), num_threads=at(20), start_time=at(22),

@@ -43,12 +43,17 @@ class Tracee:
     """
 
     def __init__(self, pid: int, thread: Any, signal: int = END_SIGNALS["SIGURG"], page: int = 0, size: int = SLICE) -> None:
-        self.pid = pid
+        self._pid = pid
         self.thread = thread
         self.signal = signal
         self.page = page
         self.size = size
         self._pending: list[tuple[CallList, list[Call], Any, Any]] = []
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._pid
 
     @property
     def tid(self) -> int:
@@ -97,6 +102,10 @@ class Tracee:
     def registers(self) -> dict[str, int]:
         """`thread.regs` as name → value."""
         return {name: int(getattr(self.thread.regs, name)) for name in REGISTERS}
+
+    def xstate(self) -> bytes:
+        """NT_X86_XSTATE: the standard XSAVE layout."""
+        return bytes(ffi.buffer(self.thread.xstate, self.thread.xstate_size))
 
     def queued_signals(self, shared: bool) -> tuple[bytes, ...]:
         """Queued signals, private or of the whole task, as raw siginfo of 128 bytes each, oldest first."""

@@ -1,12 +1,13 @@
 """Live pre-copy: copy while the target runs, in rounds of report-and-protect, until what is left is worth one short stop.
 
-A freeze that had to copy everything would last as long as the copy (165–240 ms a GiB here); after two or three rounds it copies only what was
-rewritten since the last one. A program that rewrites all of itself all the time gains nothing: rounds end when they stop shrinking.
+A freeze that had to copy everything would last as long as the copy (165–240 ms a GiB here); after two or three rounds it copies only what
+was rewritten since the last one. A program that rewrites all of itself all the time gains nothing: rounds end when they stop shrinking.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from lamina.core.attach.procfs import PAGE, read_maps
+from lamina.core.dump.meter import Meter
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.errors import TargetError
 from lamina.core.events import CancelToken
@@ -17,54 +18,35 @@ ENOUGH = 1 / 400
 # Below this many pages (8 MiB, about 3 ms of copying) a live round costs more than it saves.
 WORTH_IT = 2048
 
-Watch = Callable[[str, int, int, int], None]
 
-
-def worth_it(memories: Sequence[TaskMemory]) -> bool:
-    """Whether so much is to be copied that the target should go on meanwhile. A look, without protecting anything."""
-    pages = 0
-    for memory in memories:
-        pages += memory.expected(memory.tracker.peek(read_maps(memory.pid))).pages
-        if pages > WORTH_IT:
-            return True
-    return False
-
-
-def copy_live(memories: Sequence[TaskMemory], watch: Watch, cancel: CancelToken) -> tuple[int, int]:
+def copy_live(memories: Sequence[TaskMemory], expected: int, meter: Meter, cancel: CancelToken) -> int:
     """Rounds over all tasks until the residue is small, does not shrink by half, or `MAX_ROUNDS` are done.
 
-    watch(phase, pages done, pages expected, bytes): called as pages move.
-    Returns (rounds, pages of the last round): what the freeze has to expect.
+    *expected*: pages the first round will find. Returns the pages of the last round: what the freeze has to expect.
     """
     total = 0
-    last = 0
+    last = expected
     for number in range(1, MAX_ROUNDS + 1):
-        phase = f"live round {number}"
-        pages = 0
-        for memory in memories:
-            cancel.check(f"dump of process {memory.pid}")
-            pages += _round(memory, phase, watch, cancel)
+        meter.phase(f"live round {number}", expected if number == 1 else 0)
+        meter.live_rounds = number
+        pages = sum(_round(memory, meter, cancel) for memory in memories)
         total = max(total, pages)
         shrinking = number == 1 or pages < last / 2
         last = pages
         if pages <= total * ENOUGH or not shrinking:
-            return number, last
-    return MAX_ROUNDS, last
+            break
+    return last
 
 
-def _round(memory: TaskMemory, phase: str, watch: Watch, cancel: CancelToken) -> int:
-    moved = 0
-
-    def count(size: int) -> None:
-        nonlocal moved
-        moved += size
-        watch(phase, moved // PAGE, 0, moved)
+def _round(memory: TaskMemory, meter: Meter, cancel: CancelToken) -> int:
+    def moved(size: int) -> None:
+        meter.moved(size)
         cancel.check(f"dump of process {memory.pid}")
 
     try:
         areas = read_maps(memory.pid)
         memory.tracker.extend(areas)
-        return memory.live_round(areas, count)
+        return memory.live_round(areas, moved)
     except TargetError:
         return 0  # a child that ended; the freeze finds out what is left of the tree
 

@@ -53,11 +53,15 @@ class WarmMemory:
         step, through: for copies that go through memory to a file.
     """
 
-    def __init__(self, residue_bytes: int) -> None:
+    def __init__(self, residue_bytes: int = 0) -> None:
         self.residue = WarmBuffer(residue_bytes)
         self.step = WarmBuffer(STEP_BYTES)
         self.through = WarmBuffer()
         self._taken = 0
+
+    def reserve(self, residue_bytes: int) -> None:
+        """Have that much ready for the freeze; before anything was taken."""
+        self.residue = WarmBuffer(residue_bytes)
 
     def take(self, size: int) -> int | None:
         """Offset of *size* free bytes in `residue`, or None if there is no room."""
@@ -75,11 +79,13 @@ class PageStore:
         spooled: pages in the spool; some may be out of date once `add_residue` has newer ones.
     """
 
-    def __init__(self, pid: int, open_spool: Callable[[], int], warm: WarmMemory) -> None:
-        """*open_spool* gives a fresh temporary file, open for reading and writing; *warm* is shared by the tasks of one dump."""
+    def __init__(self, pid: int, open_file: Callable[[], int], warm: WarmMemory) -> None:
+        """*open_file* gives an empty file to read and write, a second time one in the place of the first; they stay the opener's, who
+        closes the last. *warm* is shared by the tasks of one dump.
+        """
         self.pid = pid
-        self._open_spool = open_spool
-        self._fd = open_spool()
+        self._open_file = open_file
+        self._fd = open_file()
         self._warm = warm
         self._segments: list[Segment] = []
         self._in_memory: list[Segment] = []
@@ -144,7 +150,7 @@ class PageStore:
             raise ImageError("cannot lay out", f"the pages of task {self.pid}", f"{wanted.bytes - have} bytes were not copied")
         target = self._fd
         if not self._in_place(pieces):
-            target = self._open_spool()
+            target = self._open_file()
         at = 0
         for piece in pieces:
             if piece.in_memory:
@@ -180,12 +186,6 @@ class PageStore:
                 return False
             at += piece.size
         return True
-
-    def close(self) -> None:
-        """Close the spool."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def _slots(segment: Segment, part: PageRuns) -> list[tuple[int, int, int]]:

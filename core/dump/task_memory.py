@@ -18,22 +18,44 @@ class TaskMemory:
     Attributes:
         pid: the task.
         tracker: what reports its changes.
-        store: where its pages go.
+        pages_id: number of its pages file; 0 before `begin`.
         parent: pages the parent layer has for this task and that may be inherited; empty if nothing may be.
         consumed: everything scans have reported as changed so far; given back to the tracker if the dump fails.
         own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
         scanned: pages looked at by the last scan.
     """
 
-    def __init__(self, pid: int, tracker: Tracker, store: PageStore, parent: PageRuns) -> None:
+    def __init__(self, pid: int, tracker: Tracker, parent: PageRuns) -> None:
         self.pid = pid
         self.tracker = tracker
-        self.store = store
         self.parent = parent
+        self.pages_id = 0
+        self._store: PageStore | None = None
         self.consumed = PageRuns.empty()
         self.own = PageRuns.empty()
         self.inherited = PageRuns.empty()
         self.scanned = 0
+
+    def begin(self, pages_id: int, store: PageStore) -> None:
+        """From here on pages are copied, into *store*, which will be pages-*pages_id*."""
+        self.pages_id = pages_id
+        self._store = store
+
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return self._store is not None
+
+    @property
+    def store(self) -> PageStore:
+        """Where its pages go."""
+        if self._store is None:
+            raise RuntimeError("no pages can be copied before `begin`")
+        return self._store
+
+    def look(self, areas: Iterable[Area]) -> PageRuns:
+        """What the layer would have to own if the target stopped now. Protects nothing."""
+        return self.expected(self.tracker.peek(areas))
 
     def expected(self, report: Report) -> PageRuns:
         """What the layer would have to own if the target stopped at *report*."""
@@ -54,6 +76,10 @@ class TaskMemory:
         residue = (self.own & report.changed) | (self.own - self.store.spooled)
         copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
         copy(residue, moved)
+
+    def finish(self, moved: Moved) -> None:
+        """Lay the pages file out. Outside the freeze."""
+        self.store.finish(self.own, moved)
 
     def give_back(self) -> None:
         """The dump failed: let the tracker report again what it has reported to us."""

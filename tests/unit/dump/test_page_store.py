@@ -73,7 +73,7 @@ def test_the_finished_file_is_the_last_state_in_address_order(
     expected = b"".join(bytes([memory.values[page]]) * PAGE for page in sorted(wanted))
     assert os.pread(fd, len(expected) + PAGE, 0) == expected
     assert moved >= len(expected)
-    store.close()
+    os.close(opened[-1])
     for left in opened:
         try:
             os.fstat(left)

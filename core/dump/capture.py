@@ -1,0 +1,111 @@
+"""What is taken inside the freeze, as values; nothing here encodes or writes.
+
+Order matters: memory first, because a batch of ours writes into the target; questions to the inside next; queued signals last, since a
+timer may fire while we look.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.frozen import FrozenTask, FrozenThread
+from lamina.core.attach.procfs import Area, read_smaps, read_stat, read_status
+from lamina.core.attach.tracee import Tracee
+from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.errors import RefusedError
+from lamina.core.kinds import descriptors, posix_timers, vmas
+from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
+from lamina.core.kinds.outside import look_at_task, look_at_thread
+
+AreaFlags = dict[tuple[int, int, str, str], frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frozen tree: its tasks, parents before children, zombies included, and their descriptors."""
+
+    tasks: tuple[FrozenTask, ...]
+    descriptors: descriptors.Captured
+
+
+def area_flags(pids: Iterable[int]) -> dict[int, AreaFlags]:
+    """VmFlags of every area, read before the freeze: smaps walks the page tables, ms for each GiB."""
+    return {pid: {_key(area): area.flags for area in read_smaps(pid)} for pid in pids}
+
+
+def _key(area: Area) -> tuple[int, int, str, str]:
+    return area.start, area.end, area.perms, area.path
+
+
+def areas_of(process: FrozenProcess, flags: AreaFlags) -> tuple[Area, ...]:
+    """The areas of a frozen process with their VmFlags; smaps is read again only if something changed since *flags*.
+
+    Raises:
+        RefusedError: an area that came after preflight and is not supported.
+    """
+    if any(_key(area) not in flags for area in process.areas):
+        flags = {_key(area): area.flags for area in read_smaps(process.pid)}
+    areas = tuple(replace(area, flags=flags.get(_key(area), frozenset())) for area in process.areas)
+    blockers = tuple(blocker for area in areas if (blocker := vmas.blocker(area, process.pid)))
+    if blockers:
+        raise RefusedError("cannot dump", f"process {process.pid}", blockers=blockers)
+    return areas
+
+
+def capture_task(process: FrozenProcess, areas: tuple[Area, ...]) -> FrozenTask:
+    """One frozen process, whose scratch range is ready, but for queued signals (`with_signals`).
+
+    Raises:
+        RefusedError: something that only the inside shows is not supported.
+    """
+    pid = process.pid
+    status = read_status(pid)
+    lists = {tracee.tid: CallList() for tracee in process.tracees}
+    threads = {tid: ThreadQuestions(calls, tid) for tid, calls in lists.items()}
+    task = TaskQuestions(lists[pid], pid, posix_timers.read(pid))
+    process.run_everywhere(lists)
+    return FrozenTask(
+        pid=pid,
+        stat=read_stat(pid),
+        status=status,
+        areas=areas,
+        threads=tuple(_thread(tracee, threads[tracee.tid]) for tracee in process.tracees),
+        **task.answers(),
+        **look_at_task(pid, status),
+    )
+
+
+def _thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
+    raw = tracee.thread
+    rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
+    return FrozenThread(
+        tid=tracee.tid,
+        regs=tracee.registers(),
+        xstate=tracee.xstate(),
+        sigmask=int(raw.sigmask),
+        rseq=rseq,
+        robust=(int(raw.robust_head), int(raw.robust_size)),
+        signals=(),
+        **questions.answers(),
+        **look_at_thread(tracee.pid, tracee.tid),
+    )
+
+
+def with_signals(task: FrozenTask, process: FrozenProcess) -> FrozenTask:
+    """The task with its queued signals: read last."""
+    queues = {tracee.tid: tracee.queued_signals(shared=False) for tracee in process.tracees}
+    threads = tuple(replace(thread, signals=queues[thread.tid]) for thread in task.threads)
+    return replace(task, threads=threads, signals=process.leader.queued_signals(shared=True))
+
+
+def capture_rest(tree: FrozenTree, tasks: dict[int, FrozenTask], own_uffds: set[int]) -> Captured:
+    """Descriptors, zombies and queued signals, after every task was captured."""
+    files = descriptors.capture([process.pid for process in tree], own_uffds)
+    try:
+        full = {process.pid: with_signals(tasks[process.pid], process) for process in tree}
+        for pid in tree.zombies:
+            full[pid] = FrozenTask(pid, read_stat(pid), read_status(pid))
+        return Captured(tuple(full[pid] for pid in tree.pids), files)
+    except BaseException:
+        files.close()
+        raise

@@ -1,0 +1,160 @@
+"""Everything that stands in the way of a dump, found before the target is touched.
+
+Reads /proc, compares by kcmp and looks at sockets through copies; it never traces. What only the freeze can show is refused there.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lamina.core.attach.identity import identify
+from lamina.core.attach.procfs import Stat, read_stat, tree_of
+from lamina.core.dirty.choice import capability_for
+from lamina.core.dirty.held import Whose, held_uffds
+from lamina.core.dirty.tracker import Capability
+from lamina.core.dump.capabilities import capabilities
+from lamina.core.dump.standing import (
+    control_group_note,
+    may_trace,
+    protected,
+    relation_blockers,
+    session_note,
+    sharing_blockers,
+    task_blockers,
+)
+from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.kinds.descriptors import UFFD_LINK, group, kind_of
+from lamina.core.kinds.fdkind import TreeView
+from lamina.core.kinds.pipe import holders_outside
+from lamina.core.kinds.rawfd import RawFd, read_table
+from lamina.core.kinds.tty import Terminal
+from lamina.core.kinds.unsupported import held_lock, unsupported
+
+__all__ = ["Examination", "capabilities", "examine", "protected"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What stands in the way of dumping a tree.
+
+    Attributes:
+        pids: the tree, parents before children.
+        blockers: every reason against it; empty if it can be dumped.
+        notes: what a user should know although it can be dumped.
+        tracker: whether its root can be tracked.
+        own_uffds: inodes of userfaultfds in it that lamina left there: no descriptors of the program.
+    """
+
+    pids: tuple[int, ...]
+    blockers: tuple[Blocker, ...]
+    notes: tuple[str, ...]
+    tracker: Capability
+    own_uffds: frozenset[int] = field(default=frozenset())
+
+
+def examine(pid: int, shell_job: bool = False) -> Examination:
+    """Examine the tree below *pid*. A few ms for a small one.
+
+    Raises:
+        TargetError: there is no such process.
+    """
+    root = read_stat(pid)
+    reason = protected(pid)
+    if reason:
+        return _refused(root, reason)
+    if not may_trace(pid):
+        return _refused(root, "it may not be traced by this user", "run lamina as root")
+    stats = _stats(root)
+    blockers: list[Blocker] = []
+    for stat in stats:
+        try:
+            blockers += task_blockers(stat)
+        except TargetError:
+            if stat is root:
+                raise
+    blockers += relation_blockers(stats)
+    try:
+        blockers += sharing_blockers(stats)
+        raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
+        with _view(stats, raws, shell_job) as view:
+            blockers += _descriptor_blockers(raws, view)
+    except NativeError as error:
+        if error.errnum == 3:  # ESRCH: one ended while we looked; the dump looks again
+            return examine(pid, shell_job)
+        return _refused(root, f"what its tasks share cannot be compared: {error}", "see `lamina check`")
+    terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
+    if len(terminals - {"/dev/tty"}) > 1:
+        blockers.append(Blocker("terminals", f"it uses several: {', '.join(sorted(terminals))}; one can be handed on", pid=pid))
+    notes = [session_note(root, terminals, shell_job), control_group_note(root)]
+    return Examination(
+        tuple(stat.pid for stat in stats), tuple(blockers), tuple(note for note in notes if note),
+        capability_for(identify(pid)), own_uffds,
+    )  # fmt: skip
+
+
+def _refused(root: Stat, why: str, fix: str = "") -> Examination:
+    return Examination((root.pid,), (Blocker(root.comm, why, fix, root.pid),), (), Capability("none", False, "not examined"))
+
+
+def _stats(root: Stat) -> list[Stat]:
+    stats = [root]
+    for pid in tree_of(root.pid)[1:]:
+        try:
+            stats.append(read_stat(pid))
+        except TargetError:
+            continue  # reaped while we looked
+    return stats
+
+
+def _descriptors(stats: Sequence[Stat]) -> tuple[list[RawFd], frozenset[int]]:
+    """All descriptors of the tree but lamina's own, and the inodes of those."""
+    raws: list[RawFd] = []
+    own: set[int] = set()
+    for n, stat in enumerate(stats):
+        try:
+            table = read_table(stat.pid)
+        except TargetError:
+            if n == 0:
+                raise
+            continue
+        if any(raw.link == UFFD_LINK for raw in table):
+            own |= {held.ino for held in held_uffds(identify(stat.pid)) if held.whose is not Whose.FOREIGN}
+        raws += [raw for raw in table if raw.link != UFFD_LINK or raw.ino not in own]
+    return raws, frozenset(own)
+
+
+@contextmanager
+def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool) -> Iterator[TreeView]:
+    pids = frozenset(stat.pid for stat in stats)
+    pidfds: dict[int, int] = {}
+    pipes: dict[int, list[tuple[int, int]]] = {}
+    looked = False
+
+    def pidfd(pid: int) -> int:
+        if pid not in pidfds:
+            pidfds[pid] = os.pidfd_open(pid)
+        return pidfds[pid]
+
+    def pipe_holders(inode: int) -> list[tuple[int, int]]:
+        nonlocal looked
+        if not looked:
+            looked = True
+            pipes.update(holders_outside({raw.ino for raw in raws if raw.link.startswith("pipe:[")}, pids))
+        return pipes.get(inode, [])
+
+    try:
+        yield TreeView(pids, shell_job, pipe_holders, pidfd)
+    finally:
+        for fd in pidfds.values():
+            os.close(fd)
+
+
+def _descriptor_blockers(raws: Sequence[RawFd], view: TreeView) -> list[Blocker]:
+    found = [blocker for raw in raws if (blocker := held_lock(raw))]
+    for holders in group(raws):
+        kind = kind_of(holders[0])
+        blocker = kind.blocker(holders, view) if kind else unsupported(holders[0])
+        if blocker:
+            found.append(blocker)
+    return found

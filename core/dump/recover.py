@@ -1,0 +1,63 @@
+"""What a lamina that died left in a target (a scratch range, or a tracker of a dump that never came to be): the next command takes it away."""
+
+from lamina.core.attach.identity import Identity
+from lamina.core.attach.procfs import Area
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenTree
+from lamina.core.dirty import state as states
+from lamina.core.dump.watched import Watched
+from lamina.core.errors import BusyError, LaminaError
+
+
+def recover_targets() -> list[Identity]:
+    """Clean every process that a dead lamina left something in; returns them. Costs a directory listing if there is none.
+
+    A process that cannot be cleaned now (held by a debugger) is left for the next time: it runs well as it is.
+    """
+    states.forget_ended()
+    cleaned = []
+    for state in states.all_states():
+        if _is_stale(state):
+            try:
+                with states.lock_target(state.identity):
+                    tracer().call(_clean, state.identity)
+                cleaned.append(state.identity)
+            except (BusyError, LaminaError):
+                continue
+    return cleaned
+
+
+def _is_stale(state: states.TargetState) -> bool:
+    owner = Identity(state.owner_pid, state.owner_start, state.identity.boot)
+    if states.is_running(owner):
+        return False
+    return bool(state.scratch_len) or _never_came_to_be(state)
+
+
+def _never_came_to_be(state: states.TargetState) -> bool:
+    """Armed, but no layer and no `track` was ever finished on it."""
+    return not state.settled and not state.layer_id and state.uffd_fd >= 0
+
+
+def _clean(identity: Identity) -> None:
+    task = Watched(identity.pid)
+    try:
+        with FrozenTree(identity.pid) as tree:
+            process = tree.processes[0]
+            state = task.remembered.state
+            if state.scratch_len and _is_ours(process.areas, state.scratch_addr, state.scratch_len):
+                process.unmap(state.scratch_addr, state.scratch_len)
+            if _never_came_to_be(state) and task.armed:
+                tree.prepare_scratch(process)
+                task.tracker.disarm(process.leader)
+        if _never_came_to_be(task.remembered.state):
+            task.forget()
+        else:
+            task.announce_scratch(0, 0)
+    finally:
+        task.close()
+
+
+def _is_ours(areas: list[Area], address: int, size: int) -> bool:
+    """A range is taken away only if it still is exactly what we mapped."""
+    return any((area.start, area.end, area.perms, area.path) == (address, address + size, "rwxp", "") for area in areas)

@@ -1,0 +1,270 @@
+"""The recipe of a dump: look, watch, copy live, freeze, capture, thaw, publish, settle.
+
+Only what must be consistent happens inside the freeze. The target is never worse off than before: every path out of here thaws it, takes
+out what was put in, and leaves the stack as it was unless the layer was committed.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from lamina.core.attach.identity import identify
+from lamina.core.attach.procfs import PAGE, describe, read_cmdline, read_maps
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.dirty.state import lock_target
+from lamina.core.dump.capture import AreaFlags, Captured, area_flags, areas_of, capture_rest, capture_task
+from lamina.core.dump.lineage import Lineage, decide
+from lamina.core.dump.live import WORTH_IT, copy_live, residue_room
+from lamina.core.dump.memory import PageStore, WarmMemory
+from lamina.core.dump.meter import Meter
+from lamina.core.dump.preflight import examine
+from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
+from lamina.core.dump.recover import recover_targets
+from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.dump.task_memory import TaskMemory
+from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
+from lamina.core.dump.watched import WatchedTree
+from lamina.core.errors import LaminaError, NativeError, RefusedError
+from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.image.draft import LayerDraft
+from lamina.core.image.layer import Layer
+from lamina.core.image.leftovers import cannot_write
+from lamina.core.image.lock import locked, stack_of
+from lamina.core.image.sidecar import new_layer_id
+
+WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+
+def dump(request: DumpRequest, listener: Listener = ignore, cancel: CancelToken | None = None) -> DumpResult:
+    """Make one layer of the tree below `request.pid`.
+
+    Raises:
+        RefusedError: something stands in the way; nothing was touched.
+        LaminaError: it failed; the target runs on and the stack is as it was.
+        Cancelled: *cancel* was set before the layer was committed.
+    """
+    recover_targets()
+    return tracer().call(_dump, request, Meter(listener), cancel or CancelToken())
+
+
+def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult:
+    identity = identify(request.pid)
+    parent = None if request.prev_images_dir is None else Layer(request.images_dir / request.prev_images_dir)
+    examination = examine(request.pid, shell_job=request.shell_job)
+    if examination.blockers:
+        raise RefusedError("cannot dump", describe(request.pid), blockers=examination.blockers)
+    with ExitStack() as stack:
+        stack.enter_context(lock_target(identity))
+        stack.enter_context(locked(stack_of(request.images_dir)))
+        tree = WatchedTree(examination.pids)
+        stack.callback(tree.close)
+        root = tree.of(request.pid)
+        lineage = decide(parent, identity, root.remembered.state, root.was_armed)
+        session = Session(request, meter, cancel, tree, lineage)
+        expected = session.look()
+        draft = LayerDraft.create(request.images_dir, request.prev_images_dir, expected * PAGE)
+        session.run(stack.enter_context(draft), expected)
+        return session.result()
+
+
+class Session:
+    """One dump under way."""
+
+    def __init__(self, request: DumpRequest, meter: Meter, cancel: CancelToken, tree: WatchedTree, lineage: Lineage) -> None:
+        self.request = request
+        self.meter = meter
+        self.cancel = cancel
+        self.tree = tree
+        self.lineage = lineage
+        self.layer_id = new_layer_id()
+        self.root = tree.of(request.pid)
+        self.cmdline = tuple(read_cmdline(request.pid))
+        self.keeps_running = request.leave_running or request.memory_only
+        self.tracks = (request.track_mem or request.memory_only) and self.keeps_running
+        self.frozen_at = 0.0
+        self.pids: tuple[int, ...] = ()
+        self._memories: dict[int, TaskMemory] = {}
+        self._warm = WarmMemory()
+        self._before = {task.pid: task.remembered.state for task in tree}
+
+    # -- the recipe ------------------------------------------------------------------------------------------------------------------
+
+    def look(self) -> int:
+        """Pages the layer would have to own if the target stopped now."""
+        return sum(self._memory(task.pid).look(read_maps(task.pid)).pages for task in self.tree)
+
+    def run(self, draft: LayerDraft, expected: int) -> None:
+        """All of it, from the first protected page to the settled state."""
+        self.draft = draft
+        self._tell_limits()
+        try:
+            residue = expected
+            if self.keeps_running and expected > WORTH_IT and self.root.can_track:
+                residue = self._live(expected)
+            for task in self.tree.alive():
+                task.unsettle()
+            flags = area_flags(task.pid for task in self.tree.alive())
+            self._warm.reserve(residue_room(residue) if self.keeps_running else 0)
+            with self._writing():
+                self._freeze_and_publish(flags)
+        except BaseException:
+            self._undo()
+            raise
+        self._settle()
+
+    def _live(self, expected: int) -> int:
+        self.meter.phase("arm")
+        arm_missing(self.tree, self.request.pid)
+        for task in self.tree.alive():
+            task.unsettle()
+        with self._writing():
+            memories = [self._begin(task.pid) for task in self.tree.alive() if task.armed]
+            return copy_live(memories, expected, self.meter, self.cancel)
+
+    def _freeze_and_publish(self, flags: dict[int, AreaFlags]) -> None:
+        self.cancel.check(f"dump of {describe(self.request.pid)}")
+        self.meter.phase("freeze")
+        with frozen(self.tree, self.request.pid) as still:
+            self.meter.mark("stopping", still.processes[0].frozen_ns)
+            self.meter.mark("frozen")
+            self.frozen_at = time.time()
+            captured = self._capture(still, flags)
+            if not self.keeps_running:
+                with captured.descriptors:
+                    self._publish(captured)
+                still.kill()
+        if self.keeps_running:
+            self.meter.mark("thawed")
+            with captured.descriptors:
+                self._publish(captured)
+
+    def _capture(self, still: FrozenTree, flags: dict[int, AreaFlags]) -> Captured:
+        tasks = {}
+        self.pids = still.pids
+        self.meter.mark("scanning")
+        for process in still:
+            still.prepare_scratch(process)
+            areas = areas_of(process, flags.get(process.pid, {}))
+            self._last_round(process)
+            tasks[process.pid] = capture_task(process, areas)
+        self.meter.mark("copied")
+        uffds = {task.remembered.state.uffd_ino for task in self.tree} - {0}
+        return capture_rest(still, tasks, uffds)
+
+    def _last_round(self, process: FrozenProcess) -> None:
+        task = self.tree.of(process.pid)
+        if self.tracks and task.can_track and not task.armed:
+            task.arm(process.leader, process.areas)
+        elif task.armed:
+            task.tracker.extend(process.areas, live=False)
+        task.unsettle()
+        memory = self._begin(process.pid)
+        memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
+
+    def _publish(self, captured: Captured) -> None:
+        memories = [self._memories[task.pid] for task in captured.tasks if not task.is_zombie]
+        self.meter.pages_scanned = sum(memory.scanned for memory in memories)
+        self.meter.pages_inherited = sum(memory.inherited.pages for memory in memories)
+        self.meter.pages_written = sum(memory.own.pages for memory in memories)
+        self.meter.mark("writing")
+        put_memory(self.draft, memories, self.meter)
+        if not self.request.memory_only:
+            put_images(self.draft, captured)
+        put_inventory(self.draft, self.request)
+        self.meter.mark("written")
+        if not self.keeps_running:
+            self.meter.mark("thawed")  # nobody waits for this thaw; the statistics count to here
+        put_stats(self.draft, self.meter)
+        self.cancel.check(f"dump of {describe(self.request.pid)}")
+        self.meter.phase("commit", self.meter.pages_written)
+        sidecar = describe_layer(self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, self.meter, self.frozen_at)
+        self.draft.commit(sidecar)
+
+    # -- before and after ------------------------------------------------------------------------------------------------------------
+
+    def _tell_limits(self) -> None:
+        if self.lineage.why_not:
+            self.meter.notice(f"nothing is inherited from {self.request.prev_images_dir}: {self.lineage.why_not}")
+        if self.tracks and not self.root.can_track:
+            reason = getattr(self.root.tracker, "reason", "")
+            self.meter.notice(f"memory cannot be tracked ({reason}): this and the next dump are full ones")
+
+    def _settle(self) -> None:
+        if not self.keeps_running:
+            for task in self.tree:
+                task.forget()
+            return
+        directory = str(self.request.images_dir.resolve())
+        for task in self.tree.alive():
+            task.settle(self.layer_id, directory)
+        if not self.tracks:
+            end_tracking(self.tree, self.request.pid)
+
+    def _undo(self) -> None:
+        """The dump failed: what the tracker has told us it shall tell again, and a tracker that is new goes. Errors here hide no other."""
+        with suppress(LaminaError):
+            for task in self.tree.alive():
+                if task.was_armed and task.pid in self._memories:
+                    self._memories[task.pid].give_back()
+            end_tracking(self.tree, self.request.pid, lambda task: not task.was_armed)
+            for task in self.tree.alive():
+                before = self._before.get(task.pid)
+                if before and before.layer_id:
+                    task.remembered.update(settled=before.settled)
+                elif not task.was_armed:
+                    task.forget()
+
+    def result(self) -> DumpResult:
+        """What to tell the user."""
+        return DumpResult(
+            images_dir=self.request.images_dir,
+            layer_id=self.layer_id,
+            stats=self.meter.stats(),
+            pids=self.pids,
+            tracker=self.root.tracker.name,
+            notices=tuple(self.meter.notices),
+            elapsed_us=self.meter.elapsed_us,
+            live_rounds=self.meter.live_rounds,
+        )
+
+    # -- memory ----------------------------------------------------------------------------------------------------------------------
+
+    def _memory(self, pid: int) -> TaskMemory:
+        if pid not in self._memories:
+            task = self.tree.of(pid)
+            state = task.remembered.state if task.was_armed else None
+            parent = self.lineage.inheritable(pid, state) if state else PageRuns.empty()
+            self._memories[pid] = TaskMemory(pid, task.tracker, parent)
+        return self._memories[pid]
+
+    def _begin(self, pid: int) -> TaskMemory:
+        memory = self._memory(pid)
+        if not memory.begun:
+            pages_id = 1 + sum(other.begun for other in self._memories.values())
+            memory.begin(pages_id, PageStore(pid, self._opener(pages_id), self._warm))
+        return memory
+
+    def _opener(self, pages_id: int) -> Callable[[], int]:
+        opened = False
+
+        def open_file() -> int:
+            nonlocal opened
+            first, opened = not opened, True
+            return self.draft.open_pages(pages_id) if first else self.draft.replace_pages(pages_id)
+
+        return open_file
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk is the layer's trouble, not the target's: say it as such."""
+        try:
+            yield
+        except NativeError as error:
+            if error.errnum in WRITE_ERRORS:
+                raise cannot_write(self.request.images_dir, error.errnum) from error
+            raise
+        except OSError as error:
+            raise cannot_write(self.request.images_dir, error.errno or 0) from error

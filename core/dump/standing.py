@@ -1,0 +1,230 @@
+"""What a single task is, and how the tasks of a tree stand to each other, as far as it can keep a dump from being made. Reads /proc only."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from lamina.core.attach.processes import ancestors_of, protected_reason
+from lamina.core.attach.procfs import Stat, describe, read_maps, read_stat, threads_of
+from lamina.core.dump.areas import area_blockers
+from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.kinds.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
+from lamina.core.kinds.regfile import path_blocker
+
+_NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
+# setns(2) and unshare(2) of one thread reach these.
+_THREAD_NAMESPACES: Final = ("ipc", "mnt", "net", "uts")
+_SHARED: Final = {
+    KCMP_FILES: "its descriptor table",
+    KCMP_FS: "its working directory and umask (CLONE_FS)",
+    KCMP_VM: "its memory (CLONE_VM or vfork)",
+    KCMP_SIGHAND: "its signal actions (CLONE_SIGHAND)",
+}
+_ELF32: Final = b"\x7fELF\x01"
+
+
+def protected(pid: int) -> str | None:
+    """Why lamina will not touch a process at all, or None. Cheap: two small files of /proc and our own ancestors.
+
+    Raises:
+        TargetError: there is no such process.
+    """
+    stat = read_stat(pid)
+    us = os.getpid()
+    reason = protected_reason(pid, stat.state, stat.flags, us, ancestors_of(us))
+    if not reason and (tracer := _number(_status(pid, pid), b"TracerPid")):
+        reason = f"traced by {describe(tracer)}"
+    return reason or None
+
+
+def _status(pid: int, tid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/task/{tid}/status").read_bytes()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise TargetError("no such process", str(pid)) from error
+
+
+def _number(status: bytes, key: bytes) -> int:
+    """A decimal field of a raw /proc/PID/status; 0 if the kernel does not show it."""
+    at = status.find(b"\n" + key + b":")
+    return int(status[at + len(key) + 2 :].split(None, 1)[0]) if at >= 0 else 0
+
+
+@cache
+def _own_namespaces() -> Mapping[str, str]:
+    return {name: _link(f"/proc/self/ns/{name}") for name in _NAMESPACES}
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def may_trace(pid: int) -> bool:
+    """Whether the kernel lets us trace it: the same check as ptrace's stands before /proc/PID/mem, and opening that changes nothing."""
+    try:
+        os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise TargetError("no such process", str(pid)) from error
+    return True
+
+
+def _namespace_blockers(stat: Stat, tids: Sequence[int]) -> list[Blocker]:
+    own = _own_namespaces()
+    foreign = [name for name in _NAMESPACES if _link(f"/proc/{stat.pid}/ns/{name}") != own[name]]
+    for tid in tids[1:]:
+        # A thread that ended meanwhile has no link at all.
+        foreign += [n for n in _THREAD_NAMESPACES if _link(f"/proc/{stat.pid}/task/{tid}/ns/{n}") not in ("", own[n])]
+    names = [name.replace("_for_children", " (for its children)") for name in dict.fromkeys(foreign)]
+    if not names:
+        return []
+    why = f"in a {', '.join(names)} namespace other than lamina's: not supported yet"
+    return [Blocker(stat.comm, why, "run lamina inside that container", stat.pid)]
+
+
+def _thread_blockers(stat: Stat, tids: Sequence[int]) -> list[Blocker]:
+    """Tracers, filters, and what a thread does not share with its process."""
+    found: dict[str, Blocker] = {}
+
+    def add(why: str, fix: str = "") -> None:
+        found.setdefault(why, Blocker(stat.comm, why, fix, stat.pid))
+
+    for tid in tids:
+        try:
+            status = _status(stat.pid, tid)
+        except TargetError:
+            if tid == stat.pid:
+                raise
+            continue
+        if tracer := _number(status, b"TracerPid"):
+            add(f"traced by {describe(tracer)}", "let that program detach from it")
+        if mode := _number(status, b"Seccomp"):
+            add("runs under seccomp: not supported yet" if mode == 1 else "has a seccomp filter: not supported yet")
+        if b"\nx86_Thread_features:\t" in status and b"shstk" in status.partition(b"\nx86_Thread_features:\t")[2].split(b"\n", 1)[0]:
+            add("uses shadow stacks: not supported yet", "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off")
+        if tid == stat.pid and _number(status, b"HugetlbPages"):
+            add("uses huge pages (hugetlb): not supported yet")
+        try:
+            for kind in (KCMP_FILES, KCMP_FS) if tid != stat.pid else ():
+                if kcmp(stat.pid, tid, kind):
+                    add(f"thread {tid} does not share {_SHARED[kind]} with the others: not supported yet")
+        except NativeError as error:
+            if error.errnum != 3:  # ESRCH: it ended
+                add(f"cannot compare its threads: {error}", "see `lamina check`")
+    return list(found.values())
+
+
+def _place_blockers(stat: Stat) -> list[Blocker]:
+    """Executable, working directory and root must still have their names; the executable must be of 64 bits."""
+    found = []
+    for name, what in (("exe", "executable"), ("cwd", "working directory"), ("root", "root directory")):
+        place = f"/proc/{stat.pid}/{name}"
+        try:
+            link = os.readlink(place)
+            info = Path(place).stat()
+        except OSError as error:
+            raise TargetError("no such process", str(stat.pid)) from error
+        if why := path_blocker(link, info.st_dev, info.st_ino):
+            fix = "start the program anew" if name == "exe" else "let it change to a directory that exists"
+            found.append(Blocker(f"{what} {link}", why, fix, stat.pid))
+    with Path(f"/proc/{stat.pid}/exe").open("rb") as file:
+        if file.read(5) == _ELF32:
+            found.append(Blocker(stat.comm, "a 32-bit program: not supported yet", pid=stat.pid))
+    return found
+
+
+def _profile_blockers(stat: Stat) -> list[Blocker]:
+    """A security profile (AppArmor, SELinux) other than ours: the restored program would run under ours."""
+    try:
+        profiles = [Path(f"/proc/{who}/attr/current").read_bytes().strip(b"\0\n") for who in ("self", stat.pid)]
+    except OSError:
+        return []  # no such security module
+    if profiles[0] == profiles[1]:
+        return []
+    why = f"runs under the security profile {profiles[1].decode(errors='replace')}, and lamina does not: not supported yet"
+    return [Blocker(stat.comm, why, "run lamina under the same profile", stat.pid)]
+
+
+def task_blockers(stat: Stat) -> list[Blocker]:
+    """Everything about one living task but its descriptors.
+
+    Raises:
+        TargetError: it ended meanwhile.
+    """
+    tids = threads_of(stat.pid)
+    if stat.state == "Z":
+        why = "its first thread has ended while others run on: not supported yet"
+        return [Blocker(stat.comm, why, pid=stat.pid)] if len(tids) > 1 else []
+    found = []
+    if stat.state == "T":
+        found.append(Blocker(stat.comm, "stopped by a signal: not supported yet", f"let it go on: kill -CONT {stat.pid}", stat.pid))
+    found += _namespace_blockers(stat, tids)
+    found += _thread_blockers(stat, tids)
+    found += _place_blockers(stat)
+    found += _profile_blockers(stat)
+    found += area_blockers(stat.pid, read_maps(stat.pid))
+    return found
+
+
+def sharing_blockers(stats: Sequence[Stat]) -> list[Blocker]:
+    """What living tasks share that only threads should; the parent of the root is compared too (a vfork under way)."""
+    living = {stat.pid: stat for stat in stats if stat.state != "Z"}
+    pids = list(living)
+    root = stats[0]
+    if root.ppid:
+        pids.insert(0, root.ppid)
+    found = []
+    for kind, what in _SHARED.items():
+        for pid, other in sharing(pids, kind):
+            if pid in living:
+                why = f"shares {what} with {describe(other)}: not supported yet"
+                found.append(Blocker(living[pid].comm, why, pid=pid))
+    return found
+
+
+def relation_blockers(stats: Sequence[Stat]) -> list[Blocker]:
+    """Sessions and process groups that could not be made again: their leader is gone, or they are older than the tree's shape."""
+    root = stats[0]
+    by_pid = {stat.pid: stat for stat in stats}
+    found = []
+    for stat in stats[1:]:
+        parent = by_pid.get(stat.ppid, root)
+        if stat.session not in (stat.pid, parent.session):
+            leader = by_pid.get(stat.session)
+            gone = "whose leader has ended" if leader is None else "which its parent does not belong to"
+            found.append(Blocker(stat.comm, f"in session {stat.session}, {gone}: not supported yet", pid=stat.pid))
+        elif not _has_group(stat, root, by_pid):
+            why = f"in process group {stat.pgrp}, whose leader has ended: not supported yet"
+            found.append(Blocker(stat.comm, why, pid=stat.pid))
+    return found
+
+
+def _has_group(stat: Stat, root: Stat, by_pid: Mapping[int, Stat]) -> bool:
+    if stat.pgrp == root.pgrp and stat.session == root.session:
+        return True
+    leader = by_pid.get(stat.pgrp)
+    return leader is not None and leader.session == stat.session
+
+
+def session_note(root: Stat, terminals: Collection[str], shell_job: bool) -> str:
+    """What restore will do about a session that is not the tree's own, or ""."""
+    if root.session == root.pid or terminals or shell_job:
+        return ""
+    who = describe(root.session) if root.session else "outside our namespace"
+    tail = " without its controlling terminal" if root.tty_nr else ""
+    return f"its session belongs to {who}: restore gives the tree a session of its own{tail}"
+
+
+def control_group_note(root: Stat) -> str:
+    """Where it runs is not kept: a restored tree runs in lamina's control group."""
+    try:
+        ours, theirs = (Path(f"/proc/{who}/cgroup").read_text() for who in ("self", root.pid))
+    except OSError:
+        return ""
+    return "" if ours == theirs else "its control group is not kept: a restored tree runs in the one of lamina"

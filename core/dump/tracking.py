@@ -1,0 +1,127 @@
+"""Beginning and ending tracking: `track`, `untrack`, and what a dump needs of both. Runs on the tracer thread."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from lamina.core.attach.identity import identify
+from lamina.core.attach.procfs import describe, read_maps, tree_of
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenTree
+from lamina.core.dirty.choice import capability_for
+from lamina.core.dirty.state import TargetState, load, lock_target
+from lamina.core.dump.preflight import examine
+from lamina.core.dump.recover import recover_targets
+from lamina.core.dump.watched import Watched, WatchedTree
+from lamina.core.errors import LaminaError, RefusedError, TargetError
+from lamina.core.events import Listener, Notice, ignore
+from lamina.core.ffi import C
+
+# A filter would kill the target at the injected call; suspended before knowing whether there is one.
+OPTIONS: int = C.LM_OPT_SUSPEND_SECCOMP
+
+
+def frozen(tree: WatchedTree, root: int) -> FrozenTree:
+    """The tree below *root*, to be frozen by `with`; scratch ranges are noted in the state files."""
+    return FrozenTree(root, OPTIONS, tree.announce_scratch)
+
+
+def arm_missing(tree: WatchedTree, root: int) -> None:
+    """One short freeze in which every task that can be tracked and is not yet gets its tracker."""
+    if all(task.armed or not task.can_track for task in tree):
+        return
+    with frozen(tree, root) as still:
+        for process in still:
+            task = tree.of(process.pid)
+            if task.can_track and not task.armed:
+                still.prepare_scratch(process)
+                task.unsettle()
+                task.arm(process.leader, process.areas)
+
+
+def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] = lambda _: True) -> None:
+    """Take tracking out of every armed task that *which* accepts: pages first, while they run, then the descriptor in a short freeze."""
+    ending = [task for task in tree.alive() if task.armed and which(task)]
+    if not ending:
+        return
+    for task in ending:
+        task.tracker.disarm(None)
+    pids = {task.pid for task in ending}
+    with frozen(tree, root) as still:
+        for process in still:
+            if process.pid in pids:
+                still.prepare_scratch(process)
+                tree.of(process.pid).tracker.disarm(process.leader)
+    for task in ending:
+        task.armed = False
+        task.remembered.update(uffd_fd=-1, uffd_ino=0, tracker="")
+
+
+def track(pid: int, listener: Listener = ignore) -> TargetState:
+    """Begin tracking the tree below *pid*, without a layer: what the screen shows as changed counts from now. Returns the root's state.
+
+    Raises:
+        RefusedError: something stands in the way; nothing was touched.
+        TargetError: memory cannot be tracked here.
+    """
+    recover_targets()
+    return tracer().call(_track, pid, listener)
+
+
+def _track(pid: int, listener: Listener) -> TargetState:
+    examination = examine(pid, shell_job=True)
+    if examination.blockers:
+        raise RefusedError("cannot track", describe(pid), blockers=examination.blockers)
+    identity = identify(pid)
+    able = capability_for(identity)
+    if not able.available:
+        raise TargetError("cannot track", describe(pid), able.reason, "dump it without --track-mem")
+    with ExitStack() as stack:
+        stack.enter_context(lock_target(identity))
+        tree = WatchedTree(examination.pids)
+        stack.callback(tree.close)
+        if tree.of(pid).armed and tree.of(pid).remembered.state.layer_id:
+            listener(Notice(f"{describe(pid)} is already tracked, since layer {tree.of(pid).remembered.state.layer_dir}"))
+            return tree.of(pid).remembered.state
+        try:
+            arm_missing(tree, pid)
+            for task in tree.alive():
+                task.unsettle()
+                task.tracker.protect(read_maps(task.pid), live=True)
+                task.settle("", "")
+        except BaseException:
+            end_tracking(tree, pid, lambda task: not task.was_armed)
+            raise
+        return tree.of(pid).remembered.state
+
+
+def untrack(pid: int) -> None:
+    """End tracking in the tree below *pid*; its mappings, descriptors and masks are as before lamina came.
+
+    Raises:
+        TargetError: no such process, or nothing of lamina is in it.
+    """
+    recover_targets()
+    tracer().call(_untrack, pid)
+
+
+def _untrack(pid: int) -> None:
+    identity = identify(pid)
+    with ExitStack() as stack:
+        stack.enter_context(lock_target(identity))
+        tree = WatchedTree(tuple(tree_of(pid)))
+        stack.callback(tree.close)
+        if not any(task.armed for task in tree):
+            raise TargetError("cannot untrack", describe(pid), "it is not tracked")
+        end_tracking(tree, pid)
+        for task in tree:
+            task.remembered.update(settled=False)
+            if not task.remembered.state.layer_id:
+                task.forget()
+
+
+def standing_of(pid: int) -> TargetState | None:
+    """What lamina remembers of *pid*: the tracker in it and the layer it stands on; None if nothing. Touches nothing."""
+    try:
+        return load(identify(pid))
+    except LaminaError:
+        return None
