@@ -58,10 +58,14 @@ def dedup(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
         "pages": plan.pages,
         "bytes_freed": freed,
         "losing": [layer.path for layer in plan.losing],
-        "cuts": [{"layer": cut.layer.path, "file": cut.pages_file, "pages": cut.ranges.pages, "bytes_freed": cut.bytes_freed} for cut in plan.cuts],
+        "cuts": [
+            {"layer": cut.layer.path, "file": cut.pages_file, "pages": cut.ranges.pages, "bytes_freed": cut.bytes_freed}
+            for cut in plan.cuts
+        ],
     }
     text = f"{'would take' if args.dry_run else 'took'} {pages(plan.pages)} out of the ancestors, {size(freed)} on disk"
     if plan.losing:
-        text += f"; {'these could' if args.dry_run else 'these can'} no longer be restored: " + ", ".join(layer.name for layer in plan.losing)
+        names = ", ".join(layer.name for layer in plan.losing)
+        text += f"; these {'could' if args.dry_run else 'can'} no longer be restored: {names}"
     output.result(value, text)
     return 0
