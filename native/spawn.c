@@ -316,3 +316,22 @@ int lm_exit_inside(int tid, uint64_t syscall_address, int status, lm_error *err)
         return lm_refuse(err, "wait", tid, "ended with status %#x where %#x was due", seen, status);
     return 0;
 }
+
+int lm_release_all(const int *tids, const uint64_t *signals, int count, lm_error *err)
+{
+    int result = 0;
+
+    for (int i = 0; i < count; i++) {
+        for (int number = 1; number <= 64; number++)
+            if (signals[i] >> (number - 1) & 1)
+                syscall(SYS_tkill, tids[i], number);
+        if (ptrace(PTRACE_SETOPTIONS, tids[i], 0, 0) < 0 && result == 0)
+            result = lm_fail(err, "ptrace(SETOPTIONS)", tids[i], "thread %d would die with us", tids[i]);
+    }
+    if (result < 0)
+        return result;
+    for (int i = 0; i < count; i++)
+        if (ptrace(PTRACE_DETACH, tids[i], 0, 0) < 0 && result == 0)
+            result = lm_fail(err, "ptrace(DETACH)", tids[i], "thread %d cannot be let go", tids[i]);
+    return result;
+}

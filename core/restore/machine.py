@@ -1,0 +1,154 @@
+"""What this machine and this lamina can give a restored program: rights, pids, processor features, the vdso. Only looks."""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from lamina.core.attach.procfs import Stat, describe, read_maps, read_stat, read_status
+from lamina.core.errors import Blocker, TargetError
+from lamina.core.image.format import VmaStatus
+from lamina.core.image.owners import OwnerMap
+from lamina.core.image.schema import vma_entry
+from lamina.core.image.sidecar import Sidecar
+
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
+# Features a program can come to rely on after it asked the processor once; the rest of /proc/cpuinfo's flags is the kernel's business.
+_USER_FEATURE: Final = re.compile(
+    r"(sse|ssse|avx|amx|bmi|fma|xsave|aes|vaes|sha|gfni|popcnt|movbe|abm|adx|rdrand|rdseed|rdtscp|rdpid|erms|fsrm|fsgsbase|f16c|mmx|cx16|"
+    r"pclmulqdq|vpclmulqdq|clflush|clwb|lahf_lm|rtm|hle|movdir|serialize|waitpkg|pku|ospke|3dnow|apx|kl|wide)"
+)
+
+
+def effective_capabilities() -> int:
+    """CapEff of this thread as a mask (capabilities(7))."""
+    return int(read_status(os.getpid())["CapEff"], 16)
+
+
+def may_raise_limits() -> bool:
+    """CAP_SYS_RESOURCE."""
+    return bool(effective_capabilities() >> CAP_SYS_RESOURCE & 1)
+
+
+def right_blockers() -> list[Blocker]:
+    """Choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (clone3(2), set_tid)."""
+    if effective_capabilities() & (1 << CAP_SYS_ADMIN | 1 << CAP_CHECKPOINT_RESTORE):
+        return []
+    return [Blocker("rights", "giving a process its old pid needs CAP_CHECKPOINT_RESTORE", "run lamina as root")]
+
+
+def processor_blockers(sidecar: Sidecar | None) -> list[Blocker]:
+    """Features the dumped program saw and this processor lacks. Nothing is known of a layer without a sidecar."""
+    if sidecar is None:
+        return []
+    missing = sorted(name for name in set(sidecar.cpu_features) - _own_features() if _USER_FEATURE.match(name))
+    if not missing:
+        return []
+    return [Blocker("processor", f"the program ran on one that has {', '.join(missing)}; this one has not", "restore on such a machine")]
+
+
+def _own_features() -> set[str]:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+# -- pids ----------------------------------------------------------------------------------------------------------------------------
+
+
+def pid_blockers(wanted: Collection[int], ending: Collection[int] = ()) -> list[Blocker]:
+    """Ids of *wanted* (processes and threads) that something holds: a process, a thread, a group or a session.
+
+    *ending*: processes that will be gone by then.
+    """
+    limit = int(Path("/proc/sys/kernel/pid_max").read_text())
+    found = [
+        Blocker(f"pid {tid}", f"above this system's limit {limit}", f"sysctl kernel.pid_max={2 * tid}") for tid in wanted if tid >= limit
+    ]
+    held = {tid: why for tid in wanted if (why := _holder(tid, ending))}
+    held |= {number: why for number, why in _groups(ending).items() if number in wanted and number not in held}
+    return found + [
+        Blocker(f"pid {tid}", f"taken by {why}", "end it, or restore with --replace if it is the same program")
+        for tid, why in sorted(held.items())
+    ]
+
+
+def _holder(tid: int, ending: Collection[int]) -> str:
+    try:
+        status = read_status(tid)
+        owner = int(status["Tgid"])
+        if owner in ending:
+            return ""
+        if owner != tid:
+            return f"a thread of {describe(owner)}"
+        stat = read_stat(tid)
+    except TargetError:
+        return ""
+    if stat.state == "Z":
+        return f"{describe(tid)}, a zombie that its parent {describe(stat.ppid)} has not reaped yet"
+    return describe(tid)
+
+
+def _groups(ending: Collection[int]) -> dict[int, str]:
+    """Group or session id → who is in it."""
+    found: dict[int, str] = {}
+    for stat in _all_stats():
+        if stat.pid not in ending:
+            found.setdefault(stat.pgrp, f"the process group of {stat.pid} ({stat.comm})")
+            found.setdefault(stat.session, f"the session of {stat.pid} ({stat.comm})")
+    return found
+
+
+def _all_stats() -> Iterable[Stat]:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                yield read_stat(int(name))
+            except TargetError:
+                continue
+
+
+# -- vdso ----------------------------------------------------------------------------------------------------------------------------
+
+
+def own_vdso() -> bytes:
+    """The code this kernel maps into every program."""
+    for area in read_maps(os.getpid()):
+        if area.path == "[vdso]":
+            with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+                memory.seek(area.start)
+                return memory.read(area.size)
+    return b""
+
+
+def vdso_blockers(entries: Sequence[vma_entry], owners: OwnerMap, pid: int) -> list[Blocker]:
+    """The program holds addresses of functions in its vdso, so this kernel's must be the same bytes."""
+    fix = "restore on the kernel it was dumped on"
+    for entry in entries:
+        if entry.status & VmaStatus.VDSO:
+            size = entry.end - entry.start
+            if size > 1 << 20 or dumped_bytes(owners, entry.start, size) != own_vdso():
+                return [Blocker("[vdso]", "this kernel has another one than the one the program was dumped on", fix, pid)]
+            return []
+    return [] if not own_vdso() else [Blocker("[vdso]", "the layer has none, this kernel has one", fix, pid)]
+
+
+def dumped_bytes(owners: OwnerMap, start: int, size: int, page: int = 4096) -> bytes:
+    """Memory as the layer has it; zeros where no layer has the page. For small pieces."""
+    content = bytearray()
+    for address in range(start // page * page, start + size, page):
+        content += _page(owners, address, page)
+    skip = start % page
+    return bytes(content[skip : skip + size])
+
+
+def _page(owners: OwnerMap, address: int, page: int) -> bytes:
+    found = owners.of(address)
+    if found is None:
+        return bytes(page)
+    layer, offset = found
+    path = next(share.pages_file for share in owners.shares if share.layer is layer)
+    with path.open("rb") as file:
+        return os.pread(file.fileno(), page, offset)

@@ -1,0 +1,213 @@
+"""Everything a restore can know before any process exists: what will be made, and every reason why it cannot be.
+
+Nothing is touched here. What passes fails later only if the machine changes meanwhile.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lamina.core.errors import Blocker, ImageError, RefusedError
+from lamina.core.image import owners as owning
+from lamina.core.image.format import TaskState
+from lamina.core.image.layer import Layer
+from lamina.core.image.owners import OwnerMap
+from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
+from lamina.core.image.verify import check_chain
+from lamina.core.kinds import fs, ids, vmas
+from lamina.core.kinds.files import path_reader
+from lamina.core.kinds.opening import OpenOptions, plan_descriptions
+from lamina.core.kinds.paths import PathOf
+from lamina.core.kinds.vmas import AreaPlan
+from lamina.core.restore import layout, machine, steps
+from lamina.core.restore.layout import Span
+from lamina.core.restore.sessions import Membership, Memberships, plan_memberships
+
+_SLICE = 16384
+_LEADER_SLICE = 512 << 10
+_PER_SIGNAL = 256
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One process to be made.
+
+    Attributes:
+        pid, parent: process ids; parent 0 for the root.
+        threads: thread ids, the leader first.
+        core: the leader's core.
+        membership: its session and group.
+        executable: what it execs; "" for a zombie.
+        entries: its mappings as in the image; areas: those to be mapped, ascending.
+        owners: who holds its pages.
+    """
+
+    pid: int
+    parent: int
+    threads: tuple[int, ...]
+    core: core_entry
+    membership: Membership
+    executable: str = ""
+    entries: tuple[vma_entry, ...] = ()
+    areas: tuple[AreaPlan, ...] = ()
+    owners: OwnerMap | None = None
+
+    @property
+    def is_zombie(self) -> bool:
+        """It had exited and was not yet reaped: it is made, and ends with the same status."""
+        return self.core.tc.task_state == TaskState.DEAD
+
+    @property
+    def spans(self) -> list[Span]:
+        """Where the image has memory."""
+        return [(entry.start, entry.end) for entry in self.entries]
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """A whole tree to be made.
+
+    Attributes:
+        layer: what is restored.
+        tasks: by pid, parents before children.
+        memberships: sessions and groups.
+        path_of: file id → path.
+        notices: what will be different from before.
+    """
+
+    layer: Layer
+    tasks: dict[int, TaskPlan]
+    memberships: Memberships
+    path_of: PathOf
+    notices: tuple[str, ...]
+
+    @cached_property
+    def root(self) -> TaskPlan:
+        """The root of the tree."""
+        return next(iter(self.tasks.values()))
+
+    @property
+    def living(self) -> list[TaskPlan]:
+        """All but zombies, parents first."""
+        return [task for task in self.tasks.values() if not task.is_zombie]
+
+    @property
+    def ids(self) -> list[int]:
+        """All process and thread ids."""
+        return [tid for task in self.tasks.values() for tid in task.threads]
+
+    def slice_bytes(self, task: TaskPlan, tid: int) -> int:
+        """Room for the calls of one thread and their data."""
+        queued = len(steps.queued_signals(self.layer.core(tid)))
+        room = (_LEADER_SLICE if tid == task.pid else _SLICE) + _PER_SIGNAL * queued
+        return -(-room // _SLICE) * _SLICE
+
+
+def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:
+    """Plan the restore of *layer*, or refuse it.
+
+    Args:
+        layer: the layer.
+        shell_job: the tree gets our session and terminal.
+        trust: take images of other users.
+        contents: compare every byte with the checksums of the sidecars.
+        ending: processes that will be gone before (`--replace`).
+
+    Raises:
+        RefusedError: with every reason found.
+        ImageError: the layer cannot even be read.
+    """
+    obj = str(layer.path)
+    if layer.is_pre_dump:
+        raise RefusedError("cannot restore", obj, "it is a pre-dump: memory only, a parent for others", blockers=())
+    if not trust:
+        _refuse(obj, _owner_blockers(layer))
+    sidecar = layer.sidecar
+    if sidecar and not sidecar.restorable:
+        raise RefusedError("cannot restore", obj, sidecar.why_not or "the sidecar says so", "restore a layer dumped after it")
+    _refuse(obj, [Blocker(finding.file or finding.layer.name, finding.why) for finding in check_chain(layer, contents)])
+
+    gone = frozenset(ending)
+    memberships = plan_memberships(layer.pstree, shell_job)
+    path_of = path_reader(layer.files)
+    found = [*memberships.blockers, *machine.right_blockers(), *machine.processor_blockers(sidecar)]
+    found += plan_descriptions(layer, OpenOptions(shell_job=shell_job, ending=gone))
+    tasks: dict[int, TaskPlan] = {}
+    chain = layer.chain()
+    for entry in layer.pstree:
+        task = _plan_task(layer, chain, entry, memberships.by_pid[entry.pid], path_of)
+        tasks[task.pid] = task
+        found += _task_blockers(layer, task, path_of)
+    living = {pid: layer.ids(pid) for pid, task in tasks.items() if not task.is_zombie}
+    found += ids.shared(living)
+    plan = RestorePlan(layer, tasks, memberships, path_of, memberships.notices)
+    found += machine.pid_blockers(plan.ids, gone)
+    _refuse(obj, found)
+    return plan
+
+
+def _refuse(obj: str, blockers: Sequence[Blocker]) -> None:
+    if blockers:
+        raise RefusedError("cannot restore", obj, blockers=tuple(dict.fromkeys(blockers)))
+
+
+def _plan_task(
+    layer: Layer, chain: Sequence[Layer], entry: pstree_entry, membership: Membership, path_of: PathOf
+) -> TaskPlan:
+    core = layer.core(entry.pid)
+    threads = tuple(entry.threads) or (entry.pid,)
+    if core.tc.task_state == TaskState.DEAD:
+        return TaskPlan(entry.pid, entry.ppid, threads[:1], core, membership)
+    mm = layer.mm(entry.pid)
+    owners = owning.resolve(chain, entry.pid)
+    runs = owners.runs
+    areas = vmas.plan(mm.vmas, path_of, lambda area: bool(runs.clip(area.start, area.end)))
+    return TaskPlan(
+        entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners
+    )
+
+
+def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocker]:
+    if task.is_zombie:
+        if not task.parent:
+            return [Blocker("root of the tree", "it had already exited", pid=task.pid)]
+        return []
+    found = [] if task.core.tc.task_state == TaskState.ALIVE else [Blocker("state", "it was stopped, which is not supported", pid=task.pid)]
+    found += _executable_blockers(task)
+    found += ids.blockers(layer.inventory, layer.ids(task.pid), task.pid)
+    found += fs.restore_blockers(layer.fs(task.pid), path_of)
+    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, machine.may_raise_limits())
+    if task.owners is not None:
+        found += machine.vdso_blockers(task.entries, task.owners, task.pid)
+    try:
+        layout.free_span(task.spans, _LEADER_SLICE + len(task.threads) * _SLICE)
+    except ImageError as error:
+        found.append(Blocker("address space", error.why, pid=task.pid))
+    return found
+
+
+def _executable_blockers(task: TaskPlan) -> list[Blocker]:
+    path = Path(task.executable)
+    checks: tuple[tuple[Callable[[], bool], str, str], ...] = (
+        (path.is_file, "it is not there", "install it again"),
+        (lambda: os.access(path, os.X_OK), "it may not be executed", "chmod +x"),
+        (lambda: not path.stat().st_mode & 0o6000, "it is set-uid or set-gid, which is not supported", ""),
+    )
+    for holds, why, fix in checks:
+        if not holds():
+            return [Blocker(f"executable {path}", why, fix, task.pid)]
+    return []
+
+
+def _owner_blockers(layer: Layer) -> list[Blocker]:
+    """Restoring an image is running a program: only root's and our own, with all layers it takes pages from."""
+    allowed = {0, os.geteuid()}
+    for member in layer.chain():
+        for path in (member.directory, *sorted(member.directory.iterdir())):
+            uid = path.lstat().st_uid
+            if uid not in allowed:
+                why = f"it belongs to user {uid}: restoring it runs what that user put there"
+                return [Blocker(str(path), why, "add --trust if you trust them")]
+    return []

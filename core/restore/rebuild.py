@@ -1,0 +1,120 @@
+"""The recipe of a restore: what is done in which order, and why in that order (docs/restore.md). On the tracer thread only.
+
+Every step leaves a tree that dies with us, until the last one, the switch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lamina.core.attach.calls import CallList
+from lamina.core.events import CancelToken
+from lamina.core.kinds.opening import Descriptions
+from lamina.core.restore import fill, memory, steps, threads, tracking
+from lamina.core.restore.family import Family
+from lamina.core.restore.plan import RestorePlan, TaskPlan
+from lamina.core.restore.process import Rebuilding
+
+Pairs = list[tuple[Rebuilding, TaskPlan]]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A tree that runs: pages filled, and what the user should know."""
+
+    pages: int
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How it is to be rebuilt.
+
+    Attributes:
+        orphan: the root is no child of ours but of init.
+        arm: go on tracking.
+        filled: told of every portion of pages.
+        ready: called when all is in place, before the tree runs; what it raises ends the tree.
+        cancel: looked at until then.
+    """
+
+    orphan: bool
+    arm: bool
+    filled: Callable[[int], None]
+    ready: Callable[[], None]
+    cancel: CancelToken
+
+
+def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Rebuilt:
+    """Make the tree of *plan* and let it run. *descriptions*: its open files, each opened once, here.
+
+    Raises:
+        LaminaError: a step failed; nothing is left of the tree.
+        Cancelled: as asked; likewise.
+    """
+    pages = 0
+    notices: list[str] = []
+    with Family(plan, wishes.orphan) as family:
+        # Parents before memory: a process without memory is cheap to copy.
+        family.make()
+        pairs = [(family.processes[task.pid], task) for task in plan.living]
+        for process, task in pairs:
+            memory.replace_areas(process, task)
+        for process, task in pairs:
+            # Nothing of the program runs while its pages come: its other threads do not exist yet.
+            pages += fill.fill(process.pid, task, wishes.filled)
+        for process, task in pairs:
+            memory.protect_areas(process, task)
+            _put_back_memory(process, plan, task)
+        _put_back_descriptors(pairs, descriptions)
+        for process, task in pairs:
+            _put_back_process(process, plan, task)
+        # No reader of a pipe would ever see its end while we hold the writing end.
+        descriptions.close_all()
+        for process, task in pairs:
+            # Timers and signals name threads, so all threads first.
+            threads.make_threads(process, plan, task)
+            threads.put_back_threads(process, plan, task)
+            calls = CallList()
+            descriptions.finish(task.pid, calls)
+            process.run(calls)
+            notices += steps.put_back_from_outside(task.core, process.pid)
+        for process, _ in pairs:
+            # After all writing from outside, which would count as changes.
+            notices += filter(None, [tracking.stand_on(process, plan.layer, wishes.arm)])
+        for process, task in pairs:
+            process.drop_scratch()
+            threads.put_back_registers(process, plan, task)
+        wishes.cancel.check(f"restore of {plan.layer.path}")
+        wishes.ready()
+        threads.let_go([process for process, _ in pairs])
+    return Rebuilt(pages, tuple(notices))
+
+
+def _put_back_memory(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
+    calls = CallList()
+    steps.put_back_memory(plan.layer.mm(task.pid), calls)
+    process.run(calls)
+
+
+def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> None:
+    """Into empty tables: the files of areas are closed by now. In all tasks, before what one of them takes from another."""
+    for append in (descriptions.install, descriptions.share):
+        for process, task in pairs:
+            calls = CallList()
+            append(task.pid, calls)
+            process.run(calls)
+
+
+def _put_back_process(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
+    calls = CallList()
+    steps.put_back_process(task.core, plan.layer.fs(task.pid), plan.path_of, calls)
+    # Its zombies have left signals that it would not have got again.
+    _drain(calls)
+    steps.put_back_actions(task.core, calls)
+    process.run(calls)
+
+
+def _drain(calls: CallList) -> None:
+    everything, at_once = calls.data(b"\xff" * 8), calls.data(bytes(16))
+    for _ in range(4):
+        calls.add("rt_sigtimedwait", everything, 0, at_once, 8, any_result=True)

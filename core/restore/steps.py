@@ -1,0 +1,123 @@
+"""In which step of a restore each kind of object is put back (docs/restore.md). The one list of kinds in this room.
+
+The numbers are those of the sequence. Within a step the order matters where a comment says so; every kind says why in its docstring.
+"""
+
+import os
+from collections.abc import Mapping
+
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.procfs import read_status
+from lamina.core.errors import Blocker
+from lamina.core.image.schema import core_entry, creds_entry, fs_entry, mm_entry
+from lamina.core.kinds import (
+    altstack,
+    comm,
+    creds,
+    fs,
+    itimers,
+    membarrier,
+    mm,
+    oom,
+    pdeath,
+    pending,
+    posix_timers,
+    registers,
+    rlimits,
+    robust,
+    rseq,
+    sched,
+    sigactions,
+    subreaper,
+    tid_address,
+)
+from lamina.core.kinds.paths import PathOf
+
+
+def queued_signals(core: core_entry) -> list[int]:
+    """Numbers of the signals that wait for this thread or, if it is the leader, for its process.
+
+    Raises:
+        ImageError: one that cannot be queued.
+    """
+    return [number for queue in (core.thread_core.signals_p, core.tc.signals_s) for number, _ in pending.load(queue)]
+
+
+def put_back_name(core: core_entry, calls: CallList) -> None:
+    """In a zombie to be; the living get theirs with `put_back_thread`."""
+    comm.rebuild(core, calls)
+
+
+def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: bool) -> list[Blocker]:
+    """What the kinds of one process have against being restored here. *cores* by thread id, the leader first."""
+    tc = cores[pid].tc
+    own = creds.save(read_status(os.getpid()))
+    found = rlimits.blockers(tc.rlimits, rlimits.read(0), may_raise_limits)
+    found += posix_timers.blockers(list(tc.timers.posix), list(cores))
+    for tid, core in cores.items():
+        found += registers.blockers(core)
+        if core.thread_core.HasField("creds"):
+            found += creds.blockers(core.thread_core.creds, own)
+        if core.thread_core.seccomp_mode:
+            found.append(Blocker("seccomp", f"thread {tid} has a filter, which is not supported"))
+    return [Blocker(blocker.obj, blocker.why, blocker.fix, pid) for blocker in dict.fromkeys(found)]
+
+
+
+
+def put_back_memory(memory: mm_entry, calls: CallList) -> None:
+    """Step 9, in the leader, pages and final protections in place."""
+    mm.rebuild(memory, calls)
+
+
+def put_back_process(core: core_entry, place: fs_entry, path_of: PathOf, calls: CallList) -> None:
+    """Step 9, in the leader, descriptors installed."""
+    fs.rebuild(place, path_of, calls)
+    subreaper.rebuild(core.tc, calls)
+    membarrier.rebuild(core.tc, calls)
+
+
+def put_back_actions(core: core_entry, calls: CallList) -> None:
+    """Step 9, in the leader, when its zombies are made and stray signals drained."""
+    sigactions.rebuild(core.tc.sigactions, calls)
+
+
+def put_back_thread(core: core_entry, pid: int, tid: int, calls: CallList) -> None:
+    """Step 11, in every thread at the same time."""
+    tid_address.rebuild(core, tid, calls)
+    robust.rebuild(core.thread_core, calls)
+    if core.thread_core.HasField("sas"):
+        altstack.rebuild(core.thread_core.sas, calls)
+    rseq.rebuild(core.thread_core, calls)
+    comm.rebuild(core, calls)
+    sched.rebuild(core.thread_core, calls)
+    pending.rebuild_private(core.thread_core.signals_p, pid, tid, calls)
+
+
+def put_back_clocks_and_limits(core: core_entry, pid: int, calls: CallList) -> None:
+    """Step 11, in the leader, after all threads: timers start to run here, and limits could stop what comes before them."""
+    pending.rebuild_shared(core.tc.signals_s, pid, calls)
+    posix_timers.rebuild(list(core.tc.timers.posix), calls)
+    itimers.rebuild(core.tc.timers, calls)
+    rlimits.rebuild(core.tc.rlimits, calls, rlimits.read(pid))
+
+
+def put_back_credentials(core: core_entry, ours: creds_entry, calls: CallList) -> None:
+    """Step 11, in every thread: after this it may have no right to do anything else."""
+    creds.rebuild(core.thread_core, ours, calls)
+    pdeath.rebuild(core.thread_core, calls)
+
+
+def credentials_of(pid: int) -> creds_entry:
+    """What a process has now."""
+    return creds.save(read_status(pid))
+
+
+def put_back_last(memory: mm_entry, calls: CallList) -> None:
+    """Step 11, in the leader, after the credentials of every thread."""
+    mm.rebuild_dumpable(memory, calls)
+
+
+def put_back_from_outside(core: core_entry, pid: int) -> list[str]:
+    """Through /proc, any time before the switch. Returns what could not be set, as sentences."""
+    return oom.rebuild(core.tc, pid)

@@ -1,0 +1,36 @@
+"""A rebuilt process stands on the layer it came from: its state file says so, and if the layer was tracked, tracking goes on from there."""
+
+from lamina.core.attach.procfs import describe, read_maps
+from lamina.core.dump.watched import Watched
+from lamina.core.errors import LaminaError
+from lamina.core.image.layer import Layer
+from lamina.core.restore.process import Rebuilding
+
+
+def stand_on(process: Rebuilding, layer: Layer, arm: bool) -> str:
+    """Before the process runs and while it still has its scratch range. *arm*: track it from here, if the layer was tracked.
+
+    A process that cannot be tracked is restored all the same. Returns the reason as a sentence for the user, or "".
+    """
+    sidecar = layer.sidecar
+    if sidecar is None:
+        return ""
+    watched = Watched(process.pid)
+    try:
+        notice = _arm(watched, process) if arm and sidecar.tracked else ""
+        watched.settle(sidecar.layer_id, str(layer.directory))
+    finally:
+        watched.close()
+    return notice
+
+
+def _arm(watched: Watched, process: Rebuilding) -> str:
+    if not watched.can_track:
+        return f"{describe(process.pid)} is not tracked: {getattr(watched.tracker, 'reason', 'no tracker works here')}"
+    areas = [area for area in read_maps(process.pid) if not process.scratch[0] <= area.start < process.scratch[1]]
+    try:
+        watched.arm(process.leader, areas)
+        watched.tracker.protect(areas, live=False)
+    except LaminaError as error:
+        return f"{describe(process.pid)} is not tracked: {error}"
+    return ""
