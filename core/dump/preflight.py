@@ -3,9 +3,10 @@
 Reads /proc, compares by kcmp and looks at sockets through copies; it never traces. What only the freeze can show is refused there.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import identify
@@ -59,6 +60,16 @@ def examine(pid: int, shell_job: bool = False) -> Examination:
     Raises:
         TargetError: there is no such process.
     """
+    try:
+        return _examine(pid, shell_job)
+    except NativeError as error:
+        if error.errnum == errno.ESRCH:  # a child ended while we looked: once more, and the freeze looks again anyway
+            with suppress(NativeError):
+                return _examine(pid, shell_job)
+        return _refused(read_stat(pid), f"what its tasks share cannot be compared: {error}", "see `lamina check`")
+
+
+def _examine(pid: int, shell_job: bool) -> Examination:
     root = read_stat(pid)
     reason = protected(pid)
     if reason:
@@ -74,15 +85,10 @@ def examine(pid: int, shell_job: bool = False) -> Examination:
             if stat is root:
                 raise
     blockers += relation_blockers(stats)
-    try:
-        blockers += sharing_blockers(stats)
-        raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
-        with _view(stats, raws, shell_job) as view:
-            blockers += _descriptor_blockers(raws, view)
-    except NativeError as error:
-        if error.errnum == 3:  # ESRCH: one ended while we looked; the dump looks again
-            return examine(pid, shell_job)
-        return _refused(root, f"what its tasks share cannot be compared: {error}", "see `lamina check`")
+    blockers += sharing_blockers(stats)
+    raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
+    with _view(stats, raws, shell_job) as view:
+        blockers += _descriptor_blockers(raws, view)
     terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
         blockers.append(Blocker("terminals", f"it uses several: {', '.join(sorted(terminals))}; one can be handed on", pid=pid))

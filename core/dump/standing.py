@@ -1,4 +1,4 @@
-"""What a single task is, and how the tasks of a tree stand to each other, as far as it can keep a dump from being made. Reads /proc only."""
+"""What a task is, and how the tasks of a tree stand to each other, as far as it can keep a dump from being made. Reads only /proc."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -177,7 +177,7 @@ def sharing_blockers(stats: Sequence[Stat]) -> list[Blocker]:
     living = {stat.pid: stat for stat in stats if stat.state != "Z"}
     pids = list(living)
     root = stats[0]
-    if root.ppid:
+    if root.ppid and may_trace(root.ppid):
         pids.insert(0, root.ppid)
     found = []
     for kind, what in _SHARED.items():

@@ -20,7 +20,7 @@ from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind
 from lamina.core.kinds.files import FileTable, Images
 from lamina.core.kinds.inet import TcpListener
 from lamina.core.kinds.pipe import Pipe
-from lamina.core.kinds.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table
+from lamina.core.kinds.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table, sharing
 from lamina.core.kinds.regfile import RegularFile
 from lamina.core.kinds.tty import Terminal
 from lamina.core.kinds.unsupported import held_lock, unsupported
@@ -69,13 +69,10 @@ def group(raws: Iterable[RawFd]) -> list[list[RawFd]]:
 
 def shared_tables(pids: Sequence[int]) -> list[Blocker]:
     """Tasks that share one whole descriptor table (clone with CLONE_FILES): they would be restored with a table each."""
-    blockers = []
-    for n, pid in enumerate(pids):
-        for other in pids[:n]:
-            if kcmp(pid, other, KCMP_FILES) == 0:
-                blockers.append(Blocker("descriptor table", f"shared with {describe(other)}: not supported yet", pid=pid))
-                break
-    return blockers
+    return [
+        Blocker("descriptor table", f"shared with {describe(other)}: not supported yet", pid=pid)
+        for pid, other in sharing(pids, KCMP_FILES)
+    ]
 
 
 @dataclass(frozen=True)

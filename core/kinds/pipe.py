@@ -4,8 +4,10 @@ The contents are copied by tee(2) in the freeze, which shares the pages and cons
 the target writes later goes behind the copied bytes of a page, never into them.
 """
 
+import errno
 import fcntl
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -133,6 +135,27 @@ class Pipe(DescriptorKind):
         if record.flags & os.O_DIRECT:
             fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
         return fd
+
+
+def holders_outside(inodes: Collection[int], pids: Collection[int]) -> dict[int, list[tuple[int, int]]]:
+    """Inode of a pipe → who outside *pids* holds it, as (pid, open flags). Looks through the descriptors of every process.
+
+    Raises:
+        NativeError: /proc cannot be listed.
+    """
+    wanted = sorted(inodes)
+    err, unreadable, room = new_error(), ffi.new("int *"), 256
+    while True:
+        found = ffi.new("lm_holder[]", room)
+        count = C.lm_pipe_holders(wanted, len(wanted), found, room, unreadable, err)
+        if count >= 0 or err.errnum != errno.ENOSPC:
+            break
+        room *= 8
+    outside: dict[int, list[tuple[int, int]]] = {}
+    for holder in found[0 : check(count, err)]:
+        if holder.pid not in pids:
+            outside.setdefault(holder.inode, []).append((holder.pid, holder.flags))
+    return outside
 
 
 def _make(pipe_id: int, opening: Opening) -> tuple[int, int]:

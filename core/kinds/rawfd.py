@@ -148,6 +148,28 @@ def kcmp(pid1: int, pid2: int, kind: int, a: int = 0, b: int = 0) -> int:
     return check(C.lm_kcmp(pid1, pid2, kind, a, b, err), err)
 
 
+def sharing(pids: Sequence[int], kind: int) -> list[tuple[int, int]]:
+    """Pairs of tasks that share a thing (`KCMP_FILES`, …): each with the first before it that has the same one.
+
+    Raises:
+        NativeError: as `kcmp`.
+    """
+    found: list[tuple[int, int]] = []
+    ordered: list[int] = []
+    for pid in pids:
+        low, high = 0, len(ordered)
+        while low < high:
+            middle = (low + high) // 2
+            order = kcmp(pid, ordered[middle], kind)
+            if order == 0:
+                found.append((pid, ordered[middle]))
+                break
+            low, high = (low, middle) if order == 1 else (middle + 1, high)
+        else:
+            ordered.insert(low, pid)
+    return found
+
+
 def grab(pidfd: int, fd: int) -> int:
     """A close-on-exec copy of a descriptor of that process; the caller closes it.
 

@@ -1,0 +1,7 @@
+#ifndef LAMINA_PROBE_H
+#define LAMINA_PROBE_H
+#include <stdint.h>
+
+#include "error.h"
+#include "cdef/probe.h"
+#endif
