@@ -80,7 +80,7 @@ def _fill_share(pid: int, share: Share, wanted: PageRuns, progress: Callable[[in
 def _portions(pieces: Any) -> Iterator[tuple[Any, int]]:
     """Rows (address, length, offset), cut and grouped so that each group is at most `_CALL_BYTES` long."""
     lengths = pieces[:, 1]
-    counts = -(-lengths // _CALL_BYTES).astype(np.int64)
+    counts = ((lengths + np.uint64(_CALL_BYTES - 1)) // np.uint64(_CALL_BYTES)).astype(np.int64)
     cut = np.repeat(pieces, counts, axis=0)
     within = (np.arange(len(cut)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.uint64) * np.uint64(_CALL_BYTES)
     cut[:, 1] = np.minimum(cut[:, 1] - within, np.uint64(_CALL_BYTES))

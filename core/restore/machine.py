@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from lamina.core.attach.procfs import Stat, describe, read_maps, read_stat, read_status
+from lamina.core.attach.procfs import PAGE, Stat, describe, read_maps, read_stat, read_status
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.owners import OwnerMap
@@ -124,18 +124,24 @@ def own_vdso() -> bytes:
 
 
 def vdso_blockers(entries: Sequence[vma_entry], owners: OwnerMap, pid: int) -> list[Blocker]:
-    """The program holds addresses of functions in its vdso, so this kernel's must be the same bytes."""
-    fix = "restore on the kernel it was dumped on"
-    for entry in entries:
-        if entry.status & VmaStatus.VDSO:
-            size = entry.end - entry.start
-            if size > 1 << 20 or dumped_bytes(owners, entry.start, size) != own_vdso():
-                return [Blocker("[vdso]", "this kernel has another one than the one the program was dumped on", fix, pid)]
+    """The program holds addresses of functions in its vdso, so this kernel's must be the same bytes.
+
+    The first page tells builds apart by itself (symbols and build id); of the others, those that the layer has are compared.
+    """
+    own = own_vdso()
+    areas = [entry for entry in entries if entry.status & VmaStatus.VDSO]
+    if len(areas) == 1 and areas[0].end - areas[0].start == len(own):
+        start = areas[0].start
+        held = [at for at in range(0, len(own), PAGE) if owners.of(start + at)]
+        if held[:1] == [0] and all(dumped_bytes(owners, start + at, PAGE) == own[at : at + PAGE] for at in held):
             return []
-    return [] if not own_vdso() else [Blocker("[vdso]", "the layer has none, this kernel has one", fix, pid)]
+    if not areas and not own:
+        return []
+    why = "this kernel has another one than the one the program was dumped on" if areas else "the layer has none, this kernel has one"
+    return [Blocker("[vdso]", why, "restore on the kernel it was dumped on", pid)]
 
 
-def dumped_bytes(owners: OwnerMap, start: int, size: int, page: int = 4096) -> bytes:
+def dumped_bytes(owners: OwnerMap, start: int, size: int, page: int = PAGE) -> bytes:
     """Memory as the layer has it; zeros where no layer has the page. For small pieces."""
     content = bytearray()
     for address in range(start // page * page, start + size, page):
