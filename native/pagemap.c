@@ -240,3 +240,34 @@ int lm_pagemap_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, c
         swapped = !!(found->regions[i].categories & LM_PAGE_SWAPPED);
     return swapped ? resolve_swap(pagemap, found, first, err) : 0;
 }
+
+int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_error *err)
+{
+    int ascending = 1;
+
+    for (uint64_t i = 0; i < found->count; i++) {
+        const lm_region *region = &found->regions[i];
+        uint64_t says = region->categories;
+        int unknown, in_file = !!(says & LM_PAGE_IN_FILE);
+
+        ascending &= !i || region->start >= region[-1].end;
+        if (says & LM_PAGE_FILE)
+            continue;
+        if ((says & LM_PAGE_ZERO) && !in_file) {
+            if (lm_array_add(zero, region->start, region->end, 0, err) < 0)
+                return -1;
+            continue;
+        }
+        /* A hidden entry may be a marker, under which "not written" says nothing; a zero page in a mapping of a file is content, since
+           the file may say otherwise. */
+        unknown = !(says & LM_PAGE_WPALLOWED);
+        if (lm_array_add(data, region->start, region->end, 0, err) < 0)
+            return -1;
+        if ((unknown || (says & (LM_PAGE_WRITTEN | LM_PAGE_HIDDEN)) || (says & LM_PAGE_ZERO))
+            && lm_array_add(changed, region->start, region->end, 0, err) < 0)
+            return -1;
+        if (unknown && lm_array_add(untracked, region->start, region->end, 0, err) < 0)
+            return -1;
+    }
+    return ascending;
+}

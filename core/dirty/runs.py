@@ -1,20 +1,20 @@
 """Runs of pages as values: sets of pages of one address space, kept as two numpy arrays.
 
-Every other room says "these pages" with a `PageRuns`: what changed, what has data, what a parent layer can give. All operations are
-O(n log n) in the number of runs and never loop over pages, because inside a freeze 1 GiB with 5 % of its pages rewritten at random is
-13,000 runs.
+Every other room says "these pages" with a `PageRuns`: what changed, what has data, what a parent layer can give. Operations take one
+pass over the runs, in C or numpy, and never loop over pages: 1 GiB with 5 % of its pages rewritten at random is 13,000 runs in a freeze.
 """
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lamina.core.ffi import C, ffi
+
 PAGE: Final = mmap.PAGESIZE
 Addresses = NDArray[np.uint64]
-_Mask = NDArray[np.bool_]
 _NONE: Final[Addresses] = np.empty(0, dtype=np.uint64)
 _NONE.flags.writeable = False
 
@@ -22,6 +22,14 @@ _NONE.flags.writeable = False
 def _frozen(array: Addresses) -> Addresses:
     array.flags.writeable = False
     return array
+
+
+def _column(array: Addresses) -> Any:
+    return ffi.from_buffer("uint64_t[]", array)
+
+
+def _fitted(array: Addresses, count: int) -> Addresses:
+    return array[:count].copy() if 2 * count < array.size else array[:count]
 
 
 class PageRuns:
@@ -38,8 +46,8 @@ class PageRuns:
 
     def __init__(self, starts: Addresses, ends: Addresses) -> None:
         """Take arrays that already are sorted, disjoint, merged and aligned; `of` and `from_arrays` take any."""
-        self.starts = _frozen(starts)
-        self.ends = _frozen(ends)
+        self.starts = _frozen(np.ascontiguousarray(starts))
+        self.ends = _frozen(np.ascontiguousarray(ends))
 
     # -- making ----------------------------------------------------------------------------------------------------------------------
 
@@ -183,43 +191,32 @@ class PageRuns:
 
     # -- combining -------------------------------------------------------------------------------------------------------------------
 
-    def _combine(self, other: "PageRuns", keep: Callable[[_Mask, _Mask], _Mask]) -> "PageRuns":
-        edges = np.concatenate((self.starts, self.ends, other.starts, other.ends))
-        here = np.zeros(edges.size, dtype=np.int8)
-        there = np.zeros(edges.size, dtype=np.int8)
-        mine, half = len(self), 2 * len(self)
-        here[:mine], here[mine:half] = 1, -1
-        there[half : half + len(other)], there[half + len(other) :] = 1, -1
-        # Four ascending pieces: the stable sort of numpy (timsort) merges them.
-        order = np.argsort(edges, kind="stable")
-        edges = edges[order]
-        last_at_edge = np.append(edges[1:] != edges[:-1], True)
-        in_here = np.cumsum(here[order], dtype=np.int8)[last_at_edge] > 0
-        in_there = np.cumsum(there[order], dtype=np.int8)[last_at_edge] > 0
-        edges = edges[last_at_edge]
-        kept = keep(in_here, in_there)
-        before = np.concatenate((np.zeros(1, dtype=np.bool_), kept[:-1]))
-        return PageRuns(edges[kept & ~before], edges[~kept & before])
+    def _combine(self, other: "PageRuns", how: int) -> "PageRuns":
+        starts = np.empty(len(self) + len(other), dtype=np.uint64)
+        ends = np.empty_like(starts)
+        mine = (_column(self.starts), _column(self.ends), len(self))
+        others = (_column(other.starts), _column(other.ends), len(other))
+        count = C.lm_runs_combine(*mine, *others, how, _column(starts), _column(ends))
+        # A copy where little is left of much: a value may live long.
+        return PageRuns(_fitted(starts, count), _fitted(ends, count))
 
     def union(self, other: "PageRuns") -> "PageRuns":
         """Pages that are in either."""
         if not self or not other:
             return self or other
-        return PageRuns._merged(
-            np.concatenate((self.starts, other.starts)), np.concatenate((self.ends, other.ends))
-        )  # fmt: skip
+        return self._combine(other, C.LM_RUNS_UNION)
 
     def intersection(self, other: "PageRuns") -> "PageRuns":
         """Pages that are in both."""
         if not self or not other:
             return PageRuns.empty()
-        return self._combine(other, np.logical_and)
+        return self._combine(other, C.LM_RUNS_INTERSECTION)
 
     def difference(self, other: "PageRuns") -> "PageRuns":
         """Pages that are here and not in *other*."""
         if not self or not other:
             return self
-        return self._combine(other, lambda here, there: here & ~there)
+        return self._combine(other, C.LM_RUNS_DIFFERENCE)
 
     __or__ = union
     __and__ = intersection

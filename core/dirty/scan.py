@@ -1,11 +1,11 @@
-"""From areas to ranges for the kernel's scan, and from its answer to a `Report`: what each category means for a layer."""
+"""From areas to ranges for the kernel's scan, and from its answer to a `Report` (what each category means: native/pagemap.c)."""
 
 import errno
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import Area, describe
@@ -44,9 +44,11 @@ class Scanner:
         """Raises TargetError: the process is gone, is another one by now, or may not be read."""
         self._identity = identity
         self._fd = -1
-        self._found = ffi.gc(ffi.new("lm_array *"), C.lm_array_free)
+        arrays = [ffi.gc(ffi.new("lm_array *"), C.lm_array_free) for _ in range(5)]
         err = new_error()
-        check(C.lm_array_reserve(self._found, _WARM_REGIONS, err), err)
+        for array in arrays:
+            check(C.lm_array_reserve(array, _WARM_REGIONS, err), err)
+        self._found, self._sets = arrays[0], arrays[1:]
         self.reopen()
 
     def reopen(self) -> None:
@@ -86,9 +88,10 @@ class Scanner:
             else:
                 ranges.append((area.start, area.end, kind))
         flags = (C.LM_SCAN_PROTECT if protect else 0) | (C.LM_SCAN_SLICED if live else 0)
-        return self._answer(self._regions(ranges, flags), tuple(outside))
+        self._ask(ranges, flags)
+        return self._answer(tuple(outside))
 
-    def _regions(self, ranges: list[tuple[int, int, int]], flags: int) -> NDArray[np.uint64]:
+    def _ask(self, ranges: list[tuple[int, int, int]], flags: int) -> None:
         if self._fd < 0:
             raise TargetError("cannot scan", describe(self._identity.pid), "its page map is closed")
         starts = np.array([start for start, _, _ in ranges], dtype=np.uint64)
@@ -116,9 +119,6 @@ class Scanner:
                     "cannot scan", describe(self._identity.pid), "it ended or replaced its program by exec", "dump it again"
                 ) from error
             raise
-        raw = np.frombuffer(ffi.buffer(self._found.regions, self._found.count * 24), dtype=np.uint64)
-        return raw.reshape(-1, 3)
-
     def entries(self, start: int, pages: int) -> Addresses:
         """Raw page map entries of *pages* pages from address *start*.
 
@@ -133,32 +133,19 @@ class Scanner:
             raise TargetError("cannot read the page map of", describe(self._identity.pid), error.detail or error.reason) from error
         return raw
 
-    @staticmethod
-    def _answer(regions: NDArray[np.uint64], outside: tuple[Area, ...]) -> Report:
-        starts, ends = regions[:, 0], regions[:, 1]
-        says = regions[:, 2].astype(np.uint32)
+    def _answer(self, outside: tuple[Area, ...]) -> Report:
+        err = new_error()
+        for array in self._sets:
+            array.count = 0
+        ascending = bool(check(C.lm_pagemap_judge(self._found, *self._sets, err), err))
+        data, changed, untracked, zero = (_runs_of(array, ascending) for array in self._sets)
+        # A page that was found twice, in the walk of tracked and in that of untracked areas of a running target: the latter is right.
+        return Report(changed, data, zero - data, untracked, outside)
 
-        def has(bit: int) -> NDArray[np.bool_]:
-            chosen: NDArray[np.bool_] = (says & np.uint32(bit)) != 0
-            return chosen
 
-        def runs(chosen: NDArray[np.bool_]) -> PageRuns:
-            return PageRuns.from_arrays(starts[chosen], ends[chosen])
-
-        in_file = has(C.LM_PAGE_IN_FILE)
-        # A private mapping of a file: while a page is the file's own, it comes from the file. A zero page there is content, since the
-        # file may say otherwise.
-        zero = has(C.LM_PAGE_ZERO) & ~in_file
-        data = ~zero & ~has(C.LM_PAGE_FILE)
-        tracked = has(C.LM_PAGE_WPALLOWED)
-        # HIDDEN may be a marker, under which "not written" says nothing: take it as changed.
-        changed = data & (has(C.LM_PAGE_WRITTEN) | ~tracked | has(C.LM_PAGE_HIDDEN) | (in_file & has(C.LM_PAGE_ZERO)))
-        changed_runs = runs(changed)
-        return Report(
-            changed=changed_runs,
-            # The target ran between the two walks of a range: where they disagree, changed is right.
-            clean=runs(data & ~changed) - changed_runs,
-            zero=runs(zero) - changed_runs,
-            untracked=runs(data & ~tracked),
-            outside=outside,
-        )
+def _runs_of(array: Any, ascending: bool) -> PageRuns:
+    if not array.count:
+        return PageRuns.empty()
+    raw = np.frombuffer(ffi.buffer(array.regions, array.count * 24), dtype=np.uint64).reshape(-1, 3)
+    starts, ends = raw[:, 0].copy(), raw[:, 1].copy()
+    return PageRuns(starts, ends) if ascending else PageRuns.from_arrays(starts, ends)

@@ -31,29 +31,29 @@ class Capability:
 
 @dataclass(frozen=True)
 class Report:
-    """What one scan found in the private areas it was given. The sets are disjoint, but for `untracked`, a part of `changed`.
+    """What one scan found in the private areas it was given.
 
     A page has data if it is present or in swap, is not the zero page and, in a private mapping of a file, no longer is the file's own page.
     Everything else needs no entry in a layer: it is zero (anonymous memory) or comes from its file.
 
     Attributes:
         changed: pages with data that were written since the last `protect`, or about which nothing is known.
-        clean: pages with data that certainly were not. In a layer: inherited if the parent's map has them, else written.
-        zero: pages of anonymous memory that are mapped and read as zero.
+        data: all pages with data.
+        zero: pages of anonymous memory that are mapped and read as zero; none of them is in `data`.
         untracked: those of `changed` that are there only because their area is not tracked (new, moved, never registered).
         outside: areas of the request about which this report says nothing: shared memory, and what no one can read ([vvar], device memory).
     """
 
     changed: PageRuns = field(default_factory=PageRuns.empty)
-    clean: PageRuns = field(default_factory=PageRuns.empty)
+    data: PageRuns = field(default_factory=PageRuns.empty)
     zero: PageRuns = field(default_factory=PageRuns.empty)
     untracked: PageRuns = field(default_factory=PageRuns.empty)
     outside: tuple[Area, ...] = ()
 
     @property
-    def data(self) -> PageRuns:
-        """All pages with data: `changed` and `clean`."""
-        return self.changed | self.clean
+    def clean(self) -> PageRuns:
+        """Pages with data that certainly were not written. In a layer: inherited if the parent's map has them, else written."""
+        return self.data - self.changed
 
     @property
     def present(self) -> PageRuns:

@@ -1,6 +1,7 @@
 """The tracker for kernels and processes that cannot be tracked: every page with data counts as changed, and the reports say so."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -86,9 +87,8 @@ class UntrackedTracker(Tracker):
                     there &= ~(((entries & _PRESENT) != 0) & ((entries & _FILE) != 0))
                 pages.append(np.uint64(start) + np.flatnonzero(there).astype(np.uint64) * np.uint64(PAGE))
         found = PageRuns.from_pages(np.concatenate(pages)) if pages else PageRuns.empty()
-        return Report(changed=found, untracked=found, outside=tuple(area for area in areas if not is_private(area)))
+        return Report(found, found, untracked=found, outside=tuple(area for area in areas if not is_private(area)))
 
 
 def _all_changed(report: Report) -> Report:
-    data = report.data
-    return Report(changed=data, zero=report.zero, untracked=data, outside=report.outside)
+    return replace(report, changed=report.data, untracked=report.data)

@@ -32,3 +32,10 @@ int lm_pagemap_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, c
                     lm_array *found, lm_error *err);
 /* Raw entries of /proc/PID/pagemap for `pages` pages from `start`. Refuses a short answer: the program is gone. */
 int lm_pagemap_read(int pagemap, uint64_t start, uint64_t pages, uint64_t *entries, lm_error *err);
+
+/* What the regions of one scan mean for a layer. Each set is appended to, ascending if the regions are, neighbours joined:
+   data: pages that need an entry in a layer: there, not zero, and in a private mapping of a file no longer the file's own page;
+   changed: of these, written since the last protect, or not known; untracked: of these, not known because not registered;
+   zero: of anonymous memory, there and zero.
+   Returns 1 if the regions, and so the sets, ascend; else 0. */
+int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_error *err);
