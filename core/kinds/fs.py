@@ -2,14 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import fs_entry
 from lamina.core.kinds.paths import PathOf, PathTable
-
-_DELETED: Final = " (deleted)"
 
 
 def read(pid: int) -> tuple[str, str]:
@@ -22,17 +19,6 @@ def read(pid: int) -> tuple[str, str]:
         return os.readlink(f"/proc/{pid}/cwd"), os.readlink(f"/proc/{pid}/root")
     except OSError as error:
         raise TargetError("cannot read", f"working directory of process {pid}", os.strerror(error.errno or 0)) from error
-
-
-def dump_blockers(pid: int) -> list[Blocker]:
-    """A working directory or root that no path leads to any more."""
-    found = []
-    for name, path in zip(("working directory", "root directory"), read(pid), strict=True):
-        if path.endswith(_DELETED) and not os.path.isdir(path):  # noqa: PTH112 -- a target's path is a string, surrogates and all
-            found.append(Blocker(name, f"{path.removesuffix(_DELETED)} was removed", "make the program leave it", pid))
-        elif not path.startswith("/"):
-            found.append(Blocker(name, f"{path} is not reachable from our root", pid=pid))
-    return found
 
 
 def save(cwd: str, root: str, umask: int, files: PathTable) -> fs_entry:

@@ -1,13 +1,15 @@
 """System calls that a stop interrupted, as registers of a *new* process see them.
 
 A stopped thread that was waiting in the kernel shows one of the kernel's own codes in rax (include/linux/errno.h); put back unchanged
-with orig_rax, the kernel of any process finishes them: it restarts the call, or gives EINTR if a handler is due. Two things need help:
+with orig_rax, the kernel of any process finishes them: it restarts the call, or gives EINTR if a handler is due. Three things need help:
 
 * ERESTART_RESTARTBLOCK (-516): the rest of the wait is known only to the old process's kernel structure. In a new one it is EINTR, so the
   call itself is restarted. A sleep with a remainder pointer continues with the remainder that the kernel wrote there; others wait in full
   again.
 * restart_syscall: the kernel puts that number in place of the original one when it resumes such a wait, so a second stop of the same wait
   does not show which call it is. The code before the instruction pointer does.
+* EINTR from a call that answers it to any stop, even one without a signal: the stop was the dump's. lamina marks these for restart at the
+  freeze (native/tracee.c); images of CRIU still have them.
 """
 
 import struct
@@ -17,7 +19,7 @@ from typing import Final
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS
 
-ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR = 512, 513, 514, 516, 4
+ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR = 514, 516, 4
 CODE_BYTES: Final = 16
 """How much code before the instruction pointer `for_new_process` wants to see."""
 _MASK: Final = 2**64 - 1
@@ -34,12 +36,13 @@ _BLOCKS: Final = frozenset({_NANOSLEEP, _CLOCK_NANOSLEEP, SYSCALL_NUMBERS["poll"
 NEVER_RESTARTED: Final = frozenset(
     SYSCALL_NUMBERS[name]
     for name in (
-        "epoll_wait", "epoll_pwait", "rt_sigtimedwait", "semop", "semtimedop", "io_getevents", "accept", "accept4", "connect", "recvfrom",
-        "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg",
+        "read", "readv", "recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "accept", "accept4", "epoll_wait", "epoll_pwait",
+        "rt_sigtimedwait", "semop", "semtimedop", "msgrcv", "msgsnd", "io_getevents", "mq_timedreceive", "mq_timedsend",
     )
 ) | {_EPOLL_PWAIT2}  # fmt: skip
-"""Calls that answer EINTR themselves after any stop, even one without a signal (signal(7), "by stop signals"; the socket calls only with a
-timeout). With no handler due they may be made again: rax = -ERESTARTNOHAND."""
+"""Calls that may answer EINTR themselves after any stop (signal(7), "… by stop signals"; reads and socket calls
+only with a timeout on the socket). With ERESTARTNOHAND in its place the kernel decides: again, unless a handler is due. connect(2) is not
+among them: made again, it answers EALREADY."""
 
 REMAINDER: Final = MappingProxyType({_NANOSLEEP: ("rdi", "rsi"), _CLOCK_NANOSLEEP: ("rdx", "r10")})
 """Sleep → registers of its request and its remainder pointer."""
@@ -78,7 +81,11 @@ def for_new_process(regs: Mapping[str, int], code: bytes = b"") -> dict[str, int
     much had passed is known nowhere outside the kernel. A call that cannot be told answers EINTR, as it would have on its own.
     """
     new = dict(regs)
-    if not in_call(regs) or _code(regs["rax"]) != ERESTART_RESTARTBLOCK:
+    if not in_call(regs):
+        return new
+    if _code(regs["rax"]) == EINTR and regs["orig_rax"] in NEVER_RESTARTED:
+        new["rax"] = -ERESTARTNOHAND & _MASK
+    if _code(regs["rax"]) != ERESTART_RESTARTBLOCK:
         return new
     number = call_number(regs, code)
     if number is None:
@@ -91,8 +98,3 @@ def for_new_process(regs: Mapping[str, int], code: bytes = b"") -> dict[str, int
         if regs[remainder]:
             new[request] = regs[remainder]
     return new
-
-
-def restarts_as_eintr(regs: Mapping[str, int]) -> bool:
-    """Whether a thread of a running program shows EINTR only because it was stopped: with no signal due, the call may be made again."""
-    return in_call(regs) and _code(regs["rax"]) == EINTR and regs["orig_rax"] in NEVER_RESTARTED

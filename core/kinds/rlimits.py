@@ -17,11 +17,13 @@ NAMES: Final = (
     "RTPRIO", "RTTIME",
 )  # fmt: skip
 """Index = RLIMIT_ number (asm-generic/resource.h)."""
-_IN_PROC: Final = (
+_NAMES_IN_PROC: Final = (
     "Max cpu time", "Max file size", "Max data size", "Max stack size", "Max core file size", "Max resident set", "Max processes",
     "Max open files", "Max locked memory", "Max address space", "Max file locks", "Max pending signals", "Max msgqueue size",
     "Max nice priority", "Max realtime priority", "Max realtime timeout",
 )  # fmt: skip
+_IN_PROC: Final = {name: number for number, name in enumerate(_NAMES_IN_PROC)}
+_NAME_WIDTH: Final = 26  # fs/proc/base.c prints "%-25s " before the numbers
 Limits = Mapping[int, tuple[int, int]]
 """RLIMIT_ number → (soft, hard)."""
 
@@ -38,10 +40,10 @@ def parse(text: str) -> dict[int, tuple[int, int]]:
     """
     found = {}
     for line in text.splitlines()[1:]:
-        for number, name in enumerate(_IN_PROC):
-            if line.startswith(name + " "):
-                words = line[len(name) :].split()
-                found[number] = (_number(words[0]), _number(words[1]))
+        number = _IN_PROC.get(line[:_NAME_WIDTH].rstrip())
+        if number is not None:
+            soft, hard, *_ = line[_NAME_WIDTH:].split()
+            found[number] = (_number(soft), _number(hard))
     if len(found) != len(NAMES):
         raise TargetError("cannot read", "resource limits", f"{len(found)} of {len(NAMES)} limits found in /proc/PID/limits")
     return found

@@ -84,7 +84,7 @@ def save_mm(task: FrozenTask, files: PathTable) -> mm_entry:
     """The memory descriptor with its mappings.
 
     Raises:
-        ValueError: an area that `vmas.blocker` refuses.
+        RefusedError: an area that `vmas.blocker` refuses.
     """
     answer = mm.MmAnswer(task.brk, task.dumpable, task.thp_disabled)
     return mm.save(task.stat, task.auxv, answer, files.path(task.exe), vmas.save(task.areas, files))
@@ -96,7 +96,7 @@ def save_task(task: FrozenTask, files: PathTable, ids: task_kobj_ids_entry) -> I
     *ids* is `IdTable.of(task.pid)`; a zombie needs none.
 
     Raises:
-        TargetError: registers that the format cannot hold.
+        TargetError: registers that the format cannot hold. RefusedError: an area that it cannot hold.
     """
     if task.is_zombie:
         return {f"core-{task.pid}": ("core", [save_zombie(task)])}

@@ -5,7 +5,7 @@ import struct
 from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.errors import Blocker, TargetError
+from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import thread_core_entry
 
 SCHED_RESET_ON_FORK: Final = 0x40000000
@@ -17,12 +17,15 @@ def read(tid: int) -> tuple[int, int, int]:
     """(policy, static priority, nice) of one thread.
 
     Raises:
-        TargetError: no such thread.
+        TargetError: no such thread. RefusedError: a policy whose parameters the format has no field for.
     """
     try:
-        return os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority, os.getpriority(os.PRIO_PROCESS, tid)
+        found = os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority, os.getpriority(os.PRIO_PROCESS, tid)
     except OSError as error:
         raise TargetError("cannot read", f"scheduling of thread {tid}", os.strerror(error.errno or 0)) from error
+    if refused := blockers(found):
+        raise RefusedError("cannot dump", f"thread {tid}", blockers=tuple(refused))
+    return found
 
 
 def blockers(sched: tuple[int, int, int]) -> list[Blocker]:

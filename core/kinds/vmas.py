@@ -11,7 +11,7 @@ from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import PAGE, Area
-from lamina.core.errors import Blocker, ImageError
+from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.schema import vma_entry
 from lamina.core.kinds import vma_flags as f
@@ -109,13 +109,13 @@ def save(areas: Iterable[Area], files: PathTable) -> list[vma_entry]:
     """Mappings as messages, in order. *files* gives ids to mapped files, opened for writing only where a shared mapping may be written.
 
     Raises:
-        ValueError: an area that `blocker` refuses.
+        RefusedError: an area that `blocker` refuses: it came after preflight.
     """
     entries = []
     for area in areas:
+        if refused := blocker(area):
+            raise RefusedError("cannot dump", "its memory", blockers=(refused,))
         status = status_of(area)
-        if status & f.UNSUPPORTED:
-            raise ValueError(f"{area} cannot be saved")
         entry = vma_entry(
             start=area.start, end=area.end, pgoff=0, shmid=0, prot=area.prot, flags=_map_flags(area, status), status=status, fd=-1
         )

@@ -1,4 +1,4 @@
-"""Every kind of a task against the kernel: asked of one frozen process, saved, encoded, decoded, rebuilt inside another one, asked again."""
+"""Every kind of a task against the kernel: asked of one frozen process, saved, encoded, rebuilt inside another one, asked again."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.frozen import FrozenTask, FrozenThread
-from lamina.core.attach.procfs import read_smaps, read_stat, read_status
+from lamina.core.attach.procfs import Area, read_maps, read_smaps, read_stat, read_status
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
@@ -34,6 +34,7 @@ from lamina.core.kinds import (
     robust,
     sched,
     sigactions,
+    special,
     subreaper,
     vmas,
     xstate,
@@ -67,7 +68,7 @@ CONFIGURED = """
     for number in (0, 2):
         must(libc.syscall(226, number))
     must(libc.syscall(223, 1, 0, struct.pack("<4q", 3, 5, 3000, 7), None))
-    stack = mmap.mmap(-1, 65536)
+    stack = mmap.mmap(-1, 65536, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     address = ctypes.addressof(ctypes.c_char.from_buffer(stack))
     must(libc.sigaltstack(struct.pack("<QixxxxQ", address, 0, 65536), None))
     must(libc.prctl(36, 1, 0, 0, 0))
@@ -301,8 +302,6 @@ def test_mappings_are_made_as_planned(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "mapped"
     file.write_bytes(bytes(5 * 4096))
     base, page = 0x1234_0000_0000, 4096
-    from lamina.core.attach.procfs import Area
-
     flags = {"private": "mr mw me ac", "noreserve": "mr mw me nr", "stack": "mr mw me gd ac"}
     wanted = [
         Area(base, base + 4 * page, "rw-p", 0, "00:00", 0, "", frozenset(flags["private"].split())),
@@ -369,3 +368,34 @@ def test_vector_registers_go_through_the_kernel(start: Start) -> None:
     assert len(own) == layout.size
     assert read == written
     assert xstate.load(xstate.save(own)) == own
+
+
+def test_the_kernels_mappings_are_moved_and_the_program_goes_on(start: Start) -> None:
+    program = start(PLAIN)
+    pid = program.pid
+    by_name = {area.path: area for area in read_maps(pid) if area.path in ("[vvar]", "[vvar_vclock]", "[vdso]")}
+    entries = vmas.save(by_name.values(), Files())
+    distance = 4096  # so near that old and new places overlap
+    for entry in entries:
+        entry.start += distance
+        entry.end += distance
+
+    def move() -> list[Area]:
+        with frozen(pid) as process:
+            calls = CallList()
+            special.rebuild(special.moves(entries, process.areas), 0x1234_0000_0000, calls)
+            process.leader.run(calls)
+            moved = read_maps(pid)
+            for entry in entries:
+                entry.start -= distance
+                entry.end -= distance
+            calls = CallList()
+            special.rebuild(special.moves(entries, moved), 0x1234_0000_0000, calls)
+            process.leader.run(calls)
+            return moved
+
+    moved = {area.path: area for area in tracer().call(move) if area.path in by_name}
+    assert {name: area.start for name, area in moved.items()} == {name: area.start + distance for name, area in by_name.items()}
+    assert {area.path: area for area in read_maps(pid) if area.path in by_name} == by_name
+    program.communicate(b"\n")
+    assert program.returncode == 0
