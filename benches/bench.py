@@ -1,0 +1,244 @@
+"""What a dump and a restore cost, as ratios to what this machine can do in the same minute, and to criu if one works.
+
+Run by `make bench`. Images lie on tmpfs. Every figure is the median of several runs with the best beside it, in ms:
+
+    total   wall time of the whole command, the start of Python included
+    work    what lamina itself took (`elapsed_us`), without the start of Python
+    frozen  `frozen_time` of the statistics
+    gap     the freeze as the target feels it: the largest gap between two stamps of one of its threads
+
+    limit   for a dump: reading that much of another process and writing it to tmpfs, warm; for a restore: filling that much fresh memory
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lamina.core.attach.procfs import read_maps  # noqa: E402
+from tests.live.harness import Reaper, Victim, lamina, reaping, start, wait_gone  # noqa: E402
+
+CHANGED = 0.05  # share of pages written between two layers
+CHUNK = 4 << 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command, measured; ms."""
+
+    total: float
+    work: float = 0.0
+    frozen: float = 0.0
+    gap: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report."""
+
+    mib: int
+    act: str
+    engine: str
+    runs: tuple[Run, ...]
+    limit_ms: float
+
+    def median(self, field: str) -> float:
+        return statistics.median(getattr(run, field) for run in self.runs)
+
+    def best(self, field: str) -> float:
+        return min(getattr(run, field) for run in self.runs)
+
+
+def ms_of(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return (time.perf_counter() - began) * 1e3
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+def copy_limit_ms(victim: Victim, nbytes: int, where: Path) -> float:
+    """The least time in which *nbytes* of *victim* can be read and written to tmpfs: best of five, warm."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    low = next(area.start for area in read_maps(victim.pid) if not area.path and area.size >= nbytes)
+    buffer = ctypes.create_string_buffer(CHUNK)
+    view = memoryview(buffer)
+
+    def once() -> None:
+        fd = os.open(where / "limit", os.O_CREAT | os.O_WRONLY)
+        for at in range(0, nbytes, CHUNK):
+            here, there = _Iovec(ctypes.addressof(buffer), CHUNK), _Iovec(low + at, CHUNK)
+            if libc.process_vm_readv(victim.pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0) != CHUNK:
+                raise OSError(ctypes.get_errno(), "process_vm_readv")
+            os.write(fd, view)
+        os.close(fd)
+
+    best = min(ms_of(once) for _ in range(5))
+    (where / "limit").unlink()
+    return best
+
+
+def launch(reaper: Reaper, where: Path, mib: int) -> Victim:
+    built = ROOT / "build/victims/bench_victim"
+    built.parent.mkdir(parents=True, exist_ok=True)
+    source = Path(__file__).with_name("bench_victim.c")
+    include = f"-I{ROOT / 'tests/victims'}"
+    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-pthread", include, "-o", built, source], check=True)
+    return start(reaper, where, [built, str(where), str(mib)])
+
+
+class Bench:
+    """The acts of one size, for lamina and for criu."""
+
+    def __init__(self, reaper: Reaper, scratch: Path, mib: int, times: int) -> None:
+        self.scratch, self.mib, self.times = scratch, mib, times
+        self.victim = launch(reaper, scratch / f"victim-{mib}", mib)
+        self.pages = mib << 8
+        self.limits = [self.victim.ask("limits", patience=120) for _ in range(3)]
+        self.copy = copy_limit_ms(self.victim, mib << 20, scratch)
+        self.fill = min(each["fresh"] for each in self.limits) / 1e6
+        self.number = 0
+
+    def layer(self) -> Path:
+        self.number += 1
+        path = self.scratch / str(self.number)
+        path.mkdir()
+        return path
+
+    def watched(self, act: Callable[[], dict[str, object]]) -> Run:
+        self.victim.ask("watch")
+        began = time.perf_counter()
+        answer = act()
+        total = (time.perf_counter() - began) * 1e3
+        gap = self.victim.ask("gap")["gap"] / 1e6
+        stats = answer.get("stats", {})
+        assert isinstance(stats, dict)
+        return Run(total, float(str(answer["elapsed_us"])) / 1e3, stats.get("frozen_time", 0) / 1e3, gap)
+
+    def full(self) -> list[Run]:
+        runs = []
+        for _ in range(self.times + 1):
+            layer = self.layer()
+            runs.append(self.watched(lambda layer=layer: lamina("dump", "-t", self.victim.pid, "-D", layer, "-R", "--json").json))
+            shutil.rmtree(layer)
+        return runs[1:]  # the first one pays for memory that the host has not given yet
+
+    def incremental(self) -> list[Run]:
+        parent = self.layer()
+        lamina("dump", "-t", self.victim.pid, "-D", parent, "-R", "--track-mem")
+        runs = []
+        for number in range(self.times + 1):
+            self.victim.ask(f"write {int(self.pages * CHANGED)} {number + 1}")
+            layer = self.layer()
+            words = ("dump", "-t", self.victim.pid, "-D", layer, "-R", "--track-mem", "--prev-images-dir", f"../{parent.name}", "--json")
+            runs.append(self.watched(lambda words=words: lamina(*words).json))
+            parent = layer
+        lamina("untrack", "-t", self.victim.pid)
+        for layer in self.scratch.glob("[0-9]*"):
+            shutil.rmtree(layer)
+        return runs[1:]
+
+    def restore(self) -> list[Run]:
+        layer = self.layer()
+        state = self.victim.ask()
+        lamina("dump", "-t", self.victim.pid, "-D", layer)
+        wait_gone(self.victim.pid)
+        runs = []
+        for _ in range(self.times + 1):
+            self.victim.end()
+            began = time.perf_counter()
+            answer = lamina("restore", "-D", layer, "-d", "--json").json
+            runs.append(Run((time.perf_counter() - began) * 1e3, answer["elapsed_us"] / 1e3))
+            assert self.victim.ask() == state
+        shutil.rmtree(layer)
+        lamina("untrack", "-t", self.victim.pid)
+        return runs[1:]
+
+    def criu(self, *words: object) -> bool:
+        done = subprocess.run(["criu", *(str(word) for word in words)], capture_output=True, text=True, check=False)
+        self.criu_said = (done.stdout + done.stderr).strip().splitlines()[-1:] or [""]
+        return done.returncode == 0
+
+    def criu_rows(self) -> list[Row]:
+        dumps, restores = [], []
+        for _ in range(self.times + 1):
+            layer = self.layer()
+            self.victim.ask("watch")
+            began = time.perf_counter()
+            if not self.criu("dump", "-t", self.victim.pid, "-D", layer, "-R"):
+                print(f"criu does not work here: {self.criu_said[0]}", file=sys.stderr)
+                return []
+            total = (time.perf_counter() - began) * 1e3
+            dumps.append(Run(total, total, 0.0, self.victim.ask("gap")["gap"] / 1e6))
+            self.victim.end()
+            began = time.perf_counter()
+            if not self.criu("restore", "-D", layer, "-d"):
+                print(f"criu does not restore: {self.criu_said[0]}", file=sys.stderr)
+                return []
+            total = (time.perf_counter() - began) * 1e3
+            restores.append(Run(total, total))
+            shutil.rmtree(layer)
+        return [
+            Row(self.mib, "full dump", "criu", tuple(dumps[1:]), self.copy),
+            Row(self.mib, "restore", "criu", tuple(restores[1:]), self.fill),
+        ]
+
+    def rows(self) -> list[Row]:
+        found = [
+            Row(self.mib, "full dump", "lamina", tuple(self.full()), self.copy),
+            Row(self.mib, f"{CHANGED:.0%} changed", "lamina", tuple(self.incremental()), self.copy * CHANGED),
+            Row(self.mib, "restore", "lamina", tuple(self.restore()), self.fill),
+        ]
+        return found + (self.criu_rows() if shutil.which("criu") else [])
+
+
+def report(rows: list[Row]) -> str:
+    head = f"{'MiB':>5} {'act':<12} {'by':<7}" + "".join(f"{name:>9}" for name in ("total", "work", "best", "frozen", "gap", "limit"))
+    lines = [head + "  work/limit  total/criu's"]
+    criu = {(row.mib, row.act): row for row in rows if row.engine == "criu"}
+    for row in rows:
+        rival = criu.get((row.mib, row.act))
+        against = f"{row.median('total') / rival.median('total'):>12.2f}" if rival and rival is not row else ""
+        figures = [row.median("total"), row.median("work"), row.best("work"), row.median("frozen"), row.median("gap"), row.limit_ms]
+        share = row.median("work") / row.limit_ms
+        lines.append(f"{row.mib:>5} {row.act:<12} {row.engine:<7}" + "".join(f"{each:>9.1f}" for each in figures) + f"{share:>12.2f}{against}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mib", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("the bench needs root")
+    scratch = Path(tempfile.mkdtemp(prefix="lamina-bench-", dir="/dev/shm"))
+    rows: list[Row] = []
+    try:
+        for mib in options.mib:
+            with reaping() as reaper:
+                rows += Bench(reaper, scratch, mib, options.times).rows()
+    finally:
+        shutil.rmtree(scratch)
+    print(report(rows))
+    options.json.parent.mkdir(exist_ok=True)
+    options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()
