@@ -1,11 +1,18 @@
 """Registers of interrupted calls, as a new process gets them."""
 
+import os
 import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS
 from lamina.core.attach.tracee import REGISTERS
+from lamina.core.attach.tracer import tracer
+from lamina.core.attach.tree import FrozenTree
 from lamina.core.kinds import interrupted
 
 MASK = 2**64 - 1
@@ -66,3 +73,44 @@ def test_calls_that_answer_eintr_to_any_stop_are_made_again(name: str) -> None:
 def test_connect_is_not_made_again() -> None:
     regs = stopped("connect", 4)
     assert interrupted.for_new_process(regs) == regs
+
+
+WAITS = {
+    "clock_nanosleep": ["sleep", "1000"],
+    "poll": [sys.executable, "-c", "import select; select.poll().poll(1_000_000)"],
+}
+
+
+def until_in_call(pid: int, name: str) -> None:
+    """Wait until the kernel says that *pid* waits in that call."""
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}/syscall").read_text().split()[0] != str(SYSCALL_NUMBERS[name]):
+        assert time.monotonic() < deadline, f"it never waited in {name}"
+        time.sleep(0.001)
+
+
+def stop_and_look(pid: int) -> tuple[dict[str, int], bytes]:
+    with FrozenTree(pid) as tree:
+        (process,) = tree
+        regs = process.leader.registers()
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            memory.seek(regs["rip"] - interrupted.CODE_BYTES)
+            return regs, memory.read(interrupted.CODE_BYTES)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace")
+@pytest.mark.parametrize("name", WAITS)
+def test_a_real_wait_is_told_at_its_first_stop_and_at_later_ones(name: str) -> None:
+    with subprocess.Popen(WAITS[name]) as process:
+        try:
+            until_in_call(process.pid, name)
+            regs, _ = tracer().call(stop_and_look, process.pid)
+            assert regs["orig_rax"] == SYSCALL_NUMBERS[name]
+            first = interrupted.for_new_process(regs)
+            assert first["rax"] == -514 & MASK
+            until_in_call(process.pid, "restart_syscall")
+            regs, code = tracer().call(stop_and_look, process.pid)
+            assert regs["orig_rax"] == SYSCALL_NUMBERS["restart_syscall"]
+            assert interrupted.for_new_process(regs, code) == first | {"rcx": regs["rcx"], "r11": regs["r11"]}
+        finally:
+            process.kill()
