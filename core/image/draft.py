@@ -136,7 +136,7 @@ class LayerDraft:
     def _create(self, name: str) -> int:
         if not self._open:
             raise ValueError("the layer was committed or aborted")
-        if not NAME.fullmatch(name) or name == "parent":
+        if name != COMMITTING and (not NAME.fullmatch(name) or name == "parent"):
             raise ValueError(f"{name!r} is not a name for an image")
         try:
             return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._draft_fd)

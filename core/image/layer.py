@@ -68,7 +68,7 @@ class Layer:
         try:
             self.directory = path.resolve(strict=True)
             info = self.directory.stat()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             why = "no such directory" if isinstance(error, FileNotFoundError) else str(error)
             raise ImageError("not a layer", str(path), why) from error
         self.key = (info.st_dev, info.st_ino)

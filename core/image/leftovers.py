@@ -15,7 +15,7 @@ from lamina.core.image import lock
 from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
-COMMITTING = "committing"
+COMMITTING = ".committing"
 # What a file of a layer can be called; a list of names is not believed beyond this.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
