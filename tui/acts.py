@@ -43,7 +43,7 @@ def track(pid: int, name: str) -> Act:
         from lamina.core.dump.tracking import track as arm
 
         work.announce(commands.track_line(pid))
-        arm(pid)
+        arm(pid, work.listen)
 
     return Act("track", f"track {name} {pid}", run, lambda _: "tracking is on and stays on until it is ended", pid)
 
@@ -131,14 +131,13 @@ def plan_dedup(layer: Path) -> Act:
 def apply_dedup(layer: Path, plan: Any) -> Act:
     """Take out of the ancestors what *layer* itself holds, as planned."""
 
-    def run(work: "Work") -> Any:
+    def run(work: "Work") -> int:
         from lamina.core.image.dedup import apply_dedup as apply
 
         work.announce(commands.dedup_line(layer))
-        apply(plan)
-        return plan
+        return apply(plan)
 
-    return Act("dedup", f"dedup layer {layer.name}", run, lambda done: f"freed {units.size(done.bytes_freed)}")
+    return Act("dedup", f"dedup layer {layer.name}", run, lambda freed: f"freed {units.size(freed)}")
 
 
 def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> DumpRequest:
@@ -156,14 +155,8 @@ def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> D
 
 def _dump_summary(result: DumpResult) -> str:
     stats = result.stats
-    return (
-        f"layer {result.images_dir.name}: {units.pages(stats.pages_written)} pages written, "
-        f"{units.pages(stats.pages_skipped_parent)} inherited, frozen {units.duration(stats.frozen_time)}, "
-        f"{units.duration(result.elapsed_us)} in all"
-    )
+    return f"layer {result.images_dir.name}: {units.pages(stats.pages_written)} pages, frozen {units.duration(stats.frozen_time)}"
 
 
 def _restore_summary(name: str) -> Callable[[RestoreResult], str]:
-    return lambda result: (
-        f"process {result.pid} is back at layer {name}: {units.pages(result.pages)} pages in {units.duration(result.elapsed_us)}"
-    )
+    return lambda result: f"{result.pid} is back at layer {name}, in {units.duration(result.elapsed_us)}"

@@ -41,6 +41,7 @@ class LaminaApp(ActingApp):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.reader = Reader(self)
+        self._unread: dict[str, str] = {}
         self.session_changed: Signal[Session] = Signal(self, "session_changed")
         self.processes = ProcessScreen()
         self.stack = self.make_stack_screen()
@@ -66,6 +67,7 @@ class LaminaApp(ActingApp):
             loop.add_signal_handler(number, self.leave_now)
         await self.switch_mode(self.FIRST)
         self.set_interval(2.0, self.reader.look_at_target)
+        self.set_interval(1.0, self.reader.count_dirty)
 
     # What acts lead to
 
@@ -100,7 +102,8 @@ class LaminaApp(ActingApp):
     def on_target_found(self, message: messages.TargetFound) -> None:
         """The target is known anew."""
         before = self.session.stack_dir
-        self.set_session(replace(self.session, target=message.target))
+        dirty = self.session.dirty if message.target.tracker else None
+        self.set_session(replace(self.session, target=message.target, dirty=dirty))
         if self.session.stack_dir != before:
             self.reader.read_stack()
 
@@ -108,6 +111,12 @@ class LaminaApp(ActingApp):
         """The layers are known anew."""
         if message.stack.path == self.session.stack_dir:
             self.set_session(replace(self.session, stack=message.stack))
+
+    def on_dirty_read(self, message: messages.DirtyRead) -> None:
+        """What the target wrote was counted."""
+        target = self.session.target
+        if target is not None and target.identity == message.dirty.identity:
+            self.set_session(replace(self.session, dirty=message.dirty))
 
     def on_processes_read(self, message: messages.ProcessesRead) -> None:
         """To the process screen."""
@@ -122,10 +131,9 @@ class LaminaApp(ActingApp):
         self.stack.show_strip(message)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """What could only not be looked at is said where it would have been shown, or in a toast."""
-        if message.about == "examine":
-            self.processes.show_failed(message.text)
-        else:
+        """Something could not be looked at: say it once, not with every refresh."""
+        if self._unread.get(message.about) != message.text:
+            self._unread[message.about] = message.text
             self.notify(message.text, title=f"cannot read {message.about}", severity="error")
 
     # Keys

@@ -83,19 +83,22 @@ class Bridge:
         while self._work is not None:
             await asyncio.sleep(0.02)
 
-    def ask(self, group: str, question: Callable[[], Message | None]) -> None:
-        """Run *question* in a thread and post its answer, unless a newer question of *group* was asked meanwhile."""
+    def ask(self, group: str, *questions: Callable[[], Message | None]) -> None:
+        """Answer *questions* one after the other in a thread and post each answer, until a newer call for *group* makes them pointless."""
 
         def body() -> None:
             worker = get_current_worker()
-            try:
-                answer: Message | None = question()
-            except (LaminaError, OSError) as error:
-                answer = messages.ReadFailed(group, str(error))
-            except Exception as error:  # a bug of ours must not vanish with the thread
-                answer = messages.ReadFailed(group, f"internal error: {type(error).__name__}: {error}")
-            if answer is not None and not worker.is_cancelled:
-                self._app.post_message(answer)
+            for question in questions:
+                if worker.is_cancelled:
+                    return
+                try:
+                    answer: Message | None = question()
+                except (LaminaError, OSError) as error:
+                    answer = messages.ReadFailed(group, str(error))
+                except Exception as error:  # a bug of ours must not vanish with the thread
+                    answer = messages.ReadFailed(group, f"internal error: {type(error).__name__}: {error}")
+                if answer is not None and not worker.is_cancelled:
+                    self._app.post_message(answer)
 
         self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
 

@@ -11,6 +11,7 @@ from lamina.core.events import Progress
 
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
+    from lamina.tui.read_dirty import Dirty
     from lamina.tui.read_process import Examined, Processes
     from lamina.tui.read_stack import StackView
     from lamina.tui.target import Target
@@ -36,6 +37,13 @@ class TargetFound(Message):
     """The target was looked up."""
 
     target: "Target"
+
+
+@dataclass
+class DirtyRead(Message):
+    """It was counted how much the target has written since the layer it stands on."""
+
+    dirty: "Dirty"
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
-from lamina.core.errors import Blocker
+from lamina.core.errors import Blocker, LaminaError
 from lamina.tui.target import known_states
 
 
@@ -30,6 +30,7 @@ class Examined:
         notes: what a dump keeps or does, worth knowing.
         tracker: the tracker that would be used; "" if none works here.
         why_no_tracker: why none does.
+        unreadable: why it could not be looked at, in the engine's words; then the rest means nothing.
     """
 
     identity: Identity
@@ -38,10 +39,13 @@ class Examined:
     notes: tuple[str, ...] = ()
     tracker: str = ""
     why_no_tracker: str = ""
+    unreadable: str = ""
 
     @property
     def mark(self) -> str:
         """ "✓" as it is, "!" with an option, "✗" not at all."""
+        if self.unreadable:
+            return "✗"
         return "✓" if not self.blockers else "!" if self.shell_job else "✗"
 
 
@@ -62,15 +66,14 @@ class ProcessReader:
 
 
 def examine(process: ProcessInfo) -> Examined:
-    """What stands in the way of dumping *process*; touches nothing.
-
-    Raises:
-        LaminaError: it is gone, or may not be read.
-    """
+    """What stands in the way of dumping *process*; touches nothing."""
     from lamina.core.dump import preflight
 
-    plain = preflight.examine(process.pid)
-    shell_job = bool(plain.blockers) and not preflight.examine(process.pid, shell_job=True).blockers
+    try:
+        plain = preflight.examine(process.pid)
+        shell_job = bool(plain.blockers) and not preflight.examine(process.pid, shell_job=True).blockers
+    except LaminaError as error:
+        return Examined(process.identity, unreadable=str(error))
     tracker = plain.tracker
     return Examined(
         process.identity, tuple(plain.blockers), shell_job, tuple(str(note) for note in plain.notes),

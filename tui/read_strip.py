@@ -37,22 +37,22 @@ class _Group:
             self.pieces.append((self.pages, start, inside))
             self.pages += (end - start) // _PAGE
 
-    def cells(self, count: int) -> tuple[str, int]:
-        """Its glyphs and the pages in a cell."""
+    def cells(self, count: int) -> str:
+        """Its glyphs, one for a page if there are few pages, else *count* of them."""
         import numpy as np  # not needed for the first screen, and slow to import
 
-        share = max(1, -(-self.pages // count))
-        glyphs = np.full(-(-self.pages // share), ".")
-        for age in range(max((len(owned) for _, _, owned in self.pieces), default=0) - 1, -1, -1):
-            edges = np.zeros(len(glyphs) + 1, dtype=np.int64)
+        count = min(count, self.pages)
+        glyphs = np.full(count, ".")
+        for age in range(len(_AGES) - 1, -1, -1):
+            edges = np.zeros(count + 1, dtype=np.int64)
             for base, start, owned in self.pieces:
-                if age < len(owned) and owned[age]:
+                if owned[age]:
                     first = base + (owned[age].starts.astype(np.int64) - start) // _PAGE
                     last = base + (owned[age].ends.astype(np.int64) - start) // _PAGE - 1
-                    np.add.at(edges, first // share, 1)
-                    np.add.at(edges, last // share + 1, -1)
-            glyphs[np.cumsum(edges[:-1]) > 0] = _AGES[min(age, len(_AGES) - 1)]
-        return "".join(glyphs), share
+                    np.add.at(edges, first * count // self.pages, 1)
+                    np.add.at(edges, last * count // self.pages + 1, -1)
+            glyphs[np.cumsum(edges[:-1]) > 0] = _AGES[age]
+        return "".join(glyphs)
 
 
 def read_strip(row: LayerRow, cells: int) -> StripView:
@@ -75,13 +75,10 @@ def read_strip(row: LayerRow, cells: int) -> StripView:
         by_age = _by_age(owned)
         for start, end, name in _areas(layer, pid, by_age):
             groups[name].add(start, end, by_age)
-    lines, largest = [], 1
-    for name in _ORDER:
-        if name in groups and groups[name].pages:
-            glyphs, share = groups[name].cells(cells)
-            lines.append(StripLine(name, groups[name].size, glyphs))
-            largest = max(largest, share)
-    return StripView(row.name, tuple(lines), largest)
+    lines = [
+        StripLine(name, groups[name].size, groups[name].cells(cells)) for name in _ORDER if name in groups and groups[name].pages
+    ]
+    return StripView(row.name, tuple(lines))
 
 
 def _by_age(owned: "dict[int, PageRuns]") -> "list[PageRuns]":

@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import TargetError
+from lamina.core.errors import LaminaError, TargetError
 from lamina.tui import messages
 from lamina.tui.journal import Journal
+from lamina.tui.read_dirty import DirtyReader
 from lamina.tui.read_process import ProcessReader
 from lamina.tui.read_stack import StackReader
 from lamina.tui.target import Target, look_up
@@ -22,6 +23,7 @@ class Reader:
         self._app = app
         self.processes = ProcessReader()
         self.stacks = StackReader()
+        self.dirty = DirtyReader()
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -33,6 +35,18 @@ class Reader:
         target = self._app.session.target
         if target is not None:
             self._app.bridge.ask("target", lambda: messages.TargetFound(self._again(target)))
+
+    def count_dirty(self) -> None:
+        """How much did it write since the layer it stands on? Asked only while nothing else is done to it."""
+        target = self._app.session.target
+        if target is not None and target.alive and target.tracker and self._app.bridge.busy_with is None:
+            self._app.bridge.ask("dirty", lambda: self._dirty(target))
+
+    def _dirty(self, target: Target) -> messages.DirtyRead | None:
+        try:
+            return messages.DirtyRead(self.dirty.read(target.identity))
+        except LaminaError:
+            return None  # it ended meanwhile, which `look_at_target` says
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""

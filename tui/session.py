@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamina.tui.read_dirty import Dirty
 from lamina.tui.read_stack import StackView
 from lamina.tui.target import Target
 
@@ -16,12 +17,14 @@ class Session:
         readonly: nothing may be changed.
         target: the process the user works on, or None.
         stack: the layers of its stack (or of `stack_option`) as last read, or None.
+        dirty: what the target wrote since the layer it stands on, if it is tracked.
     """
 
     stack_option: Path | None = None
     readonly: bool = False
     target: Target | None = None
     stack: StackView | None = None
+    dirty: Dirty | None = None
 
     @property
     def stack_dir(self) -> Path | None:

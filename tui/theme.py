@@ -2,14 +2,16 @@
 
 from textual.theme import Theme
 
+DANGER, WARM, GOOD, QUIET = "#ff5f5f", "#ffb454", "#7fd88f", "#4a5568"
+
 LAMINA = Theme(
     name="lamina",
     primary="#4f93bd",
     secondary="#364152",
     accent="#74bcd6",
-    warning="#ffb454",
-    error="#ff5f5f",
-    success="#7fd88f",
+    warning=WARM,
+    error=DANGER,
+    success=GOOD,
     foreground="#d5dbe5",
     background="#0f141b",
     surface="#151b24",

@@ -47,6 +47,11 @@ def duration(microseconds: float) -> str:
     return f"{seconds // 86_400} d"
 
 
+def age(seconds: float) -> str:
+    """How long ago, in whole units: "3 s", "41 s", "5 min"."""
+    return duration(round(max(0.0, seconds)) * 1e6) if seconds >= 9.5 else f"{max(0.0, seconds):.0f} s"
+
+
 def rate(byte_count: float, microseconds: float) -> str:
     """Bytes per second as "412 MiB/s"; "" before there is anything to divide by."""
     return f"{size(byte_count * 1e6 / microseconds)}/s" if microseconds > 0 and byte_count else ""

@@ -1,18 +1,19 @@
 """Before a dedup: what the dry run found, what it frees and which layers can no longer be restored."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.tui import acts, commands, units
 from lamina.tui.dialogs.confirm import Choice, Confirm
 
 if TYPE_CHECKING:
+    from lamina.core.image.dedup import DedupPlan
     from lamina.tui.app import LaminaApp
 
 
-def ask_dedup(app: "LaminaApp", plan: Any) -> None:
+def ask_dedup(app: "LaminaApp", plan: "DedupPlan") -> None:
     """Show *plan* and apply it if the user wants."""
-    layer = plan.layer
-    lost = [place.name for place in plan.loses]
+    layer = plan.layer.path
+    lost = [ancestor.name for ancestor in plan.losing]
     if not plan.bytes_freed:
         app.notify(f"no ancestor of layer {layer.name} holds anything it holds itself: nothing to free")
         return

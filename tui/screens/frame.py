@@ -1,12 +1,13 @@
 """What every screen has: the title bar above, the job bar and the keys below, and the acts on the target."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer
 
@@ -20,6 +21,8 @@ from lamina.tui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp
+
+_REST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Frame(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
     BINDINGS = TARGET_KEYS
+    _rest: Timer | None = None
 
     @property
     def lamina(self) -> "LaminaApp":
@@ -66,6 +70,12 @@ class Frame(Screen[None]):
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""
+
+    def when_at_rest(self, look: Callable[[], None]) -> None:
+        """Call *look* once the cursor rests: holding an arrow key must not start a look at every row it passes."""
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(_REST_S, look)
 
     def _on_session(self, session: Session) -> None:
         self.query_one(TitleBar).show(session)

@@ -13,6 +13,7 @@ from lamina.tui import journal, units
 from lamina.tui.journal import Job
 from lamina.tui.keymap import JOB_KEYS
 from lamina.tui.screens.frame import Frame
+from lamina.tui.theme import DANGER
 from lamina.tui.widgets.job_bar import progress_text
 from lamina.tui.widgets.row_list import Column, RowList
 
@@ -83,7 +84,7 @@ def _describe(job: Job) -> Text:
     if job.state == journal.RUNNING and job.progress:
         text.append(f"{job.progress.phase}  {progress_text(job)}\n", style="not bold")
     if job.outcome:
-        text.append(f"{job.outcome}\n", style="not bold red" if job.state == journal.FAILED else "not bold")
+        text.append(f"{job.outcome}\n", style=f"not bold {DANGER}" if job.state == journal.FAILED else "not bold")
     for notice in job.notices:
         text.append(f"· {notice}\n", style="not bold")
     return text

@@ -1,6 +1,7 @@
 """Screen 1: the process tree, and what stands in the way of dumping the process under the cursor."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -24,8 +25,10 @@ from lamina.tui.widgets.title_bar import TitleBar
 _REFRESH_S = 2.0
 # The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
 _KTHREADD = 2
-# The cursor rests this long before its process is examined: holding an arrow key must not start 50 examinations.
-_REST_S = 0.12
+
+
+def _look_at(process: ProcessInfo) -> messages.TargetExamined:
+    return messages.TargetExamined(read_process.examine(process))
 
 
 class ProcessScreen(Frame):
@@ -66,11 +69,10 @@ class ProcessScreen(Frame):
         self._list.focus()
         self.read()
         self.set_interval(_REFRESH_S, self.read)
-        self._rest = self.set_timer(_REST_S, self._examine, pause=True)
 
     def read(self) -> None:
         """Ask for the process table, unless nobody sees it."""
-        if self.is_mounted and (self.is_current or not self._processes.rows):
+        if self.is_attached and (self.is_current or not self._processes.rows):
             reader = self.lamina.reader.processes
             self.lamina.bridge.ask("processes", lambda: messages.ProcessesRead(reader.read()))
 
@@ -82,6 +84,7 @@ class ProcessScreen(Frame):
         bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
         bar.refresh()
         self._arrange()
+        self.when_at_rest(self._examine)
 
     def show_examined(self, examined: Examined) -> None:
         """A process was examined."""
@@ -89,17 +92,13 @@ class ProcessScreen(Frame):
         self._list.refresh()
         self._show_detail()
 
-    def show_failed(self, text: str) -> None:
-        """A process could not be examined."""
-        self.query_one(ProcessDetail).failed(text)
-
     def _arrange(self, follow: int | None = None) -> None:
         rows = self._processes.rows
         wanted = self._filter.strip()
         hits = None
         if wanted:
             hits = {p.pid for p in rows if tree.matches(p, " ".join(p.cmdline), wanted)}
-            if follow is None and self._list.row is not None and self._list.row.pid not in hits:
+            if follow is None and (self._list.row is None or self._list.row.pid not in hits):
                 follow = min(hits, default=None)
         arranged = tree.arrange(rows, hits, self._folded)
         self._list.empty_text = f"no process matches {wanted!r}" if wanted else "no process to be seen"
@@ -123,18 +122,23 @@ class ProcessScreen(Frame):
 
     def _show_detail(self) -> None:
         process = self._process()
-        self.query_one(ProcessDetail).show(process, self._examined.get(process.pid) if process else None)
+        dirty = self.lamina.session.dirty
+        self.query_one(ProcessDetail).show(process, self._examined.get(process.pid) if process else None, dirty)
 
     def _examine(self) -> None:
+        """Look at the process under the cursor, then at the others on the screen that nobody looked at yet."""
         process = self._process()
-        if process is not None and not process.protected:
-            self.lamina.bridge.ask("examine", lambda: messages.TargetExamined(read_process.examine(process)))
+        wanted = [process] if process else []
+        for row in self._list.visible_rows:
+            other, seen = self._processes.by_pid[row.pid], self._examined.get(row.pid)
+            if other is not process and (seen is None or seen.identity.start_time != other.start_time):
+                wanted.append(other)
+        self.lamina.bridge.ask("examine", *(partial(_look_at, one) for one in wanted if not one.protected))
 
     @on(RowList.Moved)
     def _moved(self) -> None:
         self._show_detail()
-        self._rest.reset()
-        self._rest.resume()
+        self.when_at_rest(self._examine)
 
     @on(RowList.Chosen)
     def action_enter(self) -> None:
@@ -149,8 +153,9 @@ class ProcessScreen(Frame):
             self.lamina.reader.aim(process.pid)
 
     def session_changed(self, session: Session) -> None:
-        """The target is marked in the tree."""
+        """The target is marked in the tree, and what it wrote is in its detail."""
         self._list.refresh()
+        self._show_detail()
 
     def action_filter(self) -> None:
         """Type a filter; the tree follows each letter."""

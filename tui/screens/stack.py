@@ -19,8 +19,6 @@ from lamina.tui.widgets.layer_detail import LayerDetail
 from lamina.tui.widgets.memory_strip import MemoryStrip
 from lamina.tui.widgets.row_list import RowList
 
-_REST_S = 0.05
-
 
 class StackScreen(Frame):
     """Layers beside the detail of one, the memory strip below."""
@@ -44,7 +42,6 @@ class StackScreen(Frame):
 
     def opened(self) -> None:
         """Show what is known."""
-        self._rest = self.set_timer(_REST_S, self._read_strip, pause=True)
         self._list.focus()
         self.session_changed(self.lamina.session)
 
@@ -79,13 +76,13 @@ class StackScreen(Frame):
 
     def _show_detail(self) -> None:
         row = self._list.row
-        self.query_one(LayerDetail).show(row, self._stands_on(row) if row else False)
+        stands_on = row is not None and self._stands_on(row)
+        self.query_one(LayerDetail).show(row, stands_on, self.lamina.session.dirty if stands_on else None)
 
     @on(RowList.Moved)
     def _moved(self) -> None:
         self._show_detail()
-        self._rest.reset()
-        self._rest.resume()
+        self.when_at_rest(self._read_strip)
 
     def _read_strip(self) -> None:
         row = self._list.row

@@ -4,9 +4,8 @@ from rich.text import Text
 from textual.widget import Widget
 
 from lamina.tui.demo.host import Cells
+from lamina.tui.theme import GOOD, QUIET, WARM
 from lamina.tui.widgets.memory_strip import paint
-
-_NEW = "█"
 
 
 class CellsPane(Widget):
@@ -36,13 +35,13 @@ class CellsPane(Widget):
         for at, step in enumerate(cells.frozen):
             if at % cells.columns == 0:
                 text.append(("\n" if at else "") + margin)
-            text.append_text(_cell(bool(step), self._glyphs.get(at, "")))
+            text.append_text(_cell(bool(step), self._glyphs.get(at, ""), self.app.no_color))
         return text
 
 
-def _cell(frozen: bool, glyph: str) -> Text:
+def _cell(frozen: bool, glyph: str, no_color: bool) -> Text:
     if glyph == "*":
-        return Text("**" if frozen else "* ", style="bold #ffb454")
+        return Text("**" if frozen else "* ", style=f"bold {WARM}")
     if not frozen:
-        return Text("· ", style="#4a5568")
-    return paint(glyph, 2) if glyph else Text("██", style="#7fd88f")
+        return Text("· ", style=QUIET)
+    return paint(glyph, no_color, 2) if glyph else Text("██", style=GOOD)

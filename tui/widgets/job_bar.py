@@ -6,9 +6,10 @@ from textual.widget import Widget
 
 from lamina.tui import journal, units
 from lamina.tui.journal import Job
+from lamina.tui.theme import DANGER, GOOD
 
 _BAR = 18
-_MARK = {journal.DONE: ("✓ ", "green"), journal.FAILED: ("✗ failed ", "red"), journal.CANCELLED: ("– cancelled ", "dim")}
+_MARK = {journal.DONE: ("✓ ", GOOD), journal.FAILED: ("✗ failed ", DANGER), journal.CANCELLED: ("– cancelled ", "dim")}
 
 
 class JobBar(Widget):

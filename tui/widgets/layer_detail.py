@@ -8,7 +8,9 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from lamina.tui import units
+from lamina.tui.read_dirty import Dirty
 from lamina.tui.read_stack import LayerRow
+from lamina.tui.theme import DANGER, GOOD, WARM
 
 _BAR = 20
 
@@ -21,17 +23,22 @@ class LayerDetail(VerticalScroll, can_focus=False):
         self.add_class("pane")
         yield Static(id="detail-text")
 
-    def show(self, row: LayerRow | None, stands_on: bool) -> None:
-        """Describe *row*; *stands_on*: the running target's next dump is an increment of it."""
+    def show(self, row: LayerRow | None, stands_on: bool, dirty: Dirty | None) -> None:
+        """Describe *row*; *stands_on*: the running target's next dump is an increment of it; *dirty*: what it wrote since."""
         self.border_title = "layer" if row is None else f"layer {row.name}" + (f' "{row.label}"' if row.label else "")
-        self.query_one(Static).update(Text() if row is None else _describe(row, stands_on))
+        self.query_one(Static).update(Text() if row is None else _describe(row, stands_on, dirty))
 
 
-def _describe(row: LayerRow, stands_on: bool) -> Text:
+def _describe(row: LayerRow, stands_on: bool, dirty: Dirty | None) -> Text:
     text = Text()
+    if dirty is not None:
+        text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")
+        text.append(f" changed since, {units.size(dirty.bytes)}: d writes only those\n", style=WARM)
+    elif stands_on:
+        text.append("◂ the program stands here\n", style="dim")
     if row.time:
         text.append(units.clock(row.time), style="bold")
-        text.append(f"  {units.duration(max(0.0, time.time() - row.time) * 1e6)} ago", style="dim")
+        text.append(f"  {units.age(time.time() - row.time)} ago", style="dim")
         text.append(f", on layer {row.parent.name}\n" if row.parent else ", full\n", style="dim")
     text.append("owns ")
     text.append(f"{units.pages(row.own_pages)} pages", style="bold")
@@ -48,12 +55,10 @@ def _describe(row: LayerRow, stands_on: bool) -> Text:
     if row.frozen_us:
         text.append(f"frozen {units.duration(row.frozen_us)}", style="bold")
         text.append(f", dumped in {units.duration(row.elapsed_us)}\n" if row.elapsed_us else "\n")
-    text.append(" · ".join(part for part in (row.tracker, f"kernel {row.kernel}" if row.kernel else "") if part) + "\n", style="dim")
+    text.append(" · ".join(part for part in (row.tracker, row.kernel) if part) + "\n", style="dim")
     if row.restorable:
-        text.append("✓ can be restored: r", style="green")
+        text.append("✓ can be restored: r", style=GOOD)
     else:
-        text.append("✗ cannot be restored: ", style="red")
+        text.append("✗ cannot be restored: ", style=DANGER)
         text.append(row.why)
-    if stands_on:
-        text.append("\n◂ the program stands here: d adds what changed since", style="dim")
     return text

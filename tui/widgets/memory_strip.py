@@ -5,16 +5,18 @@ Glyphs and colours say the same, so that it reads without colour: `.` zero or ne
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich.text import Text
 from textual.widget import Widget
 
 from lamina.tui import units
+from lamina.tui.theme import QUIET, WARM
 
 AGE_COLOUR = {
-    ".": "#4a5568", "·": "#4a5568", "░": "#3f6f9f", "▒": "#4f93bd", "▓": "#74bcd6", "█": "#c4eef5", "*": "#ffb454",
+    ".": QUIET, "·": QUIET, "░": "#3f6f9f", "▒": "#4f93bd", "▓": "#74bcd6", "█": "#c4eef5", "*": WARM,
 }  # fmt: skip
-_NAME, _SIZE = 7, 10
+_NAME, _SIZE = 8, 10
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,10 @@ class StripView:
 
     Attributes:
         layer: its name.
-        pages_per_cell: of the group with the largest cells.
     """
 
     layer: str
     lines: tuple[StripLine, ...]
-    pages_per_cell: int = 1
 
 
 class MemoryStrip(Widget):
@@ -50,13 +50,12 @@ class MemoryStrip(Widget):
     @property
     def cells(self) -> int:
         """How many cells a line has at the present width."""
-        return max(8, self.size.width - _NAME - _SIZE - 4)
+        return max(8, self.size.width - _NAME - _SIZE - 2)
 
     def show(self, view: StripView | None) -> None:
         """Repaint for *view*."""
         self._view = view
         self.border_title = "memory" if view is None else f"memory as of layer {view.layer}, by age of page"
-        self.border_subtitle = "" if view is None else f"1 cell = {units.pages(view.pages_per_cell)} pages"
         self.refresh()
 
     def render(self) -> Text:
@@ -67,23 +66,19 @@ class MemoryStrip(Widget):
         room = self.size.height - 1
         for line in self._view.lines[:room]:
             text.append(f" {line.name:<{_NAME}}", style="dim")
-            text.append_text(paint(line.cells))
-            text.append(f"{units.size(line.size):>{_SIZE}}\n", style="dim")
+            text.append_text(paint(line.cells, self.app.no_color))
+            text.append(f"{' ' * (self.cells - len(line.cells))}{units.size(line.size):>{_SIZE}}\n", style="dim")
         text.append(" ")
         for glyph, meaning in (("█", "this layer"), ("▓", "parent"), ("▒", "older"), ("░", "old"), (".", "zero or as in its file")):
-            text.append(glyph, style=AGE_COLOUR[glyph])
+            text.append_text(paint(glyph, self.app.no_color))
             text.append(f" {meaning}  ", style="dim")
         return text
 
 
-def paint(cells: str, width: int = 1) -> Text:
-    """Glyphs in their colours, each *width* times."""
+def paint(cells: str, no_color: bool, width: int = 1) -> Text:
+    """Glyphs in their colours, each *width* times. Colour alone tells the age of a full cell; without colour the shade does."""
     text = Text()
-    at = 0
-    while at < len(cells):
-        end = at
-        while end < len(cells) and cells[end] == cells[at]:
-            end += 1
-        text.append(cells[at] * (end - at) * width, style=AGE_COLOUR[cells[at]])
-        at = end
+    for glyph, same in groupby(cells):
+        shape = "█" if glyph in "░▒▓" and not no_color else glyph
+        text.append(shape * len(list(same)) * width, style=AGE_COLOUR[glyph])
     return text

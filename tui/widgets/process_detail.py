@@ -12,8 +12,10 @@ from textual.widgets import Static
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import units
+from lamina.tui.read_dirty import Dirty
 from lamina.tui.read_process import Examined
 from lamina.tui.target import is_tracker
+from lamina.tui.theme import DANGER, GOOD, WARM
 
 
 class ProcessDetail(VerticalScroll, can_focus=False):
@@ -24,8 +26,8 @@ class ProcessDetail(VerticalScroll, can_focus=False):
         self.add_class("pane")
         yield Static(id="detail-text")
 
-    def show(self, process: ProcessInfo | None, examined: Examined | None) -> None:
-        """Describe *process*; *examined* is None until it was looked at."""
+    def show(self, process: ProcessInfo | None, examined: Examined | None, dirty: Dirty | None) -> None:
+        """Describe *process*; *examined* is None until it was looked at; *dirty* may be another's."""
         self.border_title = f"{process.name} {process.pid}" if process else "process"
         text = Text()
         if process is not None:
@@ -35,14 +37,14 @@ class ProcessDetail(VerticalScroll, can_focus=False):
                 text.append(process.protected + "\n")
             elif examined is None or examined.identity.start_time != process.start_time:
                 text.append("\nlooking at it …\n", style="dim")
+            elif examined.unreadable:
+                text.append(f"\n{examined.unreadable}\n", style=DANGER)
             else:
                 _verdict(text, examined)
                 _next_dump(text, process, examined)
+            if dirty is not None and dirty.identity == process.identity:
+                _written(text, dirty)
         self.query_one(Static).update(text)
-
-    def failed(self, text: str) -> None:
-        """It could not be looked at: the engine's words."""
-        self.query_one(Static).update(Text(text, style="red"))
 
 
 @cache
@@ -67,11 +69,11 @@ def _who(text: Text, process: ProcessInfo) -> None:
 
 def _verdict(text: Text, examined: Examined) -> None:
     if not examined.blockers:
-        text.append("\n✓ can be dumped\n", style="green")
+        text.append("\n✓ can be dumped\n", style=GOOD)
     elif examined.shell_job:
-        text.append("\n! can be dumped as a shell job (--shell-job)\n", style="yellow")
+        text.append("\n! can be dumped as a shell job (--shell-job)\n", style=WARM)
     else:
-        text.append("\n✗ cannot be dumped\n", style="red")
+        text.append("\n✗ cannot be dumped\n", style=DANGER)
     for blocker in examined.blockers:
         text.append(f"  ● {blocker.obj}", style="bold")
         text.append(f"  {blocker.why}")
@@ -95,4 +97,12 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
     elif examined.tracker:
         text.append(f"not tracked; {examined.tracker} works here\n", style="dim")
     else:
-        text.append(f"no tracker here: {examined.why_no_tracker}\n", style="yellow")
+        text.append(f"no tracker here: {examined.why_no_tracker}\n", style=WARM)
+
+
+def _written(text: Text, dirty: Dirty) -> None:
+    text.append(f"\n{units.pages(dirty.pages)} pages", style=f"bold {WARM}")
+    text.append(f" changed since, {units.size(dirty.bytes)}\n", style=WARM)
+    if dirty.per_second:
+        text.append(dirty.graph, style=WARM)
+        text.append(f" {units.count(dirty.per_second[-1])} newly dirty pages/s\n", style="dim")

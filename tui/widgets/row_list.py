@@ -78,6 +78,12 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         return self._rows
 
     @property
+    def visible_rows(self) -> Sequence[Row]:
+        """Those on the screen now."""
+        top = self.scroll_offset.y
+        return self._rows[top : top + max(1, self.size.height - 1)]
+
+    @property
     def row(self) -> Row | None:
         """The row under the cursor."""
         return self._rows[self._at] if self._rows else None
@@ -159,12 +165,14 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
             text = f" {self.empty_text}" if not self._rows and y == 2 else ""
             return Strip([Segment(set_cell_size(text, width), self.get_component_rich_style("row--dim"))], width)
         base = self.rich_style
-        if at == self._at:
+        chosen = at == self._at
+        if chosen:
             base += self.get_component_rich_style("row--cursor", partial=not self.has_focus)
         row = self._rows[at]
         pieces = []
         for column in columns:
-            cell = [Segment(text, base + self._colour(name)) for text, name in column.cell(row)]
+            # What is dim elsewhere would be hard to read on the cursor.
+            cell = [Segment(text, base + self._colour("" if chosen and name == "dim" else name)) for text, name in column.cell(row)]
             pieces.append(_fit(cell, column.width or rest, column.right, base))
         return self._join(pieces, base, width)
 
