@@ -147,6 +147,10 @@ class Opening(ABC):
         """Both ends of a pipe in the restorer, made by *make* the first time; closed when all is open."""
 
     @abstractmethod
+    def claim(self, end: int) -> bool:
+        """Whether this end of a pipe is asked for the first time: then its description may be handed out itself."""
+
+    @abstractmethod
     def pipe_entries(self, pipe_id: int) -> list[Any]:
         """All `pipe_entry` records of a pipe."""
 

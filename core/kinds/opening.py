@@ -96,6 +96,7 @@ class _Restorer(Opening):
         self._terminal = options.terminal
         self._own_terminal = -1
         self._pipes: dict[int, tuple[int, int]] = {}
+        self._claimed: set[int] = set()
         self._data = {record.pipe_id: (record.size, content) for record, content in layer.pipes_data}
 
     def reg(self, ident: int) -> Any:
@@ -109,6 +110,11 @@ class _Restorer(Opening):
         if pipe_id not in self._pipes:
             self._pipes[pipe_id] = make()
         return self._pipes[pipe_id]
+
+    def claim(self, end: int) -> bool:
+        first = end not in self._claimed
+        self._claimed.add(end)
+        return first
 
     def pipe_entries(self, pipe_id: int) -> list[Any]:
         return [e.pipe for e in self._layer.files.values() if e.HasField("pipe") and e.pipe.pipe_id == pipe_id]

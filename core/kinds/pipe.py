@@ -21,6 +21,7 @@ from lamina.core.kinds.rawfd import Holders, RawFd, grabbed
 PIPE_BUF: Final = 4096
 # Of the kernel's own making (fs/pipe.c): more slots than this cannot be asked for by anyone.
 SIZE_LIMIT: Final = 1 << 31
+O_LARGEFILE: Final = 0o100000 if os.uname().machine == "x86_64" else 0o400000
 STREAMS: Final = ("standard input", "standard output", "standard error")
 
 
@@ -126,14 +127,17 @@ class Pipe(DescriptorKind):
         return None
 
     def rebuild(self, entry: file_entry, opening: Opening) -> int:
-        """The end opened anew through /proc, so that each description has its own flags."""
+        """The end itself for its first description; others are opened anew through /proc, as the program must have done."""
         record = entry.pipe
         ends = opening.pipe_ends(record.pipe_id, lambda: _make(record.pipe_id, opening))
         access = record.flags & os.O_ACCMODE
         source = ends[1] if access == os.O_WRONLY else ends[0]
-        fd = os.open(f"/proc/self/fd/{source}", access | record.flags & os.O_NONBLOCK | os.O_CLOEXEC)
-        if record.flags & os.O_DIRECT:
-            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_DIRECT)
+        # open(2) adds O_LARGEFILE, pipe(2) does not.
+        if access != os.O_RDWR and not record.flags & O_LARGEFILE and opening.claim(source):
+            fd = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 0)
+        else:
+            fd = os.open(f"/proc/self/fd/{source}", access | os.O_CLOEXEC)
+        fcntl.fcntl(fd, fcntl.F_SETFL, record.flags & (os.O_NONBLOCK | os.O_DIRECT))
         return fd
 
 
