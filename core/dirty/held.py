@@ -5,12 +5,14 @@ was found, not made, is used only after proof (`UffdTracker.adopt`), and one tha
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
+from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import fds_of, read_fdinfo
-from lamina.core.dirty.state import TargetState, all_states
+from lamina.core.dirty.state import TargetState, all_states, made
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, new_error
 
@@ -21,7 +23,7 @@ class Whose(Enum):
     """To whom a userfaultfd found in a process belongs."""
 
     OURS = "left by lamina to track this process"
-    INHERITED = "left by lamina in another process, inherited over fork"
+    INHERITED = "left by lamina, but not to track this process: inherited over fork, or forgotten"
     DEAD = "of a process that has ended"
     FOREIGN = "the program's own"
 
@@ -90,10 +92,10 @@ def _judge(identity: Identity, fd: int, ino: int, features: int, states: list[Ta
     # Claimed before it was made, and lamina died before it could note the inode.
     if own and not own[0].uffd_ino and own[0].uffd_fd == fd:
         return Whose.OURS
-    if any(state.identity != identity for state in claims):
-        return Whose.INHERITED
-    if claims:
+    if claims and all(state.identity == identity for state in claims):
         return Whose.OURS
+    if claims or ino in made():
+        return Whose.INHERITED
     if features & 0xFFFF == C.LM_UFFD_FEATURES and not _is_alive(identity.pid, fd):
         return Whose.DEAD
     return Whose.FOREIGN
@@ -102,7 +104,7 @@ def _judge(identity: Identity, fd: int, ino: int, features: int, states: list[Ta
 def held_uffds(identity: Identity) -> tuple[HeldUffd, ...]:
     """Every userfaultfd the process holds, in order of their numbers.
 
-    Only what a state file says is lamina's counts as lamina's: a program may use the same kind of descriptor for itself.
+    Only what lamina noted as its own counts as lamina's: a program may use the same kind of descriptor for itself.
     """
     found = []
     states: list[TargetState] | None = None
@@ -116,3 +118,16 @@ def held_uffds(identity: Identity) -> tuple[HeldUffd, ...]:
         states = all_states() if states is None else states
         found.append(HeldUffd(fd, ino, features, _judge(identity, fd, ino, features, states)))
     return tuple(found)
+
+
+def leftovers(identity: Identity, also: Collection[int] = ()) -> tuple[HeldUffd, ...]:
+    """The userfaultfds in the process that are no descriptors of the program: all but its own. *also*: inodes known to be lamina's."""
+    return tuple(held for held in held_uffds(identity) if held.whose is not Whose.FOREIGN or held.ino in also)
+
+
+def clear_out(identity: Identity, inside: Inside, also: Collection[int] = ()) -> None:
+    """Close `leftovers` in the process, inside a freeze. Closing the copy of a forked child does nothing to its parent's tracking."""
+    for held in leftovers(identity, also):
+        calls = CallList()
+        calls.add("close", held.fd, expect=0, about=f"userfaultfd {held.whose.value}")
+        inside.run(calls)

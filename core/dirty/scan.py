@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lamina.core.attach.identity import Identity, identify
+from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area, describe
 from lamina.core.dirty.runs import Addresses, PageRuns
+from lamina.core.dirty.state import is_running
 from lamina.core.dirty.tracker import Report
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -60,9 +61,9 @@ class Scanner:
         except NativeError as error:
             raise TargetError("cannot read the memory of", describe(self._identity.pid), error.reason, "run lamina as root") from error
         # Only after the open: whatever was opened, it is this process if its identity is still right.
-        if identify(self._identity.pid) != self._identity:
+        if not is_running(self._identity):
             self.close()
-            raise TargetError("cannot read the memory of", f"process {self._identity.pid}", "it ended, and its pid is another's now")
+            raise TargetError("cannot read the memory of", f"process {self._identity.pid}", "it ended, and its pid may be another's now")
 
     def close(self) -> None:
         """Close the page map. Idempotent."""

@@ -156,6 +156,28 @@ def all_states() -> list[TargetState]:
     return sorted(found, key=lambda state: (state.identity.pid, state.identity.start_time))
 
 
+def note_made(ino: int) -> None:
+    """Remember that lamina made the userfaultfd of inode *ino*, longer than the state of the process it was made in.
+
+    Children that are forked while their parent is tracked keep a copy of it, whatever becomes of the parent and its state.
+    """
+    fd = os.open(state_dir() / "made", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, f"{boot_id()} {ino}\n".encode())
+    finally:
+        os.close(fd)
+
+
+def made() -> frozenset[int]:
+    """The inodes of all userfaultfds lamina made since the machine started."""
+    try:
+        lines = (state_dir() / "made").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return frozenset()
+    words = [line.split() for line in lines]
+    return frozenset(int(pair[1]) for pair in words if len(pair) == 2 and pair[0] == boot_id() and pair[1].isdigit())
+
+
 def is_running(identity: Identity) -> bool:
     """Whether exactly this process still exists (as a zombie, too)."""
     try:

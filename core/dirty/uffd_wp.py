@@ -16,9 +16,10 @@ import numpy as np
 from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area, describe, fds_of, read_maps
-from lamina.core.dirty.held import HeldUffd, Whose, fetch, held_uffds, uffd_fdinfo
+from lamina.core.dirty.held import HeldUffd, Whose, clear_out, fetch, held_uffds, uffd_fdinfo
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.scan import Scanner, is_private, split_at_areas
+from lamina.core.dirty.state import note_made
 from lamina.core.dirty.tracker import Capability, Report, Tracker
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -100,6 +101,7 @@ class UffdTracker(Tracker):
             return False
         self._release()
         self._uffd, self.uffd_fd, self.uffd_ino = copy, held.fd, held.ino
+        note_made(held.ino)
         self._claim(held.fd, held.ino)
         return True
 
@@ -132,11 +134,12 @@ class UffdTracker(Tracker):
         """See `Tracker.arm`. Descriptors that lamina left in a parent of this process are closed here."""
         self._scanner.reopen()
         if self._uffd < 0 and not self.adopt():
-            self._clear_out(inside)
+            self._refuse_foreign()
+            clear_out(self.identity, inside)
             self._inject(inside)
         self.extend(areas, live=False)
 
-    def _clear_out(self, inside: Inside) -> None:
+    def _refuse_foreign(self) -> None:
         for held in held_uffds(self.identity):
             if held.whose is Whose.FOREIGN:
                 raise TargetError(
@@ -145,9 +148,6 @@ class UffdTracker(Tracker):
                     f"it uses a userfaultfd itself (fd {held.fd})",
                     "dump it without --track-mem",
                 )
-            calls = CallList()
-            calls.add("close", held.fd, expect=0, about=f"userfaultfd {held.whose.value}")
-            inside.run(calls)
 
     def _inject(self, inside: Inside) -> None:
         low, high = self._free_numbers()
@@ -161,6 +161,7 @@ class UffdTracker(Tracker):
         self._release()
         self._uffd, self.uffd_fd = fetch(self.pid, high), high
         self.uffd_ino, _ = uffd_fdinfo(os.getpid(), self._uffd)
+        note_made(self.uffd_ino)
         self._claim(high, self.uffd_ino)
         features = self._shake_hands(self._uffd)
         if features != C.LM_UFFD_FEATURES:
@@ -253,25 +254,28 @@ class UffdTracker(Tracker):
     # -- the end ---------------------------------------------------------------------------------------------------------------------
 
     def disarm(self, inside: Inside | None) -> None:
-        """See `Tracker.disarm`. On large memory call it first without *inside*, then inside a freeze: the freeze is then short."""
-        if self._uffd < 0:
-            return
+        """See `Tracker.disarm`. On large memory call it first without *inside*, then inside a freeze: the freeze is then short.
+
+        Inside a freeze it also closes what the process inherited from a tracked parent, armed itself or not.
+        """
+        if self._uffd >= 0:
+            self._end_registrations(live=inside is None)
+        if inside is not None:
+            clear_out(self.identity, inside, also=(self.uffd_ino,))
+            self._release()
+            self.uffd_fd, self.uffd_ino = -1, 0
+
+    def _end_registrations(self, live: bool) -> None:
         areas = [area for area in read_maps(self.pid) if is_private(area)]
-        if inside is None:
+        if live:
             # Unregistering a whole area holds its memory map as long as there are protected pages in it; letting them go can be sliced.
             report = self.peek(areas)
             self.unprotect(report.clean | report.zero, live=True)
         # Some kernels (6.12) let any userfaultfd end the registration of any other: then closing ours has to do.
-        if not any(held.whose is Whose.FOREIGN for held in held_uffds(self.identity)):
+        foreign = {held.ino for held in held_uffds(self.identity) if held.whose is Whose.FOREIGN} - {self.uffd_ino}
+        if not foreign:
             self._unregister(areas)
         self._registered.clear()
-        if inside is not None:
-            if self.uffd_fd in {held.fd for held in held_uffds(self.identity) if held.ino == self.uffd_ino}:
-                calls = CallList()
-                calls.add("close", self.uffd_fd, expect=0, about="the descriptor that kept tracking alive")
-                inside.run(calls)
-            self._release()
-            self.uffd_fd, self.uffd_ino = -1, 0
 
     def _unregister(self, areas: list[Area]) -> None:
         starts = np.array([area.start for area in areas], dtype=np.uint64)

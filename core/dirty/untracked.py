@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from errno import ENOTTY
 
 import numpy as np
 
 from lamina.core.attach.calls import Inside
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area
+from lamina.core.dirty.held import clear_out
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.dirty.scan import Scanner, is_private
 from lamina.core.dirty.tracker import Report, Tracker
@@ -53,8 +55,10 @@ class UntrackedTracker(Tracker):
         if not self._by_entries:
             try:
                 return _all_changed(self._scanner.scan(listed, protect=False, live=live))
-            except NativeError:
-                self._by_entries = True  # no PAGEMAP_SCAN here
+            except NativeError as error:
+                if error.errnum != ENOTTY:
+                    raise
+                self._by_entries = True
         return self._read_entries(listed)
 
     def peek(self, areas: Iterable[Area]) -> Report:
@@ -65,7 +69,9 @@ class UntrackedTracker(Tracker):
         """Nothing was protected."""
 
     def disarm(self, inside: Inside | None) -> None:
-        """Nothing is in the target."""
+        """Nothing of this tracker is in the target; what it inherited from a tracked parent is closed."""
+        if inside is not None:
+            clear_out(self.identity, inside)
 
     def close(self) -> None:
         """See `Tracker.close`."""

@@ -15,7 +15,7 @@ from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty import state
 from lamina.core.dirty.choice import capability_for, choose_tracker, probe
 from lamina.core.dirty.copy import WarmBuffer, copy_runs
-from lamina.core.dirty.held import Whose, fetch, held_uffds
+from lamina.core.dirty.held import Whose, fetch, held_uffds, leftovers
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.uffd_wp import UffdTracker
 from lamina.core.dirty.untracked import UntrackedTracker
@@ -319,10 +319,23 @@ def test_a_later_lamina_finds_the_tracking_again(victim: Victim) -> None:
         assert [held.fd for held in held_uffds(victim.identity)] == [1023]
 
 
-def test_without_a_state_file_a_userfaultfd_is_the_programs_own(victim: Victim) -> None:
+def test_without_a_state_file_lamina_makes_a_new_one(victim: Victim) -> None:
+    with armed(victim) as tracker:
+        ino = tracker.uffd_ino
+    state.forget(victim.identity)
+    assert [held.whose for held in held_uffds(victim.identity)] == [Whose.INHERITED]
+    with tracker_of(victim) as later:
+        assert not later.adopt()
+        frozen(victim.pid, later.arm)
+        assert later.uffd_ino != ino
+        assert [held.ino for held in held_uffds(victim.identity)] == [later.uffd_ino]
+
+
+def test_without_any_note_a_userfaultfd_is_the_programs_own(victim: Victim) -> None:
     with armed(victim):
         pass
     state.forget(victim.identity)
+    (state.state_dir() / "made").unlink()
     assert [held.whose for held in held_uffds(victim.identity)] == [Whose.FOREIGN]
     with tracker_of(victim) as later:
         assert not later.adopt()
@@ -360,7 +373,7 @@ def test_a_descriptor_claimed_but_not_yet_noted_is_ours(victim: Victim) -> None:
 
 
 def test_a_forked_child_does_not_track_with_its_parents_descriptor(victim: Victim) -> None:
-    """The child's copy acts on the parent's memory: it is proved foreign, closed in the child, and the parent's tracking stays."""
+    """The child's copy acts on the parent's memory: it is not used, it is closed in the child, and the parent's tracking stays."""
     address = victim.map(MIB)
     victim.write(address, 256)
     with armed(victim) as parent:
@@ -403,6 +416,39 @@ def test_even_a_state_file_that_lies_does_not_make_a_childs_copy_its_own(victim:
                 os.close(copy)
 
 
+def test_what_a_child_inherited_is_taken_out_even_after_the_parents_tracking_ended(victim: Victim) -> None:
+    with armed(victim) as tracker:
+        child = identify(victim.ask("fork"))
+        frozen(victim.pid, lambda inside, areas: tracker.disarm(inside))
+    state.forget(victim.identity)
+    assert [held.whose for held in leftovers(child)] == [Whose.INHERITED]
+    assert capability_for(child).available
+    with UffdTracker(child) as never_armed:
+        frozen(child.pid, lambda inside, areas: never_armed.disarm(inside))
+    assert not held_uffds(child)
+    assert victim.say("quit") == "bye"
+
+
+def test_the_untracked_backend_reports_all_by_either_way(victim: Victim, tmp_path: Path) -> None:
+    backing = tmp_path / "backing"
+    backing.write_bytes(b"f" * 16 * PAGE)
+    address = victim.map(8 * MIB)
+    written = victim.write(address, 300, 3 * PAGE)
+    in_file = victim.ask("file", backing, 16 * PAGE, "private")
+    victim.ask("read", in_file, 16, PAGE)
+    written |= victim.write(in_file, 5, 2 * PAGE)
+    areas = [victim.area(address), victim.area(in_file)]
+    for by_entries in (False, True):
+        with UntrackedTracker(victim.identity, "as asked", by_entries) as tracker:
+            for _ in range(2):
+                report = tracker.protect(areas, live=False)
+                assert report.changed == report.untracked == report.data == written
+            whole = tracker.peek(victim.areas())
+            assert whole.changed.covers(written)
+            assert "[vvar]" in {area.path for area in whole.outside}
+            assert tracker.extend(areas).covers(written)
+
+
 def test_a_dead_parents_descriptor_is_cleared_out(tmp_path: Path) -> None:
     with victim_in(tmp_path) as victim:
         with armed(victim) as tracker:
@@ -413,6 +459,7 @@ def test_a_dead_parents_descriptor_is_cleared_out(tmp_path: Path) -> None:
         os.kill(victim.pid, 9)
         victim._process.wait()
         state.forget_ended()
+        (state.state_dir() / "made").unlink()
         try:
             assert [(held.ino, held.whose) for held in held_uffds(child)] == [(ino, Whose.DEAD)]
             with UffdTracker(child) as own:
