@@ -9,7 +9,7 @@ from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty.choice import capability_for
 from lamina.core.dirty.state import TargetState, load, lock_target
-from lamina.core.dump.preflight import examine
+from lamina.core.dump.preflight import examine, protected
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.watched import Watched, WatchedTree
 from lamina.core.errors import LaminaError, RefusedError, TargetError
@@ -94,29 +94,36 @@ def _track(pid: int, listener: Listener) -> TargetState:
         return tree.of(pid).remembered.state
 
 
-def untrack(pid: int) -> None:
+def untrack(pid: int) -> bool:
     """End tracking in the tree below *pid*; its mappings, descriptors and masks are as before lamina came.
 
+    Returns False if there was none.
+
     Raises:
-        TargetError: no such process, or nothing of lamina is in it.
+        TargetError: no such process.
+        RefusedError: a process that lamina never touches.
     """
     recover_targets()
-    tracer().call(_untrack, pid)
+    return tracer().call(_untrack, pid)
 
 
-def _untrack(pid: int) -> None:
+def _untrack(pid: int) -> bool:
+    reason = protected(pid)
+    if reason:
+        raise RefusedError("cannot untrack", describe(pid), reason)
     identity = identify(pid)
     with ExitStack() as stack:
         stack.enter_context(lock_target(identity))
         tree = WatchedTree(tuple(tree_of(pid)))
         stack.callback(tree.close)
         if not any(task.armed for task in tree):
-            raise TargetError("cannot untrack", describe(pid), "it is not tracked")
+            return False
         end_tracking(tree, pid)
         for task in tree:
             task.remembered.update(settled=False)
             if not task.remembered.state.layer_id:
                 task.forget()
+        return True
 
 
 def standing_of(pid: int) -> TargetState | None:

@@ -226,6 +226,8 @@ class Layer:
     @property
     def is_pre_dump(self) -> bool:
         """Memory only: a parent for others, never restored itself."""
+        if self.sidecar and self.sidecar.made_by == "lamina":
+            return self.sidecar.memory_only  # then a missing pstree.img is a missing file
         return not self.has("pstree.img") or self.inventory.HasField("pre_dump_mode")
 
     @property
