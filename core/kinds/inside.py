@@ -16,6 +16,7 @@ from lamina.core.kinds import (
     mm,
     pdeath,
     posix_timers,
+    settings,
     sigactions,
     subreaper,
     tid_address,
@@ -86,6 +87,7 @@ class ThreadQuestions:
         self._clear_tid = tid_address.ask(calls)
         self._pdeath = pdeath.ask(calls)
         self._secbits = creds.ask(calls)
+        self._settings = settings.ask(calls)
 
     def answers(self) -> ThreadAnswers:
         """What the calls brought, after the run.
@@ -93,8 +95,10 @@ class ThreadQuestions:
         Raises:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
+        blockers = self._settings.blockers()
         if secbits := self._secbits.answer():
-            _refuse(f"thread {self._tid}", [Blocker(f"securebits {secbits:#x}", "they are not supported")])
+            blockers.append(Blocker(f"securebits {secbits:#x}", "they are not supported"))
+        _refuse(f"thread {self._tid}", blockers)
         return ThreadAnswers(altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer())
 
 

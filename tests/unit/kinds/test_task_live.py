@@ -17,6 +17,7 @@ from lamina.core.attach.procfs import Area, read_maps, read_smaps, read_stat, re
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.errors import RefusedError
 from lamina.core.ffi import ffi
 from lamina.core.image import schema
 from lamina.core.kinds import (
@@ -183,6 +184,28 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
     heap = next(area for area in task.areas if area.path == "[heap]")
     assert heap.end == task.brk
     assert program.communicate(b"\n")[0] == b"on\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("libc.prctl(8, 1, 0, 0, 0)", "securebits 0x10"),  # PR_SET_KEEPCAPS
+        ("libc.syscall(324, 1 << 4, 0, 0)", "membarrier registrations 0x10"),
+        ("libc.prctl(41, 1, 2, 0, 0)", "huge pages are disabled except where advised"),
+        ("libc.prctl(57, 1, 0, 0, 0)", "PR_SET_IO_FLUSHER"),
+        ("libc.syscall(158, 0x1012, 0)", "ARCH_SET_CPUID"),
+        ("libc.syscall(158, 0x1023, 18)", "ARCH_REQ_XCOMP_PERM"),
+    ],
+)
+def test_what_only_the_inside_shows_is_refused_by_name(start: Start, call: str, reason: str) -> None:
+    program = start(f"import ctypes; libc = ctypes.CDLL(None); print(flush=True); print({call}, flush=True); print(input())")
+    assert program.stdout is not None
+    if program.stdout.readline() == b"0\n":
+        with pytest.raises(RefusedError, match=reason):
+            tracer().call(capture, program.pid)
+    else:  # this processor or kernel has no such thing
+        tracer().call(capture, program.pid)
+    assert program.communicate(b"on\n")[0] == b"on\n"
 
 
 def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
