@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
+REAP_S: Final = 3.0
 # Features a program can come to rely on after it asked the processor once; the rest of /proc/cpuinfo's flags is the kernel's business.
 _USER_FEATURE: Final = re.compile(
     r"(sse|ssse|avx|amx|bmi|fma|xsave|aes|vaes|sha|gfni|popcnt|movbe|abm|adx|rdrand|rdseed|rdtscp|rdpid|erms|fsrm|fsgsbase|f16c|mmx|cx16|"
@@ -73,6 +75,21 @@ def pid_blockers(wanted: Collection[int], ending: Collection[int] = ()) -> list[
         Blocker(f"pid {tid}", f"taken by {why}", "end it, or restore with --replace if it is the same program")
         for tid, why in sorted(held.items())
     ]
+
+
+def wait_until_reaped(wanted: Collection[int], ending: Collection[int] = (), patience_s: float = REAP_S) -> list[Blocker]:
+    """As `pid_blockers`, but ids held by nothing but zombies get *patience_s* seconds: init may take a second to reap what just ended."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        blockers = pid_blockers(wanted, ending)
+        if not blockers or time.monotonic() > deadline or not _only_zombies(set(wanted), ending):
+            return blockers
+        time.sleep(0.005)
+
+
+def _only_zombies(wanted: set[int], ending: Collection[int]) -> bool:
+    holders = [stat for stat in _all_stats() if stat.pid not in ending and {stat.pid, stat.pgrp, stat.session} & wanted]
+    return bool(holders) and all(stat.state in "ZX" for stat in holders)
 
 
 def _holder(tid: int, ending: Collection[int]) -> str:

@@ -143,7 +143,7 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
     living = {pid: layer.ids(pid) for pid, task in tasks.items() if not task.is_zombie}
     found += ids.shared(living)
     plan = RestorePlan(layer, tasks, memberships, path_of, memberships.notices)
-    found += machine.pid_blockers(plan.ids, gone)
+    found += machine.wait_until_reaped(plan.ids, gone)
     _refuse(obj, found)
     return plan
 
