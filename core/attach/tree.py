@@ -21,6 +21,8 @@ from lamina.core.ffi import C, check, ffi, new_error
 SYSCALL_INSTRUCTION = b"\x0f\x05"
 # Keep clear of areas that grow (stack guard gap 1 MiB, brk) by this much.
 MARGIN = 4 << 20
+# Threads that may start between `FrozenTree.reserve` and the freeze.
+SPARE_SLICES = 8
 ADDRESS_LIMIT = 0x7FFF_FFFF_F000
 
 
@@ -116,8 +118,9 @@ class FrozenProcess:
         """The thread group leader."""
         return self.tracees[0]
 
-    def prepare_scratch(self, announce: Callable[[int, int], None]) -> None:
-        """Map a range for batches, one slice a thread. *announce(address, size)* is called before, so that it can be found after a crash.
+    def prepare_scratch(self, announce: Callable[[int, int], None], reserved: tuple[int, int] = (0, 0)) -> None:
+        """Map a range for batches, one slice a thread. *announce(address, size)* is called before, so that it can be found after a crash,
+        unless the *reserved* range, which was announced before the freeze, still fits.
 
         Raises:
             TargetError: no signal is left to end batches with, no room, or the kernel refuses the mapping.
@@ -128,9 +131,11 @@ class FrozenProcess:
         if not signal:
             raise TargetError("cannot make calls in", describe(self.pid), "it uses SIGURG, SIGWINCH and SIGCHLD, all three")
         size = len(self.tracees) * SLICE
-        address = free_range(self.areas, size)
         self._syscall = find_syscall(self.pid, self.areas)
-        announce(address, size)
+        address, room = reserved
+        if size > room or any(area.start < address + room + MARGIN and area.end > address - MARGIN for area in self.areas):
+            address = free_range(self.areas, size)
+            announce(address, size)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100000  # MAP_FIXED_NOREPLACE
         got = self.leader.step(self._syscall, "mmap", address, size, 7, flags, -1, 0)
         if got != address:
@@ -201,7 +206,15 @@ class FrozenTree:
         self.parents: dict[int, int] = {}
         self._options = options
         self._announce = announce
+        self._reserved: dict[int, tuple[int, int]] = {}
         self._killed = False
+
+    def reserve(self, pid: int) -> None:
+        """Before the freeze: choose and announce the scratch range of *pid*, so that the freeze need not write a file."""
+        size = (read_stat(pid).num_threads + SPARE_SLICES) * SLICE
+        address = free_range(read_maps(pid), size)
+        self._announce(pid, address, size)
+        self._reserved[pid] = (address, size)
 
     def __enter__(self) -> Self:
         try:
@@ -231,7 +244,8 @@ class FrozenTree:
 
     def prepare_scratch(self, process: FrozenProcess) -> None:
         """Make *process* ready for batches."""
-        process.prepare_scratch(lambda address, size: self._announce(process.pid, address, size))
+        reserved = self._reserved.get(process.pid, (0, 0))
+        process.prepare_scratch(lambda address, size: self._announce(process.pid, address, size), reserved)
 
     def kill(self) -> None:
         """End the whole tree, children first, and reap what can be reaped. Nothing is thawed afterwards."""
@@ -248,8 +262,8 @@ class FrozenTree:
                     step()
                 except Exception as error:
                     first = first or error
-            if not first:
-                self._announce(process.pid, 0, 0)
+        for process in self.processes if not first else ():
+            self._announce(process.pid, 0, 0)
         if first and not quiet:
             raise first
 

@@ -5,6 +5,7 @@ Tracking lives as long as the userfaultfd stays open, so it is left in the targe
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from errno import EBUSY
@@ -233,10 +234,11 @@ class UffdTracker(Tracker):
 
     def _forget_lost(self, areas: list[Area], report: Report) -> None:
         """Areas that show untracked pages lost their registration (mapped anew at the same place): `extend` shall try again."""
-        if report.untracked:
-            for area in areas:
-                if (area.start, area.end) in self._registered and report.untracked.clip(area.start, area.end):
-                    self._registered.discard((area.start, area.end))
+        starts, ends = report.untracked.starts.tolist(), report.untracked.ends.tolist()
+        for area in areas if starts else ():
+            at = bisect_right(ends, area.start)
+            if at < len(starts) and starts[at] < area.end:
+                self._registered.discard((area.start, area.end))
 
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:
         """See `Tracker.unprotect`. What is not registered any more reads as changed anyway."""

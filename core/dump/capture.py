@@ -17,7 +17,8 @@ from lamina.core.kinds import descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.outside import look_at_task, look_at_thread
 
-AreaFlags = dict[tuple[int, int, str, str], frozenset[str]]
+AreaKey = tuple[int, int, str, int, int, str]
+Areas = dict[AreaKey, Area]
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,26 @@ class Captured:
     descriptors: descriptors.Captured
 
 
-def area_flags(pids: Iterable[int]) -> dict[int, AreaFlags]:
-    """VmFlags of every area, read before the freeze: smaps walks the page tables, ms for each GiB."""
-    return {pid: {_key(area): area.flags for area in read_smaps(pid)} for pid in pids}
+def known_areas(pids: Iterable[int]) -> dict[int, Areas]:
+    """Every area with its VmFlags, read before the freeze: smaps walks the page tables, ms for each GiB."""
+    return {pid: {_key(area): area for area in read_smaps(pid)} for pid in pids}
 
 
-def _key(area: Area) -> tuple[int, int, str, str]:
-    return area.start, area.end, area.perms, area.path
+def _key(area: Area) -> AreaKey:
+    return area.start, area.end, area.perms, area.offset, area.inode, area.path
 
 
-def areas_of(process: FrozenProcess, flags: AreaFlags) -> tuple[Area, ...]:
-    """The areas of a frozen process with their VmFlags; smaps is read again only if something changed since *flags*.
+def areas_of(process: FrozenProcess, known: Areas) -> tuple[Area, ...]:
+    """The areas of a frozen process with their VmFlags; smaps is read again only if something changed since *known*.
 
     Raises:
         RefusedError: an area that came after preflight and is not supported.
     """
-    if any(_key(area) not in flags for area in process.areas):
-        flags = {_key(area): area.flags for area in read_smaps(process.pid)}
-    areas = tuple(replace(area, flags=flags.get(_key(area), frozenset())) for area in process.areas)
-    blockers = tuple(blocker for area in areas if (blocker := vmas.blocker(area, process.pid)))
+    new = [area for area in process.areas if _key(area) not in known]
+    if new:
+        known = {_key(area): area for area in read_smaps(process.pid)}
+    areas = tuple(known.get(_key(area), area) for area in process.areas)
+    blockers = tuple(blocker for area in areas if area in new and (blocker := vmas.blocker(area, process.pid)))
     if blockers:
         raise RefusedError("cannot dump", f"process {process.pid}", blockers=blockers)
     return areas

@@ -15,7 +15,7 @@ from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.state import lock_target
-from lamina.core.dump.capture import AreaFlags, Captured, area_flags, areas_of, capture_rest, capture_task
+from lamina.core.dump.capture import Areas, Captured, areas_of, capture_rest, capture_task, known_areas
 from lamina.core.dump.lineage import Lineage, decide
 from lamina.core.dump.live import WORTH_IT, copy_live, residue_room
 from lamina.core.dump.memory import PageStore, WarmMemory
@@ -106,10 +106,10 @@ class Session:
                 residue = self._live(expected)
             for task in self.tree.alive():
                 task.unsettle()
-            flags = area_flags(task.pid for task in self.tree.alive())
+            known = known_areas(task.pid for task in self.tree.alive())
             self._warm.reserve(residue_room(residue) if self.keeps_running else 0)
             with self._writing():
-                self._freeze_and_publish(flags)
+                self._freeze_and_publish(known)
         except BaseException:
             self._undo()
             raise
@@ -124,14 +124,14 @@ class Session:
             memories = [self._begin(task.pid) for task in self.tree.alive() if task.armed]
             return copy_live(memories, expected, self.meter, self.cancel)
 
-    def _freeze_and_publish(self, flags: dict[int, AreaFlags]) -> None:
+    def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("freeze")
         with frozen(self.tree, self.request.pid) as still:
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
-            captured = self._capture(still, flags)
+            captured = self._capture(still, known)
             if not self.keeps_running:
                 with captured.descriptors:
                     self._publish(captured)
@@ -141,13 +141,13 @@ class Session:
             with captured.descriptors:
                 self._publish(captured)
 
-    def _capture(self, still: FrozenTree, flags: dict[int, AreaFlags]) -> Captured:
+    def _capture(self, still: FrozenTree, known: dict[int, Areas]) -> Captured:
         tasks = {}
         self.pids = still.pids
         self.meter.mark("scanning")
         for process in still:
             still.prepare_scratch(process)
-            areas = areas_of(process, flags.get(process.pid, {}))
+            areas = areas_of(process, known.get(process.pid, {}))
             self._last_round(process)
             tasks[process.pid] = capture_task(process, areas)
         self.meter.mark("copied")

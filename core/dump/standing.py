@@ -192,12 +192,15 @@ def relation_blockers(stats: Sequence[Stat]) -> list[Blocker]:
     """Sessions and process groups that could not be made again: their leader is gone, or they are older than the tree's shape."""
     root = stats[0]
     by_pid = {stat.pid: stat for stat in stats}
+    inherited = {root.pid: root.session}
     found = []
     for stat in stats[1:]:
         parent = by_pid.get(stat.ppid, root)
-        if stat.session not in (stat.pid, parent.session):
-            leader = by_pid.get(stat.session)
-            gone = "whose leader has ended" if leader is None else "which its parent does not belong to"
+        # A child may be older than the session its parent leads: then it has the one its parent had before.
+        before = inherited.get(parent.pid, root.session) if parent.session == parent.pid else parent.session
+        inherited[stat.pid] = stat.session if stat.session != stat.pid else parent.session
+        if stat.session not in (stat.pid, parent.session, before):
+            gone = "which no ancestor of it leads" if stat.session in by_pid else "whose leader has ended"
             found.append(Blocker(stat.comm, f"in session {stat.session}, {gone}: not supported yet", pid=stat.pid))
         elif not _has_group(stat, root, by_pid):
             why = f"in process group {stat.pgrp}, whose leader has ended: not supported yet"

@@ -21,8 +21,11 @@ OPTIONS: int = C.LM_OPT_SUSPEND_SECCOMP
 
 
 def frozen(tree: WatchedTree, root: int) -> FrozenTree:
-    """The tree below *root*, to be frozen by `with`; scratch ranges are noted in the state files."""
-    return FrozenTree(root, OPTIONS, tree.announce_scratch)
+    """The tree below *root*, to be frozen by `with`; scratch ranges are noted in the state files, those of known tasks now."""
+    still = FrozenTree(root, OPTIONS, tree.announce_scratch)
+    for task in tree.alive():
+        still.reserve(task.pid)
+    return still
 
 
 def arm_missing(tree: WatchedTree, root: int) -> None:
