@@ -215,7 +215,8 @@ def report(rows: list[Row]) -> str:
         against = f"{row.median('total') / rival.median('total'):>12.2f}" if rival and rival is not row else ""
         figures = [row.median("total"), row.median("work"), row.best("work"), row.median("frozen"), row.median("gap"), row.limit_ms]
         share = row.median("work") / row.limit_ms
-        lines.append(f"{row.mib:>5} {row.act:<12} {row.engine:<7}" + "".join(f"{each:>9.1f}" for each in figures) + f"{share:>12.2f}{against}")
+        columns = "".join(f"{each:>9.1f}" for each in figures)
+        lines.append(f"{row.mib:>5} {row.act:<12} {row.engine:<7}{columns}{share:>12.2f}{against}")
     return "\n".join(lines)
 
 

@@ -240,7 +240,7 @@ class Victim:
         """Keep what the victim has written, as of *layer*: cut to the sizes that the layer recorded."""
         from lamina.core.image.layer import Layer
 
-        sizes = {entry.reg.name: entry.reg.size for entry in Layer(layer).files.values() if entry.HasField("reg")}
+        sizes = {os.fsdecode(entry.reg.name): entry.reg.size for entry in Layer(layer).files.values() if entry.HasField("reg")}
         self._kept[layer] = {}
         for name in self.written:
             path = self.dir / name
@@ -316,12 +316,14 @@ def dump(victim: Victim, layer: Path, *options: object, parent: Path | None = No
         args += ["--leave-running", "--track-mem"]
     if parent is not None:
         args += ["--prev-images-dir", os.path.relpath(parent, layer)]
+    tree = tree_of(victim.pid)
     ran = lamina(*args, ok=ok)
     if ran.status == 0:
         victim.keep_files(layer)
         if last:
-            # A parent reaps its dead child; here that is us.
-            wait_gone(victim.pid)
+            # A parent reaps its dead child; here that is us, for the whole tree.
+            for pid in tree:
+                wait_gone(pid)
     return ran
 
 

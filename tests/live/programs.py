@@ -113,7 +113,7 @@ class Worker(Chained):
 
     def check(self, state: State) -> None:
         super().check(state)
-        assert state["child_alive"] and state["handlers"] == [True, True] and state["threads"] == 9
+        assert state["child_alive"] and state["handlers"] == [True, True] and state["threads"] == 9, state
         assert abs(state["timer"] - 0.02) < 1e-4
 
     def same_as(self, layer: Path, state: State) -> None:

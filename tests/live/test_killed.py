@@ -77,7 +77,7 @@ def test_dump_that_leaves_it_running(
         program.move_on()
         whole, _ = timed(program, layers, whole if incremental else None)
         assert not (layer / "inventory.img").exists() or status == 0 or lamina("show", layer / "inventory.img").status == 0
-    lamina("untrack", "-t", pid)
+    lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
     assert {each: observe(each) for each in tree_of(pid)} == untouched, "lamina left a trace"
     program.victim.hold()
     restore(program.victim, whole)
@@ -89,7 +89,7 @@ def test_last_dump(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path
     program = kind.launch(reaper, tmp_path / "victim")
     pid = program.victim.pid
     _, took = timed(program, layers, None)
-    lamina("untrack", "-t", pid)
+    lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
     dice, idle = random.Random(4), startup_s() * 0.5
     for _ in range(TIMES):
         program.victim.go()
@@ -103,7 +103,7 @@ def test_last_dump(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path
         assert tree == list(untouched) or committed, "part of the tree is gone, and there is no layer"
         if tree == list(untouched):
             program.move_on()
-            lamina("untrack", "-t", pid)
+            lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
             assert {each: observe(each) for each in tree_of(pid)} == untouched, "lamina left a trace"
         else:
             program.victim.end()
@@ -114,7 +114,7 @@ def test_last_dump(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path
             program.victim.hold()
             restore(program.victim, layer)
             program.same_as(layer, program.victim.ask())
-            lamina("untrack", "-t", pid)
+            lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)

@@ -42,18 +42,18 @@ class Redis:
     def put(self, keys: Keys) -> None:
         items = list(keys.items())
         answers = self.cli(
-            ["MSET " + " ".join(f"{key} {value}" for key, value in items[at : at + 500]) for at in range(0, len(items), 500)]
+            ["MSET " + " ".join(f"{key} {value}" for key, value in items[at : at + 40]) for at in range(0, len(items), 40)]
         )
         assert set(answers) == {"OK"}
 
     def drop(self, keys: list[str]) -> None:
-        self.cli(["DEL " + " ".join(keys[at : at + 500]) for at in range(0, len(keys), 500)])
+        self.cli(["DEL " + " ".join(keys[at : at + 100]) for at in range(0, len(keys), 100)])
 
     def check(self, keys: Keys) -> None:
         """It holds exactly *keys*, as redis-cli reads them."""
         assert self.cli(["DBSIZE"]) == [str(len(keys))]
         names = list(keys)
-        values = self.cli(["MGET " + " ".join(names[at : at + 500]) for at in range(0, len(names), 500)])
+        values = self.cli(["MGET " + " ".join(names[at : at + 100]) for at in range(0, len(names), 100)])
         assert values == [keys[name] for name in names]
 
 

@@ -1,12 +1,14 @@
 """The seed's session, typed as written: layers of a running program, a last one that ends it, and back to any of them."""
 
+import os
 import random
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.live.harness import Layers, Reaper, alive, dump, full, lamina, restore
+from tests.live.harness import PATIENCE_S, Layers, Reaper, alive, dump, full, lamina, restore
 from tests.live.programs import ALL, Cells, Program
 
 ROUNDS = full(50, 1)
@@ -133,7 +135,11 @@ def test_replace_ends_the_running_one_and_keeps_a_rescue_layer(reaper: Reaper, l
     first = layers.new()
     take(program, first, None)
     later = program.move_on()
+    # Its parent, which is us, waits for it, as a shell would.
+    parent = threading.Thread(target=os.waitpid, args=(program.victim.pid, 0))
+    parent.start()
     result = lamina("restore", "-D", first, "-d", "--replace", "--json").json
+    parent.join(PATIENCE_S)
     program.same_as(first, program.victim.ask())
     rescue = Path(result["rescue_dir"])
     program.victim.end()
