@@ -245,8 +245,7 @@ def records_of(data: bytes, kind: ImageKind[M], name: str) -> Iterator[tuple[Mes
         except (DecodeError, ValueError) as error:
             raise ImageError("damaged image", name, f"record at offset {start} is not a {expect.DESCRIPTOR.name}: {error}") from error
         if not message.IsInitialized():
-            lacking = ", ".join(message.FindInitializationErrors())
-            raise ImageError("damaged image", name, f"record at offset {start} is no {expect.DESCRIPTOR.name}: it lacks {lacking}")
+            raise ImageError("damaged image", name, f"record at offset {start} lacks a field that every {expect.DESCRIPTOR.name} has")
         at += length
         size = kind.blob(message) if kind.blob else 0
         if size > len(data) - at:

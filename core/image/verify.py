@@ -36,10 +36,7 @@ def check_chain(layer: Layer, contents: bool = False) -> list[Finding]:
     for member in chain:
         found += _check_memory_files(member)
         found += _check_recorded_files(member, contents, whole=member is layer)
-    if layer.is_pre_dump:
-        found.append(Finding.of(layer, "", "it is a pre-dump: memory only, a parent for others"))
-    else:
-        found += _collect(layer, "pstree.img", lambda: _check_tasks(layer))
+    found += _collect(layer, "pstree.img", lambda: _check_tasks(layer))
     for which in layer.objects:
         found += _collect(layer, f"pagemap-{which}.img", partial(check_pages, chain, which))
     return list(dict.fromkeys(found))
@@ -188,6 +185,9 @@ def _check_recorded_files(layer: Layer, contents: bool, whole: bool) -> list[Fin
 
 
 def _check_tasks(layer: Layer) -> Iterator[Finding]:
+    if layer.is_pre_dump:
+        yield Finding.of(layer, "", "it is a pre-dump: memory only, a parent for others")
+        return
     for task in layer.pstree:
         for tid in task.threads or [task.pid]:
             core = layer.core(tid)
