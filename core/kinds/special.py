@@ -1,7 +1,7 @@
 """The mappings that exec made, [vvar], [vvar_vclock] and [vdso]: which of them goes where.
 
 They cannot be mapped, only moved (mremap). Which is which is not in the image: CRIU gives both vvar areas one status bit, and the order of
-addresses tells.
+addresses tells. As they lie side by side, an image may also have them as one.
 """
 
 from collections.abc import Sequence
@@ -28,21 +28,34 @@ class Move:
     size: int
 
 
+def _blocks(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbours as one, ascending."""
+    blocks: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if blocks and blocks[-1][1] == start:
+            blocks[-1] = (blocks[-1][0], end)
+        else:
+            blocks.append((start, end))
+    return blocks
+
+
 def moves(entries: Sequence[vma_entry], areas: Sequence[Area]) -> list[Move]:
     """Pair what the image has with what exec made in *areas* (from maps), by ascending address.
 
     Raises:
         ImageError: another number or other sizes: the image is from a kernel with another vdso layout.
     """
-    wanted_vvar = [entry for entry in entries if entry.status & VmaStatus.VVAR]
-    wanted_vdso = [entry for entry in entries if entry.status & VmaStatus.VDSO]
-    has_vvar = sorted((area for area in areas if area.path in _VVAR_NAMES), key=lambda area: area.start)
-    has_vdso = [area for area in areas if area.path == "[vdso]"]
     pairs: list[Move] = []
-    for wanted, has in ((wanted_vvar, has_vvar), (wanted_vdso, has_vdso)):
-        if [entry.end - entry.start for entry in wanted] != [area.size for area in has]:
+    for status, names in ((VmaStatus.VVAR, _VVAR_NAMES), (VmaStatus.VDSO, ("[vdso]",))):
+        has = [area for area in areas if area.path in names]
+        theirs = _blocks([(entry.start, entry.end) for entry in entries if entry.status & status])
+        ours = _blocks([(area.start, area.end) for area in has])
+        if [end - start for start, end in theirs] != [end - start for start, end in ours]:
             raise ImageError("cannot restore", "[vdso]", "the image is of a kernel with another vdso layout", "restore on that kernel")
-        pairs.extend(Move(area.path, area.start, entry.start, area.size) for entry, area in zip(wanted, has, strict=True))
+        distance = {start: new - start for (start, _), (new, _) in zip(ours, theirs, strict=True)}
+        for area in has:
+            start = max(at for at in distance if at <= area.start)
+            pairs.append(Move(area.path, area.start, area.start + distance[start], area.size))
     return sorted(pairs, key=lambda move: move.old)
 
 

@@ -184,6 +184,12 @@ def test_the_kernels_mappings_are_paired_in_order() -> None:
     calls = CallList()
     special.rebuild(found, 1 << 40, calls)
     assert len(calls.calls) == len(areas)
+    first, *others = [entry for entry in entries if entry.status & VmaStatus.VVAR]
+    as_one = vma_entry()
+    as_one.CopyFrom(first)
+    as_one.end = max([first.end, *(other.end for other in others)])
+    rest = [entry for entry in entries if not entry.status & VmaStatus.VVAR]
+    assert special.moves([as_one, *rest], areas) == found
     with pytest.raises(ImageError, match="vdso layout"):
         special.moves(entries[:-1], areas)
 
