@@ -140,6 +140,10 @@ class Output:
         self._err.write(f"lamina: {text}\n")
         self._err.flush()
 
+    def columns(self) -> int:
+        """How wide a line of the answer may be: the terminal's width; without a terminal nothing is cut."""
+        return shutil.get_terminal_size().columns if self._out.isatty() else 1 << 20
+
     def result(self, value: Any, text: str) -> None:
         """The verb's answer: *value* as one JSON object, or *text*."""
         self._clear()

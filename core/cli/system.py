@@ -37,7 +37,8 @@ def ps(_args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
     from lamina.core.dirty.state import all_states
 
     rows = ProcessTable(all_states).refresh()
-    output.result({"processes": rows}, "" if output.json else _tree_text(rows))
+    text = "" if output.json else _tree_text(rows)
+    output.result({"processes": rows}, "\n".join(line[: output.columns()] for line in text.splitlines()))
     return 0
 
 
