@@ -9,6 +9,7 @@ from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
 from lamina.core.image.layer import Layer
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
+from lamina.core.restore import fill
 from lamina.core.restore.foreground import wait_as_foreground_job
 from lamina.core.restore.plan import RestorePlan, make_plan
 from lamina.core.restore.rebuild import Rebuilt, Wishes, rebuild
@@ -64,7 +65,7 @@ class Meter:
     """Tells how far the pages are, not too often, and looks whether to stop."""
 
     def __init__(self, plan: RestorePlan, listener: Listener, cancel: CancelToken, started: int) -> None:
-        self._total = sum(task.owners.runs.pages for task in plan.living if task.owners)
+        self._total = sum(fill.pages_to_fill(task).pages for task in plan.living)
         self._what = f"restore of {plan.layer.path}"
         self._listener, self._cancel, self._started = listener, cancel, started
         self._done = 0
