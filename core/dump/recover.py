@@ -1,4 +1,4 @@
-"""What a lamina that died left in a target (a scratch range, or a tracker of a dump that never came to be): the next command takes it away."""
+"""What a lamina that died left in a target (a scratch range, a tracker of a dump that never came to be): the next command takes it away."""
 
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area

@@ -29,6 +29,7 @@ from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError
 from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.image.dedup import apply_dedup, plan_dedup
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import cannot_write
@@ -114,6 +115,8 @@ class Session:
             self._undo()
             raise
         self._settle()
+        if self.request.auto_dedup and self.request.prev_images_dir:
+            self._dedup()
 
     def _live(self, expected: int) -> int:
         self.meter.phase("arm")
@@ -202,6 +205,15 @@ class Session:
             task.settle(self.layer_id, directory)
         if not self.tracks:
             end_tracking(self.tree, self.request.pid)
+
+    def _dedup(self) -> None:
+        """Only now: the layer is committed and whole whatever happens to its ancestors' copies."""
+        self.meter.phase("dedup")
+        try:
+            freed = apply_dedup(plan_dedup(Layer(self.request.images_dir)), locked_already=True)
+            self.meter.notice(f"{freed >> 10} KiB were taken out of the ancestors; those that lost pages are marked")
+        except LaminaError as error:
+            self.meter.notice(f"the layer is committed, but its ancestors keep their copies: {error}")
 
     def _undo(self) -> None:
         """The dump failed: what the tracker has told us it shall tell again, and a tracker that is new goes. Errors here hide no other."""
