@@ -81,9 +81,8 @@ def children(pid: int) -> list[int]:
 
 
 def let_go(pid: int) -> None:
-    """Let a stopped victim run on."""
+    """Let a stopped victim run on. It is no longer stopped when kill(2) returns."""
     os.kill(pid, signal.SIGCONT)
-    os.waitpid(pid, os.WCONTINUED)
 
 
 def write_layer(directory: Path, pids: Sequence[int]) -> Layer:

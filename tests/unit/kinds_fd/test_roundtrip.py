@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kinds_fd.helpers import portrait, rebuilt, roundtrip, victim, write_layer
+from tests.unit.kinds_fd.helpers import let_go, portrait, rebuilt, roundtrip, victim, wait_stopped, write_layer
 
 
 def test_regular_files_keep_path_flags_offset_and_numbers(tmp_path: Path) -> None:
@@ -118,9 +118,8 @@ def test_the_content_of_a_pipe_is_not_consumed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with out.open("wb") as stream, victim(code, popen={"stdout": stream}) as pid:
         write_layer(tmp_path / "layer", [pid])
-        os.kill(pid, 18)
-        os.waitpid(pid, os.WCONTINUED)
-        os.waitpid(pid, os.WUNTRACED)
+        let_go(pid)
+        wait_stopped(pid)
         assert out.read_bytes() == b"abc|"
 
 

@@ -1,0 +1,176 @@
+"""What cannot be saved or rebuilt is refused by name."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from lamina.core.errors import ImageError, RefusedError
+from lamina.core.image.format import encode_image
+from lamina.core.image.layer import Layer
+from lamina.core.image.schema import fd_types, fdinfo_entry
+from lamina.core.kinds.files import FileTable, path_reader
+from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
+from lamina.core.kinds.regfile import changed, path_of
+from tests.unit.kinds_fd.helpers import victim, write_layer
+
+LATE = {
+    "a deleted file": ("os.open(sys.argv[1], os.O_RDONLY); os.unlink(sys.argv[1])", "the file was deleted"),
+    "a replaced file": (
+        "open(sys.argv[1] + 'n', 'w'); os.open(sys.argv[1], os.O_RDONLY); os.rename(sys.argv[1] + 'n', sys.argv[1])",
+        "the file was deleted",
+    ),
+    "a flock": ("fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "flock lock"),
+    "a record lock": ("fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "fcntl lock"),
+    "two packets": ("r, w = os.pipe2(os.O_DIRECT); os.write(w, b'1'); os.write(w, b'2')", "2 packets"),
+    "a fifo": ("os.mkfifo(sys.argv[1] + 'f'); os.open(sys.argv[1] + 'f', os.O_RDWR)", "named pipe"),
+    "a unix socket": ("a = socket.socketpair()", "unix socket"),
+    "an udp socket": ("a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(('127.0.0.1', 0))", "UDP socket, bound to 127.0.0.1"),
+    "a connection": (
+        "a = socket.create_server(('127.0.0.1', 0)); b = socket.create_connection(a.getsockname()); c = a.accept()",
+        "a TCP connection to 127.0.0.1:",
+    ),
+    "an unaccepted connection": (
+        "a = socket.create_server(('127.0.0.1', 0)); b = socket.create_connection(a.getsockname())",
+        "1 new connection waits to be accepted",
+    ),
+    "an option": (
+        "a = socket.create_server(('127.0.0.1', 0)); a.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 3)",
+        "TCP_DEFER_ACCEPT",
+    ),
+    "a memfd": ("os.memfd_create('x')", "memfd"),
+    "a pidfd": ("os.pidfd_open(os.getpid())", "pidfd"),
+    "a pseudo-terminal's master": ("import pty; pty.openpty()", "controlling side of a pseudo-terminal"),
+    "a file of /proc/PID": ("os.open('/proc/self/stat', os.O_RDONLY)", "/proc/PID"),
+    "a namespace": ("os.open('/proc/self/ns/net', os.O_RDONLY)", "a namespace"),
+    "a stale registration": (
+        "r, w = os.pipe(); e = select.epoll(); e.register(r); os.dup(r); os.close(r)",
+        "still watches a file whose descriptor",
+    ),
+    "a timerfd": ("import ctypes; ctypes.CDLL(None).timerfd_create(1, 0)", "timerfd"),
+    "an inotify": ("import ctypes; ctypes.CDLL(None).inotify_init1(0)", "inotify"),
+    "signals for another": (
+        "import struct; r, w = os.pipe(); fcntl.fcntl(r, 15, struct.pack('ii', 1, os.getppid()))",
+        "outside the tree",
+    ),
+    "a shared table": (
+        "import ctypes\nif ctypes.CDLL(None).syscall(56, 0x400 | 17, 0, 0, 0, 0) == 0: signal.pause()",
+        "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_what_the_freeze_shows_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    code, words = LATE[what]
+    data = tmp_path / "data"
+    data.write_text("content")
+    with victim(code + "\nstay()\n", data) as pid:
+        pids = [pid]
+        if what == "a shared table":
+            pids.append(int(Path(f"/proc/{pid}/task/{pid}/children").read_text()))
+            words = "descriptor table: shared with"
+        with pytest.raises(RefusedError) as refused:
+            write_layer(tmp_path / "layer", pids)
+    assert words in str(refused.value)
+
+
+def test_a_userfaultfd_of_lamina_is_left_out_and_any_other_refused(tmp_path: Path) -> None:
+    from lamina.core.kinds import descriptors
+
+    code = "import ctypes\nfd = ctypes.CDLL(None).syscall(323, 0o2000000 | 1)\nassert fd >= 0\nstay()\n"
+    with victim(code) as pid:
+        ino = os.stat(f"/proc/{pid}/fd/3").st_ino
+        with descriptors.capture([pid], {ino}) as captured:
+            captured.refuse("cannot dump", "it")
+            assert [slot.fd for slot in captured.tables[pid]] == [0, 1, 2]
+        with descriptors.capture([pid], {ino + 1}) as captured, pytest.raises(RefusedError, match="userfaultfd"):
+            captured.refuse("cannot dump", "it")
+
+
+def test_files_that_changed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("content")
+    with victim("os.open(sys.argv[1], os.O_RDWR)\nstay()\n", data) as pid:
+        layer = write_layer(tmp_path / "layer", [pid])
+    assert plan_descriptions(layer) == []
+    data.write_text("CONTENT")
+    os.utime(data, (1, 1))
+    assert plan_descriptions(layer) == [], "content and times of the same size refuse nothing"
+    data.write_text("content, and more")
+    assert "has 17 bytes, and had 7" in str(plan_descriptions(layer)[0])
+    data.unlink()
+    assert "is not there" in str(plan_descriptions(layer)[0])
+    with pytest.raises(RefusedError, match="is not there"):
+        open_descriptions(layer)
+    data.mkdir()
+    assert "not the kind of file" in str(plan_descriptions(layer)[0])
+    data.rmdir()
+    os.mkfifo(data)
+    assert "not the kind of file" in str(plan_descriptions(layer)[0])
+
+
+def test_a_taken_port_names_its_holder(tmp_path: Path) -> None:
+    with victim("s = socket.create_server(('127.0.0.1', 0))\nstay()\n") as pid:
+        layer = write_layer(tmp_path / "layer", [pid])
+        # The program itself is still there.
+        blockers = plan_descriptions(layer)
+        assert f"process {pid}" in str(blockers[0])
+        assert plan_descriptions(layer, OpenOptions(ending=frozenset({pid}))) == []
+    assert plan_descriptions(layer) == []
+    port = next(entry.isk.src_port for entry in layer.files.values() if entry.HasField("isk"))
+    with socket.create_server(("127.0.0.1", port)):
+        blockers = plan_descriptions(layer)
+        assert blockers[0].obj == f"port {port}"
+        assert f"process {os.getpid()}" in blockers[0].why
+        with pytest.raises(RefusedError, match=f"port {port}"):
+            open_descriptions(layer)
+
+
+def test_a_port_still_closing_does_not_hinder(tmp_path: Path) -> None:
+    code = """
+s = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+a = socket.create_connection(s.getsockname()); b, _ = s.accept(); b.close(); a.close()
+stay()
+"""
+    with victim(code, 0) as pid:
+        layer = write_layer(tmp_path / "layer", [pid])
+    assert plan_descriptions(layer) == []
+    open_descriptions(layer).close_all()
+
+
+def test_damaged_tables(tmp_path: Path) -> None:
+    with victim("r, w = os.pipe(); e = select.epoll(); e.register(r, 1)\nstay()\n") as pid:
+        layer = write_layer(tmp_path / "layer", [pid])
+    good = list(layer.fdinfo(2))
+
+    def with_table(entries: list[fdinfo_entry]) -> Layer:
+        (layer.directory / "fdinfo-2.img").write_bytes(encode_image("fdinfo", entries))
+        return Layer(layer.directory)
+
+    with pytest.raises(ImageError, match="lacks file 4711"):
+        plan_descriptions(with_table([*good, fdinfo_entry(id=4711, flags=0, type=fd_types.REG, fd=50)]))
+    with pytest.raises(ImageError, match="twice"):
+        plan_descriptions(with_table([*good, good[0]]))
+    with pytest.raises(ImageError, match="twice"):
+        plan_descriptions(with_table([*good, fdinfo_entry(id=1, flags=0, type=fd_types.REG, fd=2**31)]))
+    with pytest.raises(ImageError, match="no task has"):
+        plan_descriptions(with_table([entry for entry in good if entry.fd != 3]))
+    assert plan_descriptions(with_table(good)) == []
+
+
+def test_paths_of_tasks_share_an_id_and_know_their_build(tmp_path: Path) -> None:
+    table = FileTable()
+    first = table.path("/bin/sh")
+    assert table.path("/bin/sh") == first
+    assert table.path("/bin/sh", os.O_RDWR) != first
+    assert path_reader({entry.id: entry for entry in table.entries})(first) == "/bin/sh"
+    entry = table.entries[0].reg
+    assert entry.size == Path("/bin/sh").stat().st_size
+    assert len(entry.build_id) == 5
+    assert changed(entry) is None
+    entry.build_id[0] ^= 1
+    assert "another build" in str(changed(entry))
+    entry.name = b"bin/sh"
+    assert path_of(entry) == "/bin/sh"
