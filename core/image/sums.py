@@ -5,7 +5,9 @@ runs at the speed of memory (measured here: 16 GB/s, beside 6.5 for CRC-32C and 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from lamina.core.errors import ImageError
 
 BLOCK = 1 << 20
 ALGORITHM = "xxh3-64"
+# Blocks one processor takes at a time.
+_SHARE = 32
 _NONE = PageRuns.empty()
 
 
@@ -71,11 +75,25 @@ def sum_blocks(fd: int, size: int, blocks: Iterable[int], punched: PageRuns = _N
     return sums
 
 
+def _sum_all(fd: int, size: int, punched: PageRuns) -> Generator[tuple[int, int], None, None]:
+    """(block, checksum) of a whole file in order, on as many processors as there are: one alone is half as fast as memory."""
+    count = -(-size // BLOCK)
+    shares = [range(at, min(at + _SHARE, count)) for at in range(0, count, _SHARE)]
+    if len(shares) < 2:
+        yield from sum_blocks(fd, size, range(count), punched).items()
+        return
+    with ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0)))) as pool:
+        try:
+            for part in pool.map(lambda share: sum_blocks(fd, size, share, punched), shares):
+                yield from part.items()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def sum_file(fd: int, punched: PageRuns = _NONE) -> FileSum:
     """The checksum of an open file; see `sum_blocks`."""
     size = os.fstat(fd).st_size
-    count = -(-size // BLOCK)
-    return FileSum(size, tuple(sum_blocks(fd, size, range(count), punched).values()))
+    return FileSum(size, tuple(digest for _, digest in _sum_all(fd, size, punched)))
 
 
 def differing_block(path: Path, expected: FileSum, punched: PageRuns = _NONE) -> str:
@@ -90,9 +108,10 @@ def differing_block(path: Path, expected: FileSum, punched: PageRuns = _NONE) ->
             size = os.fstat(fd).st_size
             if size != expected.size:
                 return f"has {size} bytes, was written with {expected.size}"
-            for index, wanted in enumerate(expected.blocks):
-                if sum_blocks(fd, size, (index,), punched)[index] != wanted:
-                    return f"its content changed since it was written (checksum of MiB {index})"
+            with closing(_sum_all(fd, size, punched)) as sums:
+                for index, digest in sums:
+                    if digest != expected.blocks[index]:
+                        return f"its content changed since it was written (checksum of MiB {index})"
         finally:
             os.close(fd)
     except OSError as error:
