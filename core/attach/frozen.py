@@ -27,6 +27,7 @@ class FrozenThread:
         status: /proc/PID/task/TID/status.
         sched: (policy, static priority, nice).
         pdeath_signal: PR_GET_PDEATHSIG.
+        securebits: PR_GET_SECUREBITS.
     """
 
     tid: int
@@ -42,6 +43,7 @@ class FrozenThread:
     status: dict[str, str]
     sched: tuple[int, int, int]
     pdeath_signal: int
+    securebits: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class FrozenTask:
         limits: RLIMIT number → (soft, hard); RLIM_INFINITY is 2**64-1.
         personality: /proc/PID/personality.
         dumpable: PR_GET_DUMPABLE; child_subreaper: PR_GET_CHILD_SUBREAPER; thp_disabled: PR_GET_THP_DISABLE.
+        membarrier: MEMBARRIER_CMD_REGISTER_* bits it has registered for.
         oom_score_adj, loginuid: as in /proc.
         descriptors: what kinds/descriptors.py captured (opaque here).
     """
@@ -87,6 +90,7 @@ class FrozenTask:
     dumpable: int = 1
     child_subreaper: int = 0
     thp_disabled: int = 0
+    membarrier: int = 0
     oom_score_adj: int = 0
     loginuid: int = 0
     descriptors: Any = None

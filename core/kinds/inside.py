@@ -33,6 +33,7 @@ class TaskAnswers(TypedDict):
     dumpable: int
     child_subreaper: int
     thp_disabled: int
+    membarrier: int
 
 
 class ThreadAnswers(TypedDict):
@@ -41,6 +42,7 @@ class ThreadAnswers(TypedDict):
     altstack: tuple[int, int, int]
     clear_tid: int
     pdeath_signal: int
+    securebits: int
 
 
 class TaskQuestions:
@@ -67,13 +69,11 @@ class TaskQuestions:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
         memory = self._mm.answer()
-        blockers = mm.dump_blockers(memory)
-        if registered := self._membarrier.answer():
-            blockers.append(Blocker(f"membarrier registrations {registered:#x}", "they are not supported"))
-        _refuse(f"process {self._pid}", blockers)
+        _refuse(f"process {self._pid}", mm.dump_blockers(memory))
         return TaskAnswers(
             sigactions=self._sigactions.answer(), itimers=self._itimers.answer(), posix_timers=self._posix_timers.answer(),
             brk=memory.brk, dumpable=memory.dumpable, thp_disabled=memory.thp_disabled, child_subreaper=self._subreaper.answer(),
+            membarrier=self._membarrier.answer(),
         )  # fmt: skip
 
 
@@ -95,11 +95,11 @@ class ThreadQuestions:
         Raises:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
-        blockers = self._settings.blockers()
-        if secbits := self._secbits.answer():
-            blockers.append(Blocker(f"securebits {secbits:#x}", "they are not supported"))
-        _refuse(f"thread {self._tid}", blockers)
-        return ThreadAnswers(altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer())
+        _refuse(f"thread {self._tid}", self._settings.blockers())
+        return ThreadAnswers(
+            altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer(),
+            securebits=self._secbits.answer(),
+        )  # fmt: skip
 
 
 def _refuse(name: str, blockers: Sequence[Blocker]) -> None:

@@ -15,6 +15,7 @@ from lamina.core.kinds import (
     creds,
     fs,
     itimers,
+    membarrier,
     mm,
     oom,
     pdeath,
@@ -46,7 +47,7 @@ def save_thread(thread: FrozenThread) -> core_entry:
     """
     core = thread_core_entry(
         blk_sigset=thread.sigmask, comm=comm.save(thread.comm), sas=altstack.save(thread.altstack),
-        signals_p=pending.save(thread.signals), creds=creds.save(thread.status), cg_set=CG_SET,
+        signals_p=pending.save(thread.signals), creds=creds.save(thread.status, thread.securebits), cg_set=CG_SET,
     )  # fmt: skip
     robust.save(thread.robust, core)
     rseq.save(thread.rseq, core)
@@ -67,6 +68,7 @@ def _task_core(task: FrozenTask) -> task_core_entry:
         sigactions=sigactions.save(task.sigactions),
     )  # fmt: skip
     subreaper.save(task.child_subreaper, tc)
+    membarrier.save(task.membarrier, tc)
     oom.save(task.oom_score_adj, task.loginuid, tc)
     return tc
 

@@ -26,6 +26,7 @@ from lamina.core.kinds import (
     creds,
     fs,
     itimers,
+    membarrier,
     mm,
     oom,
     pdeath,
@@ -189,8 +190,6 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        ("libc.prctl(8, 1, 0, 0, 0)", "securebits 0x10"),  # PR_SET_KEEPCAPS
-        ("libc.syscall(324, 1 << 4, 0, 0)", "membarrier registrations 0x10"),
         ("libc.prctl(41, 1, 2, 0, 0)", "huge pages are disabled except where advised"),
         ("libc.prctl(57, 1, 0, 0, 0)", "PR_SET_IO_FLUSHER"),
         ("libc.syscall(158, 0x1012, 0)", "ARCH_SET_CPUID"),
@@ -206,6 +205,26 @@ def test_what_only_the_inside_shows_is_refused_by_name(start: Start, call: str, 
     else:  # this processor or kernel has no such thing
         tracer().call(capture, program.pid)
     assert program.communicate(b"on\n")[0] == b"on\n"
+
+
+def test_securebits_and_membarrier_registrations_are_saved_and_the_latter_rebuilt(start: Start) -> None:
+    # PR_SET_KEEPCAPS; MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
+    program = start(
+        "import ctypes; libc = ctypes.CDLL(None); libc.prctl(8, 1, 0, 0, 0); libc.syscall(324, 1 << 4, 0, 0); print(flush=True); input()"
+    )
+    core, _, _ = images(tracer().call(capture, program.pid), Files())
+    assert core.thread_core.creds.secbits == 0x10
+    assert core.tc.membarrier_registration_mask & 1 << 4
+
+    def register(pid: int) -> None:
+        with frozen(pid) as process:
+            calls = CallList()
+            membarrier.rebuild(core.tc, calls)
+            process.leader.run(calls)
+
+    other = start("print(flush=True); input()")
+    tracer().call(register, other.pid)
+    assert tracer().call(capture, other.pid).membarrier & 1 << 4
 
 
 def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
