@@ -29,7 +29,7 @@ print(json.dumps(out))
 def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools")
     for made in generate(tmp_path):
-        assert made.read_text() == (HERE / made.name).read_text(), f"{made.name} is stale: run `make schema`"
+        assert made.read_text() == (HERE / made.name).read_text(), f"{made.name} is stale: run core/image/schema/generate.py"
 
 
 def test_every_message_is_exported() -> None:
