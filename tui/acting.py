@@ -40,9 +40,9 @@ class ActingApp(App[None]):
             self.begun(act)
 
     def on_act_started(self, message: messages.ActStarted) -> None:
-        """The command line is known. An act made of two gets its second one here."""
+        """The command line is known."""
         job = self.journal.of(message.act)
-        job.command = f"{job.command} && {message.command}" if job.command else message.command
+        job.command = message.command
         self.jobs_changed.publish(job)
 
     def on_progress_made(self, message: messages.ProgressMade) -> None:
@@ -61,13 +61,11 @@ class ActingApp(App[None]):
             self.jobs_changed.publish(job)
 
     def on_act_finished(self, message: messages.ActFinished) -> None:
-        """Done: say so, and look at what it changed."""
+        """Done: the job bar says so."""
         for text in message.notices:
             self.on_notice_given(messages.NoticeGiven(message.act, text))
         act = message.act
         self.jobs_changed.publish(self.journal.end(act, journal.DONE, message.summary))
-        if act.kind != "plan":
-            self.notify(message.summary, title=act.title, timeout=4)
         self.acted(act, message.result)
 
     def on_act_failed(self, message: messages.ActFailed) -> None:

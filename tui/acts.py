@@ -4,7 +4,7 @@ An act's `run` is called in a worker thread by the bridge. The engine is importe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def track(pid: int, name: str) -> Act:
         work.announce(commands.track_line(pid))
         arm(pid, work.listen)
 
-    return Act("track", f"track {name} {pid}", run, lambda _: "tracking is on and stays on until it is ended", pid)
+    return Act("track", f"track {name} {pid}", run, lambda _: "tracking is on", pid)
 
 
 def untrack(pid: int, name: str) -> Act:
@@ -57,7 +57,7 @@ def untrack(pid: int, name: str) -> Act:
         work.announce(commands.untrack_line(pid))
         disarm(pid)
 
-    return Act("untrack", f"untrack {name} {pid}", run, lambda _: "tracking has ended; the next dump is full", pid)
+    return Act("untrack", f"untrack {name} {pid}", run, lambda _: "tracking has ended", pid)
 
 
 def dump(pid: int, name: str, stack: Path | None, shell_job: bool = False, final: bool = False) -> Act:
@@ -86,14 +86,9 @@ def dump(pid: int, name: str, stack: Path | None, shell_job: bool = False, final
     return Act(kind, f"{verb} of {name} {pid}", run, _dump_summary, pid)
 
 
-def restore(layer: Path, pid: int, name: str, replace_running: bool, child: bool = False) -> tuple[Act, RestoreRequest]:
-    """Put the program back to *layer*; also returns the request, for the dialog that asks.
-
-    Args:
-        replace_running: end the running tree of the same pids first.
-        child: lamina stays its parent, reaps it and ends it.
-    """
-    request = RestoreRequest(layer, detach=not child, replace=replace_running)
+def restore(request: RestoreRequest, pid: int, name: str) -> Act:
+    """Put the program *name*, *pid* in the layer, back to that layer."""
+    layer = request.images_dir
 
     def run(work: "Work") -> RestoreResult:
         from lamina.core.restore.run import restore as restore_tree
@@ -101,18 +96,7 @@ def restore(layer: Path, pid: int, name: str, replace_running: bool, child: bool
         work.announce(commands.restore_line(request))
         return restore_tree(request, work.listen, work.cancel)
 
-    return Act("restore", f"restore layer {layer.name} of {name} {pid}", run, _restore_summary(layer.name), pid), request
-
-
-def dump_then_restore(pid: int, name: str, stack: Path, restoring: Act, shell_job: bool = False) -> Act:
-    """Keep what the running program is now as one more layer, then restore."""
-    dumping = dump(pid, name, stack, shell_job)
-
-    def run(work: "Work") -> Any:
-        dumping.run(work)
-        return restoring.run(work)
-
-    return replace(restoring, run=run)
+    return Act("restore", f"restore layer {layer.name} of {name} {pid}", run, _restore_summary(layer.name), pid)
 
 
 def plan_dedup(layer: Path) -> Act:

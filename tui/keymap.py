@@ -19,7 +19,8 @@ TARGET_KEYS: list[BindingType] = [
 ]
 
 PROCESS_KEYS: list[BindingType] = [
-    Binding("slash", "filter", "filter", key_display="/", tooltip="filter by name, command line or pid; ! turns it round"),
+    # Of priority, so that letters typed ahead go into the filter and are not taken for commands of the list.
+    Binding("slash", "filter", "filter", key_display="/", priority=True, tooltip="filter by name, command line or pid; ! turns it round"),
     Binding("enter", "enter", "stack", show=False, tooltip="make it the target and show its stack"),
     Binding("space", "fold", "fold", show=False, tooltip="fold or unfold what is below"),
     Binding("full_stop", "follow", "follow", show=False, key_display=".", tooltip="back to the target"),

@@ -77,6 +77,15 @@ def short_path(path: Path, width: int) -> str:
     return tail if len(tail) <= width else "…" + path.name[-(width - 1) :]
 
 
+def short_line(command: str) -> str:
+    """A command line for a narrow place: of long absolute paths only the last two names. The jobs screen has it whole."""
+    return " ".join(_tail(word) if word.startswith("/") and len(word) > 28 else word for word in command.split(" "))
+
+
+def _tail(path: str) -> str:
+    return "…/" + "/".join(path.rsplit("/", 2)[1:])
+
+
 def _names(stack: Path) -> list[str]:
     try:
         return os.listdir(stack)

@@ -7,17 +7,26 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer: what `Confirm` returns, what the button says, whether it destroys something."""
+    """One answer.
+
+    Attributes:
+        key: what `Confirm` returns.
+        label: what the button says.
+        danger: it destroys something.
+        command: the command line that does the same, shown while the button has the focus; "" keeps what is shown.
+    """
 
     key: str
     label: str
     danger: bool = False
+    command: str = ""
 
 
 class Confirm(ModalScreen[str | None]):
@@ -29,12 +38,11 @@ class Confirm(ModalScreen[str | None]):
         Binding("right,down,l,j", "app.focus_next", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[str | Text], choices: Sequence[Choice], command: str = "") -> None:
+    def __init__(self, title: str, lines: Sequence[str | Text], choices: Sequence[Choice]) -> None:
         super().__init__()
         self._title = title
         self._lines = lines
         self._choices = choices
-        self._command = command
 
     def compose(self) -> ComposeResult:
         """A box in the middle."""
@@ -47,12 +55,20 @@ class Confirm(ModalScreen[str | None]):
                     button = Button(choice.label, id=f"answer-{choice.key}", compact=True)
                     button.set_class(choice.danger, "-danger")
                     yield button
-            if self._command:
-                yield Static(Text(f"$ {self._command}"), id="command")
+            yield Static(self._command(self._choices[-1].key) or Text(), id="command")
 
     def on_mount(self) -> None:
         """The safe answer is the one Enter gives."""
         self.query(Button).first().focus()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Show what the answer would run."""
+        if command := self._command((event.widget.id or "").removeprefix("answer-")):
+            self.query_one("#command", Static).update(command)
+
+    def _command(self, key: str) -> Text | None:
+        command = next((choice.command for choice in self._choices if choice.key == key), "")
+        return Text(f"$ {command}") if command else None
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Answer."""

@@ -21,10 +21,10 @@ def ask_dedup(app: "LaminaApp", plan: "DedupPlan") -> None:
     if lost:
         noun, verb = ("Layer", "is") if len(lost) == 1 else ("Layers", "are")
         lines.append(f"{noun} {', '.join(lost)} {verb} no longer restorable. This cannot be undone.")
-    choices = [Choice("cancel", "Cancel"), Choice("dedup", "Dedup", danger=True)]
+    choices = [Choice("cancel", "Cancel"), Choice("dedup", "Dedup", danger=True, command=commands.dedup_line(layer))]
 
     def answered(choice: str | None) -> None:
         if choice == "dedup":
             app.do(acts.apply_dedup(layer, plan))
 
-    app.push_screen(Confirm(f"Dedup layer {layer.name}", lines, choices, commands.dedup_line(layer)), answered)
+    app.push_screen(Confirm(f"Dedup layer {layer.name}", lines, choices), answered)

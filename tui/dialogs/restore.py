@@ -1,8 +1,10 @@
 """Before a restore: what happens to the running program, the safe answer first."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import TargetError
+from lamina.core.restore.request import RestoreRequest
 from lamina.tui import acts, commands
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.read_stack import LayerRow
@@ -25,24 +27,25 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     running = _running(row.pid)
     target = app.session.target
     name = target.name if target and target.pid == row.pid else running or "process"
-    act, request = acts.restore(row.path, row.pid, name, replace_running=bool(running), child=app.keeps_children)
-    lines = []
-    choices = [Choice("cancel", "Cancel")]
+    request = RestoreRequest(row.path, detach=not app.keeps_children, replace=bool(running))
+    requests = {"restore": request}
     if running:
-        lines.append(f"{running} {row.pid} is running. It will be ended; what it is now is lost unless it is dumped first.")
-        choices.append(Choice("first", "Dump first, then restore"))
+        requests = {"kept": request, "restore": replace(request, rescue=False)}
+        lines = [f"{running} {row.pid} is running. It will be ended; what it is now is lost unless it is dumped first."]
+        choices = [
+            Choice("kept", "Dump first, then restore", command=commands.restore_line(request)),
+            Choice("restore", "Restore", danger=True, command=commands.restore_line(requests["restore"])),
+        ]
     else:
-        lines.append(f"No process {row.pid} is running: the program starts again where layer {row.name} was taken.")
+        lines = [f"No process {row.pid} is running: the program starts again where layer {row.name} was taken."]
+        choices = [Choice("restore", "Restore", command=commands.restore_line(request))]
     lines.append("Files it has written since stay as they are: only the program goes back.")
-    choices.append(Choice("restore", "Restore", danger=bool(running)))
 
     def answered(choice: str | None) -> None:
-        if choice == "restore":
-            app.do(act)
-        elif choice == "first":
-            app.do(acts.dump_then_restore(row.pid, name, row.path.parent, act))
+        if choice in requests:
+            app.do(acts.restore(requests[choice], row.pid, name))
 
-    app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, choices, commands.restore_line(request)), answered)
+    app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 
 
 def _running(pid: int) -> str:

@@ -92,30 +92,27 @@ class Frame(Screen[None]):
         """An act went on."""
 
     def subject(self) -> Subject | None:
-        """The process that `t`, `d` and `F` are about."""
+        """The process that `t`, `d` and `F` are about; None, and said why, if there is none."""
         target = self.lamina.session.target
-        return Subject(target.pid, target.name, bool(target.tracker), target.stack) if target else None
-
-    def _subject(self) -> Subject | None:
-        subject = self.subject()
-        if subject is None:
+        if target is None:
             self.notify("no process chosen: press 1 and choose one", severity="warning")
-        return subject
+            return None
+        return Subject(target.pid, target.name, bool(target.tracker), target.stack)
 
     def action_track(self) -> None:
         """Start tracking, or end it."""
-        if subject := self._subject():
+        if subject := self.subject():
             act = acts.untrack if subject.tracked else acts.track
             self.lamina.do(act(subject.pid, subject.name))
 
     def action_dump(self) -> None:
         """Take the next layer."""
-        if subject := self._subject():
+        if subject := self.subject():
             self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack))
 
     def action_final(self) -> None:
         """Take the last layer and end the program, after asking."""
-        subject = self._subject()
+        subject = self.subject()
         if subject is None:
             return
         pid, name = subject.pid, subject.name
@@ -132,8 +129,7 @@ class Frame(Screen[None]):
                     "One more layer is taken, and once it is safely on disk the program is ended.",
                     "It can be put back to any layer later.",
                 ],
-                [Choice("cancel", "Cancel"), Choice("end", "Dump and end it", danger=True)],
-                f"lamina dump -t {pid} -D … (without -R)",
+                [Choice("cancel", "Cancel"), Choice("end", "Dump and end it", danger=True, command=f"lamina dump -t {pid} -D …")],
             ),
             answered,
         )

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Label
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages, read_process, tree
@@ -60,12 +60,14 @@ class ProcessScreen(Frame):
             with Vertical(id="left", classes="pane") as left:
                 left.border_title = "tree"
                 yield self._list
-                yield Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
+                with Horizontal(id="filter-line"):
+                    yield Label("/")
+                    yield Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
             yield ProcessDetail()
 
     def opened(self) -> None:
         """Read the table now and then."""
-        self.query_one("#filter").display = False
+        self.query_one("#filter-line").display = False
         self._list.focus()
         self.read()
         self.set_interval(_REFRESH_S, self.read)
@@ -104,13 +106,16 @@ class ProcessScreen(Frame):
         self._list.empty_text = f"no process matches {wanted!r}" if wanted else "no process to be seen"
         self._list.show_rows(arranged, follow)
         left = self.query_one("#left")
-        left.border_subtitle = f"/{wanted}  {len(hits)} hits" if hits is not None else ""
+        left.border_subtitle = f"{len(hits)} {'hit' if len(hits) == 1 else 'hits'} for /{wanted}" if hits is not None else ""
         self._show_detail()
 
     def subject(self) -> Subject | None:
         """The process under the cursor; while no row is there, none."""
         process = self._process()
         if process is None:
+            return None
+        if process.protected:
+            self.notify(f"lamina does not touch {process.name} {process.pid}: {process.protected}", severity="warning")
             return None
         target, option = self.lamina.session.target, self.lamina.session.stack_option
         known = target.stack if target and target.identity == process.identity else None
@@ -157,11 +162,15 @@ class ProcessScreen(Frame):
         self._list.refresh()
         self._show_detail()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the filter itself a slash is a letter."""
+        return not (action == "filter" and isinstance(self.focused, Input))
+
     def action_filter(self) -> None:
         """Type a filter; the tree follows each letter."""
-        field = self.query_one("#filter", Input)
-        field.display = True
-        field.focus()
+        self.query_one("#filter-line").display = True
+        # Not `focus`, which comes later than the next letter.
+        self.set_focus(self.query_one("#filter"))
 
     @on(Input.Changed, "#filter")
     def _filtered(self, event: Input.Changed) -> None:
@@ -171,15 +180,13 @@ class ProcessScreen(Frame):
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
-        self.query_one("#filter").display = bool(self._filter)
-        self._list.focus()
+        self.query_one("#filter-line").display = False
+        self.set_focus(self._list)
 
     def action_clear(self) -> None:
         """One step back: out of the filter, then the filter away."""
-        field = self.query_one("#filter", Input)
-        field.value = ""
-        field.display = False
-        self._list.focus()
+        self.query_one("#filter", Input).value = ""
+        self._filter_done()
 
     def action_fold(self) -> None:
         """Fold or unfold what is below the cursor."""

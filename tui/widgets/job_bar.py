@@ -4,12 +4,12 @@ from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import journal, units
+from lamina.tui import journal, places, units
 from lamina.tui.journal import Job
 from lamina.tui.theme import DANGER, GOOD
 
 _BAR = 18
-_MARK = {journal.DONE: ("✓ ", GOOD), journal.FAILED: ("✗ failed ", DANGER), journal.CANCELLED: ("– cancelled ", "dim")}
+_MARK = {journal.DONE: ("✓ ", GOOD), journal.FAILED: ("✗ ", DANGER), journal.CANCELLED: ("– cancelled ", "dim")}
 
 
 class JobBar(Widget):
@@ -71,8 +71,11 @@ def _work(job: Job) -> Text:
 
 def _past(job: Job) -> tuple[Text, Text]:
     mark, colour = _MARK[job.state]
+    if job.state == journal.FAILED:
+        # What went wrong needs the line; the command is in the jobs.
+        return Text(f" {mark}{places.short_line(job.outcome)}", style=colour), Text("5 more", style="dim")
     left = Text(" $ ", style="dim")
-    left.append(job.command or job.act.title, style="not dim")
+    left.append(places.short_line(job.command) or job.act.title, style="not dim")
     right = Text(mark, style=colour)
     right.append(job.outcome if len(job.outcome) < 44 else job.outcome[:43] + "…", style="not dim")
     return left, right

@@ -4,6 +4,7 @@ Glyphs and colours say the same, so that it reads without colour: `.` zero or ne
 `░` old, `▒` older than the parent, `▓` parent, `█` this layer, `*` dirty.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -63,8 +64,7 @@ class MemoryStrip(Widget):
         if self._view is None:
             return Text(" no layer chosen", style="dim")
         text = Text(no_wrap=True, overflow="ellipsis")
-        room = self.size.height - 1
-        for line in self._view.lines[:room]:
+        for line in largest(self._view.lines, self.size.height - 1):
             text.append(f" {line.name:<{_NAME}}", style="dim")
             text.append_text(paint(line.cells, self.app.no_color))
             text.append(f"{' ' * (self.cells - len(line.cells))}{units.size(line.size):>{_SIZE}}\n", style="dim")
@@ -73,6 +73,12 @@ class MemoryStrip(Widget):
             text.append_text(paint(glyph, self.app.no_color))
             text.append(f" {meaning}  ", style="dim")
         return text
+
+
+def largest(lines: Sequence[StripLine], room: int) -> list[StripLine]:
+    """As many of *lines* as there is room for, those with the most memory, in their own order."""
+    kept = sorted(lines, key=lambda line: -line.size)[: max(0, room)]
+    return [line for line in lines if line in kept]
 
 
 def paint(cells: str, no_color: bool, width: int = 1) -> Text:

@@ -31,19 +31,21 @@ class ProcessDetail(VerticalScroll, can_focus=False):
         self.border_title = f"{process.name} {process.pid}" if process else "process"
         text = Text()
         if process is not None:
-            _who(text, process)
+            text.append(" ".join(process.cmdline) or f"[{process.name}]", style="bold")
+            text.append("\n")
             if process.protected:
-                text.append("\n✗ lamina does not touch it: ", style="bold")
+                text.append("✗ lamina does not touch it: ", style="bold")
                 text.append(process.protected + "\n")
             elif examined is None or examined.identity.start_time != process.start_time:
-                text.append("\nlooking at it …\n", style="dim")
+                text.append("looking at it …\n", style="dim")
             elif examined.unreadable:
-                text.append(f"\n{examined.unreadable}\n", style=DANGER)
+                text.append(f"{examined.unreadable}\n", style=DANGER)
             else:
                 _verdict(text, examined)
                 _next_dump(text, process, examined)
             if dirty is not None and dirty.identity == process.identity:
                 _written(text, dirty)
+            _who(text, process)
         self.query_one(Static).update(text)
 
 
@@ -61,19 +63,18 @@ def _ticks_a_second() -> int:
 
 def _who(text: Text, process: ProcessInfo) -> None:
     began = _boot_time() + process.start_time / _ticks_a_second()
-    text.append(" ".join(process.cmdline) or f"[{process.name}]", style="bold")
-    text.append(f"\nstarted {units.clock(began)}, {units.duration(max(0.0, time.time() - began) * 1e6)} ago by {process.user}", style="dim")
+    text.append(f"\nstarted {units.clock(began)}, {units.age(time.time() - began)} ago by {process.user}", style="dim")
     threads = "1 thread" if process.threads == 1 else f"{process.threads} threads"
     text.append(f"\n{threads}, {units.size(process.rss)} resident, child of {process.ppid}\n", style="dim")
 
 
 def _verdict(text: Text, examined: Examined) -> None:
     if not examined.blockers:
-        text.append("\n✓ can be dumped\n", style=GOOD)
+        text.append("✓ can be dumped\n", style=GOOD)
     elif examined.shell_job:
-        text.append("\n! can be dumped as a shell job (--shell-job)\n", style=WARM)
+        text.append("! can be dumped as a shell job (--shell-job)\n", style=WARM)
     else:
-        text.append("\n✗ cannot be dumped\n", style=DANGER)
+        text.append("✗ cannot be dumped\n", style=DANGER)
     for blocker in examined.blockers:
         text.append(f"  ● {blocker.obj}", style="bold")
         text.append(f"  {blocker.why}")
@@ -85,7 +86,6 @@ def _verdict(text: Text, examined: Examined) -> None:
 
 
 def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
-    text.append("\n")
     if process.layer_dir:
         text.append(f"stands on layer {Path(process.layer_dir).name}", style="bold")
         settled = "the next dump holds what changed since" if process.settled else "its last dump was cut short: the next one is full"
@@ -101,7 +101,7 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
 
 
 def _written(text: Text, dirty: Dirty) -> None:
-    text.append(f"\n{units.pages(dirty.pages)} pages", style=f"bold {WARM}")
+    text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")
     text.append(f" changed since, {units.size(dirty.bytes)}\n", style=WARM)
     if dirty.per_second:
         text.append(dirty.graph, style=WARM)

@@ -27,7 +27,9 @@ class TitleBar(Widget):
         grid = Table.grid(expand=True, padding=(0, 1))
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_row(self._first_line(), Text(self.aside, style="dim"))
+        first = self._first_line()
+        fits = first.cell_len + len(self.aside) + 3 < self.size.width
+        grid.add_row(first, Text(self.aside if fits else "", style="dim"))
         grid.add_row(*self._second_line())
         return grid
 
@@ -39,6 +41,8 @@ class TitleBar(Widget):
             return line.append(" · no target yet", style="not bold dim")
         line.append(" · ", style="not bold")
         line.append(f"{target.name} {target.pid}", style="bold")
+        if not target.alive:
+            return line.append(" · has ended; r on a layer brings it back", style="not bold")
         line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
         standing = f" · on layer {target.layer.name}" if target.layer else " · on no layer"
         return line.append(standing, style="not bold" if target.layer else "not bold dim")

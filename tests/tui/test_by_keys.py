@@ -1,0 +1,78 @@
+"""The seed's session by keys only, in a real terminal, proved by the program's own answer."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.live.harness import Reaper, Victim, lamina_command, start_c
+from tests.tui.terminal import Terminal, terminal
+
+
+def on_layer(name: str) -> str:
+    return f"on layer {name}"
+
+
+def find(screen: Terminal, victim: Victim) -> None:
+    """Filter the tree until one process is left, and go to it."""
+    screen.wait_for("PID NAME")
+    screen.press("/")
+    screen.type(str(victim.dir))
+    screen.wait_for("1 hit")
+    screen.press("Enter")
+    screen.wait_for("can be dumped")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_path: Path, size: tuple[int, int]) -> None:
+    victim = start_c(reaper, tmp_path / "victim", "cells", 8)
+    stack = tmp_path / "shots"
+    with terminal(tmp_path / "tmux", lamina_command("--stack", stack), *size) as screen:
+        find(screen, victim)
+        assert "no target yet" in screen.screen()
+
+        screen.press("t")
+        screen.wait_for("uffd-wp async · on no layer")
+        before = victim.ask()
+        screen.press("d")
+        screen.wait_for(on_layer("1"))
+        victim.ask("write 100 7")
+        after = victim.ask()
+        assert after["digest"] != before["digest"]
+        screen.press("d")
+        screen.wait_for(on_layer("2"))
+        assert victim.ask() == after
+
+        screen.press("3")
+        shown = screen.wait_for(lambda text: "lamina · stack" in text and "● 2 " in text)
+        pages = int(re.search(r"● 2 .*\+([\d,]+) ", shown).group(1))  # type: ignore[union-attr]
+        assert 100 <= pages <= 132
+        sidecar = (stack / "1" / "lamina.json").read_bytes()
+        screen.press("x")
+        screen.wait_for("Dry run: frees")
+        screen.press("Enter")
+        screen.wait_for(lambda text: "Dry run" not in text)
+        assert (stack / "1" / "lamina.json").read_bytes() == sidecar
+
+        screen.press("Down", "r")
+        asked = screen.wait_for("Restore layer 1 of cells")
+        assert "It will be ended" in asked
+        assert "--replace" in asked
+        screen.press("Escape")
+        screen.wait_for(lambda text: "It will be ended" not in text)
+        assert victim.ask() == after
+        screen.press("r")
+        screen.wait_for("It will be ended")
+        screen.press("Right", "Right", "Enter")
+        screen.wait_for("is back at layer 1")
+        assert victim.ask() == before
+
+        screen.wait_for(on_layer("1"))
+        screen.press("d")
+        screen.wait_for(on_layer("3"))
+        assert (stack / "3" / "parent").readlink() == Path("../1")
+        screen.press("5")
+        screen.wait_for(lambda text: "lamina restore -D" in text and "lamina track -t" in text)
+        screen.press("q")
+        screen.wait_for(f"lamina untrack -t {victim.pid}")
+    assert victim.ask() == before
