@@ -6,7 +6,7 @@ Reads /proc, compares by kcmp and looks at sockets through copies; it never trac
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import identify
@@ -35,6 +35,10 @@ from lamina.core.kinds.unsupported import held_lock, unsupported
 __all__ = ["Examination", "capabilities", "examine", "protected"]
 
 
+# A task that ends while it is compared spoils one try.
+_TRIES = 5
+
+
 @dataclass(frozen=True)
 class Examination:
     """What stands in the way of dumping a tree.
@@ -60,13 +64,14 @@ def examine(pid: int, shell_job: bool = False) -> Examination:
     Raises:
         TargetError: there is no such process.
     """
-    try:
-        return _examine(pid, shell_job)
-    except NativeError as error:
-        if error.errnum == errno.ESRCH:  # a child ended while we looked: once more, and the freeze looks again anyway
-            with suppress(NativeError):
-                return _examine(pid, shell_job)
-        return _refused(read_stat(pid), f"what its tasks share cannot be compared: {error}", "see `lamina check`")
+    for _ in range(_TRIES):
+        try:
+            return _examine(pid, shell_job)
+        except NativeError as error:
+            failure = error
+            if error.errnum != errno.ESRCH:
+                break
+    return _refused(read_stat(pid), f"what its tasks share cannot be compared: {failure}", "see `lamina check`")
 
 
 def _examine(pid: int, shell_job: bool) -> Examination:
@@ -156,9 +161,19 @@ def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool) -> Iter
             os.close(fd)
 
 
+def _grouped(raws: Sequence[RawFd]) -> list[list[RawFd]]:
+    try:
+        return group(raws)
+    except NativeError as error:
+        if error.errnum != errno.EBADF:
+            raise
+        # Some were closed while we compared: each for itself, and the freeze looks again.
+        return [[raw] for raw in raws]
+
+
 def _descriptor_blockers(raws: Sequence[RawFd], view: TreeView) -> list[Blocker]:
     found = [blocker for raw in raws if (blocker := held_lock(raw))]
-    for holders in group(raws):
+    for holders in _grouped(raws):
         kind = kind_of(holders[0])
         blocker = kind.blocker(holders, view) if kind else unsupported(holders[0])
         if blocker:

@@ -133,10 +133,17 @@ def _place_blockers(stat: Stat) -> list[Blocker]:
         if why := path_blocker(link, info.st_dev, info.st_ino):
             fix = "start the program anew" if name == "exe" else "let it change to a directory that exists"
             found.append(Blocker(f"{what} {link}", why, fix, stat.pid))
-    with Path(f"/proc/{stat.pid}/exe").open("rb") as file:
-        if file.read(5) == _ELF32:
-            found.append(Blocker(stat.comm, "a 32-bit program: not supported yet", pid=stat.pid))
+    if _is_32_bit(stat.pid):
+        found.append(Blocker(stat.comm, "a 32-bit program: not supported yet", pid=stat.pid))
     return found
+
+
+def _is_32_bit(pid: int) -> bool:
+    try:
+        with Path(f"/proc/{pid}/exe").open("rb") as file:
+            return file.read(5) == _ELF32
+    except OSError as error:
+        raise TargetError("no such process", str(pid)) from error
 
 
 def _profile_blockers(stat: Stat) -> list[Blocker]:

@@ -12,7 +12,7 @@ from lamina.core.errors import Blocker
 from lamina.core.ffi import C, check, new_error
 from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, file_entry
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
-from lamina.core.kinds.rawfd import Holders, RawFd
+from lamina.core.kinds.rawfd import Holders, RawFd, read_table
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,11 @@ class Epoll(DescriptorKind):
         return raw.link == "anon_inode:[eventpoll]"
 
     def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
-        """A registration that no number reaches any more."""
-        return _refusal(holders[0], unreachable_watch(holders))
+        """A registration that no number reaches any more; looked at twice, because a running program closes descriptors meanwhile."""
+        if unreachable_watch(holders) is None:
+            return None
+        again = [raw for old in holders for raw in read_table(old.pid) if (raw.fd, raw.link) == (old.fd, old.link)]
+        return _refusal(again[0], unreachable_watch(again)) if again else None
 
     def capture(self, holders: Holders, pidfd: int) -> Watch | None:
         """The same, for the moment of the freeze: the numbers can be compared only while nothing moves."""

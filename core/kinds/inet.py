@@ -88,6 +88,8 @@ def _where(address: Any) -> str:
 def _name(sock: socket.socket) -> str:
     """A socket that is not a listening TCP one, in words."""
     peer, own = "", ""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        return f"a {_FAMILIES.get(int(sock.family), f'family {int(sock.family)}')} socket: not supported yet"
     with suppress(OSError):
         peer = _where(sock.getpeername())
     with suppress(OSError):
@@ -100,11 +102,8 @@ def _name(sock: socket.socket) -> str:
             return f"a TCP connection to {peer}: --tcp-established is not supported yet"
         where = f"connected to {peer}" if peer else f"bound to {own}" if own and not own.endswith(":0") else "not bound"
         return f"a {what} socket, {where}: only listening TCP sockets are supported yet"
-    name = _FAMILIES.get(int(sock.family), f"family {int(sock.family)}")
-    if sock.family == socket.AF_UNIX:
-        where = f"connected to {peer}" if peer else f"bound to {own}" if own else "one of a pair, or not connected"
-        return f"a unix socket, {where}: not supported yet"
-    return f"a {name} socket: not supported yet"
+    where = f"connected to {peer}" if peer else f"bound to {own}" if own else "one of a pair, or not connected"
+    return f"a unix socket, {where}: not supported yet"
 
 
 def _get(sock: socket.socket, level: int, option: int) -> int:
@@ -171,6 +170,8 @@ class TcpListener(DescriptorKind):
         try:
             found = self.capture(holders, view.pidfd(raw.pid))
         except (NativeError, OSError) as error:
+            if (error.errnum if isinstance(error, NativeError) else error.errno) in (errno.EBADF, errno.ESRCH):
+                return None  # closed while we looked
             return raw.blocker(f"a socket that cannot be looked at: {error}", "run lamina as root")
         return self._refusal(raw, found)
 
