@@ -4,6 +4,7 @@ an instruction. On the tracer thread only.
 Whatever fails, nothing is left: everything made here is killed and reaped, and dies with us (PTRACE_O_EXITKILL) if we die.
 """
 
+import errno
 import os
 import signal
 import struct
@@ -12,7 +13,7 @@ from typing import Self
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.tracee import Tracee
-from lamina.core.errors import LaminaError
+from lamina.core.errors import LaminaError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.restore import steps
 from lamina.core.restore.plan import RestorePlan, TaskPlan
@@ -61,7 +62,12 @@ class Family:
     def _make_root(self, task: TaskPlan) -> None:
         spawn, err = ffi.new("lm_spawn *"), new_error()
         executable = os.fsencode(task.executable)
-        check(C.lm_spawn_start(spawn, task.pid, executable, task.core.tc.personality, self._orphan, err), err)
+        try:
+            check(C.lm_spawn_start(spawn, task.pid, executable, task.core.tc.personality, self._orphan, err), err)
+        except NativeError as error:
+            if error.errnum == errno.EEXIST:
+                raise TargetError("cannot make", f"process {task.pid}", "its pid was taken meanwhile") from error
+            raise
         try:
             self._made.append(task.pid)
             check(C.lm_seize(task.pid, TRACING, err), err)

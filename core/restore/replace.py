@@ -21,8 +21,10 @@ from lamina.core.dump.standing import protected
 from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
+from lamina.core.image.verify import check_chain
 from lamina.core.restore import machine, run
 from lamina.core.restore.plan import RestorePlan, make_plan
+from lamina.core.restore.reading import reading
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 
 _SIGCHLD_BIT = 1 << 16
@@ -44,9 +46,10 @@ def replace(request: RestoreRequest, listener: Listener, cancel: CancelToken) ->
     layer = Layer(request.images_dir)
     root = layer.pstree[0].pid if not layer.is_pre_dump else 0
     running = _running_tree(root) if root else ()
-    plan = make_plan(layer, request.shell_job, request.trust, contents=True, ending=running)
-    if not running:
-        return run.carry_out(plan, request, listener, cancel, started)
+    with reading(layer):
+        plan = make_plan(layer, request.shell_job, request.trust, contents=True, ending=running)
+        if not running:
+            return run.carry_out(plan, request, listener, cancel, started)
     _refuse_strangers(plan, running)
     cancel.check(f"restore of {layer.path}")
     rescue = None
@@ -63,7 +66,9 @@ def _after_the_end(
     # Cancelling has no effect any more: half of this is worse than all of it.
     try:
         _wait_until_free(plan)
-        result = run.carry_out(plan, request, listener, CancelToken(), started)
+        with reading(plan.layer):
+            _check_again(plan)
+            result = run.carry_out(plan, request, listener, CancelToken(), started)
         return changed(result, rescue_dir=rescue)
     except LaminaError as error:
         if rescue is None:
@@ -73,12 +78,21 @@ def _after_the_end(
         raise LaminaError("cannot restore", obj, str(error).removeprefix(f"cannot restore {obj}: "), again) from error
 
 
+def _check_again(plan: RestorePlan) -> None:
+    """While the rescue layer was written the stack was not locked for reading."""
+    if found := check_chain(plan.layer):
+        blockers = tuple(Blocker(finding.file or finding.layer.name, finding.why) for finding in found)
+        raise RefusedError("cannot restore", str(plan.layer.path), blockers=blockers)
+
+
 def _restore_rescue(rescue: Path, request: RestoreRequest, listener: Listener) -> str:
     listener(Notice(f"restoring the rescue layer {rescue}"))
     again = changed(request, images_dir=rescue, replace=False)
     try:
-        plan = make_plan(Layer(rescue), request.shell_job, request.trust, ending=())
-        run.carry_out(plan, again, listener, CancelToken(), time.monotonic_ns())
+        layer = Layer(rescue)
+        with reading(layer):
+            plan = make_plan(layer, request.shell_job, request.trust)
+            run.carry_out(plan, again, listener, CancelToken(), time.monotonic_ns())
     except LaminaError as error:
         return f"the program has ended; its last state is in {rescue}, which could not be restored either: {error}"
     return f"the program runs on as before, restored from the rescue layer {rescue}"

@@ -12,6 +12,7 @@ from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore import fill
 from lamina.core.restore.foreground import wait_as_foreground_job
 from lamina.core.restore.plan import RestorePlan, make_plan
+from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Rebuilt, Wishes, rebuild
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 
@@ -37,14 +38,16 @@ def restore(request: RestoreRequest, listener: Listener = ignore, cancel: Cancel
         return replace(request, listener, cancel)
     started = time.monotonic_ns()
     listener(Progress("plan"))
-    plan = make_plan(Layer(request.images_dir), request.shell_job, request.trust)
-    return carry_out(plan, request, listener, cancel, started)
+    layer = Layer(request.images_dir)
+    with reading(layer):
+        plan = make_plan(layer, request.shell_job, request.trust)
+        return carry_out(plan, request, listener, cancel, started)
 
 
 def carry_out(
     plan: RestorePlan, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int
 ) -> RestoreResult:
-    """Rebuild what was planned. *started*: CLOCK_MONOTONIC of the begin, ns."""
+    """Rebuild what was planned, in a `reading` block. *started*: CLOCK_MONOTONIC of the begin, ns."""
     meter = Meter(plan, listener, cancel, started)
     with open_descriptions(plan.layer, OpenOptions(shell_job=request.shell_job)) as descriptions:
         cancel.check(f"restore of {plan.layer.path}")
