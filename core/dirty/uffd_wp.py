@@ -5,10 +5,8 @@ Tracking lives as long as the userfaultfd stays open, so it is left in the targe
 """
 
 import os
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from errno import EBUSY
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area, describe, fds_of, read_maps
 from lamina.core.dirty.held import HeldUffd, Whose, clear_out, fetch, held_uffds, uffd_fdinfo
+from lamina.core.dirty.registration import Refusal, Registration
 from lamina.core.dirty.runs import PAGE, PageRuns
-from lamina.core.dirty.scan import Scanner, is_private, split_at_areas
+from lamina.core.dirty.scan import Scanner, split_at_areas
 from lamina.core.dirty.state import note_made
 from lamina.core.dirty.tracker import Capability, Report, Tracker
 from lamina.core.errors import TargetError
@@ -29,8 +28,6 @@ NAME = "uffd-wp async"
 F_DUPFD_CLOEXEC = 1030
 # Above this a table of descriptors grows so much that every fork of the target pays for it.
 HIGHEST_FD = 1024
-# How often areas that grew while they were being registered are looked for.
-_LOOKS = 4
 
 Claim = Callable[[int, int], None]
 
@@ -59,7 +56,7 @@ class UffdTracker(Tracker):
     Attributes:
         uffd_fd: number of the userfaultfd in the target; -1 while there is none.
         uffd_ino: its inode.
-        refused: areas of the last `arm` or `extend` that the kernel would not register, and why.
+        refused: what the last `arm` or `extend` could not register.
     """
 
     name = NAME
@@ -72,11 +69,10 @@ class UffdTracker(Tracker):
         super().__init__(identity)
         self.uffd_fd = -1
         self.uffd_ino = 0
-        self.refused: tuple[tuple[Area, str], ...] = ()
+        self.refused: tuple[Refusal, ...] = ()
         self._claim = claim
         self._uffd = -1
-        self._registered: set[tuple[int, int]] = set()
-        self._fresh: tuple[tuple[int, int], ...] = ()
+        self._registration = Registration()
         self._scanner = Scanner(identity)
 
     # -- finding and making the descriptor -------------------------------------------------------------------------------------------
@@ -180,44 +176,12 @@ class UffdTracker(Tracker):
     # -- areas -----------------------------------------------------------------------------------------------------------------------
 
     def extend(self, areas: Iterable[Area], live: bool = True) -> PageRuns:
-        """See `Tracker.extend`. live=False inside a freeze: nothing can grow meanwhile."""
-        refused = self._register([area for area in areas if is_private(area)])
-        if live:
-            # An area that grew after *areas* was read is now registered in part only, and half a registered area breaks the target's own
-            # mremap of the whole: register the rest.
-            for _ in range(_LOOKS):
-                rest = [area for area in read_maps(self.pid) if is_private(area) and self._continues(area)]
-                if not rest:
-                    break
-                refused += self._register(rest)
-        self.refused = tuple(refused)
-        return PageRuns.of((area.start, area.end) for area, _ in refused)
-
-    def _continues(self, area: Area) -> bool:
-        if (area.start, area.end) in self._registered:
-            return False
-        return any(area.start == end or area.end == start for start, end in self._fresh)
-
-    def _register(self, areas: list[Area]) -> list[tuple[Area, str]]:
+        """See `Tracker.extend`. live=False inside a freeze, where *areas* are exact."""
         if self._uffd < 0:
             raise TargetError("cannot track", describe(self.pid), "tracking is not armed")
-        new = [area for area in areas if (area.start, area.end) not in self._registered]
-        self._fresh = tuple((area.start, area.end) for area in new)
-        if not new:
-            return []
-        starts = np.array([area.start for area in new], dtype=np.uint64)
-        ends = np.array([area.end for area in new], dtype=np.uint64)
-        status, err = ffi.new("int32_t[]", len(new)), new_error()
-        check(C.lm_uffd_register(self._uffd, _column(starts), _column(ends), len(new), 1, status, err), err)
-        refused = []
-        for area, errnum in zip(new, status, strict=True):
-            if not errnum:
-                self._registered.add((area.start, area.end))
-            elif errnum == EBUSY:
-                refused.append((area, "another userfaultfd watches it"))
-            else:
-                refused.append((area, os.strerror(errnum)))
-        return refused
+        add = self._registration.add_stretches if live else self._registration.add_exactly
+        self.refused = tuple(add(self._uffd, areas))
+        return PageRuns.of((refusal.area.start, refusal.area.end) for refusal in self.refused)
 
     # -- scanning --------------------------------------------------------------------------------------------------------------------
 
@@ -225,20 +189,12 @@ class UffdTracker(Tracker):
         """See `Tracker.protect`. If it fails, pages may be protected that nobody was told of: leave the state file unsettled."""
         listed = list(areas)
         report = self._scanner.scan(listed, protect=True, live=live)
-        self._forget_lost(listed, report)
+        self._registration.forget_lost(listed, report.untracked)
         return report
 
     def peek(self, areas: Iterable[Area]) -> Report:
         """See `Tracker.peek`."""
         return self._scanner.scan(areas, protect=False, live=True)
-
-    def _forget_lost(self, areas: list[Area], report: Report) -> None:
-        """Areas that show untracked pages lost their registration (mapped anew at the same place): `extend` shall try again."""
-        starts, ends = report.untracked.starts.tolist(), report.untracked.ends.tolist()
-        for area in areas if starts else ():
-            at = bisect_right(ends, area.start)
-            if at < len(starts) and starts[at] < area.end:
-                self._registered.discard((area.start, area.end))
 
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:
         """See `Tracker.unprotect`. What is not registered any more reads as changed anyway."""
@@ -268,22 +224,14 @@ class UffdTracker(Tracker):
             self.uffd_fd, self.uffd_ino = -1, 0
 
     def _end_registrations(self, live: bool) -> None:
-        areas = [area for area in read_maps(self.pid) if is_private(area)]
+        areas = read_maps(self.pid)
         if live:
             # Unregistering a whole area holds its memory map as long as there are protected pages in it; letting them go can be sliced.
             report = self.peek(areas)
             self.unprotect(report.clean | report.zero, live=True)
         # Some kernels (6.12) let any userfaultfd end the registration of any other: then closing ours has to do.
-        foreign = {held.ino for held in held_uffds(self.identity) if held.whose is Whose.FOREIGN} - {self.uffd_ino}
-        if not foreign:
-            self._unregister(areas)
-        self._registered.clear()
-
-    def _unregister(self, areas: list[Area]) -> None:
-        starts = np.array([area.start for area in areas], dtype=np.uint64)
-        ends = np.array([area.end for area in areas], dtype=np.uint64)
-        status, err = ffi.new("int32_t[]", len(areas)), new_error()
-        check(C.lm_uffd_register(self._uffd, _column(starts), _column(ends), len(areas), 0, status, err), err)
+        if all(held.whose is not Whose.FOREIGN or held.ino == self.uffd_ino for held in held_uffds(self.identity)):
+            self._registration.remove(self._uffd, areas)
 
     def _release(self) -> None:
         if self._uffd >= 0:

@@ -250,17 +250,36 @@ def test_growth_in_place_of_heap_and_area(victim: Victim) -> None:
         assert victim.ask("move", address, 2 * MIB, 3 * MIB) > 0
 
 
-def test_an_area_registered_in_part_is_completed(victim: Victim) -> None:
-    """Areas read before the target grew one of them: the rest is registered at once."""
-    address = victim.map(MIB)
+def test_an_area_that_grew_since_it_was_looked_at_is_registered_whole(victim: Victim) -> None:
+    """Half a registered area would make the program's own mremap of the whole fail."""
     with armed(victim) as tracker:
-        grown = victim.map(MIB)
+        for _ in range(20):
+            grown = victim.map(MIB)
+            stale = victim.areas()
+            assert victim.ask("grow", grown, MIB, 2 * MIB) == grown
+            tracker.extend(stale)
+            assert victim.area(grown).size == 2 * MIB
+            assert not tracker.refused
+            written = victim.write(grown, 512)
+            report = tracker.protect(victim.areas(), live=True)
+            assert report.changed.clip(grown, grown + 2 * MIB) == written
+            assert not report.untracked.clip(grown, grown + 2 * MIB)
+            assert victim.ask("move", grown, 2 * MIB, 2 * MIB) > 0
+
+
+def test_ending_on_an_area_that_grew_leaves_no_half(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = victim.map(MIB)
+    victim.write(grown, 256)
+    with armed(victim) as tracker:
+        tracker.protect(victim.areas(), live=True)
         stale = victim.areas()
         assert victim.ask("grow", grown, MIB, 2 * MIB) == grown
-        tracker.extend(stale)
+        with monkeypatch.context() as patched:
+            patched.setattr("lamina.core.dirty.uffd_wp.read_maps", lambda pid: stale)
+            tracker.disarm(None)
         assert victim.area(grown).size == 2 * MIB
+        assert " uw" not in Path(f"/proc/{victim.pid}/smaps").read_text()
         assert victim.ask("move", grown, 2 * MIB, 2 * MIB) > 0
-    assert address
 
 
 def test_changed_protection_keeps_the_bits(victim: Victim) -> None:
