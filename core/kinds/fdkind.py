@@ -135,10 +135,6 @@ class Opening(ABC):
     ending: frozenset[int]
 
     @abstractmethod
-    def reg(self, ident: int) -> Any:
-        """The `reg_file_entry` of that id, or None."""
-
-    @abstractmethod
     def pipe_data(self, pipe_id: int) -> tuple[int, bytes]:
         """Size and content of a pipe; size 0 if not recorded."""
 
@@ -157,7 +153,3 @@ class Opening(ABC):
     @abstractmethod
     def terminal(self) -> int:
         """A descriptor of the terminal the tree gets, -1 if there is none."""
-
-    @abstractmethod
-    def terminal_info(self, ident: int) -> Any:
-        """The `tty_info_entry` of that id, or None."""

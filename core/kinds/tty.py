@@ -4,11 +4,13 @@ tmux) is not part of the tree, so a restored tree gets the terminal it is restor
 
 import fcntl
 import os
+import signal
 import stat
 import struct
 import termios
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import (
@@ -28,7 +30,7 @@ _KEEP: Final = "--shell-job"
 # struct termios of the kernel, asm-generic/termbits.h; c_ispeed and c_ospeed are coded in c_cflag.
 _TERMIOS: Final = struct.Struct("<IIIIB19s")
 _WINSIZE: Final = struct.Struct("<HHHH")
-_TIOCGLCKTRMIOS, _TIOCGEXCL = 0x5456, 0x80045440
+_TCSETS, _TIOCGLCKTRMIOS, _TIOCGEXCL = 0x5402, 0x5456, 0x80045440  # asm-generic/ioctls.h
 _CBAUD: Final = 0o010017
 
 
@@ -56,10 +58,15 @@ class TerminalState:
     foreground: int
 
 
-def _session(pid: int) -> tuple[int, int]:
-    """Session and foreground group of the terminal of *pid*: fields 6 and 8 of /proc/PID/stat."""
+def _session(pid: int, rdev: int) -> tuple[int, int]:
+    """Session and foreground group of terminal *rdev*, if it controls *pid*, else 0: fields 6 to 8 of /proc/PID/stat."""
     with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 -- inside the freeze
         words = file.read().rpartition(b")")[2].split()
+    number = int(words[4]) & 0xFFFFFFFF
+    # proc(5): the minor number is in bits 31 to 20 and 7 to 0, the major in 15 to 8.
+    controls = os.makedev(number >> 8 & 0xFF, number >> 12 & 0xFFF00 | number & 0xFF) == rdev
+    if not number or not (controls or terminal_type(rdev) == TtyType.CTTY):
+        return 0, 0
     return int(words[3]), max(int(words[5]), 0)
 
 
@@ -92,7 +99,7 @@ class Terminal(DescriptorKind):
                 exclusive = fcntl.ioctl(fd, _TIOCGEXCL, bytes(4)) != bytes(4)
             except OSError as error:
                 return f"a terminal that does not answer: {os.strerror(error.errno or 0)}"
-        session, foreground = _session(raw.pid)
+        session, foreground = _session(raw.pid, raw.rdev)
         return TerminalState(settings, locked, window, exclusive, session, foreground)
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
@@ -146,8 +153,33 @@ def _info(number: int, raw: RawFd, state: TerminalState) -> tty_info_entry:
     return record
 
 
-def settings_of(info: Any) -> bytes:
+def settings_of(info: tty_info_entry) -> bytes:
     """A recorded terminal's settings as the kernel's struct termios, for TCSETS."""
     entry = info.termios
     chars = bytes(value & 0xFF for value in entry.c_cc)[:19].ljust(19, b"\0")
     return _TERMIOS.pack(entry.c_iflag, entry.c_oflag, entry.c_cflag, entry.c_lflag, entry.c_line & 0xFF, chars)
+
+
+def set_terminal(infos: Iterable[tty_info_entry], groups: Collection[int], terminal: int) -> bool:
+    """Set *terminal* as the tree had set its own, if it was in the foreground of it when it was dumped; returns whether.
+
+    In the background the settings were those of somebody else, as of a shell that edits its command line. The window's size is that of the
+    window there is now.
+
+    Args:
+        infos: the layer's terminals.
+        groups: process groups of the tree.
+        terminal: a descriptor of the terminal the tree gets.
+    """
+    own = [info for info in infos if info.pgrp in groups and info.HasField("termios")]
+    if not own:
+        return False
+    # Blocked, the signal that would stop a background process for this is not sent, and the call succeeds (termios(3)).
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        fcntl.ioctl(terminal, _TCSETS, settings_of(own[0]))
+    except OSError:
+        return False
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return True

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lamina.core.image.schema import TtyType
-from lamina.core.kinds.opening import OpenOptions, plan_descriptions
+from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
 from lamina.core.kinds.tty import settings_of
 from tests.unit.kinds_fd.helpers import rebuilt, victim, write_layer
 
@@ -53,6 +53,11 @@ def test_a_terminal_is_saved_with_its_settings_and_handed_on(tmp_path: Path) -> 
             assert links == dict.fromkeys(range(5), name)
             text = Path(f"/proc/{new[pid]}/fdinfo/3").read_text()
             assert int(text.split("flags:")[1].split()[0], 8) & os.O_NONBLOCK
+        with open_descriptions(layer, options) as opened:
+            assert not opened.set_terminal([pid + 1])
+            assert termios.tcgetattr(second)[3] & termios.ECHO
+            assert opened.set_terminal([pid])
+            assert termios.tcgetattr(second) == settings
 
 
 def test_without_a_terminal_to_hand_on(tmp_path: Path) -> None:
