@@ -1,5 +1,7 @@
 """Stretches of private memory: no private area is ever cut by one, whatever it grows to between its neighbours that stay."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def test_stretches_hold_all_private_areas_and_their_gaps_and_nothing_else(areas:
                 assert stretch.start <= area.start < area.end <= stretch.end
             else:
                 assert area.end <= stretch.start or area.start >= stretch.end
-    for before, after in zip(stretches, stretches[1:], strict=False):
+    for before, after in pairwise(stretches):
         assert before.end <= after.start
 
 
