@@ -18,9 +18,6 @@ from lamina.core.events import CancelToken, Event, Progress
 from lamina.tui import messages
 from lamina.tui.acts import Act
 
-# Engine events arrive at up to 50 a second; a screen needs no more.
-_MIN_GAP_S = 0.03
-
 
 class Work:
     """What an act sees while it runs, in its own thread: where to report to, and whether to stop."""
@@ -30,7 +27,6 @@ class Work:
         self.cancel = CancelToken()
         self._post = post
         self._began = time.monotonic()
-        self._last = 0.0
         self._phase = ""
 
     def announce(self, command: str) -> None:
@@ -43,12 +39,9 @@ class Work:
             self._post(messages.NoticeGiven(self.act, event.text))
             return
         now = time.monotonic()
-        finished = event.total > 0 and event.done >= event.total
-        if event.phase != self._phase or finished or now - self._last >= _MIN_GAP_S:
-            if event.phase != self._phase:
-                self._began, self._phase = now, event.phase
-            self._last = now
-            self._post(messages.ProgressMade(self.act, event, int((now - self._began) * 1e6)))
+        if event.phase != self._phase:
+            self._began, self._phase = now, event.phase
+        self._post(messages.ProgressMade(self.act, event, int((now - self._began) * 1e6)))
 
 
 class Bridge:

@@ -43,16 +43,19 @@ def progress_text(job: Job) -> str:
     if progress is None:
         return ""
     parts = []
-    if progress.total:
+    if progress.total and not progress.done:
+        parts.append(f"{units.pages(progress.total)} pages")
+    elif progress.total:
         parts.append(units.share(min(progress.done, progress.total), progress.total))
-        parts.append(f"{units.pages(progress.done)} of {units.pages(progress.total)} p")
+        parts.append(f"{units.pages(progress.done)} of {units.pages(progress.total)} pages")
     elif progress.done:
-        parts.append(f"{units.pages(progress.done)} p")
+        parts.append(f"{units.pages(progress.done)} pages")
     if progress.done_bytes:
         parts.append(units.size(progress.done_bytes))
         parts.append(units.rate(progress.done_bytes, job.phase_us))
-    if progress.total and 0 < progress.done < progress.total and job.phase_us > 200_000:
-        parts.append(f"{units.duration(job.phase_us * (progress.total - progress.done) / progress.done)} left")
+    if 0 < progress.done < progress.total:
+        left_us = job.phase_us * (progress.total - progress.done) / progress.done
+        parts.append(f"{units.age(left_us / 1e6)} left" if left_us > 1e6 else "")
     return "  ".join(part for part in parts if part)
 
 
@@ -62,7 +65,7 @@ def _work(job: Job) -> Text:
     if progress is None:
         return line.append("starts", style="not bold dim")
     line.append(f"· {progress.phase} ", style="not bold")
-    if progress.total:
+    if progress.total and progress.done:
         full = round(_BAR * min(1.0, progress.done / progress.total))
         line.append("━" * full, style="not bold")
         line.append("╌" * (_BAR - full) + " ", style="not bold dim")
