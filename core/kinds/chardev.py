@@ -26,10 +26,6 @@ class SimpleDevice(DescriptorKind):
         why = path_blocker(raw.link, raw.dev, raw.ino)
         return raw.blocker(why) if why else None
 
-    def late_blocker(self, file: CapturedFile) -> Blocker | None:
-        """The same again, for a descriptor that preflight did not see."""
-        return self.blocker(file.holders, TreeView(()))
-
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """A regular-file record, its mode says what it is."""
         return file_entry(type=fd_types.REG, id=ident, reg=entry_of(ident, file.raw))

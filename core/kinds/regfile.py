@@ -18,6 +18,7 @@ from lamina.core.kinds.rawfd import ONCE, Holders, Owner, RawFd
 # include/linux/major.h, drivers/char/mem.c: they have no state of their own.
 SIMPLE_DEVICES: Final = frozenset({os.makedev(1, minor) for minor in (3, 5, 7, 8, 9)})
 DELETED: Final = " (deleted)"
+_PROCESS_FILE: Final = "a file of /proc/PID, which a restored process could not open before it exists"
 
 
 def path_of(entry: reg_file_entry) -> str:
@@ -108,13 +109,16 @@ class RegularFile(DescriptorKind):
         if raw.nlink == 0:
             return raw.blocker("the file was deleted", "close it, or let the program open it again")
         if is_process_file(raw.link):
-            return raw.blocker("a file of /proc/PID, which a restored process could not open before it exists")
+            return raw.blocker(_PROCESS_FILE)
         why = path_blocker(raw.link, raw.dev, raw.ino)
         return raw.blocker(why, "put it back under its name") if why else None
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
-        """The same again: the freeze may have shown a file that preflight did not."""
-        return self.blocker(file.holders, TreeView(()))
+        """The same, of what the freeze showed: what the target does to its files after the thaw is no matter of this layer."""
+        raw = file.raw
+        if raw.nlink == 0 or (raw.link.endswith(DELETED) and not os.path.lexists(raw.link)):
+            return raw.blocker("the file was deleted", "close it, or let the program open it again")
+        return raw.blocker(_PROCESS_FILE) if is_process_file(raw.link) else None
 
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """Path, flags, offset, size, mode."""
