@@ -4,6 +4,7 @@ Nothing is touched here. What passes fails later only if the machine changes mea
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,7 +164,13 @@ def _plan_task(
     mm = layer.mm(entry.pid)
     owners = owning.resolve(chain, entry.pid)
     runs = owners.runs
-    areas = vmas.plan(mm.vmas, path_of, lambda area: bool(runs.clip(area.start, area.end)))
+    starts, ends = runs.starts.tolist(), runs.ends.tolist()
+
+    def has_pages(area: vma_entry) -> bool:
+        at = bisect_right(ends, area.start)
+        return at < len(starts) and starts[at] < area.end
+
+    areas = vmas.plan(mm.vmas, path_of, has_pages)
     return TaskPlan(
         entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners
     )

@@ -20,16 +20,17 @@ _STACK = 4096
 
 def make_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
     """Step 10: threads with their old ids, held before their first instruction."""
-    slices = [plan.slice_bytes(task, tid) for tid in task.threads]
-    page = process.scratch[0] + slices[0]
-    for tid, size in zip(task.threads[1:], slices[1:], strict=True):
-        calls = CallList()
+    slices = dict(zip(task.threads, (plan.slice_bytes(task, tid) for tid in task.threads), strict=True))
+    page = process.scratch[0] + slices.pop(process.pid)
+    calls = CallList()
+    for tid in slices:
         wanted = calls.data(struct.pack("<i", tid))
         # Its stack pointer only has to be some address: registers are replaced before it runs.
         args = calls.data(_CLONE_ARGS.pack(_THREAD_FLAGS, 0, 0, 0, 0, page, _STACK, 0, 0, 1, 0))
         calls.pointer(args + _SET_TID_AT, wanted)
         calls.add("clone3", args, _CLONE_ARGS.size, expect=tid, about=f"make thread {tid}")
-        process.run(calls)
+    process.run(calls)
+    for tid, size in slices.items():
         adopt(tid)
         tracee = process.add_thread(tid)
         tracee.page, tracee.size = page, size
