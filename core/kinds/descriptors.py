@@ -79,9 +79,18 @@ def shared_tables(pids: Sequence[int]) -> list[Blocker]:
 class Slot:
     """One number of a task's table: which description it names, by its index in `Captured.files`."""
 
-    fd: int
-    cloexec: bool
+    raw: RawFd
     file: int
+
+    @property
+    def fd(self) -> int:
+        """The number."""
+        return self.raw.fd
+
+    @property
+    def cloexec(self) -> bool:
+        """FD_CLOEXEC."""
+        return self.raw.cloexec
 
 
 @dataclass
@@ -188,7 +197,7 @@ def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int],
             once[kind.name, key] = extra
         captured.files.append(CapturedFile(holders, kind, extra))
         for raw in holders:
-            captured.tables[raw.pid].append(Slot(raw.fd, raw.cloexec, len(captured.files) - 1))
+            captured.tables[raw.pid].append(Slot(raw, len(captured.files) - 1))
     for slots in captured.tables.values():
         slots.sort(key=lambda slot: slot.fd)
 
