@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import signal
 import subprocess
 import time
@@ -12,9 +13,9 @@ import pytest
 
 from tests.live.harness import Layers, Reaper, alive, dump, full, lamina, lamina_command, reap_orphans, restore, tree_of, wait_gone
 from tests.live.programs import Cells, Program, Worker
-from tests.live.trace import observe
+from tests.live.trace import differences, observe_tree
 
-TIMES = full(100, 5)
+TIMES = full(50, 5)  # for each program and kind of command
 KINDS: tuple[type[Program], ...] = (Cells, Worker)
 
 
@@ -22,24 +23,42 @@ def by_name(kind: type[Program]) -> str:
     return kind.__name__
 
 
-def kill_within(low: float, high: float, dice: random.Random, *args: object) -> int:
-    """Start lamina, kill it after a random time between *low* and *high* s, return its exit status (-9 if the kill came in time)."""
-    process = subprocess.Popen(
-        lamina_command(*args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        # The moment is what is random: nothing is awaited here.
-        return process.wait(timeout=dice.uniform(low, high))
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        return process.wait()
+class Killer:
+    """Kills lamina after a random time, between the moment it begins to work and the moment it would be done."""
+
+    def __init__(self, seed: int, took: float) -> None:
+        self._dice = random.Random(seed)
+        began = time.monotonic()
+        lamina("check", "-t", os.getpid(), ok=False)
+        self._low = (time.monotonic() - began) * 0.6
+        self._high = max(took, self._low * 1.2)
+
+    def run(self, *args: object) -> bool:
+        """Start lamina and kill it; False if it was faster (then the next time is shorter)."""
+        process = subprocess.Popen(lamina_command(*args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            # The moment is what is random: nothing is awaited here.
+            status = process.wait(timeout=self._dice.uniform(self._low, self._high))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            return process.wait() == -signal.SIGKILL
+        assert status == 0, f"lamina {args}: {status}"
+        self._high = max(self._high * 0.93, self._low * 1.2)
+        return False
 
 
-def startup_s() -> float:
-    """How long lamina takes until it begins to work: nothing can go wrong before."""
-    began = time.monotonic()
-    lamina("check", "-t", os.getpid(), ok=False)
-    return time.monotonic() - began
+def survivors(tree: list[int]) -> list[int]:
+    """Those of *tree* that live on. What dies with its tracer has been sent its SIGKILL by now, and only needs a processor."""
+    living = []
+    for pid in tree:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        if not select.select([pidfd], [], [], 0.5)[0]:
+            living.append(pid)
+        os.close(pidfd)
+    return living
 
 
 def timed(program: Program, layers: Layers, parent: Path | None) -> tuple[Path, float]:
@@ -59,26 +78,27 @@ def test_dump_that_leaves_it_running(
 ) -> None:
     program = kind.launch(reaper, tmp_path / "victim")
     pid = program.victim.pid
-    untouched = {each: observe(each) for each in tree_of(pid)}
+    program.move_on()
+    untouched = observe_tree(tree_of(pid))
     whole, took = timed(program, layers, None)
     if incremental:
         program.move_on()
         whole, took = timed(program, layers, whole)
-    dice, idle = random.Random(2 + incremental), startup_s() * 0.5
+    killer = Killer(2 + incremental, took)
     for _ in range(TIMES):
         program.move_on()
         layer = layers.new()
         # ids: the parent stays the last whole layer, whatever happened to those between.
         parent = ("--prev-images-dir", os.path.relpath(whole, layer)) if incremental else ()
-        status = kill_within(idle, took * 1.1, dice, "dump", "-t", pid, "-D", layer, "-R", "--track-mem", *parent)
-        if status == -signal.SIGKILL:
-            tally[f"lamina killed in a {'n incremental' if incremental else ' full'} dump: {kind.name}".replace("a n", "an")] += 1
+        killed = killer.run("dump", "-t", pid, "-D", layer, "-R", "--track-mem", *parent)
+        if killed:
+            tally[f"lamina killed in {'an incremental' if incremental else 'a full'} dump: {kind.name}"] += 1
         assert alive(pid)
         program.move_on()
         whole, _ = timed(program, layers, whole if incremental else None)
-        assert not (layer / "inventory.img").exists() or status == 0 or lamina("show", layer / "inventory.img").status == 0
+        assert not (layer / "inventory.img").exists() or lamina("show", layer).status == 0
     lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
-    assert {each: observe(each) for each in tree_of(pid)} == untouched, "lamina left a trace"
+    assert not differences(untouched, observe_tree(tree_of(pid)))
     program.victim.hold()
     restore(program.victim, whole)
     program.same_as(whole, program.victim.ask())
@@ -90,21 +110,20 @@ def test_last_dump(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path
     pid = program.victim.pid
     _, took = timed(program, layers, None)
     lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
-    dice, idle = random.Random(4), startup_s() * 0.5
+    killer = Killer(4, took)
     for _ in range(TIMES):
         program.victim.go()
         before = program.move_on()
-        untouched = {each: observe(each) for each in tree_of(pid)}
+        untouched = observe_tree(tree_of(pid))
         layer = layers.new()
-        status = kill_within(idle, took * 1.1, dice, "dump", "-t", pid, "-D", layer)
-        tally[f"lamina killed in a last dump: {kind.name}"] += status == -signal.SIGKILL
+        tally[f"lamina killed in a last dump: {kind.name}"] += killer.run("dump", "-t", pid, "-D", layer)
         committed = (layer / "inventory.img").exists()
         tree = [each for each in untouched if alive(each)]
         assert tree == list(untouched) or committed, "part of the tree is gone, and there is no layer"
         if tree == list(untouched):
             program.move_on()
             lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
-            assert {each: observe(each) for each in tree_of(pid)} == untouched, "lamina left a trace"
+            assert not differences(untouched, observe_tree(tree_of(pid)))
         else:
             program.victim.end()
             for each in untouched:
@@ -128,14 +147,13 @@ def test_restore(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: 
     began = time.monotonic()
     restore(program.victim, layer)
     took = time.monotonic() - began
-    dice, idle = random.Random(5), startup_s() * 0.5
+    killer = Killer(5, took)
     for _ in range(TIMES):
         program.victim.end()
         program.victim.put_back(layer)
         program.victim.hold()
-        status = kill_within(idle, took * 1.1, dice, "restore", "-d", "-D", layer)
-        tally[f"lamina killed in a restore: {kind.name}"] += status == -signal.SIGKILL
-        left = [each for each in tree if alive(each)]
+        tally[f"lamina killed in a restore: {kind.name}"] += killer.run("restore", "-d", "-D", layer)
+        left = survivors(tree)
         if left:
             assert left == tree, "part of the tree runs"
             program.same_as(layer, program.victim.ask())
