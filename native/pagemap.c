@@ -22,7 +22,9 @@ struct scan_request {
 #define PAUSE_AFTER_PAGES 1024
 #define ROOM_PER_CALL 2048
 
-/* Entry of /proc/PID/pagemap: bits 0–4 swap type, 5–54 offset, 62 swapped, 63 present. Type 31 is a marker, not swap. */
+/* Entry of /proc/PID/pagemap: bits 0–4 swap type, 5–54 offset, 58 guard page (6.15), 62 swapped, 63 present. Type 31 is a marker, not
+   swap. Without CAP_SYS_ADMIN bits 0–54 read as zero. */
+#define ENTRY_GUARD (1ULL << 58)
 #define ENTRY_PRESENT (1ULL << 63)
 #define ENTRY_SWAP (1ULL << 62)
 #define ENTRY_FRAME ((1ULL << 55) - 1)
@@ -188,7 +190,7 @@ static int resolve_swap(int pagemap, lm_array *found, uint64_t first, lm_error *
 
                 if (entry & ENTRY_PRESENT)
                     categories = (categories & ~(uint64_t)LM_PAGE_SWAPPED) | LM_PAGE_PRESENT;   /* came back meanwhile */
-                else if (!(entry & ENTRY_SWAP))
+                else if (!(entry & ENTRY_SWAP) || (entry & ENTRY_GUARD))
                     continue;
                 /* Swap type 0, offset 0 is the header of the swap area and never a page: the kernel shows nothing of the entry. */
                 else if (!(entry & ENTRY_FRAME))

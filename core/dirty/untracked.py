@@ -20,6 +20,7 @@ NAME = "none"
 _PRESENT = np.uint64(1 << 63)
 _SWAP = np.uint64(1 << 62)
 _FILE = np.uint64(1 << 61)
+_GUARD = np.uint64(1 << 58)
 _FRAME = np.uint64((1 << 55) - 1)
 _TYPE = np.uint64(31)
 _CHUNK_PAGES = 65536
@@ -86,7 +87,7 @@ class UntrackedTracker(Tracker):
                 count = min(_CHUNK_PAGES, (area.end - start) // PAGE)
                 entries = self._scanner.entries(start, count)
                 # A marker is an entry of swap type 31; a hidden entry (0) may be one, and is taken for data.
-                marker = ((entries & _TYPE) == _TYPE) & ((entries & _FRAME) != 0)
+                marker = ((entries & _GUARD) != 0) | (((entries & _TYPE) == _TYPE) & ((entries & _FRAME) != 0))
                 there = ((entries & _PRESENT) != 0) | (((entries & _SWAP) != 0) & ~marker)
                 if area.is_file:
                     # Bit 61: still the file's own page. On anonymous memory the huge zero page has it, too.

