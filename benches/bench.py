@@ -55,10 +55,10 @@ class Row:
     limit_ms: float
 
     def median(self, field: str) -> float:
-        return statistics.median(getattr(run, field) for run in self.runs)
+        return float(statistics.median(getattr(run, field) for run in self.runs))
 
     def best(self, field: str) -> float:
-        return min(getattr(run, field) for run in self.runs)
+        return float(min(getattr(run, field) for run in self.runs))
 
 
 def ms_of(act: Callable[[], object]) -> float:
@@ -119,21 +119,19 @@ class Bench:
         path.mkdir()
         return path
 
-    def watched(self, act: Callable[[], dict[str, object]]) -> Run:
+    def watched(self, *words: object) -> Run:
         self.victim.ask("watch")
         began = time.perf_counter()
-        answer = act()
+        answer = lamina(*words).json
         total = (time.perf_counter() - began) * 1e3
         gap = self.victim.ask("gap")["gap"] / 1e6
-        stats = answer.get("stats", {})
-        assert isinstance(stats, dict)
-        return Run(total, float(str(answer["elapsed_us"])) / 1e3, stats.get("frozen_time", 0) / 1e3, gap)
+        return Run(total, answer["elapsed_us"] / 1e3, answer["stats"]["frozen_time"] / 1e3, gap)
 
     def full(self) -> list[Run]:
         runs = []
         for _ in range(self.times + 1):
             layer = self.layer()
-            runs.append(self.watched(lambda layer=layer: lamina("dump", "-t", self.victim.pid, "-D", layer, "-R", "--json").json))
+            runs.append(self.watched("dump", "-t", self.victim.pid, "-D", layer, "-R", "--json"))
             shutil.rmtree(layer)
         return runs[1:]  # the first one pays for memory that the host has not given yet
 
@@ -144,8 +142,8 @@ class Bench:
         for number in range(self.times + 1):
             self.victim.ask(f"write {int(self.pages * CHANGED)} {number + 1}")
             layer = self.layer()
-            words = ("dump", "-t", self.victim.pid, "-D", layer, "-R", "--track-mem", "--prev-images-dir", f"../{parent.name}", "--json")
-            runs.append(self.watched(lambda words=words: lamina(*words).json))
+            on = ("--prev-images-dir", f"../{parent.name}")
+            runs.append(self.watched("dump", "-t", self.victim.pid, "-D", layer, "-R", "--track-mem", *on, "--json"))
             parent = layer
         lamina("untrack", "-t", self.victim.pid)
         for layer in self.scratch.glob("[0-9]*"):

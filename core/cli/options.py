@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -28,6 +27,15 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print *message* and leave with status 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for: reading the metadata takes as long as all other options together."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(0, f"lamina {version('lamina')}\n")
 
 
 def pid(text: str) -> int:
@@ -59,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Interactive checkpointing of running programs. Without a verb: the terminal user interface.",
         epilog="lamina VERB --help lists a verb's options. Exit status: 0 done, 1 failed, 2 wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"lamina {version('lamina')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which lamina this is")
     parser.add_argument("--stack", type=Path, metavar="DIR", help="keep the layers of the TUI under DIR")
     parser.add_argument("--demo", action="store_true", help="open the TUI on a small bundled program")
     parser.add_argument("--readonly", action="store_true", help="let the TUI look, and change nothing")

@@ -29,7 +29,7 @@ PATIENCE_S = 30.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def full(many: int, few: int) -> int:
+def full(many: float, few: float) -> Any:
     """*many* under `make live`, *few* under `make test`."""
     return many if FULL else few
 

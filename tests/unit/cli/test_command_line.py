@@ -47,7 +47,7 @@ def test_wrong_usage_is_one_line_and_status_2(words: list[str], capsys: pytest.C
 def test_every_verb_has_its_function_and_json() -> None:
     for verb in options.VERBS:
         assert callable(options.handler(verb))
-        assert "--json" in next(a for a in options.build_parser()._actions if a.dest == "verb").choices[verb].format_help()  # type: ignore[union-attr,index,call-overload]
+        assert "--json" in next(a for a in options.build_parser()._actions if a.dest == "verb").choices[verb].format_help()  # type: ignore[index]
 
 
 @pytest.fixture
