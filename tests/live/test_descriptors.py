@@ -1,7 +1,5 @@
 """All kinds of descriptors of a tree, through lamina's own dump and restore: the same numbers, sharing, contents and registrations."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,11 +58,9 @@ def test_a_tree_has_its_descriptors_back(reaper: Reaper, layers: Layers, tmp_pat
         lamina("dump", "--tree", pid, "--images-dir", layer, *options)
         if options[:1] == ["--leave-running"]:
             assert portrait(pid, child) == before, "a dump changes nothing"
-            for each in (child, pid):
-                os.kill(each, signal.SIGKILL)
-                wait_gone(each)
+            reaper.end(pid)
         else:
-            for each in (child, pid):
+            for each in (pid, child):
                 wait_gone(each)
         lamina("restore", "--images-dir", layer, "--restore-detached")
         assert portrait(pid, child) == before

@@ -50,7 +50,8 @@ def differences(before: dict[int, Observed], after: dict[int, Observed]) -> list
     found = [f"process {pid} is {'gone' if pid in before else 'new'}" for pid in before.keys() ^ after.keys()]
     for pid in before.keys() & after.keys():
         old, new = before[pid], after[pid]
-        pairs: list[tuple[str, object, object]] = [(f"thread {tid}", old.masks.get(tid), new.masks.get(tid)) for tid in old.masks | new.masks]
+        pairs: list[tuple[str, object, object]] = []
+        pairs += [(f"thread {tid}", old.masks.get(tid), new.masks.get(tid)) for tid in old.masks | new.masks]
         pairs += [(f"{pid} fd {fd}", old.descriptors.get(fd), new.descriptors.get(fd)) for fd in old.descriptors | new.descriptors]
         found += [f"{what}: {was} → {now}" for what, was, now in pairs if was != now]
         found += [f"{pid} area gone: {' '.join(area)}" for area in old.mappings if area not in new.mappings]
