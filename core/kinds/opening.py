@@ -140,12 +140,12 @@ class Descriptions:
         entries = [entry for entry in self._tables.get(pid, ()) if self._is_mine(pid, entry)]
         holder = holder or os.getpid() if any(entry.id in self._fds for entry in entries) else 0
         take_calls(calls, entries, self._wanted(pid), FreeNumbers(occupied), holder, self._fds)
-        for entry in entries:
-            if self._makers.get(entry.id) == (pid, entry.fd):
-                watch_calls(calls, entry.fd, self._files[entry.id].epfd)
 
     def share(self, pid: int, calls: CallList) -> None:
-        """Append the calls by which *pid* gets epolls that another task of the tree has made: after `install` has run in all."""
+        """Append the calls by which *pid* gets epolls that another task of the tree has made, and by which its own watch.
+
+        Run them in every task after `install` has run in all.
+        """
         mine = {entry.fd for entry in self._tables.get(pid, ()) if self._is_mine(pid, entry)}
         table = FreeNumbers(mine)
         rest = [entry for entry in self._tables.get(pid, ()) if entry.fd not in mine]
@@ -153,6 +153,10 @@ class Descriptions:
             theirs = [entry for entry in rest if self._makers[entry.id][0] == maker]
             numbers = {entry.id: self._makers[entry.id][1] for entry in theirs}
             take_calls(calls, theirs, self._wanted(pid), table, maker, numbers)
+        # Last, because an epoll may watch one that another task has made.
+        for entry in self._tables.get(pid, ()):
+            if self._makers.get(entry.id) == (pid, entry.fd):
+                watch_calls(calls, entry.fd, self._files[entry.id].epfd)
 
     def finish(self, pid: int, calls: CallList) -> None:
         """Append the calls that say who gets SIGIO: after all processes and threads exist, and the task has its credentials."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS, CallList, DataRef
+from lamina.core.attach.identity import identify
+from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry, inventory_entry, pstree_entry, task_core_entry, task_kobj_ids_entry
@@ -136,6 +138,7 @@ def rebuilt(layer: Layer, options: OpenOptions | None = None) -> Iterator[dict[i
             for pid in layer.pids:
                 calls = CallList()
                 opened.install(pid, calls)
+                opened.share(pid, calls)
                 opened.finish(pid, calls)
                 script = layer.path / f"calls-{pid}"
                 try:
@@ -156,15 +159,17 @@ def roundtrip(tmp_path: Path, code: str, *args: object, check: Callable[[int], N
         return before, portrait(new[pid])
 
 
-def portrait(pid: int) -> list[dict[str, Any]]:
-    """Everything about the descriptors of a process that a restore must keep; inode numbers become ordinals."""
+def portrait(*pids: int) -> list[dict[str, Any]]:
+    """Everything about the descriptors of processes that a restore must keep; inode numbers become ordinals."""
     inodes: dict[int, int] = {}
-    with descriptors.capture([pid]) as captured:
+    own = {held.ino for pid in pids for held in held_uffds(identify(pid)) if held.whose is not Whose.FOREIGN}
+    with descriptors.capture(pids, own) as captured:
         found = []
-        for slot in captured.tables[pid]:
+        for slot in (slot for pid in pids for slot in captured.tables[pid]):
             file = captured.files[slot.file]
             raw = file.raw
-            look: dict[str, Any] = {"fd": slot.fd, "cloexec": slot.cloexec, "file": slot.file, "kind": file.kind.name}
+            look: dict[str, Any] = {"pid": pids.index(slot.raw.pid)}
+            look |= {"fd": slot.fd, "cloexec": slot.cloexec, "file": slot.file, "kind": file.kind.name}
             look |= {"flags": raw.flags, "pos": raw.pos, "owner": raw.owner, "pipe_size": raw.pipe_size}
             if ":[" in raw.link:
                 look["object"] = (raw.link.partition("[")[0], inodes.setdefault(raw.ino, len(inodes)))
