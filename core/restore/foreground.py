@@ -2,13 +2,34 @@
 
 import os
 import signal
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from lamina.core.errors import TargetError
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+_settings_before: dict[int, list[Any]] = {}
+
+
+def keep_terminal(pid: int) -> bool:
+    """Before process *pid* gets our terminal: whether we are in its foreground, so that it may set it.
+
+    How it is set now is kept for the case that a signal ends the process before it can clean up.
+    """
+    terminal = _terminal()
+    try:
+        if terminal < 0 or not _is_foreground(terminal, os.getpgrp()):
+            return False
+        with suppress(termios.error):
+            _settings_before[pid] = termios.tcgetattr(terminal)
+        return True
+    finally:
+        if terminal >= 0:
+            os.close(terminal)
 
 
 def wait_as_foreground_job(pid: int) -> int:
@@ -23,9 +44,13 @@ def wait_as_foreground_job(pid: int) -> int:
     group = _group_of(pid)
     own = os.getpgrp()
     terminal = _terminal() if group != own and _session_of(pid) == os.getsid(0) else -1
+    settings = _settings_before.pop(pid, None)
     try:
         with _forwarding(pid, group, own), _foreground(terminal, group, own):
-            return _wait(pid, group, own, terminal)
+            code = _wait(pid, group, own, terminal)
+        if code > 128 and settings:
+            _set_terminal(settings)
+        return code
     finally:
         if terminal >= 0:
             os.close(terminal)
@@ -106,6 +131,18 @@ def _give_terminal(terminal: int, group: int) -> None:
             os.tcsetpgrp(terminal, group)
     finally:
         signal.signal(signal.SIGTTOU, before)
+
+
+def _set_terminal(settings: list[Any]) -> None:
+    terminal = _terminal()
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        with suppress(termios.error):
+            termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+    finally:
+        signal.signal(signal.SIGTTOU, before)
+        if terminal >= 0:
+            os.close(terminal)
 
 
 def _terminal() -> int:

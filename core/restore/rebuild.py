@@ -32,6 +32,7 @@ class Wishes:
     Attributes:
         orphan: the root is no child of ours but of init.
         arm: go on tracking.
+        terminal: set our terminal as the tree had set its own.
         filled: told of every portion of pages.
         ready: called when all is in place, before the tree runs; what it raises ends the tree.
         cancel: looked at until then.
@@ -39,6 +40,7 @@ class Wishes:
 
     orphan: bool
     arm: bool
+    terminal: bool
     filled: Callable[[int], None]
     ready: Callable[[], None]
     cancel: CancelToken
@@ -68,8 +70,6 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         _put_back_descriptors(pairs, descriptions)
         for process, task in pairs:
             _put_back_process(process, plan, task)
-        # No reader of a pipe would ever see its end while we hold the writing end.
-        descriptions.close_all()
         for process, task in pairs:
             # Timers and signals name threads, so all threads first.
             threads.make_threads(process, plan, task)
@@ -86,6 +86,10 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
             threads.put_back_registers(process, plan, task)
         wishes.cancel.check(f"restore of {plan.layer.path}")
         wishes.ready()
+        if wishes.terminal:
+            descriptions.set_terminal({entry.pgid for entry in plan.layer.pstree})
+        # No reader of a pipe would ever see its end while we hold the writing end.
+        descriptions.close_all()
         threads.let_go([process for process, _ in pairs])
     return Rebuilt(pages, tuple(notices))
 

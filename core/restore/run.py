@@ -10,7 +10,7 @@ from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
 from lamina.core.image.layer import Layer
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore import fill
-from lamina.core.restore.foreground import wait_as_foreground_job
+from lamina.core.restore.foreground import keep_terminal, wait_as_foreground_job
 from lamina.core.restore.plan import RestorePlan, make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Rebuilt, Wishes, rebuild
@@ -52,8 +52,9 @@ def carry_out(
     with open_descriptions(plan.layer, OpenOptions(shell_job=request.shell_job)) as descriptions:
         cancel.check(f"restore of {plan.layer.path}")
         wishes = Wishes(
-            orphan=request.detach, arm=request.arm, filled=meter.filled, ready=lambda: _write_pidfile(request, plan), cancel=cancel
-        )
+            orphan=request.detach, arm=request.arm, terminal=request.shell_job and not request.detach and keep_terminal(plan.root.pid),
+            filled=meter.filled, ready=lambda: _write_pidfile(request, plan), cancel=cancel,
+        )  # fmt: skip
         rebuilt: Rebuilt = tracer().call(rebuild, plan, descriptions, wishes)
     notices = (*plan.notices, *rebuilt.notices)
     for notice in notices:
