@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import Stat, read_stat, tree_of
-from lamina.core.dirty.choice import capability_for
+from lamina.core.dirty.choice import capability_for, probe
 from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.dirty.tracker import Capability
 from lamina.core.dump.capabilities import capabilities
@@ -105,7 +105,14 @@ def _examine(pid: int, shell_job: bool) -> Examination:
 
 
 def _refused(root: Stat, why: str, fix: str = "") -> Examination:
-    return Examination((root.pid,), (Blocker(root.comm, why, fix, root.pid),), (), Capability("none", False, "not examined"))
+    return Examination((root.pid,), (Blocker(root.comm, why, fix, root.pid),), (), _machine())
+
+
+def _machine() -> Capability:
+    try:
+        return probe()
+    except NativeError as error:
+        return Capability("none", False, str(error))
 
 
 def _stats(root: Stat) -> list[Stat]:
