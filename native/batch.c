@@ -73,9 +73,14 @@ static int to_event_stop(lm_thread *thread, lm_error *err)
 
 int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
 {
+    static const uint8_t syscall_bytes[] = {0x0f, 0x05};
     lm_regs regs = thread->regs;
+    uint8_t found[2];
     int failed;
 
+    /* It was looked up while the target ran, and an exec may have come between. */
+    if (lm_peek(thread->tid, syscall_address, found, 2) < 0 || memcmp(found, syscall_bytes, 2))
+        return lm_refuse(err, "syscall", thread->tid, "no `syscall` instruction at %llx any more", (unsigned long long)syscall_address);
     regs.rip = syscall_address;
     regs.orig_rax = (uint64_t)-1;
     regs.eflags = EFLAGS_PLAIN;

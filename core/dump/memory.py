@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lamina.core.attach.procfs import PAGE
+from lamina.core.attach.procfs import PAGE, describe
 from lamina.core.dirty.copy import WarmBuffer, copy_runs, copy_runs_to_fd
 from lamina.core.dirty.runs import PageRuns
-from lamina.core.errors import ImageError
+from lamina.core.errors import ImageError, TargetError
 
 Moved = Callable[[int], None]
 """Told the bytes moved since it was last called."""
@@ -77,6 +77,7 @@ class PageStore:
     Attributes:
         pid: the task.
         spooled: pages in the spool; some may be out of date once `add_residue` has newer ones.
+        lost: pages whose last copy could not be read, so that zeros stand for them: gone from the target meanwhile.
     """
 
     def __init__(self, pid: int, open_file: Callable[[], int], warm: WarmMemory) -> None:
@@ -91,6 +92,7 @@ class PageStore:
         self._in_memory: list[Segment] = []
         self._end = 0
         self.spooled = PageRuns.empty()
+        self.lost = PageRuns.empty()
 
     def add(self, runs: PageRuns, moved: Moved) -> None:
         """Copy *runs* from the target to the spool: over the older copy of a page, else behind the others. *moved(bytes)* as it goes."""
@@ -104,7 +106,7 @@ class PageStore:
     def _overwrite(self, segment: Segment, part: PageRuns, moved: Moved) -> None:
         slots = iter(_slots(segment, part))
         for piece in part.split(self._warm.step.size // PAGE) if part else ():
-            copy_runs(self.pid, piece, self._warm.step)
+            self.lost = (self.lost - piece) | copy_runs(self.pid, piece, self._warm.step)
             view = self._warm.step.view
             for start, end in piece:
                 address, size, offset = next(slots)
@@ -123,7 +125,7 @@ class PageStore:
             moved((pages - before) * PAGE)
             before = pages
 
-        copy_runs_to_fd(self.pid, runs, self._fd, self._end, count, buffer=self._warm.through)
+        self.lost |= copy_runs_to_fd(self.pid, runs, self._fd, self._end, count, buffer=self._warm.through)
         self._segments.append(Segment(runs, self._end))
         self._end += runs.bytes
         self.spooled |= runs
@@ -134,7 +136,7 @@ class PageStore:
         if at is None:
             self.add(runs, moved)
             return
-        copy_runs(self.pid, runs, self._warm.residue, at)
+        self.lost = (self.lost - runs) | copy_runs(self.pid, runs, self._warm.residue, at)
         self._in_memory.append(Segment(runs, at))
         moved(runs.bytes)
 
@@ -142,9 +144,12 @@ class PageStore:
         """Lay out *wanted* in address order; returns the descriptor of the finished file, positioned nowhere in particular.
 
         Raises:
+            TargetError: a wanted page could not be read.
             ImageError: a wanted page was never copied (an error of ours, found before it becomes a wrong layer).
         """
         pieces = self._pieces(wanted)
+        if wanted & self.lost:
+            raise TargetError("cannot copy memory of", describe(self.pid), f"{(wanted & self.lost).pages} pages cannot be read")
         have = sum(piece.size for piece in pieces)
         if have != wanted.bytes:
             raise ImageError("cannot lay out", f"the pages of task {self.pid}", f"{wanted.bytes - have} bytes were not copied")

@@ -1,12 +1,19 @@
 """What a lamina that died left in a target (a scratch range, a tracker of a dump that never came to be): the next command takes it away."""
 
+import os
+import time
+
 from lamina.core.attach.identity import Identity
-from lamina.core.attach.procfs import Area
+from lamina.core.attach.procfs import describe
+from lamina.core.attach.scratch import unmap_scratch
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty import state as states
 from lamina.core.dump.watched import Watched
-from lamina.core.errors import BusyError, LaminaError
+from lamina.core.errors import BusyError, LaminaError, TargetError
+
+# How often a thread is given 10 ms to leave a batch.
+LOOKS = 100
 
 
 def recover_targets() -> list[Identity]:
@@ -29,7 +36,7 @@ def recover_targets() -> list[Identity]:
 
 def _is_stale(state: states.TargetState) -> bool:
     owner = Identity(state.owner_pid, state.owner_start, state.identity.boot)
-    if states.is_running(owner):
+    if states.is_running(owner) and owner.pid != os.getpid():
         return False
     return bool(state.scratch_len) or _never_came_to_be(state)
 
@@ -42,12 +49,14 @@ def _never_came_to_be(state: states.TargetState) -> bool:
 def _clean(identity: Identity) -> None:
     task = Watched(identity.pid)
     try:
-        with FrozenTree(identity.pid) as tree:
-            process = tree.processes[0]
-            state = task.remembered.state
-            if state.scratch_len and _is_ours(process.areas, state.scratch_addr, state.scratch_len):
-                process.unmap(state.scratch_addr, state.scratch_len)
-            if _never_came_to_be(state) and task.armed:
+        state = task.remembered.state
+        if state.scratch_len and _is_left(identity.pid, state.scratch_addr, state.scratch_len):
+            unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len, 0)
+        if _never_came_to_be(state) and task.armed:
+            tree = FrozenTree(identity.pid)
+            tree.prepare(identity.pid)
+            with tree:
+                process = tree.processes[0]
                 tree.prepare_scratch(process)
                 task.tracker.disarm(process.leader)
         if _never_came_to_be(task.remembered.state):
@@ -58,6 +67,18 @@ def _clean(identity: Identity) -> None:
         task.close()
 
 
-def _is_ours(areas: list[Area], address: int, size: int) -> bool:
-    """A range is taken away only if it still is exactly what we mapped."""
-    return any((area.start, area.end, area.perms, area.path) == (address, address + size, "rwxp", "") for area in areas)
+def _is_left(pid: int, address: int, size: int) -> bool:
+    """Whether the range is there, exactly as it was mapped, and no thread is on its way home through it.
+
+    Raises:
+        TargetError: a batch in it does not end.
+    """
+    for _ in range(LOOKS):
+        with FrozenTree(pid) as tree:
+            process = tree.processes[0]
+            if not any((area.start, area.end, area.perms) == (address, address + size, "rwxp") for area in process.areas):
+                return False
+            if not process.is_inside(address, size):
+                return True
+        time.sleep(0.01)
+    raise TargetError("cannot clean up", describe(pid), "a batch of an earlier lamina is still running in it")

@@ -6,7 +6,7 @@ out what was put in, and leaves the stack as it was unless the layer was committ
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lamina.core.attach.identity import identify
@@ -64,7 +64,7 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
         stack.callback(tree.close)
         root = tree.of(request.pid)
         lineage = decide(parent, identity, root.remembered.state, root.was_armed)
-        session = Session(request, meter, cancel, tree, lineage)
+        session = Session(request, meter, cancel, tree, lineage, examination.own_uffds)
         expected = session.look()
         draft = LayerDraft.create(request.images_dir, request.prev_images_dir, expected * PAGE)
         session.run(stack.enter_context(draft), expected)
@@ -74,12 +74,22 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
 class Session:
     """One dump under way."""
 
-    def __init__(self, request: DumpRequest, meter: Meter, cancel: CancelToken, tree: WatchedTree, lineage: Lineage) -> None:
+    def __init__(
+        self,
+        request: DumpRequest,
+        meter: Meter,
+        cancel: CancelToken,
+        tree: WatchedTree,
+        lineage: Lineage,
+        own_uffds: Collection[int],
+    ) -> None:
+        """*own_uffds*: inodes of userfaultfds that preflight knows for lamina's, whoever holds a copy."""
         self.request = request
         self.meter = meter
         self.cancel = cancel
         self.tree = tree
         self.lineage = lineage
+        self.own_uffds = set(own_uffds)
         self.layer_id = new_layer_id()
         self.root = tree.of(request.pid)
         self.cmdline = tuple(read_cmdline(request.pid))
@@ -154,8 +164,8 @@ class Session:
             self._last_round(process)
             tasks[process.pid] = capture_task(process, areas)
         self.meter.mark("copied")
-        uffds = {task.remembered.state.uffd_ino for task in self.tree} - {0}
-        return capture_rest(still, tasks, uffds)
+        uffds = {task.remembered.state.uffd_ino for task in self.tree} | self.own_uffds
+        return capture_rest(still, tasks, uffds - {0})
 
     def _last_round(self, process: FrozenProcess) -> None:
         task = self.tree.of(process.pid)

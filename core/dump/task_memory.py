@@ -73,7 +73,7 @@ class TaskMemory:
         report = self._scan(areas, live=False)
         self.own = self.expected(report)
         self.inherited = report.data - self.own
-        residue = (self.own & report.changed) | (self.own - self.store.spooled)
+        residue = (self.own & (report.changed | self.store.lost)) | (self.own - self.store.spooled)
         copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
         copy(residue, moved)
 

@@ -8,6 +8,7 @@ from lamina.core.attach.procfs import describe, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty.choice import capability_for
+from lamina.core.dirty.held import leftovers
 from lamina.core.dirty.state import TargetState, load, lock_target
 from lamina.core.dump.preflight import examine, protected
 from lamina.core.dump.recover import recover_targets
@@ -21,10 +22,10 @@ OPTIONS: int = C.LM_OPT_SUSPEND_SECCOMP
 
 
 def frozen(tree: WatchedTree, root: int) -> FrozenTree:
-    """The tree below *root*, to be frozen by `with`; scratch ranges are noted in the state files, those of known tasks now."""
+    """The tree below *root*, to be frozen by `with`; the scratch ranges of known tasks are mapped now."""
     still = FrozenTree(root, OPTIONS, tree.announce_scratch)
     for task in tree.alive():
-        still.reserve(task.pid)
+        still.prepare(task.pid)
     return still
 
 
@@ -42,12 +43,16 @@ def arm_missing(tree: WatchedTree, root: int) -> None:
 
 
 def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] = lambda _: True) -> None:
-    """Take tracking out of every armed task that *which* accepts: pages first, while they run, then the descriptor in a short freeze."""
-    ending = [task for task in tree.alive() if task.armed and which(task)]
+    """Take tracking out of every task that *which* accepts: pages first, while they run, then the descriptor in a short freeze.
+
+    A task that merely inherited a copy of its parent's descriptor over fork loses that, too.
+    """
+    ending = [task for task in tree.alive() if (task.armed or leftovers(task.identity)) and which(task)]
     if not ending:
         return
     for task in ending:
-        task.tracker.disarm(None)
+        if task.armed:
+            task.tracker.disarm(None)
     pids = {task.pid for task in ending}
     with frozen(tree, root) as still:
         for process in still:
@@ -119,7 +124,7 @@ def _untrack(pid: int) -> bool:
         stack.enter_context(lock_target(identity))
         tree = WatchedTree(tuple(tree_of(pid)))
         stack.callback(tree.close)
-        if not any(task.armed for task in tree):
+        if not any(task.armed or leftovers(task.identity) for task in tree):
             return False
         end_tracking(tree, pid)
         for task in tree:

@@ -10,7 +10,7 @@ typedef struct {
 
 
 /* One system call at a `syscall` instruction of the target, by PTRACE_SYSCALL, registers put back. The only act here that would leave the
-   target somewhere else if we died in the middle (docs/injection.md): used to map and unmap the scratch range, nothing else. */
+   target somewhere else if the calling process died in the middle (docs/injection.md): made by a guardian wherever there is time for one. */
 int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err);
 /* Start a batch in the thread's slice `page` (RWX, `page_size` bytes, already mapped in the target): `calls` are run in order, then the
    thread stops for `signal` (blocked by nobody, handled by nobody: SIGURG, SIGWINCH or SIGCHLD). `data` is copied behind the calls.

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lamina.core.attach.calls import CallList
+from lamina.core.attach.scratch import unmap_scratch
 from lamina.core.attach.tracee import choose_end_signal
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
@@ -84,12 +85,18 @@ def steady(program: Path, tmp_path: Path) -> Iterator[Steady]:
         process.wait()
 
 
+def prepared(steady: Steady) -> FrozenTree:
+    tree = FrozenTree(steady.pid)
+    tree.prepare(steady.pid)
+    return tree
+
+
 def test_every_thread_makes_its_calls_and_is_as_before(steady: Steady) -> None:
     before = steady.status(), steady.maps()
 
     def work() -> None:
         for _ in range(20):
-            with FrozenTree(steady.pid) as tree:
+            with prepared(steady) as tree:
                 (process,) = tree
                 tree.prepare_scratch(process)
                 lists = {}
@@ -108,7 +115,7 @@ def test_every_thread_makes_its_calls_and_is_as_before(steady: Steady) -> None:
 
 def test_a_list_longer_than_a_slice_runs_in_several_batches_and_returns_data(steady: Steady) -> None:
     def work() -> bytes:
-        with FrozenTree(steady.pid) as tree:
+        with prepared(steady) as tree:
             (process,) = tree
             tree.prepare_scratch(process)
             calls = CallList()
@@ -162,7 +169,10 @@ ORPHAN = """
 import sys
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.tree import FrozenTree
-with FrozenTree(int(sys.argv[1]), announce=lambda pid, at, size: print(at, size, flush=True)) as tree:
+pid = int(sys.argv[1])
+tree = FrozenTree(pid, announce=lambda pid, at, size: print(at, size, flush=True))
+tree.prepare(pid)
+with tree:
     (process,) = tree
     tree.prepare_scratch(process)
     for tracee in process.tracees:
@@ -191,11 +201,7 @@ def test_a_target_whose_tracer_is_killed_goes_home_by_itself(steady: Steady, del
     steady.goes_on()
     assert steady.status() == before[0]
 
-    def clean() -> None:
-        with FrozenTree(steady.pid) as tree:
-            tree.processes[0].unmap(address, size)
-
-    tracer().call(clean)
+    unmap_scratch(steady.pid, address, size, 0)
     assert steady.maps() == before[1]
     steady.goes_on()
 
@@ -203,7 +209,7 @@ def test_a_target_whose_tracer_is_killed_goes_home_by_itself(steady: Steady, del
 def test_no_descriptor_and_no_memory_leaks(steady: Steady) -> None:
     def rounds(count: int) -> None:
         for _ in range(count):
-            with FrozenTree(steady.pid) as tree:
+            with prepared(steady) as tree:
                 tree.prepare_scratch(tree.processes[0])
                 calls = CallList()
                 calls.add("getpid")

@@ -30,6 +30,7 @@ class Worker:
         self.talks = self.wrong_answers = 0
         self.alarms = self.users = 0
         self.parked = [False] * 8
+        self.talk()  # the child has started once it has answered: only then does the program look from outside as it will
 
     def loop(self, number: int, step: Any) -> None:
         while True:

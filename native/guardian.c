@@ -1,0 +1,91 @@
+#include "guardian.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "batch.h"
+#include "tracee.h"
+
+#define STACK_BYTES 131072
+
+struct job {
+    int tid, failed;
+    unsigned options;
+    uint64_t syscall_address, call[7];
+    int64_t result;
+    lm_thread thread;
+    lm_error err;
+};
+
+static int work(struct job *job)
+{
+    lm_thread *thread = &job->thread;
+    int failed;
+
+    if (lm_seize(job->tid, job->options, &job->err) < 0)
+        return -1;
+    thread->tid = job->tid;
+    thread->state = LM_SEIZED;
+    if (lm_interrupt(job->tid, &job->err) < 0) {
+        lm_detach(job->tid, NULL);
+        return -1;
+    }
+    failed = lm_read_thread(thread, &job->err) < 0 ||
+             lm_step_call(thread, job->syscall_address, job->call, &job->result, &job->err) < 0;
+    return lm_thaw_task(thread, 1, failed ? NULL : &job->err) < 0 || failed ? -1 : 0;
+}
+
+/* Runs in lamina's memory but as a process of its own, on a stack of its own, while the calling thread is suspended (vfork(2)): it may use
+   that thread's errno, and must not allocate. A session of its own, so that nothing sent to lamina's terminal or group reaches it. */
+static int guardian(void *arg)
+{
+    struct job *job = arg;
+
+    setsid();
+    job->failed = work(job) < 0;
+    return 0;
+}
+
+int lm_guarded_call(int tid, unsigned options, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
+{
+    struct job *job = calloc(1, sizeof *job);
+    char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    sigset_t all, before;
+    int pid, got, failed = 1;
+
+    if (!job || stack == MAP_FAILED) {
+        lm_fail(err, "mmap", tid, "no memory for a guardian");
+        goto out;
+    }
+    job->tid = tid;
+    job->options = options;
+    job->syscall_address = syscall_address;
+    memcpy(job->call, call, sizeof job->call);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* Exit signal 0: nobody's SIGCHLD handler hears of it. */
+    pid = clone(guardian, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK, job);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0) {
+        lm_fail(err, "clone", tid, "no guardian can be started");
+        goto out;
+    }
+    do
+        got = waitpid(pid, NULL, __WALL);
+    while (got < 0 && errno == EINTR);
+    failed = job->failed;
+    if (failed)
+        *err = job->err;
+    *result = job->result;
+out:
+    if (stack != MAP_FAILED)
+        munmap(stack, STACK_BYTES);
+    free(job);
+    return failed ? -1 : 0;
+}
