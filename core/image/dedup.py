@@ -15,6 +15,7 @@ from lamina.core.image import owners
 from lamina.core.image.findings import Finding
 from lamina.core.image.holes import file_holes, punch
 from lamina.core.image.layer import Layer, Object
+from lamina.core.image.leftovers import sweep_beside
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
@@ -107,6 +108,7 @@ def apply_dedup(plan: DedupPlan, locked_already: bool = False) -> int:
     """
     layer = plan.layer
     with nullcontext() if locked_already else locked(stack_of(layer.directory)):
+        sweep_beside(layer.directory)
         if _shape(plan_dedup(Layer(layer.directory))) != _shape(plan):
             raise ImageError("cannot dedup", f"layer {layer.path}", "the stack changed since the dry run", "look at it again")
         # From here on its pages are the only copy, so they are looked at before the others go.

@@ -20,7 +20,7 @@ from lamina.core.errors import BusyError, ImageError
 from lamina.core.image import lock
 from lamina.core.image.format import IMAGES, Head, ImageKind, encode_image
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
-from lamina.core.image.leftovers import COMMITTING, DRAFT, NAME, cannot_write, clear_draft, sweep, take_back
+from lamina.core.image.leftovers import COMMITTING, DRAFT, NAME, cannot_write, clear_draft, sweep_beside, take_back
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
@@ -68,7 +68,7 @@ class LayerDraft:
         except OSError as error:
             raise cannot_write(images_dir, error.errno or 0) from error
         try:
-            sweep(images_dir.resolve())
+            sweep_beside(images_dir)
             _refuse_used(images_dir, images_fd)
             above = _parent_layer(images_dir, parent)
             _refuse_full(images_dir, images_fd, need_bytes)

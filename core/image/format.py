@@ -21,6 +21,7 @@ COMMON_MAGIC = 0x54564319
 SERVICE_MAGIC = 0x55105940
 # Far above any real one (a file table of a million descriptors is 100 MiB): a guard against a bad length, not a limit to work within.
 MAX_FILE = 1 << 30
+MAX_RECORDS = 1 << 22
 
 M = TypeVar("M", bound=Message)
 
@@ -231,8 +232,12 @@ def records_of(data: bytes, kind: ImageKind[M], name: str) -> Iterator[tuple[Mes
         raise ImageError("not an image", name, f"{why} ({kind.name})")
     at = len(head)
     expect: type[Message] = kind.first or kind.message
+    count = 0
     while at < len(data):
         start = at
+        count += 1
+        if count > MAX_RECORDS:
+            raise ImageError("damaged image", name, f"it holds more than {MAX_RECORDS} records")
         if len(data) - at < 4:
             raise ImageError("truncated image", name, f"the file ends inside a record length at offset {at}")
         (length,) = struct.unpack_from("<I", data, at)

@@ -73,6 +73,8 @@ class Layer:
             raise ImageError("not a layer", str(path), why) from error
         self.key = (info.st_dev, info.st_ino)
         self._cache: dict[tuple[str, Object], object] = {}
+        self._stamp: tuple[int, ...] = ()
+        self._sidecar: Sidecar | None = None
         if not os.path.lexists(self.directory / "inventory.img"):
             raise ImageError("not a layer", str(path), "it holds no inventory.img")
 
@@ -218,7 +220,7 @@ class Layer:
         except OSError:
             return None
         stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
-        if self.__dict__.get("_stamp") != stamp:
+        if self._stamp != stamp:
             self._sidecar = Sidecar.load(self.directory)
             self._stamp = stamp
         return self._sidecar
@@ -282,13 +284,18 @@ class Layer:
         return tuple(found)
 
     def summary(self) -> Summary:
-        """What a list of layers shows. Reads the maps, not the pages."""
-        sidecar = self.sidecar
-        maps = [self.pagemap(which) for which in self.objects]
+        """What a list of layers shows. Reads the maps, not the pages. A layer that cannot be read is one that cannot be restored."""
+        maps: list[PageMap] = []
+        sidecar, damage = None, ""
+        try:
+            sidecar = self.sidecar
+            maps += [self.pagemap(which) for which in self.objects]
+            if self.is_pre_dump:
+                damage = "memory only (pre-dump)"
+        except ImageError as error:
+            damage = str(error)
         infos = [os.lstat(entry) for entry in os.scandir(self.directory) if entry.is_file(follow_symlinks=False)]
         restorable, why_not = (sidecar.restorable, sidecar.why_not) if sidecar else (True, "")
-        if self.is_pre_dump:
-            restorable, why_not = False, "memory only (pre-dump)"
         return Summary(
             name=self.name, path=self.path, layer_id=sidecar.layer_id if sidecar else "", label=sidecar.label if sidecar else "",
             parent=self.parent_link, own_pages=sum(it.present.pages for it in maps),
@@ -296,10 +303,13 @@ class Layer:
             logical_bytes=sum(it.st_size for it in infos),
             time=sidecar.time if sidecar else os.lstat(self.file("inventory.img")).st_mtime,
             freeze_us=sidecar.freeze_us if sidecar else self._recorded_freeze(),
-            tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable, why_not=why_not,
+            tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable and not damage, why_not=damage or why_not,
         )  # fmt: skip
 
     def _recorded_freeze(self) -> int:
         if not self.has("stats-dump"):
             return 0
-        return fmt.decode_one(self.file("stats-dump"), fmt.STATS_DUMP).dump.frozen_time
+        try:
+            return fmt.decode_one(self.file("stats-dump"), fmt.STATS_DUMP).dump.frozen_time
+        except ImageError:
+            return 0

@@ -111,12 +111,23 @@ def _committed(images_fd: int, draft_fd: int) -> bool:
     return "inventory.img" in names[0] and "inventory.img" not in names[1]
 
 
+def sweep_beside(images_dir: Path) -> None:
+    """`sweep` the directory of a layer and those of the other layers of its stack: what every command that writes there begins with.
+
+    Raises:
+        ImageError: leftovers in *images_dir* itself cannot be removed.
+    """
+    place = images_dir.resolve()
+    sweep(place)
+    sweep_stack(place.parent)
+
+
 def sweep_stack(stack_dir: Path) -> list[Path]:
     """`sweep` every directory under *stack_dir* that belongs to the caller; returns those that had leftovers."""
     swept: list[Path] = []
     with suppress(OSError), os.scandir(stack_dir) as entries:
         for entry in entries:
-            with suppress(OSError):
+            with suppress(OSError, ImageError):
                 if not entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
                     continue
                 if sweep(Path(entry.path)):

@@ -23,7 +23,7 @@ from lamina.core.image.sums import ALGORITHM, BLOCK, FileSum
 NAME = "lamina.json"
 NEW_NAME = ".lamina.json.new"
 VERSION = 1
-MAX_SIZE = 1 << 28
+MAX_SIZE = 1 << 26
 
 
 def new_layer_id() -> str:

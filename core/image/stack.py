@@ -101,7 +101,7 @@ class Stack:
             if path.path.name == word:
                 raise ImageError("cannot use layer", str(path.path), path.why)
         found = [layer for layer in self.layers if layer.name == word]
-        found = found or [layer for layer in self.layers if layer.sidecar and layer.sidecar.label == word]
+        found = found or [layer for layer in self.layers if layer.summary().label == word]
         if len(found) == 1:
             return found[0]
         names = ", ".join(layer.name for layer in found or self.layers)

@@ -21,7 +21,7 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack, covered
 from lamina.core.image.verify import check_chain, require_whole
 from tests.unit.image.layers import Spec, content, make, read_page, runs
-from tests.unit.image.stacks import Plan, build, plans, resolve_naively
+from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 
 
 def images(layer: Layer, pages: int) -> dict[tuple[int, int], bytes | None]:
@@ -29,59 +29,57 @@ def images(layer: Layer, pages: int) -> dict[tuple[int, int], bytes | None]:
     return {(int(pid), page): read_page(layer, int(pid), page) for pid in layer.objects for page in range(pages)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(plan=plans(), data=st.data())
-def test_restorable_layers_keep_every_page(plan: Plan, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    stack = tmp_path_factory.mktemp("stack")
-    made = build(stack, plan)
-    expected = {name: images(layer, plan.pages) for name, layer in made.items()}
-    for _ in range(data.draw(st.integers(1, 3))):
-        name = data.draw(st.sampled_from([name for name, it in plan.layers.items() if it.parent]))
-        target = Layer(stack / name)
-        whole_before = {it.name for it in Stack.open(stack).layers if not check_chain(it, contents=True)}
-        if name not in whole_before:
-            with pytest.raises(ImageError, match="not whole"):
-                plan_dedup(target)
-            continue
-        planned = plan_dedup(target)
-        freed = apply_dedup(planned)
-        assert freed == planned.bytes_freed == planned.pages * PAGE
-        losing = {it.name for it in planned.losing}
-        assert losing <= {it.name for it in target.chain()[1:]}
-        after = {it.name: Layer(it.directory) for it in Stack.open(stack).layers}
-        for other, layer in after.items():
-            findings = check_chain(layer, contents=True)
-            if other in whole_before - losing:
-                assert findings == []
-                assert layer.summary().restorable
-                assert images(layer, plan.pages) == expected[other]
-            else:
-                assert findings
-                assert not layer.summary().restorable
-                assert layer.summary().why_not.startswith("punched by ")
-                kept = {key: page for key, page in images(layer, plan.pages).items() if page is not None}
-                assert kept.items() <= expected[other].items(), "what is left is what was there"
-        assert plan_dedup(Layer(stack / name)).cuts == (), "doing it again frees nothing"
-    shutil.rmtree(stack)
+def test_restorable_layers_keep_every_page(plan: Plan, data: st.DataObject) -> None:
+    with new_stack() as stack:
+        made = build(stack, plan)
+        expected = {name: images(layer, plan.pages) for name, layer in made.items()}
+        for _ in range(data.draw(st.integers(1, 3))):
+            name = data.draw(st.sampled_from([name for name, it in plan.layers.items() if it.parent]))
+            target = Layer(stack / name)
+            whole_before = {it.name for it in Stack.open(stack).layers if not check_chain(it, contents=True)}
+            if name not in whole_before:
+                with pytest.raises(ImageError, match="not whole"):
+                    plan_dedup(target)
+                continue
+            planned = plan_dedup(target)
+            freed = apply_dedup(planned)
+            assert freed == planned.bytes_freed == planned.pages * PAGE
+            losing = {it.name for it in planned.losing}
+            assert losing <= {it.name for it in target.chain()[1:]}
+            after = {it.name: Layer(it.directory) for it in Stack.open(stack).layers}
+            for other, layer in after.items():
+                findings = check_chain(layer, contents=True)
+                if other in whole_before - losing:
+                    assert findings == []
+                    assert layer.summary().restorable
+                    assert images(layer, plan.pages) == expected[other]
+                else:
+                    assert findings
+                    assert not layer.summary().restorable
+                    assert layer.summary().why_not.startswith("punched by ")
+                    kept = {key: page for key, page in images(layer, plan.pages).items() if page is not None}
+                    assert kept.items() <= expected[other].items(), "what is left is what was there"
+            assert plan_dedup(Layer(stack / name)).cuts == (), "doing it again frees nothing"
 
 
 @settings(max_examples=30, deadline=None)
 @given(plan=plans(branches=False))
-def test_on_a_chain_all_that_is_held_twice_goes(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> None:
-    stack = tmp_path_factory.mktemp("stack")
-    made = build(stack, plan)
-    *above, last = plan.layers
-    apply_dedup(plan_dedup(made[last]))
-    for name in above:
-        layer = Layer(stack / name)
-        for pid, own in plan.layers[name].spec.own.items():
-            twice = own & plan.layers[last].spec.own.get(pid, set())
-            shares = [share for share in resolve(layer.chain(), pid).shares if share.layer.name == name]
-            assert (shares[0].punched if shares else PageRuns.empty()) == runs(twice)
-            for page in own - twice:
-                if resolve_naively(plan, name, pid, page) == name:
-                    assert read_page(layer, pid, page) == content(plan.layers[name].tag, pid, page)
-    shutil.rmtree(stack)
+def test_on_a_chain_all_that_is_held_twice_goes(plan: Plan) -> None:
+    with new_stack() as stack:
+        made = build(stack, plan)
+        *above, last = plan.layers
+        apply_dedup(plan_dedup(made[last]))
+        for name in above:
+            layer = Layer(stack / name)
+            for pid, own in plan.layers[name].spec.own.items():
+                twice = own & plan.layers[last].spec.own.get(pid, set())
+                shares = [share for share in resolve(layer.chain(), pid).shares if share.layer.name == name]
+                assert (shares[0].punched if shares else PageRuns.empty()) == runs(twice)
+                for page in own - twice:
+                    if resolve_naively(plan, name, pid, page) == name:
+                        assert read_page(layer, pid, page) == content(plan.layers[name].tag, pid, page)
 
 
 @pytest.fixture

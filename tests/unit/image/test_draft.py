@@ -117,7 +117,7 @@ def test_a_link_that_a_failed_criu_left_does_not_become_a_parent(place: Path) ->
 CHANGING = ("open", "rename", "fsync", "symlink", "unlink", "rmdir", "mkdir", "fchmod")
 
 
-def write_and_die(place: Path, calls: int) -> int:
+def write_and_die(place: Path, calls: int, parent: str | None = "../../0") -> int:
     """Write the layer in a child that is killed before its call number *calls* of those that change a directory; returns its status."""
     child = os.fork()
     if child == 0:
@@ -136,7 +136,7 @@ def write_and_die(place: Path, calls: int) -> int:
         try:
             for name in CHANGING:
                 setattr(os, name, dying(getattr(os, name)))
-            draft = LayerDraft.create(place, "../0")
+            draft = LayerDraft.create(place, parent)
             fill(draft)
             draft.commit(Sidecar(new_layer_id()))
             os._exit(0)
@@ -151,18 +151,19 @@ def test_killed_between_any_two_system_calls(tmp_path: Path) -> None:
     outcomes: list[bool] = []
     status = -signal.SIGKILL
     while status == -signal.SIGKILL:
-        place = tmp_path / f"at-{len(outcomes)}"
-        place.mkdir()
+        place = tmp_path / f"at-{len(outcomes)}" / "1"
+        place.mkdir(parents=True)
         status = write_and_die(place, len(outcomes))
         committed = "inventory.img" in os.listdir(place)
         assert not committed or check_chain(Layer(place), contents=True) == []
-        sweep_stack(tmp_path)
+        sweep_stack(place.parent)
         if committed:
             assert DRAFT not in os.listdir(place)
             assert check_chain(Layer(place), contents=True) == []
         else:
             assert os.listdir(place) == []
         outcomes.append(committed)
+        assert len(outcomes) < 300
     assert status == 0
     assert outcomes == sorted(outcomes)
     assert len(outcomes) > 40
@@ -248,6 +249,14 @@ def test_names_that_are_not_files_of_a_layer(place: Path) -> None:
         for name in ("../x", "/x", "", ".hidden", "parent", "a\nb"):
             with pytest.raises(ValueError, match="not a name"):
                 draft.put_bytes(name, b"")
+
+
+def test_the_next_layer_of_the_stack_sweeps_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    assert write_and_die(tmp_path / "1", 30, None) == -signal.SIGKILL
+    assert os.listdir(tmp_path / "1") == [DRAFT]
+    make(tmp_path, "2", SPEC)
+    assert os.listdir(tmp_path / "1") == []
 
 
 def test_sweeping_believes_no_list_beyond_plain_names(place: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Who owns a page, against a model that is a dictionary."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +15,29 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap, resolve, to_addresses, to_offsets
 from lamina.core.image.stack import Stack, covered
 from tests.unit.image.layers import Spec, address, content, make, read_page, runs
-from tests.unit.image.stacks import Plan, build, plans, resolve_naively
+from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(plan=plans())
-def test_owners_are_those_of_the_model(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> None:
-    stack = tmp_path_factory.mktemp("stack")
-    made = build(stack, plan)
-    for name, layer in made.items():
-        for pid in layer.objects:
-            assert isinstance(pid, int)
-            owned = resolve(layer.chain(), pid)
-            naive = {page: resolve_naively(plan, name, pid, page) for page in range(plan.pages)}
-            assert owned.runs == runs({page for page, owner in naive.items() if owner})
-            assert not owned.missing
-            assert not owned.punched
-            for page, owner in naive.items():
-                found = owned.of(address(page))
-                assert (found[0].name if found else None) == owner
-                expected = content(plan.layers[owner].tag, pid, page) if owner else None
-                assert read_page(layer, pid, page) == expected
-            assert covered(layer, pid) == owned.runs
-            check_shares(owned, layer)
-    shutil.rmtree(stack)
+def test_owners_are_those_of_the_model(plan: Plan) -> None:
+    with new_stack() as stack:
+        made = build(stack, plan)
+        for name, layer in made.items():
+            for pid in layer.objects:
+                assert isinstance(pid, int)
+                owned = resolve(layer.chain(), pid)
+                naive = {page: resolve_naively(plan, name, pid, page) for page in range(plan.pages)}
+                assert owned.runs == runs({page for page, owner in naive.items() if owner})
+                assert not owned.missing
+                assert not owned.punched
+                for page, owner in naive.items():
+                    found = owned.of(address(page))
+                    assert (found[0].name if found else None) == owner
+                    expected = content(plan.layers[owner].tag, pid, page) if owner else None
+                    assert read_page(layer, pid, page) == expected
+                assert covered(layer, pid) == owned.runs
+                check_shares(owned, layer)
 
 
 def check_shares(owned: OwnerMap, layer: Layer) -> None:
