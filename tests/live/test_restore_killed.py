@@ -56,7 +56,7 @@ def runs_on(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("how", ["detached", "our child"])
-@pytest.mark.parametrize("name", ["family", "avx_threads"])
+@pytest.mark.parametrize("name", ["sessions", "avx_threads"])
 def test_nothing_is_left(name: str, how: str, reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> None:
     victim = start_c(reaper, tmp_path / "victim", name)
     layer = layers.new()
@@ -82,7 +82,7 @@ def test_nothing_is_left(name: str, how: str, reaper: Reaper, layers: Layers, tm
 
 def test_a_failed_restore_leaves_nothing(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
     """A step fails after everything exists: here the pidfile, the last thing before the tree runs."""
-    victim = start_c(reaper, tmp_path / "victim", "family")
+    victim = start_c(reaper, tmp_path / "victim", "sessions")
     layer = layers.new()
     pids = tree_of(victim.pid)
     dump(victim, layer, last=True)

@@ -15,7 +15,7 @@ def relations(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_parents_sessions_groups_pipes_and_zombies(reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> None:
-    victim = start_c(reaper, tmp_path / "victim", "family")
+    victim = start_c(reaper, tmp_path / "victim", "sessions")
     before = victim.ask()
     pids = sorted(tree_of(victim.pid))
     assert len(pids) == 7 and before["wrong"] == 0
