@@ -52,6 +52,8 @@ static void reader(void)
     uint64_t state[2] = {0, 0}, number;
     close(numbers[1]), close(answers[0]);
     sigaction(SIGUSR1, &action, NULL);
+    if (write(answers[1], state, sizeof state) != sizeof state) /* from here on it may be asked */
+        _exit(2);
     for (;;) {
         ssize_t got = read(numbers[0], &number, sizeof number);
         if (asked) {
@@ -123,6 +125,8 @@ int main(int argc, char **argv)
     if (!(child[READER] = fork()))
         reader();
     setpgid(child[READER], child[READER]);
+    if (read(answers[0], line, sizeof(uint64_t[2])) != sizeof(uint64_t[2]))
+        return 1;
     if (!(child[MEMBER] = fork()))
         close(numbers[0]), close(numbers[1]), close(answers[0]), close(answers[1]), rest_for_ever();
     setpgid(child[MEMBER], child[READER]);
