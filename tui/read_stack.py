@@ -146,6 +146,6 @@ def _read_row(path: Path) -> LayerRow:
         restorable=summary.restorable,
         why=summary.why_not,
         tracker=summary.tracker,
-        kernel=" ".join(sidecar.kernel.split()[:2]) if sidecar else "",
+        kernel=" ".join(sidecar.kernel.split()[:2]).partition("-")[0] if sidecar else "",
         shell_job=layer.has("tty-info.img"),
     )

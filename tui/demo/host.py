@@ -40,11 +40,11 @@ class DemoProgram:
     def __init__(self, seed: int | None = None) -> None:
         """Start it. Raises OSError if it cannot be started."""
         self.images = Path(tempfile.mkdtemp(prefix="lamina-demo-"))
-        program = Path(__file__).with_name("program.py")
-        command = [sys.executable, "-ISE", str(program), *([str(seed)] if seed is not None else [])]
+        command = ["crystal", "-ISE", "program.py", *([str(seed)] if seed is not None else [])]
         # Of its own session, so that it is no shell job and the terminal's Ctrl-C does not reach it.
         process = subprocess.Popen(
-            command, cwd="/", env={}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            command, executable=sys.executable, cwd=Path(__file__).parent, env={},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         assert process.stdout is not None
         with process.stdout:

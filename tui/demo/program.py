@@ -23,6 +23,7 @@ STEP_S = 0.3
 def main() -> None:
     """Announce the cells and let the crystal grow until the parent is gone."""
     Path("/proc/self/comm").write_text("crystal")
+    os.chdir("/")
     memory = array("Q", bytes(8 * WORDS * (CELLS + 2)))
     address = memory.buffer_info()[0]
     first = -address % 4096 // 8

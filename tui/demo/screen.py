@@ -13,13 +13,11 @@ from lamina.tui.journal import Job
 from lamina.tui.screens.stack import StackScreen
 from lamina.tui.session import Session
 from lamina.tui.widgets.cells import CellsPane
-from lamina.tui.widgets.layer_detail import LayerDetail
-from lamina.tui.widgets.memory_strip import MemoryStrip
 
 _STEPS = (
     "d  takes the first layer: all of the program's memory",
     "watch the cells that change *, then d again: only those are written",
-    "↓ chooses layer 1, r puts the program back to it: its cells are as they were",
+    "↓ to layer 1, then r: the program is back, its cells as they were",
     "it is back · d from here begins a branch · q leaves and ends the program",
 )
 
@@ -29,27 +27,32 @@ class DemoScreen(StackScreen):
 
     WHERE = "demo"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = CellsPane()
+        self._guide_line = Static(id="guide")
+        self._restored = 0
+
     def compose_body(self) -> Iterable[Widget]:
         """Cells to the right, the guide at the bottom."""
         with Horizontal(id="demo-body"):
             with Vertical(id="demo-left"):
-                with Vertical(id="left", classes="pane") as left:
-                    left.border_title = "layers"
+                with self._left:
+                    self._left.border_title = "layers"
                     yield self._list
-                yield LayerDetail()
-            yield CellsPane()
-        yield MemoryStrip()
-        yield Static(id="guide")
+                yield self._detail
+            yield self.cells
+        yield self._strip
+        yield self._guide_line
 
     def opened(self) -> None:
         """The first step."""
         super().opened()
-        self._restored = 0
         self._guide(0)
 
     def show_cells(self, cells: Cells | None, glyphs: dict[int, str]) -> None:
         """The program's memory was read."""
-        self.query_one(CellsPane).show(cells, glyphs)
+        self.cells.show(cells, glyphs)
 
     def session_changed(self, session: Session) -> None:
         """The guide goes on with the layers."""
@@ -64,9 +67,9 @@ class DemoScreen(StackScreen):
                 self._restored = id(job)
                 self._guide(3)
             elif self._restored and id(job) != self._restored:
-                self.query_one("#guide").display = False
+                self._guide_line.display = False
 
     def _guide(self, step: int) -> None:
         text = Text(f" {step + 1}/4  ", style="dim")
         text.append(_STEPS[step], style="bold not dim")
-        self.query_one("#guide", Static).update(text)
+        self._guide_line.update(text)

@@ -44,6 +44,12 @@ class Frame(Screen[None]):
     BINDINGS = TARGET_KEYS
     _rest: Timer | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Kept, and not queried for: what was read may arrive while the screen is being closed.
+        self.title_bar = TitleBar(self.WHERE)
+        self._job_bar = JobBar()
+
     @property
     def lamina(self) -> "LaminaApp":
         """The app, typed."""
@@ -55,17 +61,17 @@ class Frame(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Bars and body."""
-        yield TitleBar(self.WHERE)
+        yield self.title_bar
         yield from self.compose_body()
-        yield JobBar()
+        yield self._job_bar
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Follow the session and the journal."""
         self.lamina.session_changed.subscribe(self, self._on_session)
         self.lamina.jobs_changed.subscribe(self, self._on_job)
-        self.query_one(TitleBar).show(self.lamina.session)
-        self.query_one(JobBar).show(self.lamina.journal.running or self.lamina.journal.newest)
+        self.title_bar.show(self.lamina.session)
+        self._job_bar.show(self.lamina.journal.running or self.lamina.journal.newest)
         self.opened()
 
     def opened(self) -> None:
@@ -78,11 +84,11 @@ class Frame(Screen[None]):
         self._rest = self.set_timer(_REST_S, look)
 
     def _on_session(self, session: Session) -> None:
-        self.query_one(TitleBar).show(session)
+        self.title_bar.show(session)
         self.session_changed(session)
 
     def _on_job(self, job: Job | None) -> None:
-        self.query_one(JobBar).show(self.lamina.journal.running or job)
+        self._job_bar.show(self.lamina.journal.running or job)
         self.job_changed(job)
 
     def session_changed(self, session: Session) -> None:

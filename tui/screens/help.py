@@ -35,7 +35,7 @@ class HelpScreen(ModalScreen[None]):
 
 def _table(title: str, keys: Sequence[BindingType]) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=16, justify="right")
+    grid.add_column(width=9, justify="right")
     grid.add_column()
     grid.add_row("", Text(title, style="bold"))
     for key in keys:

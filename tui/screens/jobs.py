@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lamina.tui import journal, units
+from lamina.tui import journal, places, units
 from lamina.tui.journal import Job
 from lamina.tui.keymap import JOB_KEYS
 from lamina.tui.screens.frame import Frame
@@ -33,11 +33,12 @@ class JobScreen(Frame):
                 Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")]),
                 Column("STATE", 9, lambda job: [(job.state, _COLOUR[job.state])]),
                 Column("TOOK", 8, lambda job: [(_took(job), "")], right=True, keep=70),
-                Column("COMMAND", 0, lambda job: [(job.command or job.act.title, "")]),
+                Column("COMMAND", 0, lambda job: [(places.short_line(job.command) or job.act.title, "")]),
             ],
             id,
             id="jobs",
         )
+        self._detail = Static(id="detail-text")
         self._list.empty_text = "nothing was asked of the engine yet"
 
     def compose_body(self) -> Iterable[Widget]:
@@ -46,7 +47,7 @@ class JobScreen(Frame):
             pane.border_title = "jobs and their command lines"
             yield self._list
         with VerticalScroll(classes="pane", id="job-detail", can_focus=False):
-            yield Static(id="detail-text")
+            yield self._detail
 
     def opened(self) -> None:
         """Show what there is."""
@@ -63,7 +64,7 @@ class JobScreen(Frame):
     @on(RowList.Moved)
     def _show_detail(self) -> None:
         job = self._list.row
-        self.query_one("#detail-text", Static).update(_describe(job) if job else Text())
+        self._detail.update(_describe(job) if job else Text())
 
     def action_copy(self) -> None:
         """The command line, to the clipboard."""

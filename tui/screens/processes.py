@@ -20,7 +20,6 @@ from lamina.tui.tree import TreeRow
 from lamina.tui.widgets.process_columns import ProcessCell, process_columns
 from lamina.tui.widgets.process_detail import ProcessDetail
 from lamina.tui.widgets.row_list import RowList
-from lamina.tui.widgets.title_bar import TitleBar
 
 _REFRESH_S = 2.0
 # The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
@@ -43,6 +42,10 @@ class ProcessScreen(Frame):
         self._examined: dict[int, Examined] = {}
         self._folded: set[int] = {_KTHREADD}
         self._filter = ""
+        self._detail = ProcessDetail()
+        self._left = Vertical(id="left", classes="pane")
+        self._input = Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
+        self._filter_line = Horizontal(id="filter-line")
         self._list: RowList[TreeRow] = RowList(process_columns(self._cell), lambda row: row.pid, id="processes")
         self._list.empty_text = "reading the process table …"
 
@@ -57,17 +60,17 @@ class ProcessScreen(Frame):
     def compose_body(self) -> Iterable[Widget]:
         """Tree and detail, side by side or one above the other."""
         with Horizontal(id="body"):
-            with Vertical(id="left", classes="pane") as left:
-                left.border_title = "tree"
+            with self._left:
+                self._left.border_title = "tree"
                 yield self._list
-                with Horizontal(id="filter-line"):
+                with self._filter_line:
                     yield Label("/")
-                    yield Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
-            yield ProcessDetail()
+                    yield self._input
+            yield self._detail
 
     def opened(self) -> None:
         """Read the table now and then."""
-        self.query_one("#filter-line").display = False
+        self._filter_line.display = False
         self._list.focus()
         self.read()
         self.set_interval(_REFRESH_S, self.read)
@@ -82,9 +85,8 @@ class ProcessScreen(Frame):
         """The table was read."""
         self._processes = processes
         self._examined = {pid: seen for pid, seen in self._examined.items() if pid in processes.by_pid}
-        bar = self.query_one(TitleBar)
-        bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
-        bar.refresh()
+        self.title_bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
+        self.title_bar.refresh()
         self._arrange()
         self.when_at_rest(self._examine)
 
@@ -105,8 +107,7 @@ class ProcessScreen(Frame):
         arranged = tree.arrange(rows, hits, self._folded)
         self._list.empty_text = f"no process matches {wanted!r}" if wanted else "no process to be seen"
         self._list.show_rows(arranged, follow)
-        left = self.query_one("#left")
-        left.border_subtitle = f"{len(hits)} {'hit' if len(hits) == 1 else 'hits'} for /{wanted}" if hits is not None else ""
+        self._left.border_subtitle = f"{len(hits)} {'hit' if len(hits) == 1 else 'hits'} for /{wanted}" if hits is not None else ""
         self._show_detail()
 
     def subject(self) -> Subject | None:
@@ -128,7 +129,7 @@ class ProcessScreen(Frame):
     def _show_detail(self) -> None:
         process = self._process()
         dirty = self.lamina.session.dirty
-        self.query_one(ProcessDetail).show(process, self._examined.get(process.pid) if process else None, dirty)
+        self._detail.show(process, self._examined.get(process.pid) if process else None, dirty)
 
     def _examine(self) -> None:
         """Look at the process under the cursor, then at the others on the screen that nobody looked at yet."""
@@ -168,9 +169,9 @@ class ProcessScreen(Frame):
 
     def action_filter(self) -> None:
         """Type a filter; the tree follows each letter."""
-        self.query_one("#filter-line").display = True
+        self._filter_line.display = True
         # Not `focus`, which comes later than the next letter.
-        self.set_focus(self.query_one("#filter"))
+        self.set_focus(self._input)
 
     @on(Input.Changed, "#filter")
     def _filtered(self, event: Input.Changed) -> None:
@@ -180,12 +181,12 @@ class ProcessScreen(Frame):
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
-        self.query_one("#filter-line").display = False
+        self._filter_line.display = False
         self.set_focus(self._list)
 
     def action_clear(self) -> None:
         """One step back: out of the filter, then the filter away."""
-        self.query_one("#filter", Input).value = ""
+        self._input.value = ""
         self._filter_done()
 
     def action_fold(self) -> None:

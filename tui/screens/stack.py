@@ -29,16 +29,19 @@ class StackScreen(Frame):
     def __init__(self) -> None:
         super().__init__()
         self._list: RowList[LayerRow] = RowList(layer_columns(self._stands_on), lambda row: row.path, id="layers")
+        self._left = Vertical(id="left", classes="pane")
+        self._detail = LayerDetail()
+        self._strip = MemoryStrip()
         self._newest: LayerRow | None = None
 
     def compose_body(self) -> Iterable[Widget]:
         """List, detail, strip."""
         with Horizontal(id="body"):
-            with Vertical(id="left", classes="pane") as left:
-                left.border_title = "layers"
+            with self._left:
+                self._left.border_title = "layers"
                 yield self._list
-            yield LayerDetail()
-        yield MemoryStrip()
+            yield self._detail
+        yield self._strip
 
     def opened(self) -> None:
         """Show what is known."""
@@ -70,14 +73,13 @@ class StackScreen(Frame):
         fresh = newest is not None and self._newest is not None and newest.path != self._newest.path
         self._newest = newest
         self._list.show_rows(stack.rows, follow=newest.path if newest is not None and fresh else None)
-        left = self.query_one("#left")
-        left.border_subtitle = f"{len(stack.broken)} directories could not be read" if stack.broken else ""
+        self._left.border_subtitle = f"{len(stack.broken)} directories could not be read" if stack.broken else ""
         self._show_detail()
 
     def _show_detail(self) -> None:
         row = self._list.row
         stands_on = row is not None and self._stands_on(row)
-        self.query_one(LayerDetail).show(row, stands_on, self.lamina.session.dirty if stands_on else None)
+        self._detail.show(row, stands_on, self.lamina.session.dirty if stands_on else None)
 
     @on(RowList.Moved)
     def _moved(self) -> None:
@@ -87,16 +89,16 @@ class StackScreen(Frame):
     def _read_strip(self) -> None:
         row = self._list.row
         if row is None:
-            self.query_one(MemoryStrip).show(None)
+            self._strip.show(None)
         else:
-            cells = self.query_one(MemoryStrip).cells
+            cells = self._strip.cells
             self.lamina.bridge.ask("strip", lambda: messages.StripRead(row.path, read_strip(row, cells)))
 
     def show_strip(self, message: messages.StripRead) -> None:
         """The memory of a layer was resolved."""
         row = self._list.row
         if row is not None and row.path == message.layer:
-            self.query_one(MemoryStrip).show(message.strip)
+            self._strip.show(message.strip)
 
     def _chosen_layer(self) -> LayerRow | None:
         if self._list.row is None:

@@ -18,22 +18,25 @@ _BAR = 20
 class LayerDetail(VerticalScroll, can_focus=False):
     """The pane beside the layers."""
 
+    def __init__(self) -> None:
+        super().__init__(classes="pane")
+        self._text = Static(id="detail-text")
+
     def compose(self) -> ComposeResult:
         """One text."""
-        self.add_class("pane")
-        yield Static(id="detail-text")
+        yield self._text
 
     def show(self, row: LayerRow | None, stands_on: bool, dirty: Dirty | None) -> None:
         """Describe *row*; *stands_on*: the running target's next dump is an increment of it; *dirty*: what it wrote since."""
         self.border_title = "layer" if row is None else f"layer {row.name}" + (f' "{row.label}"' if row.label else "")
-        self.query_one(Static).update(Text() if row is None else _describe(row, stands_on, dirty))
+        self._text.update(Text() if row is None else _describe(row, stands_on, dirty))
 
 
 def _describe(row: LayerRow, stands_on: bool, dirty: Dirty | None) -> Text:
     text = Text()
     if dirty is not None:
         text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")
-        text.append(f" changed since, {units.size(dirty.bytes)}: d writes only those\n", style=WARM)
+        text.append(f" changed since ({units.size(dirty.bytes)})\n", style=WARM)
     elif stands_on:
         text.append("◂ the program stands here\n", style="dim")
     if row.time:

@@ -21,10 +21,13 @@ from lamina.tui.theme import DANGER, GOOD, WARM
 class ProcessDetail(VerticalScroll, can_focus=False):
     """The pane beside the tree."""
 
+    def __init__(self) -> None:
+        super().__init__(classes="pane")
+        self._text = Static(id="detail-text")
+
     def compose(self) -> ComposeResult:
         """One text."""
-        self.add_class("pane")
-        yield Static(id="detail-text")
+        yield self._text
 
     def show(self, process: ProcessInfo | None, examined: Examined | None, dirty: Dirty | None) -> None:
         """Describe *process*; *examined* is None until it was looked at; *dirty* may be another's."""
@@ -46,7 +49,7 @@ class ProcessDetail(VerticalScroll, can_focus=False):
             if dirty is not None and dirty.identity == process.identity:
                 _written(text, dirty)
             _who(text, process)
-        self.query_one(Static).update(text)
+        self._text.update(text)
 
 
 @cache
