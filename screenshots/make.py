@@ -1,7 +1,7 @@
 """Makes the pictures in this directory from a real session: `sudo .venv/bin/python screenshots/make.py`.
 
-It runs in a pid namespace of its own, so that no process of the machine is in a picture. Each picture is an SVG and, where rsvg-convert is
-installed, a PNG.
+It runs in a pid namespace of its own, so that no process of the machine is in a picture. Each picture is an SVG; where rsvg-convert is
+installed, there is a PNG of it in build/screenshots, for a quick look.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from lamina.tui.demo.run import DemoApp
 from lamina.tui.session import Session
 
 HERE = Path(__file__).resolve().parent
+LOOK = HERE.parent / "build" / "screenshots"
 INSIDE = "LAMINA_SCREENSHOTS_INSIDE"
 PATIENCE_S = 60
 
@@ -34,12 +35,13 @@ async def until(reached: Callable[[], object]) -> None:
 
 
 def shoot(app: LaminaApp, name: str) -> None:
-    """Write NAME.svg and NAME.png."""
+    """Write NAME.svg."""
     # Without xml:space some renderers drop leading blanks, and with them the indentation.
     picture = HERE / f"{name}.svg"
     picture.write_text(app.export_screenshot(title="lamina").replace("<text ", '<text xml:space="preserve" '))
     if converter := shutil.which("rsvg-convert"):
-        subprocess.run([converter, "-o", picture.with_suffix(".png"), picture], check=True)
+        LOOK.mkdir(parents=True, exist_ok=True)
+        subprocess.run([converter, "-o", LOOK / f"{name}.png", picture], check=True)
     print(picture.name)
 
 

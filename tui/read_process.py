@@ -67,11 +67,11 @@ class ProcessReader:
 
 def examine(process: ProcessInfo) -> Examined:
     """What stands in the way of dumping *process*; touches nothing."""
-    from lamina.core.dump import preflight
+    from lamina.core.dump.preflight import examine as look
 
     try:
-        plain = preflight.examine(process.pid)
-        shell_job = bool(plain.blockers) and not preflight.examine(process.pid, shell_job=True).blockers
+        plain = look(process.pid)
+        shell_job = bool(plain.blockers) and not look(process.pid, shell_job=True).blockers
     except LaminaError as error:
         return Examined(process.identity, unreadable=str(error))
     tracker = plain.tracker
