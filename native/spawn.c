@@ -1,11 +1,8 @@
-/* The child of lm_spawn_start runs in our memory and with our thread pointer, while our threads go on: until its execve it may call nothing
-   of libc (errno is ours) and touch nothing but its own orders. Hence the raw system calls. */
 #include "spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -18,9 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if !defined(__x86_64__)
-#error "lamina rebuilds processes on x86-64 only"
-#endif
+#include "rawclone.h"
 
 enum { STACK_BYTES = 16384, PATH_BYTES = 4096 };
 
@@ -37,55 +32,23 @@ struct orders {
     uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 };
 
-static inline long raw(long nr, long a, long b, long c, long d)
+static void wait_and_exec(void *own)
 {
-    register long r10 __asm__("r10") = d;
-    long result;
-
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-/* clone3 whose child runs `entry(orders)` on the stack in `args` and never comes back here. */
-static long clone_into(struct clone_args *args, void (*entry)(struct orders *), struct orders *orders)
-{
-    register void (*r8)(struct orders *) __asm__("r8") = entry;
-    register struct orders *r9 __asm__("r9") = orders;
-    long result;
-
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "mov %%r9, %%rdi\n\t"
-                     "call *%%r8\n\t"
-                     "hlt\n"
-                     "1:"
-                     : "=a"(result)
-                     : "0"((long)SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-static void wait_and_exec(struct orders *o)
-{
+    struct orders *o = own;
     char byte;
     long got;
 
-    raw(SYS_close, o->gate_write, 0, 0, 0);
+    lm_raw(SYS_close, o->gate_write, 0, 0, 0);
     do {
-        got = raw(SYS_read, o->gate_read, (long)&byte, 1, 0);
+        got = lm_raw(SYS_read, o->gate_read, (long)&byte, 1, 0);
     } while (got == -EINTR);
     if (got == 1) {
-        raw(SYS_personality, (long)o->personality, 0, 0, 0);
-        raw(SYS_close_range, 0, (long)~0U, CLOSE_RANGE_CLOEXEC, 0);
-        o->error = (int)-raw(SYS_execve, (long)o->executable, (long)o->argv, (long)o->envp, 0);
+        lm_raw(SYS_personality, (long)o->personality, 0, 0, 0);
+        lm_raw(SYS_close_range, 0, (long)~0U, CLOSE_RANGE_CLOEXEC, 0);
+        o->error = (int)-lm_raw(SYS_execve, (long)o->executable, (long)o->argv, (long)o->envp, 0);
     }
     for (;;)
-        raw(SYS_exit_group, 127, 0, 0, 0);
+        lm_raw(SYS_exit_group, 127, 0, 0, 0);
 }
 
 static long clone_waiting(struct orders *o)
@@ -100,17 +63,18 @@ static long clone_waiting(struct orders *o)
         .set_tid_size = 1,
     };
 
-    return clone_into(&args, wait_and_exec, o);
+    return lm_clone_into(&args, wait_and_exec, o);
 }
 
 /* The helper makes the real one and ends: its child falls to init at once. */
-static void make_orphan(struct orders *o)
+static void make_orphan(void *own)
 {
+    struct orders *o = own;
     long made = clone_waiting(o);
 
     o->error = made < 0 ? (int)-made : 0;
     for (;;)
-        raw(SYS_exit_group, 0, 0, 0, 0);
+        lm_raw(SYS_exit_group, 0, 0, 0, 0);
 }
 
 static long clone_helper(struct orders *o)
@@ -120,7 +84,7 @@ static long clone_helper(struct orders *o)
         .stack = (uintptr_t)o->helper_stack,
         .stack_size = sizeof o->helper_stack,
     };
-    long helper = clone_into(&args, make_orphan, o);
+    long helper = lm_clone_into(&args, make_orphan, o);
 
     if (helper < 0)
         return helper;
@@ -315,23 +279,4 @@ int lm_exit_inside(int tid, uint64_t syscall_address, int status, lm_error *err)
     if ((seen & 0xff7f) != (status & 0xff7f))
         return lm_refuse(err, "wait", tid, "ended with status %#x where %#x was due", seen, status);
     return 0;
-}
-
-int lm_release_all(const int *tids, const uint64_t *signals, int count, lm_error *err)
-{
-    int result = 0;
-
-    for (int i = 0; i < count; i++) {
-        for (int number = 1; number <= 64; number++)
-            if (signals[i] >> (number - 1) & 1)
-                syscall(SYS_tkill, tids[i], number);
-        if (ptrace(PTRACE_SETOPTIONS, tids[i], 0, 0) < 0 && result == 0)
-            result = lm_fail(err, "ptrace(SETOPTIONS)", tids[i], "thread %d would die with us", tids[i]);
-    }
-    if (result < 0)
-        return result;
-    for (int i = 0; i < count; i++)
-        if (ptrace(PTRACE_DETACH, tids[i], 0, 0) < 0 && result == 0)
-            result = lm_fail(err, "ptrace(DETACH)", tids[i], "thread %d cannot be let go", tids[i]);
-    return result;
 }

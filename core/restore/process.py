@@ -6,8 +6,8 @@ from typing import Any
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import describe, read_maps
-from lamina.core.attach.tracee import END_SIGNALS, Tracee
 from lamina.core.attach.scratch import find_syscall
+from lamina.core.attach.tracee import END_SIGNALS, Tracee
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.restore import layout

@@ -88,6 +88,9 @@ def let_go(processes: list[Rebuilding]) -> None:
     """Step 14, the switch: from here on nobody is traced, and nobody dies with us."""
     tids = [tracee.tid for process in processes for tracee in process.threads]
     kept = [int(tracee.thread.own_signals) for process in processes for tracee in process.threads]
+    pids = [process.pid for process in processes]
     err = new_error()
-    check(C.lm_release_all(ffi.new("int[]", tids), ffi.new("uint64_t[]", kept), len(tids), err), err)
+    check(
+        C.lm_release_all(ffi.new("int[]", tids), ffi.new("uint64_t[]", kept), len(tids), ffi.new("int[]", pids), len(pids), err), err
+    )
 

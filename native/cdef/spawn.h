@@ -26,6 +26,3 @@ int lm_exec_inside(int tid, uint64_t syscall_address, uint64_t room, const char 
 /* Make a stopped tracee end: by exit_group(status >> 8), or by the signal in status & 127. Reaps it as its tracer, so that its real parent sees
    a zombie with that wait(2) status. */
 int lm_exit_inside(int tid, uint64_t syscall_address, int status, lm_error *err);
-/* The switch: no option, then no tracer, on all of `count` stopped threads. signals[i]: bits of signals to send thread i again before it goes
-   on (those that came while it ran a batch). Goes on to the end; reports the first failure. */
-int lm_release_all(const int *tids, const uint64_t *signals, int count, lm_error *err);

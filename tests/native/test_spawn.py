@@ -217,3 +217,54 @@ def test_huge_pages_are_made_and_leave_no_flag() -> None:
         huge = int(area[0].partition("AnonHugePages:")[2].split()[0])
         assert taken in {0, 1, 2} and huge == 2048 * (taken and 3 if taken == 2 else huge // 2048)
         assert "hg" not in area[2].splitlines()[0].split()
+
+
+# -- the switch ----------------------------------------------------------------------------------------------------------------------
+
+
+def release(tids: list[int], pids: list[int]) -> None:
+    err = new_error()
+    kept = ffi.new("uint64_t[]", len(tids))
+    check(C.lm_release_all(ffi.new("int[]", tids), kept, len(tids), ffi.new("int[]", pids), len(pids), err), err)
+
+
+def test_a_switch_that_fails_half_way_leaves_nothing() -> None:
+    """One of the threads is not ours to let go: all processes end, also those that were no longer bound to us."""
+    pids = [free_pid()]
+    pids.append(next(pid for pid in range(pids[0] + 1, pids[0] + 1000) if not Path(f"/proc/{pid}").exists()))
+
+    def run() -> None:
+        for pid in pids:
+            with spawned(pid) as spawn:
+                seize(pid)
+                err = new_error()
+                check(C.lm_spawn_exec(spawn, err), err)
+        open_before = sorted(os.listdir("/proc/self/fd"))
+        with pytest.raises(NativeError, match="die with us"):
+            release([pids[0], 1], pids)
+        assert sorted(os.listdir("/proc/self/fd")) == open_before
+        for pid in pids:
+            assert os.waitpid(pid, WALL)[1] == signal.SIGKILL
+
+    tracer().call(run)
+
+
+def test_after_the_switch_nobody_is_traced() -> None:
+    pid = free_pid()
+
+    def run() -> None:
+        with spawned(pid, b"/bin/sleep") as spawn:
+            seize(pid)
+            err = new_error()
+            check(C.lm_spawn_exec(spawn, err), err)
+        none = ffi.new("lm_thread *")
+        none.tid = pid
+        err = new_error()
+        check(C.lm_read_thread(none, err), err)
+        none.sigmask = 0
+        check(C.lm_write_thread(none, err), err)
+        release([pid], [pid])
+
+    tracer().call(run)
+    # It ran by itself: without an argument, sleep(1) fails.
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
