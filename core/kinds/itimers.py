@@ -38,7 +38,13 @@ def ask(calls: CallList) -> Question:
 
 
 def _entry(timer: Itimer) -> itimer_entry:
-    return itimer_entry(isec=timer[0], iusec=timer[1], vsec=timer[2], vusec=timer[3])
+    """A periodic timer with nothing left has expired, and its signal is still queued: the kernel starts it again only when that is taken
+    (kernel/signal.c, dequeue_signal). setitimer(2) would take nothing left for "off", so the next expiry is set one interval away.
+    """
+    interval, left = timer[:2], timer[2:]
+    if any(interval) and not any(left):
+        left = interval
+    return itimer_entry(isec=interval[0], iusec=interval[1], vsec=left[0], vusec=left[1])
 
 
 def save(timers: Sequence[Itimer]) -> task_timers_entry:

@@ -255,3 +255,10 @@ def test_ids_are_stable_and_namespaces_ours() -> None:
     assert one.vm_id != table.root().vm_id
     assert not ids.shared({10: one, 20: two})
     assert len(ids.shared({10: one, 20: one})) == 4
+
+
+def test_a_periodic_timer_whose_signal_is_still_queued_goes_on() -> None:
+    saved = itimers.save(((0, 20_000, 0, 0), (0, 0, 0, 0), (1, 5, 0, 7)))
+    assert (saved.real.vsec, saved.real.vusec) == (0, 20_000)
+    assert not saved.virt.vsec and not saved.virt.vusec
+    assert (saved.prof.isec, saved.prof.iusec, saved.prof.vsec, saved.prof.vusec) == (1, 5, 0, 7)
