@@ -71,20 +71,20 @@ clean: ## remove everything that was built, .venv included
 	@rm -f core/_native.c core/_native.*.so
 	@find core tui tests benches native screenshots -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# What pip cannot bring: one line each, naming the Debian package.
-.PHONY: prerequisites
-prerequisites:
-	@fail() { echo "lamina cannot be built: $$1" >&2; exit 1; }; \
-	test "$$(uname -s)" = Linux || fail "it needs Linux"; \
-	test -n "$(PYTHON)" || fail "no Python 3.11 or newer was found (apt-get install python3)"; \
-	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || fail "$(PYTHON) has no venv module (apt-get install python3-venv)"; \
-	test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
-		|| fail "Python.h is missing (apt-get install python3-dev)"; \
-	command -v gcc >/dev/null || fail "there is no C compiler (apt-get install gcc)"; \
-	echo '#include <stdio.h>' | gcc -E -o /dev/null - 2>/dev/null || fail "the C library's headers are missing (apt-get install libc6-dev)"
+# What pip cannot bring: one line, naming the Debian package.
+define FIND_PROBLEM
+test "$$(uname -s)" = Linux || { echo "it needs Linux"; exit; }; \
+test -n "$(PYTHON)" || { echo "no Python 3.11 or newer was found (apt-get install python3)"; exit; }; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module (apt-get install python3-venv)"; exit; }; \
+test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+	|| { echo "Python.h is missing (apt-get install python3-dev)"; exit; }; \
+command -v gcc >/dev/null || { echo "there is no C compiler (apt-get install gcc)"; exit; }; \
+echo '\#include <stdio.h>' | gcc -E -o /dev/null - 2>/dev/null || echo "the headers of the C library are missing (apt-get install libc6-dev)"
+endef
+PROBLEM = $(shell $(FIND_PROBLEM))
 
 $(VENV)/.made:
-	@$(MAKE) --no-print-directory prerequisites
+	$(if $(PROBLEM),$(error lamina cannot be built: $(PROBLEM)))
 	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
