@@ -23,6 +23,7 @@ from lamina.core.restore.plan import TaskPlan
 HUGE = 2 << 20
 MADV_POPULATE_READ = 22
 _CALL_BYTES = 32 << 20
+_HUGE_PAGES = (128 << 20) // PAGE
 _ANONYMOUS, _NO_HUGE = 0x20, 15
 
 
@@ -35,29 +36,31 @@ def pages_to_fill(task: TaskPlan) -> PageRuns:
 def fill(pid: int, task: TaskPlan, progress: Callable[[int], None]) -> int:
     """Write all pages of *task* into process *pid*, whose areas are mapped writable. Returns how many.
 
-    *progress* is called with the pages of each portion of at most 32 MiB; what it raises ends the work.
+    *progress* is called with the pages of each portion of at most 32 MiB, and with 0 in between; what it raises ends the work.
 
     Raises:
         ImageError, NativeError: a pages file ends early or cannot be read, or the memory cannot be written.
     """
     wanted = pages_to_fill(task)
-    _make_huge(pid, task.areas, wanted)
+    _make_huge(pid, task.areas, wanted, progress)
     for share in task.owners.shares if task.owners else ():
         _fill_share(pid, share, wanted, progress)
     return wanted.pages
 
 
-def _make_huge(pid: int, areas: tuple[AreaPlan, ...], wanted: PageRuns) -> None:
+def _make_huge(pid: int, areas: tuple[AreaPlan, ...], wanted: PageRuns, progress: Callable[[int], None]) -> None:
     eligible = [area for area in areas if area.filled and area.flags & _ANONYMOUS and not area.path and _NO_HUGE not in area.advice]
     runs = wanted & PageRuns.of((area.start, area.end) for area in eligible)
-    blocks = layout.whole_blocks(runs.starts.tolist(), runs.ends.tolist(), HUGE)
+    blocks = PageRuns.of(layout.whole_blocks(runs.starts.tolist(), runs.ends.tolist(), HUGE))
     if not blocks:
         return
-    err = new_error()
     pidfd = os.pidfd_open(pid)
     try:
-        flat = ffi.new("uint64_t[]", [edge for block in blocks for edge in block])
-        check(C.lm_fill_huge(pid, pidfd, flat, len(blocks), err), err)
+        for some in blocks.split(_HUGE_PAGES):
+            progress(0)
+            edges = np.ascontiguousarray(np.stack((some.starts, some.ends), axis=1)).ravel()
+            err = new_error()
+            check(C.lm_fill_huge(pid, pidfd, ffi.from_buffer("uint64_t[]", edges), len(some), err), err)
     finally:
         os.close(pidfd)
 
