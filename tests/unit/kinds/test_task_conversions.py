@@ -97,7 +97,9 @@ def test_itimers(timers: list[itimers.Itimer]) -> None:
     entry = task_timers_entry.FromString(itimers.save(timers).SerializeToString())
     calls = CallList()
     itimers.rebuild(entry, calls)
-    armed = {number: timer for number, timer in enumerate(timers) if timer[2] or timer[3]}
+    # Nothing left of a periodic timer: its signal is queued (see the next test).
+    full = [timer if timer[2] or timer[3] else (*timer[:2], *timer[:2]) for timer in timers]
+    armed = {number: timer for number, timer in enumerate(full) if timer[2] or timer[3]}
     assert {call.args[0]: struct.unpack("<4Q", data(calls, call.args[1], 32)) for call in calls.calls} == armed
 
 
