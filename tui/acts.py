@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 from lamina.tui import commands, places, units
+from lamina.tui.read_process import needs_shell_job
 from lamina.tui.target import Target, look_up
 
 if TYPE_CHECKING:
@@ -60,12 +61,11 @@ def untrack(pid: int, name: str) -> Act:
     return Act("untrack", f"untrack {name} {pid}", run, lambda _: "tracking has ended", pid)
 
 
-def dump(pid: int, name: str, stack: Path | None, shell_job: bool = False, final: bool = False) -> Act:
+def dump(pid: int, name: str, stack: Path | None, final: bool = False) -> Act:
     """Take the next layer of *pid*: full, or only what changed since the layer it stands on.
 
     Args:
         stack: where layers go if the process stands on none; None for its default place.
-        shell_job: it belongs to a session or terminal outside the tree.
         final: end the program once the layer is committed.
     """
 
@@ -75,7 +75,7 @@ def dump(pid: int, name: str, stack: Path | None, shell_job: bool = False, final
         place = look_up(pid, stack)
         layer = places.make_layer_dir(place.stack)
         try:
-            request = _dump_request(place, layer, shell_job, final)
+            request = _dump_request(place, layer, needs_shell_job(pid), final)
             work.announce(commands.dump_line(request))
             return dump_tree(request, work.listen, work.cancel)
         except BaseException:

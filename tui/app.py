@@ -1,23 +1,21 @@
-"""The app: owns the session and the screens, and passes on to them what was read."""
+"""The app: its screens and keys, and what acts lead to."""
 
 import asyncio
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
 from textual.binding import Binding
-from textual.signal import Signal
 
 from lamina.tui import messages
-from lamina.tui.acting import ActingApp
 from lamina.tui.acts import Act
+from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.keymap import APP_KEYS
-from lamina.tui.reader import Reader
+from lamina.tui.reading import ReadingApp
 from lamina.tui.screens.frame import Frame
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.jobs import JobScreen
@@ -30,7 +28,7 @@ from lamina.tui.theme import LAMINA
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
 
 
-class LaminaApp(ActingApp):
+class LaminaApp(ReadingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
@@ -40,9 +38,6 @@ class LaminaApp(ActingApp):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.reader = Reader(self)
-        self._unread: dict[str, str] = {}
-        self.session_changed: Signal[Session] = Signal(self, "session_changed")
         self.processes = ProcessScreen()
         self.stack = self.make_stack_screen()
         self.jobs = JobScreen()
@@ -93,30 +88,9 @@ class LaminaApp(ActingApp):
 
     # What was read
 
-    def set_session(self, session: Session) -> None:
-        """Replace the session and let all screens know."""
-        if session != self.session:
-            self.session = session
-            self.session_changed.publish(session)
-
-    def on_target_found(self, message: messages.TargetFound) -> None:
-        """The target is known anew."""
-        before = self.session.stack_dir
-        dirty = self.session.dirty if message.target.tracker else None
-        self.set_session(replace(self.session, target=message.target, dirty=dirty))
-        if self.session.stack_dir != before:
-            self.reader.read_stack()
-
-    def on_stack_read(self, message: messages.StackRead) -> None:
-        """The layers are known anew."""
-        if message.stack.path == self.session.stack_dir:
-            self.set_session(replace(self.session, stack=message.stack))
-
-    def on_dirty_read(self, message: messages.DirtyRead) -> None:
-        """What the target wrote was counted."""
-        target = self.session.target
-        if target is not None and target.identity == message.dirty.identity:
-            self.set_session(replace(self.session, dirty=message.dirty))
+    def on_stacks_found(self, message: messages.StacksFound) -> None:
+        """Let the user choose one."""
+        self.push_screen(ChooseStack(message.stacks), lambda path: self.open_stack(path) if path else None)
 
     def on_processes_read(self, message: messages.ProcessesRead) -> None:
         """To the process screen."""
@@ -130,17 +104,11 @@ class LaminaApp(ActingApp):
         """To the stack screen."""
         self.stack.show_strip(message)
 
-    def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """Something could not be looked at: say it once, not with every refresh."""
-        if self._unread.get(message.about) != message.text:
-            self._unread[message.about] = message.text
-            self.notify(message.text, title=f"cannot read {message.about}", severity="error")
-
     # Keys
 
     def action_show(self, mode: str) -> None:
         """Go to a screen."""
-        if mode == "stack" and self.session.target is None and self.current_mode == "processes":
+        if mode == "stack" and self.session.stack_dir is None and self.current_mode == "processes":
             self.processes.aim_at_cursor()
         self.switch_mode(mode)
 

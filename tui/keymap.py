@@ -28,6 +28,7 @@ PROCESS_KEYS: list[BindingType] = [
 ]
 
 STACK_KEYS: list[BindingType] = [
+    Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
     Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
     Binding("escape", "app.show('processes')", "back", show=False),

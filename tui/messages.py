@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lamina.tui.read_dirty import Dirty
     from lamina.tui.read_process import Examined, Processes
     from lamina.tui.read_stack import StackView
+    from lamina.tui.read_stacks import KnownStack
     from lamina.tui.target import Target
     from lamina.tui.widgets.memory_strip import StripView
 
@@ -34,9 +35,10 @@ class TargetExamined(Message):
 
 @dataclass
 class TargetFound(Message):
-    """The target was looked up."""
+    """The target was looked up; *aimed*: the user chose it, else it was only looked at again."""
 
     target: "Target"
+    aimed: bool = False
 
 
 @dataclass
@@ -51,6 +53,13 @@ class StackRead(Message):
     """The layers of a stack were read."""
 
     stack: "StackView"
+
+
+@dataclass
+class StacksFound(Message):
+    """The stacks under the state directory were listed."""
+
+    stacks: "Sequence[KnownStack]"
 
 
 @dataclass

@@ -71,7 +71,7 @@ def examine(process: ProcessInfo) -> Examined:
 
     try:
         plain = look(process.pid)
-        shell_job = bool(plain.blockers) and not look(process.pid, shell_job=True).blockers
+        shell_job = needs_shell_job(process.pid)
     except LaminaError as error:
         return Examined(process.identity, unreadable=str(error))
     tracker = plain.tracker
@@ -79,3 +79,14 @@ def examine(process: ProcessInfo) -> Examined:
         process.identity, tuple(plain.blockers), shell_job, tuple(str(note) for note in plain.notes),
         tracker.name if tracker.available else "", "" if tracker.available else tracker.reason,
     )  # fmt: skip
+
+
+def needs_shell_job(pid: int) -> bool:
+    """Whether *pid* can be dumped with `--shell-job` only: it belongs to a session or a terminal of somebody else.
+
+    Raises:
+        LaminaError: it is gone, or may not be read.
+    """
+    from lamina.core.dump.preflight import examine as look
+
+    return bool(look(pid).blockers) and not look(pid, shell_job=True).blockers

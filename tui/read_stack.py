@@ -58,14 +58,12 @@ class StackView:
         rows: its layers, newest first, children before parents.
         disk_bytes: of all layers.
         free: bytes left on its file system.
-        broken: (directory, why) of what looks like a layer and cannot be read.
     """
 
     path: Path
     rows: tuple[LayerRow, ...] = ()
     disk_bytes: int = 0
     free: int = 0
-    broken: tuple[tuple[str, str], ...] = ()
 
 
 class StackReader:
@@ -81,17 +79,17 @@ class StackReader:
         Raises:
             OSError: it cannot be listed.
         """
-        rows, broken = [], []
+        rows = []
         for entry in sorted(path.iterdir()) if path.is_dir() else ():
             try:
                 if (entry / "inventory.img").exists():
                     rows.append(self._row(entry))
             except (LaminaError, OSError) as error:
-                broken.append((entry.name, str(error)))
+                rows.append(LayerRow(entry, entry.name, None, restorable=False, why=str(error)))
         ordered = in_order(rows)
         drawn = lanes.draw_lanes([(row.path, row.parent) for row in ordered])
         rows = [replace(row, lane=lane) for row, lane in zip(ordered, drawn, strict=True)]
-        return StackView(path, tuple(rows), sum(row.disk_bytes for row in rows), places.free_bytes(path), tuple(broken))
+        return StackView(path, tuple(rows), sum(row.disk_bytes for row in rows), places.free_bytes(path))
 
     def _row(self, path: Path) -> LayerRow:
         sidecar = path / "lamina.json"
@@ -128,6 +126,7 @@ def _read_row(path: Path) -> LayerRow:
     from lamina.core.image.layer import Layer
 
     layer = Layer(path)
+    _ = layer.inventory  # a damaged one must not pass for a pre-dump
     summary, sidecar = layer.summary(), layer.sidecar
     pids = layer.pids
     return LayerRow(

@@ -10,16 +10,17 @@ from lamina.tui.journal import Journal
 from lamina.tui.read_dirty import DirtyReader
 from lamina.tui.read_process import ProcessReader
 from lamina.tui.read_stack import StackReader
+from lamina.tui.read_stacks import known_stacks
 from lamina.tui.target import Target, look_up
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.reading import ReadingApp
 
 
 class Reader:
     """Asks on behalf of one app."""
 
-    def __init__(self, app: "LaminaApp") -> None:
+    def __init__(self, app: "ReadingApp") -> None:
         self._app = app
         self.processes = ProcessReader()
         self.stacks = StackReader()
@@ -28,7 +29,7 @@ class Reader:
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
         place = self._app.session.stack_option or stack
-        self._app.bridge.ask("target", lambda: messages.TargetFound(look_up(pid, place)))
+        self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
 
     def look_at_target(self) -> None:
         """Is it still there, where does it stand now?"""
@@ -47,6 +48,10 @@ class Reader:
             return messages.DirtyRead(self.dirty.read(target.identity))
         except LaminaError:
             return None  # it ended meanwhile, which `look_at_target` says
+
+    def find_stacks(self) -> None:
+        """List the stacks there are."""
+        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks()))
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""

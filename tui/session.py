@@ -17,6 +17,7 @@ class Session:
         readonly: nothing may be changed.
         target: the process the user works on, or None.
         stack: the layers of its stack (or of `stack_option`) as last read, or None.
+        opened: a stack chosen while there is no target.
         dirty: what the target wrote since the layer it stands on, if it is tracked.
     """
 
@@ -25,8 +26,9 @@ class Session:
     target: Target | None = None
     stack: StackView | None = None
     dirty: Dirty | None = None
+    opened: Path | None = None
 
     @property
     def stack_dir(self) -> Path | None:
         """Where the next layer goes, and whose layers are shown."""
-        return self.stack_option or (self.target.stack if self.target else None)
+        return self.stack_option or (self.target.stack if self.target else self.opened)

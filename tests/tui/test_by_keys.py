@@ -29,7 +29,7 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
     stack = tmp_path / "shots"
     with terminal(tmp_path / "tmux", lamina_command("--stack", stack), *size) as screen:
         find(screen, victim)
-        assert "no target yet" in screen.screen()
+        assert "no target" in screen.screen()
 
         screen.press("t")
         screen.wait_for("uffd-wp async · on no layer")

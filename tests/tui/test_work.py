@@ -55,7 +55,7 @@ async def test_a_large_dump_shows_many_values(reaper: Reaper, tmp_path: Path) ->
         await until(watcher.has_ended)
         assert watcher.job.state == journal.DONE, watcher.job.outcome
         assert len(set(watcher.values)) >= full(10, 4), watcher.values
-        assert all("%" in value and "iB/s" in value for value in watcher.values)
+        assert any("%" in value and "iB/s" in value for value in watcher.values)
         await until(lambda: app.session.stack is not None and len(app.session.stack.rows) == 1)
 
 

@@ -73,7 +73,6 @@ class StackScreen(Frame):
         fresh = newest is not None and self._newest is not None and newest.path != self._newest.path
         self._newest = newest
         self._list.show_rows(stack.rows, follow=newest.path if newest is not None and fresh else None)
-        self._left.border_subtitle = f"{len(stack.broken)} directories could not be read" if stack.broken else ""
         self._show_detail()
 
     def _show_detail(self) -> None:
@@ -110,6 +109,13 @@ class StackScreen(Frame):
         """Put the program back to the layer under the cursor, after asking."""
         if row := self._chosen_layer():
             ask_restore(self.lamina, row)
+
+    def action_open(self) -> None:
+        """Another stack."""
+        if self.lamina.session.stack_option is not None:
+            self.notify("lamina was started with --stack: it shows that one only", severity="warning")
+        else:
+            self.lamina.reader.find_stacks()
 
     def action_dedup(self) -> None:
         """Plan first: the dialog shows what it frees and what it costs."""

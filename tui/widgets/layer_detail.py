@@ -39,10 +39,11 @@ def _describe(row: LayerRow, stands_on: bool, dirty: Dirty | None) -> Text:
         text.append(f" changed since ({units.size(dirty.bytes)})\n", style=WARM)
     elif stands_on:
         text.append("◂ the program stands here\n", style="dim")
-    if row.time:
-        text.append(units.clock(row.time), style="bold")
-        text.append(f"  {units.age(time.time() - row.time)} ago", style="dim")
-        text.append(f", on layer {row.parent.name}\n" if row.parent else ", full\n", style="dim")
+    if not row.time:
+        return text.append(row.why, style=DANGER)
+    text.append(units.clock(row.time), style="bold")
+    text.append(f"  {units.age(time.time() - row.time)} ago", style="dim")
+    text.append(f", on layer {row.parent.name}\n" if row.parent else ", full\n", style="dim")
     text.append("owns ")
     text.append(f"{units.pages(row.own_pages)} pages", style="bold")
     total = row.own_pages + row.inherited_pages

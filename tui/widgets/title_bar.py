@@ -38,7 +38,7 @@ class TitleBar(Widget):
         line.append(f" · {self._where}", style="not bold")
         target = self._session.target
         if target is None:
-            return line.append(" · no target yet", style="not bold dim")
+            return line.append(" · no target", style="not bold dim")
         line.append(" · ", style="not bold")
         line.append(f"{target.name} {target.pid}", style="bold")
         if not target.alive:

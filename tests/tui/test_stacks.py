@@ -1,0 +1,54 @@
+"""Stacks of programs that have ended are found again and put back; layers that cannot be read say why."""
+
+from pathlib import Path
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.dialogs.choose_stack import ChooseStack
+from lamina.tui.read_stack import StackReader
+from lamina.tui.session import Session
+from tests.live.harness import Reaper, alive, start_c
+from tests.tui.waiting import until
+
+
+async def test_a_program_that_has_ended_is_put_back_by_a_later_lamina(reaper: Reaper, tmp_path: Path) -> None:
+    victim = start_c(reaper, tmp_path / "victim", "cells", 1)
+    before = victim.ask()
+    app = LaminaApp(Session())
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.reader.aim(victim.pid)
+        await until(lambda: app.session.target)
+        await pilot.press("3", "F")
+        await until(lambda: app.focused is not None and app.focused.id == "answer-cancel")
+        await pilot.press("right", "enter")
+        await until(lambda: app.session.stack and app.session.stack.rows)
+    reaper.end(victim.pid)
+    assert not alive(victim.pid)
+
+    app = LaminaApp(Session())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("3", "o")
+        await until(lambda: isinstance(app.screen, ChooseStack))
+        await pilot.press("enter")
+        await until(lambda: app.session.stack and app.session.stack.rows)
+        await pilot.press("r")
+        await until(lambda: app.focused is not None and app.focused.id == "answer-cancel")
+        await pilot.press("right", "enter")
+        await until(lambda: app.session.target and app.session.target.layer)
+        assert app.session.stack_dir == app.session.target.stack  # type: ignore[union-attr]
+    assert victim.ask() == before
+
+
+def test_a_damaged_layer_is_in_the_list_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "inventory.img").write_bytes(b"junk")
+    (tmp_path / "not-a-layer").mkdir()
+    view = StackReader().read(tmp_path)
+    assert [row.name for row in view.rows] == ["1"]
+    assert not view.rows[0].restorable
+    assert "inventory.img" in view.rows[0].why
+
+
+def test_a_stack_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    view = StackReader().read(tmp_path / "none")
+    assert view.rows == ()
+    assert view.free > 0
