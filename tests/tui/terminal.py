@@ -35,6 +35,10 @@ class Terminal:
         """Letters."""
         self._tmux("send-keys", "-l", text)
 
+    def ask(self, about: str) -> str:
+        """A tmux format of its pane, as in "#{pane_pid}"."""
+        return self._tmux("display-message", "-p", about).strip()
+
     def screen(self) -> str:
         """What can be read on it."""
         return self._tmux("capture-pane", "-p")
