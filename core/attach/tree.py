@@ -4,6 +4,7 @@
 ranges are unmapped. By ptrace alone: a SIGSTOP or a frozen cgroup would outlive a dead lamina.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
@@ -18,6 +19,8 @@ from lamina.core.ffi import C, check, ffi, new_error
 
 # Threads that may start between `FrozenTree.prepare` and the freeze; with more of them, they take turns.
 SPARE_SLICES = 4
+# How long another thread may keep the interpreter inside a freeze.
+SWITCH_INTERVAL_S = 1e-5
 
 
 def _is_running(pid: int) -> bool:
@@ -151,6 +154,7 @@ class FrozenTree:
         self._announce = announce
         self._scratch: dict[int, tuple[int, int]] = {}
         self._killed = False
+        self._interval = SWITCH_INTERVAL_S
 
     def prepare(self, pid: int) -> None:
         """Before the freeze: map the scratch range of *pid*, so that calls can be made inside it.
@@ -165,6 +169,9 @@ class FrozenTree:
         map_scratch(pid, address, size, self._options)
 
     def __enter__(self) -> Self:
+        # A screen that repaints in another thread keeps the interpreter for up to 5 ms each time a call of ours returns.
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             self._freeze(self.root)
         except BaseException:
@@ -205,6 +212,7 @@ class FrozenTree:
 
     def _release(self, quiet: bool) -> None:
         steps: list[Callable[[], None]] = [] if self._killed else [process.thaw for process in self.processes]
+        steps.append(partial(sys.setswitchinterval, self._interval))
         steps += [partial(self._drop_scratch, pid) for pid in list(self._scratch)]
         first: Exception | None = None
         for step in steps:

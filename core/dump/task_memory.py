@@ -10,6 +10,7 @@ from lamina.core.attach.procfs import Area
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
 from lamina.core.dump.memory import Moved, PageStore
+from lamina.core.kinds.vmas import Pages, pages_of
 
 
 class TaskMemory:
@@ -70,8 +71,11 @@ class TaskMemory:
 
     def freeze_round(self, areas: Iterable[Area], moved: Moved, straight: bool) -> None:
         """The last scan, inside the freeze, and the copy of the residue: to warm memory, or *straight* to the file if nobody waits."""
-        report = self._scan(areas, live=False)
-        self.own = self.expected(report)
+        listed = list(areas)
+        report = self._scan(listed, live=False)
+        # The vdso goes into the image whole, as CRIU compares and patches it page by page; the page map shows only what was touched.
+        whole = PageRuns.of((area.start, area.end) for area in listed if pages_of(area) is Pages.WHOLE)
+        self.own = self.expected(report) | whole
         self.inherited = report.data - self.own
         residue = (self.own & (report.changed | self.store.lost)) | (self.own - self.store.spooled)
         copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
