@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS, Argument, Call, CallList, DataRef
@@ -171,3 +172,21 @@ class Tracee:
                     else f"it answered {call.result:#x}, not {call.expect:#x}"
                 )
                 raise LaminaError("cannot", call.about or call.name, f"{call.name} in thread {self.tid}: {reason}")
+
+
+def run_together(tracees: Sequence[Tracee], lists: Mapping[int, CallList]) -> None:
+    """Run one call list per thread id in all *tracees* at the same time; every list must fit one slice.
+
+    Raises:
+        LaminaError: of the first that failed, after all have ended.
+    """
+    for tracee in tracees:
+        tracee.start(lists[tracee.tid])
+    first: Exception | None = None
+    for tracee in tracees:
+        try:
+            tracee.finish()
+        except Exception as error:
+            first = first or error
+    if first:
+        raise first

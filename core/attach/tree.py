@@ -13,7 +13,7 @@ from typing import Any, Self
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import children_of, describe, read_maps, read_stat, read_status
 from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, map_scratch, unmap_scratch
-from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal
+from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 
@@ -105,20 +105,7 @@ class FrozenProcess:
         busy = [tracee for tracee in self.tracees if tracee.tid in lists]
         slices = self.scratch[1] // SLICE
         for at in range(0, len(busy), slices):
-            self._run_together(busy[at : at + slices], lists)
-
-    @staticmethod
-    def _run_together(busy: list[Tracee], lists: dict[int, CallList]) -> None:
-        for tracee in busy:
-            tracee.start(lists[tracee.tid])
-        first: Exception | None = None
-        for tracee in busy:
-            try:
-                tracee.finish()
-            except Exception as error:
-                first = first or error
-        if first:
-            raise first
+            run_together(busy[at : at + slices], lists)
 
     def is_inside(self, address: int, size: int) -> bool:
         """Whether a thread is about to run code in that range: a batch of a lamina that died is not through yet."""

@@ -1,4 +1,4 @@
-"""Pages out of a process and into it, from outside: runs to warm memory, to a file, and back (process_vm_readv(2) and its sibling)."""
+"""Pages out of a process, from outside: runs to warm memory or to a file (process_vm_readv(2))."""
 
 import errno
 import mmap
@@ -138,42 +138,3 @@ def copy_runs_to_fd(
             if on_progress:
                 on_progress(done // PAGE)
     return lost.runs()
-
-
-def write_runs(pid: int, runs: PageRuns, content: bytes | bytearray | memoryview) -> None:
-    """Write *content*, which holds *runs* one behind the other, into the process, also where its own protection forbids writing.
-
-    Raises:
-        TargetError: the process is gone or may not be written.
-        NativeError: a page cannot be written (its address in `object_id`), or *content* is too short.
-    """
-    err = new_error()
-    with _memory_file(pid, os.O_RDWR) as mem:
-        starts, ends = _column(runs.starts), _column(runs.ends)
-        source = ffi.from_buffer("uint8_t[]", content)
-        try:
-            check(C.lm_copy_to_runs(pid, mem, starts, ends, len(runs), source, len(source), err), err)
-        except NativeError as error:
-            raise _gone(pid, error) from error
-
-
-def copy_from_fd(
-    pid: int, starts: Addresses, ends: Addresses, fd: int, offsets: Addresses, buffer: WarmBuffer | None = None
-) -> int:
-    """Write runs of the file *fd* into the process: run i goes to starts[i]…ends[i] and lies at byte offsets[i]. Returns bytes written.
-
-    Raises:
-        TargetError: the process is gone or may not be written.
-        NativeError: a page cannot be written, or the file ends before a run does.
-        ValueError: the three arrays differ in length.
-    """
-    if not len(starts) == len(ends) == len(offsets):
-        raise ValueError(f"{len(starts)} starts, {len(ends)} ends, {len(offsets)} offsets")
-    buffer = buffer or WarmBuffer()
-    err = new_error()
-    with _memory_file(pid, os.O_RDWR) as mem:
-        columns = _column(starts), _column(ends), _column(offsets)
-        try:
-            return check(C.lm_copy_from_fd(pid, mem, *columns, len(starts), fd, buffer.pointer, buffer.size, err), err)
-        except NativeError as error:
-            raise _gone(pid, error) from error

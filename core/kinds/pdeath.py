@@ -1,33 +1,18 @@
 """The signal a thread gets when its parent ends: PR_SET_PDEATHSIG ↔ `pdeath_sig`."""
 
-import struct
-from dataclasses import dataclass
 from typing import Final
 
-from lamina.core.attach.calls import CallList, DataRef
+from lamina.core.attach.calls import CallList
 from lamina.core.image.schema import thread_core_entry
+from lamina.core.kinds.prctl import IntQuestion, ask_int
 
 PR_SET_PDEATHSIG: Final = 1
 PR_GET_PDEATHSIG: Final = 2
 
 
-@dataclass(frozen=True)
-class Question:
-    """The call that asks; `answer` after the run."""
-
-    calls: CallList
-    room: DataRef
-
-    def answer(self) -> int:
-        """Signal number, 0 if none."""
-        return int(struct.unpack("<i", self.calls.output(self.room, 4))[0])
-
-
-def ask(calls: CallList) -> Question:
-    """Append the call, to be run in the thread itself."""
-    room = calls.room(4)
-    calls.add("prctl", PR_GET_PDEATHSIG, room, 0, 0, 0, expect=0, about="read the parent-death signal")
-    return Question(calls, room)
+def ask(calls: CallList) -> IntQuestion:
+    """Append the call, to be run in the thread itself. The answer: signal number, 0 if none."""
+    return ask_int(calls, PR_GET_PDEATHSIG, "read the parent-death signal")
 
 
 def save(signal: int, core: thread_core_entry) -> None:

@@ -1,33 +1,18 @@
 """Whether a task adopts orphans below it: PR_SET_CHILD_SUBREAPER ↔ `child_subreaper`."""
 
-import struct
-from dataclasses import dataclass
 from typing import Final
 
-from lamina.core.attach.calls import CallList, DataRef
+from lamina.core.attach.calls import CallList
 from lamina.core.image.schema import task_core_entry
+from lamina.core.kinds.prctl import IntQuestion, ask_int
 
 PR_SET_CHILD_SUBREAPER: Final = 36
 PR_GET_CHILD_SUBREAPER: Final = 37
 
 
-@dataclass(frozen=True)
-class Question:
-    """The call that asks; `answer` after the run."""
-
-    calls: CallList
-    room: DataRef
-
-    def answer(self) -> int:
-        """0 or 1."""
-        return int(struct.unpack("<i", self.calls.output(self.room, 4))[0])
-
-
-def ask(calls: CallList) -> Question:
-    """Append the call (any thread of the task will do)."""
-    room = calls.room(4)
-    calls.add("prctl", PR_GET_CHILD_SUBREAPER, room, 0, 0, 0, expect=0, about="read the child-subreaper flag")
-    return Question(calls, room)
+def ask(calls: CallList) -> IntQuestion:
+    """Append the call (any thread of the task will do). The answer: 0 or 1."""
+    return ask_int(calls, PR_GET_CHILD_SUBREAPER, "read the child-subreaper flag")
 
 
 def save(child_subreaper: int, tc: task_core_entry) -> None:

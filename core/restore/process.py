@@ -7,7 +7,7 @@ from typing import Any
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import describe, read_maps
 from lamina.core.attach.scratch import find_syscall
-from lamina.core.attach.tracee import END_SIGNALS, Tracee
+from lamina.core.attach.tracee import END_SIGNALS, Tracee, run_together
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.restore import layout
@@ -116,16 +116,7 @@ class Rebuilding:
     def run_everywhere(self, lists: dict[int, CallList]) -> None:
         """Make calls in several threads at the same time, by thread id."""
         busy = [tracee for tracee in self.threads if lists.get(tracee.tid) and lists[tracee.tid].calls]
-        for tracee in busy:
-            tracee.start(lists[tracee.tid])
-        first: Exception | None = None
-        for tracee in busy:
-            try:
-                tracee.finish()
-            except Exception as error:
-                first = first or error
-        if first:
-            raise first
+        run_together(busy, lists)
 
 
 def block_signals(tracee: Tracee) -> None:
