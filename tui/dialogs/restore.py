@@ -1,11 +1,14 @@
 """Before a restore: what happens to the running program, the safe answer first."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core.attach.procfs import read_stat
 from lamina.core.errors import TargetError
 from lamina.core.restore.request import RestoreRequest
-from lamina.tui import acts, commands
+from lamina.tui import acts, commands, units
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.read_stack import LayerRow
 
@@ -31,7 +34,12 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     requests = {"restore": request}
     if running:
         requests = {"kept": request, "restore": replace(request, rescue=False)}
-        lines = [f"{running} {row.pid} is running. It will be ended; what it is now is lost unless it is dumped first."]
+        dirty = app.session.dirty
+        changed = f", {units.pages(dirty.pages)} pages changed since its layer" if dirty and dirty.identity.pid == row.pid else ""
+        lines = [
+            f"{running} {row.pid} is running (up {_uptime(row.pid)}{changed}).",
+            "It will be ended; what it is now is lost unless it is dumped first.",
+        ]
         choices = [
             Choice("kept", "Dump first, then restore", command=commands.restore_line(request)),
             Choice("restore", "Restore", danger=True, command=commands.restore_line(requests["restore"])),
@@ -48,9 +56,15 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 
 
-def _running(pid: int) -> str:
-    from lamina.core.attach.procfs import read_stat
+def _uptime(pid: int) -> str:
+    """How long *pid* has been running."""
+    with Path("/proc/uptime").open() as file:
+        now = float(file.read().split()[0])
+    return units.age(now - read_stat(pid).start_time / os.sysconf("SC_CLK_TCK"))
 
+
+def _running(pid: int) -> str:
+    """The name of the program that has this pid now; "" if none runs."""
     try:
         stat = read_stat(pid)
     except TargetError:

@@ -60,7 +60,7 @@ class StackScreen(Frame):
         """Show the layers; the cursor follows a new newest layer."""
         stack = session.stack
         if session.stack_dir is None:
-            self._list.empty_text = "no target: press 1, choose a process, then d takes its first layer"
+            self._list.empty_text = "no target: 1 chooses a process, o opens a stack"
         elif stack is not None and stack.path == session.stack_dir:
             self._list.empty_text = "no layer yet: d takes the first one"
             self._show(stack)

@@ -21,7 +21,7 @@ def layer_columns(stands_on: Callable[[LayerRow], bool]) -> list[Column[LayerRow
 
 def _name(row: LayerRow, stands_on: bool) -> Cell:
     remark = (f"  {row.label}", "dim") if row.restorable else (f"  {row.why}", "danger")
-    return [(row.lane, "dim"), (row.name, "bright" if stands_on else ""), (" ◂ now" if stands_on else "", "warm"), remark]
+    return [(row.lane, "dim"), (row.name, "bright" if stands_on else ""), (" ◂" if stands_on else "", "warm"), remark]
 
 
 def _pages(row: LayerRow) -> Cell:

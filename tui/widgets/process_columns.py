@@ -11,6 +11,8 @@ from lamina.tui.target import is_tracker
 from lamina.tui.tree import TreeRow
 from lamina.tui.widgets.row_list import Cell, Column
 
+# In a deep tree the name matters more than its forefathers.
+_DEEP = 15
 _MARK_COLOUR = {"✓": "good", "!": "warn", "✗": "danger"}
 
 
@@ -50,7 +52,8 @@ def _pid(cell: ProcessCell) -> Cell:
 
 
 def _name(cell: ProcessCell) -> Cell:
-    pieces = [(cell.row.branch, "dim"), (cell.process.name, "bright" if cell.is_target else _quiet(cell))]
+    branch = cell.row.branch if len(cell.row.branch) <= _DEEP else "⋯" + cell.row.branch[-_DEEP + 1 :]
+    pieces = [(branch, "dim"), (cell.process.name, "bright" if cell.is_target else _quiet(cell))]
     if cell.row.folded:
         pieces.append((f" +{cell.row.folded}", "dim"))
     if cell.process.state == "Z":

@@ -91,7 +91,7 @@ def _verdict(text: Text, examined: Examined) -> None:
 def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
     if process.layer_dir:
         text.append(f"stands on layer {Path(process.layer_dir).name}", style="bold")
-        settled = "the next dump holds what changed since" if process.settled else "its last dump was cut short: the next one is full"
+        settled = "the next dump holds what changed since" if process.settled else "what changed is not known: the next dump writes all"
         text.append(f"; {settled}\n", style="dim")
     else:
         text.append("on no layer yet: the first dump is full\n", style="dim")
