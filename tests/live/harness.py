@@ -88,7 +88,7 @@ class Reaper:
     """Ends processes by pid and waits for them, also those that a restore left to us as subreaper."""
 
     def __init__(self) -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _be_subreaper(True)
         self._pids: list[int] = []
 
     def watch(self, pid: int) -> None:
@@ -110,7 +110,13 @@ class Reaper:
         for pid in reversed(self._pids):
             self.end(pid)
         self._pids.clear()
+        # Other tests have other ways: what they leave behind is init's again.
+        _be_subreaper(False)
         reap_orphans()
+
+
+def _be_subreaper(wanted: bool) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
 def reap_orphans() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.harness import PATIENCE_S, Layers, Reaper, alive, dump, full, lamina, restore
+from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, dump, full, lamina, restore
 from tests.live.programs import ALL, Cells, Program
 
 ROUNDS = full(50, 1)
-WORK_S = full(10, 0.5)
+WORK_S = full(10, 0.5)  # after every restore of the first round, and once in each round
 SLACK = 32  # pages a program changes beside the ones it was asked to
 
 
@@ -49,6 +49,7 @@ def test_back_to_every_layer_in_any_order(
     random.Random(round_number).shuffle(order)
     for layer in order:
         back_to(program, layer)
+        program.work_for(WORK_S if round_number == 0 and FULL else 0)
         tally[f"restore: {kind.name}"] += 1
     program.work_for(WORK_S)
 
