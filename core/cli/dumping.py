@@ -62,7 +62,7 @@ def track(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
     """`lamina track -t PID`."""
     from lamina.core.dump.tracking import track as start
 
-    start(args.tree)
+    start(args.tree, output.listen)
     output.result({"pid": args.tree, "tracked": True}, f"process {args.tree} is tracked; `lamina untrack -t {args.tree}` ends it")
     return 0
 
