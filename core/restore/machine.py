@@ -82,14 +82,15 @@ def wait_until_reaped(wanted: Collection[int], ending: Collection[int] = (), pat
     deadline = time.monotonic() + patience_s
     while True:
         blockers = pid_blockers(wanted, ending)
-        if not blockers or time.monotonic() > deadline or not _only_zombies(set(wanted), ending):
+        if not blockers or time.monotonic() > deadline or _held_by_living(set(wanted), ending):
             return blockers
         time.sleep(0.005)
 
 
-def _only_zombies(wanted: set[int], ending: Collection[int]) -> bool:
-    holders = [stat for stat in _all_stats() if stat.pid not in ending and {stat.pid, stat.pgrp, stat.session} & wanted]
-    return bool(holders) and all(stat.state in "ZX" for stat in holders)
+def _held_by_living(wanted: set[int], ending: Collection[int]) -> bool:
+    """Nobody at all is not "living": the zombie was reaped since the blockers were looked for, which are stale then."""
+    holders = (stat for stat in _all_stats() if stat.pid not in ending and {stat.pid, stat.pgrp, stat.session} & wanted)
+    return any(stat.state not in "ZX" for stat in holders)
 
 
 def _holder(tid: int, ending: Collection[int]) -> str:
