@@ -15,8 +15,8 @@ from lamina.core.errors import NativeError, TargetError
 from lamina.core.events import CancelToken
 from lamina.core.ffi import C, check, ffi, new_error
 
-STEP_PAGES: Final = 16384
-"""Pages between two looks at progress and cancellation: 64 MiB, about 20 ms."""
+STEP_PAGES: Final = 4096
+"""Pages between two looks at progress and cancellation: 16 MiB, about 6 ms."""
 
 BUFFER_BYTES: Final = 256 << 10
 """Default size of the buffer between process and file: it stays in the second-level cache (2.7 GB/s to tmpfs; 2.5 with 4 MiB)."""
@@ -112,7 +112,7 @@ def copy_runs_to_fd(
 ) -> PageRuns:
     """Copy *runs*, one behind the other, to byte *offset* and on of the file *fd*. Returns what could not be read, as `copy_runs`.
 
-    on_progress is told the pages done so far, every 64 MiB.
+    on_progress is told the pages done so far, every 16 MiB.
 
     Raises:
         TargetError: the process is gone or may not be read.
