@@ -38,9 +38,6 @@ def _dump(request: DumpRequest, output: Output, cancel: CancelToken) -> int:
     from lamina.core.dump.session import dump as dump_tree
 
     result = dump_tree(request, output.listen, cancel)
-    if not output.json:
-        for notice in result.notices:
-            output.note(notice)
     output.result(result, _summary(request, result))
     return 0
 

@@ -24,11 +24,8 @@ def restore(args: argparse.Namespace, output: Output, cancel: CancelToken) -> in
         trust=args.trust,
     )
     result = restore_tree(request, output.listen, cancel)
-    if not output.json:
-        for notice in result.notices:
-            output.note(notice)
-        if result.rescue_dir is not None:
-            output.note(f"what ran before is in {result.rescue_dir}")
+    if not output.json and result.rescue_dir is not None:
+        output.note(f"what ran before is in {result.rescue_dir}")
     if output.json or request.detach:
         count = "" if len(result.pids) == 1 else f" and {len(result.pids) - 1} below it"
         cost = f"{pages(result.pages)} in {duration(result.elapsed_us)}"

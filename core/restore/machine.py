@@ -15,7 +15,7 @@ from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
-REAP_S: Final = 3.0
+REAP_S: Final = 10.0
 # Features a program can come to rely on after it asked the processor once; the rest of /proc/cpuinfo's flags is the kernel's business.
 _USER_FEATURE: Final = re.compile(
     r"(sse|ssse|avx|amx|bmi|fma|xsave|aes|vaes|sha|gfni|popcnt|movbe|abm|adx|rdrand|rdseed|rdtscp|rdpid|erms|fsrm|fsgsbase|f16c|mmx|cx16|"
