@@ -1,8 +1,10 @@
 """The app: its screens and keys, and what acts lead to."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,8 @@ from lamina.tui.screens.stack import StackScreen
 from lamina.tui.session import Session
 from lamina.tui.theme import LAMINA
 
+# How long leaving may take once the terminal is gone.
+LAST_RESORT_S = 5.0
 # Acts after which the target and its stack look different.
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
 
@@ -138,7 +142,13 @@ class LaminaApp(ReadingApp):
         self.exit()
 
     def leave_now(self) -> None:
-        """Asked from outside: cancel what runs and leave without a question."""
+        """Asked from outside: cancel what runs and leave without a question.
+
+        With the terminal gone, Textual can wait for ever for its writer; what is left then ends the hard way, which the engine survives.
+        """
+        last_resort = threading.Timer(LAST_RESORT_S, os._exit, (128 + signal.SIGHUP,))
+        last_resort.daemon = True
+        last_resort.start()
         self.bridge.cancel()
         self.exit()
 
