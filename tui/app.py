@@ -62,8 +62,8 @@ class LaminaApp(ReadingApp):
     async def on_mount(self) -> None:
         """Open the first screen; leave properly when the terminal or the system asks."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.leave_now)
+        loop.add_signal_handler(signal.SIGTERM, self.leave_now)
+        loop.add_signal_handler(signal.SIGHUP, self.hung_up)
         await self.switch_mode(self.FIRST)
         self.set_interval(2.0, self.reader.look_at_target)
         self.set_interval(1.0, self.reader.count_dirty)
@@ -142,15 +142,22 @@ class LaminaApp(ReadingApp):
         self.exit()
 
     def leave_now(self) -> None:
-        """Asked from outside: cancel what runs and leave without a question.
+        """Asked from outside: cancel what runs and leave without a question."""
+        self.bridge.cancel()
+        self.exit()
 
-        With the terminal gone, Textual can wait for ever for its writer; what is left then ends the hard way, which the engine survives.
+    def hung_up(self) -> None:
+        """The terminal is gone. Writing to it fails, Textual's writer thread ends of that, and the app would wait for it for ever.
+
+        So nothing is written any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
         """
         last_resort = threading.Timer(LAST_RESORT_S, os._exit, (128 + signal.SIGHUP,))
         last_resort.daemon = True
         last_resort.start()
-        self.bridge.cancel()
-        self.exit()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(nowhere, fd)
+        self.leave_now()
 
 
 def run_app(argv: list[str]) -> int:
