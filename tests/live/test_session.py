@@ -12,7 +12,8 @@ from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, dump, fu
 from tests.live.programs import ALL, Cells, Program
 
 ROUNDS = full(50, 1)
-WORK_S = full(10, 0.5)  # after every restore of the first round, and once in each round
+WORK_S = full(10, 0.5)  # after every restore of the first round
+LATER_S = full(1, 0.5)  # once in each round
 SLACK = 32  # pages a program changes beside the ones it was asked to
 
 
@@ -51,7 +52,7 @@ def test_back_to_every_layer_in_any_order(
         back_to(program, layer)
         program.work_for(WORK_S if round_number == 0 and FULL else 0)
         tally[f"restore: {kind.name}"] += 1
-    program.work_for(WORK_S)
+    program.work_for(LATER_S)
 
     branch = layers.new()
     take(program, branch, parent=order[-1])
