@@ -11,8 +11,8 @@
 
 #include "arch/x86_64.h"
 #include "remote.h"
+#include "stops.h"
 
-#define NSIG_BYTES 8
 #define EFLAGS_PLAIN 0x202u /* interrupts on, DF and TF off */
 #define EFLAGS_DF 0x400u
 #define EFLAGS_OF 0x800u
@@ -32,7 +32,7 @@ static int set_regs(lm_thread *thread, const lm_regs *regs, lm_error *err)
 
 static int set_mask(lm_thread *thread, uint64_t mask, lm_error *err)
 {
-    if (ptrace(PTRACE_SETSIGMASK, thread->tid, (long)NSIG_BYTES, &mask) < 0)
+    if (ptrace(PTRACE_SETSIGMASK, thread->tid, (long)LM_NSIG_BYTES, &mask) < 0)
         return lm_fail(err, "ptrace(SETSIGMASK)", thread->tid, "signal mask of %d", thread->tid);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "batch.h"
+#include "freeze.h"
 #include "tracee.h"
 
 #define STACK_BYTES 131072

@@ -1,11 +1,9 @@
 #include "tracee.h"
 
-#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -16,11 +14,10 @@
 
 #include "arch/x86_64.h"
 #include "remote.h"
+#include "stops.h"
 
 _Static_assert(sizeof(lm_regs) == LM_ARCH_REGS_BYTES, "lm_regs is user_regs_struct by another name");
 
-#define STOP_TIMEOUT_NS 10000000000ull
-#define NSIG_BYTES 8
 
 uint64_t lm_now_ns(void)
 {
@@ -80,7 +77,7 @@ int lm_event_message(int tid, uint64_t *message, lm_error *err)
 }
 
 /* A thread in uninterruptible sleep may not stop for a long time: wait with a deadline instead of for ever. */
-static int wait_stop(int tid, uint64_t timeout_ns, int *status, lm_error *err)
+int lm_wait_stop(int tid, int *status, lm_error *err)
 {
     uint64_t deadline = 0;
     unsigned spins = 0;
@@ -99,17 +96,17 @@ static int wait_stop(int tid, uint64_t timeout_ns, int *status, lm_error *err)
             continue;
         }
         if (!deadline)
-            deadline = lm_now_ns() + timeout_ns;
+            deadline = lm_now_ns() + LM_STOP_TIMEOUT_NS;
         if (lm_now_ns() > deadline)
             return lm_refuse(err, "waitpid", tid, "thread %d did not stop within %llu s: it may hang in uninterruptible sleep", tid,
-                             (unsigned long long)(timeout_ns / 1000000000ull));
+                             (unsigned long long)(LM_STOP_TIMEOUT_NS / 1000000000ull));
         usleep(50);
     }
 }
 
 int lm_wait(int tid, int *status, int *event, lm_error *err)
 {
-    if (wait_stop(tid, STOP_TIMEOUT_NS, status, err) < 0)
+    if (lm_wait_stop(tid, status, err) < 0)
         return -1;
     *event = WIFSTOPPED(*status) ? *status >> 16 : 0;
     return 0;
@@ -125,7 +122,7 @@ int lm_continue(int tid, int *status, int *event, lm_error *err)
 /* Wait for the stop that PTRACE_INTERRUPT asked for. Any other stop that comes first clears the request (kernel/signal.c, ptrace_stop), so
    a signal that was already dequeued is delivered as it would have been, with the interrupt asked for anew: the thread then stops before
    the first instruction of its handler. Returns 0 stopped, 1 gone, -1 failed. */
-static int settle(int tid, lm_error *err)
+int lm_settle(int tid, lm_error *err)
 {
     for (;;) {
         int status, event;
@@ -151,7 +148,7 @@ int lm_interrupt(int tid, lm_error *err)
 
     if (ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) < 0)
         return lm_fail(err, "ptrace(INTERRUPT)", tid, "thread %d cannot be interrupted", tid);
-    got = settle(tid, err);
+    got = lm_settle(tid, err);
     if (got > 0)
         return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
     return got;
@@ -198,7 +195,7 @@ int lm_read_thread(lm_thread *thread, lm_error *err)
 
     if (ptrace(PTRACE_GETREGS, tid, 0L, &thread->regs) < 0)
         return lm_fail(err, "ptrace(GETREGS)", tid, "registers of %d", tid);
-    if (ptrace(PTRACE_GETSIGMASK, tid, (long)NSIG_BYTES, &thread->sigmask) < 0)
+    if (ptrace(PTRACE_GETSIGMASK, tid, (long)LM_NSIG_BYTES, &thread->sigmask) < 0)
         return lm_fail(err, "ptrace(GETSIGMASK)", tid, "signal mask of %d", tid);
     if (ptrace(PTRACE_GETREGSET, tid, (long)NT_X86_XSTATE, &xstate) < 0)
         return lm_fail(err, "ptrace(GETREGSET)", tid, "extended registers of %d", tid);
@@ -229,7 +226,7 @@ int lm_write_thread(const lm_thread *thread, lm_error *err)
         return lm_fail(err, "ptrace(SETREGS)", thread->tid, "registers of %d", thread->tid);
     if (thread->xstate_size && ptrace(PTRACE_SETREGSET, thread->tid, (long)NT_X86_XSTATE, &xstate) < 0)
         return lm_fail(err, "ptrace(SETREGSET)", thread->tid, "extended registers of %d", thread->tid);
-    if (ptrace(PTRACE_SETSIGMASK, thread->tid, (long)NSIG_BYTES, &thread->sigmask) < 0)
+    if (ptrace(PTRACE_SETSIGMASK, thread->tid, (long)LM_NSIG_BYTES, &thread->sigmask) < 0)
         return lm_fail(err, "ptrace(SETSIGMASK)", thread->tid, "signal mask of %d", thread->tid);
     return 0;
 }
@@ -240,234 +237,12 @@ int lm_adopt(int tid, lm_thread *thread, lm_error *err)
 
     memset(thread, 0, offsetof(lm_thread, xstate));
     thread->tid = tid;
-    got = settle(tid, err);
+    got = lm_settle(tid, err);
     if (got > 0)
         return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
     if (got == 0)
         thread->state = LM_STOPPED;
     return got;
-}
-
-/* State letter and parent from a stat file of /proc; state 0 if there is none. */
-static char stat_of(const char *path, int *parent)
-{
-    char text[512], *tail, state = 0;
-    FILE *file = fopen(path, "r");
-
-    if (!file)
-        return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    tail = strrchr(text, ')');
-    if (!tail || sscanf(tail + 1, " %c %d", &state, parent) != 2)
-        return 0;
-    return state;
-}
-
-static int is_ours(int pid)
-{
-    char path[64];
-    int parent = -1;
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    return stat_of(path, &parent) && parent == getpid();
-}
-
-/* A thread that has just ended answers EPERM to a seize (kernel/ptrace.c, ptrace_attach: exit_state), or ESRCH once it is gone. */
-static int has_ended(int pid, int tid, int errnum)
-{
-    char path[64], state;
-    int parent;
-
-    if (errnum == ESRCH)
-        return 1;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
-    state = stat_of(path, &parent);
-    return tid != pid && (state == 0 || state == 'Z' || state == 'X');
-}
-
-/* Seize and interrupt every thread that /proc shows and we do not hold yet. Returns how many were added, -1 on failure. */
-static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, int room, uint64_t *frozen_ns, lm_error *err)
-{
-    char path[64];
-    struct dirent *entry;
-    int added = 0;
-    DIR *dir;
-
-    snprintf(path, sizeof path, "/proc/%d/task", pid);
-    dir = opendir(path);
-    if (!dir)
-        return lm_fail(err, "open", pid, "%s", path);
-    while (added >= 0 && (entry = readdir(dir))) {
-        int tid = atoi(entry->d_name);
-        int known = tid <= 0;
-
-        for (int i = 0; i < *held && !known; i++)
-            known = threads[i].tid == tid;
-        if (known)
-            continue;
-        if (*held == room) {
-            errno = ENOSPC;
-            added = lm_fail(err, "freeze", room * 2, "more than %d threads", room);
-            break;
-        }
-        if (lm_seize(tid, options, err) < 0) {
-            if (has_ended(pid, tid, err->errnum))
-                continue;
-            added = -1;
-            break;
-        }
-        if (!*frozen_ns)
-            *frozen_ns = lm_now_ns();
-        memset(&threads[*held], 0, offsetof(lm_thread, xstate));
-        threads[*held].tid = tid;
-        threads[*held].state = LM_SEIZED;
-        *held += 1;
-        ptrace(PTRACE_INTERRUPT, tid, 0L, 0L);
-        added++;
-    }
-    closedir(dir);
-    return added;
-}
-
-/* Drop threads that ended while we stopped the others; the leader first, the rest ascending. */
-static int by_leader(const void *a, const void *b, void *pid)
-{
-    int x = ((const lm_thread *)a)->tid, y = ((const lm_thread *)b)->tid, leader = *(int *)pid;
-
-    if (x == leader || y == leader)
-        return (y == leader) - (x == leader);
-    return (x > y) - (x < y);
-}
-
-int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, uint64_t *frozen_ns, lm_error *err)
-{
-    int held = 0, room = *count, alive = 0, settled = 0, failed = 0;
-
-    *frozen_ns = 0;
-    do {
-        int added = seize_new(pid, options, threads, &held, room, frozen_ns, err);
-
-        if (added < 0) {
-            failed = 1;
-            break;
-        }
-        if (added == 0)
-            break;
-        for (; settled < held && !failed; settled++) {
-            int got = settle(threads[settled].tid, err);
-
-            if (got < 0)
-                failed = 1;
-            else
-                threads[settled].state = got ? LM_GONE : LM_STOPPED;
-        }
-    } while (!failed);
-    for (int i = 0; i < held && !failed; i++)
-        if (threads[i].state == LM_STOPPED) {
-            if (i != alive)
-                memcpy(&threads[alive], &threads[i], sizeof *threads);
-            failed = lm_read_thread(&threads[alive], err) < 0;
-            alive++;
-        }
-    if (!failed && alive == 0) {
-        errno = ESRCH;
-        failed = lm_fail(err, "freeze", pid, "process %d has ended", pid);
-    }
-    if (failed) {
-        lm_error first = *err;
-
-        for (int i = 0; i < held; i++) {
-            if (threads[i].state == LM_SEIZED)
-                settle(threads[i].tid, NULL);
-            lm_detach(threads[i].tid, NULL);
-        }
-        *err = first;
-        return -1;
-    }
-    qsort_r(threads, (size_t)alive, sizeof *threads, by_leader, &pid);
-    *count = alive;
-    return 0;
-}
-
-int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
-{
-    int result = 0;
-
-    for (int i = 0; i < count; i++) {
-        lm_thread *thread = &threads[i];
-        int failed = 0;
-
-        if (thread->state != LM_STOPPED)
-            continue;
-        /* A mask is written only where a batch changed it: for a thread in ppoll(2) the kernel keeps two masks. */
-        if (thread->batch_page)
-            failed = ptrace(PTRACE_SETSIGMASK, thread->tid, (long)NSIG_BYTES, &thread->sigmask) < 0;
-        failed |= ptrace(PTRACE_SETREGS, thread->tid, 0L, &thread->regs) < 0;
-        if (failed && errno != ESRCH && result == 0)
-            result = lm_fail(err, "ptrace(SETREGS)", thread->tid, "thread %d got not all of its registers back", thread->tid);
-    }
-    for (int i = 0; i < count; i++) {
-        lm_thread *thread = &threads[i];
-        lm_error here = {0};
-
-        if (thread->state == LM_GONE)
-            continue;
-        for (int sig = 1; sig <= 64; sig++)
-            if (thread->own_signals >> (sig - 1) & 1)
-                syscall(SYS_tkill, thread->tid, sig);
-        if (lm_detach(thread->tid, &here) < 0 && result == 0) {
-            *err = here;
-            result = -1;
-        }
-        thread->state = LM_GONE;
-    }
-    return result;
-}
-
-/* Wait for the end of a thread without reaping it. */
-static int wait_end(int tid, lm_error *err)
-{
-    uint64_t deadline = lm_now_ns() + STOP_TIMEOUT_NS;
-
-    for (;;) {
-        siginfo_t info = {0};
-
-        if (waitid(P_PID, (id_t)tid, &info, WEXITED | WNOWAIT | WNOHANG | __WALL) < 0 && errno != EINTR)
-            return lm_fail(err, "waitid", tid, "end of %d", tid);
-        if (info.si_pid == tid)
-            return 0;
-        if (lm_now_ns() > deadline)
-            return lm_refuse(err, "waitid", tid, "thread %d does not end", tid);
-        usleep(50);
-    }
-}
-
-int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
-{
-    int status, ours = is_ours(pid);
-
-    if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
-        return lm_fail(err, "kill", pid, "process %d cannot be ended", pid);
-    /* The leader's end is reported only after its threads were reaped: waiting for it first would hang for ever. */
-    for (int i = count - 1; i >= 0; i--) {
-        if (i == 0 && ours) {
-            /* Whoever started it in this process wants to reap it itself; as a mere tracer we have to, or its parent never hears of it. */
-            if (wait_end(pid, err) < 0 && err->errnum != ECHILD)
-                return -1;
-            threads[0].state = LM_GONE;
-            break;
-        }
-        do {
-            if (wait_stop(threads[i].tid, STOP_TIMEOUT_NS, &status, err) < 0) {
-                if (err->errnum == ECHILD)
-                    break;
-                return -1;
-            }
-        } while (!WIFEXITED(status) && !WIFSIGNALED(status));
-        threads[i].state = LM_GONE;
-    }
-    return 0;
 }
 
 int lm_peek_signals(int tid, int shared, uint8_t *siginfos, int room, lm_error *err)

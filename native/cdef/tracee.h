@@ -44,14 +44,6 @@ typedef struct {
 int lm_seize(int tid, unsigned options, lm_error *err);
 /* Adopt a thread that the kernel attached by itself (TRACECLONE): wait for its first stop, without reading it. */
 int lm_adopt(int tid, lm_thread *thread, lm_error *err);
-/* Freeze every thread of `pid`: seize and interrupt all, look again until no new one appears, then read each.
-   `*count` in: room in `threads`; out: threads found (the leader first). Returns -1 and leaves the task running if it cannot, ENOSPC with
-   the needed count in err->object if there is no room. frozen_ns: CLOCK_MONOTONIC of the first interrupt. */
-int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, uint64_t *frozen_ns, lm_error *err);
-/* Put back registers and mask of every thread that still differs, then let all go. Never fails half way: goes on and reports the first. */
-int lm_thaw_task(lm_thread *threads, int count, lm_error *err);
-/* End every thread of a frozen task by SIGKILL and reap what is ours to reap. */
-int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err);
 /* Read registers, mask, rseq, xstate and robust list of a stopped thread anew. */
 int lm_read_thread(lm_thread *thread, lm_error *err);
 /* Write regs, xstate (if xstate_size) and sigmask of `thread` into the stopped tracee. */
