@@ -106,6 +106,7 @@ class Output:
         self._live = self._err.isatty()
         self._shown = False
         self._last = 0.0
+        self._phase = ("", 0)
 
     def listen(self, event: Event) -> None:
         """A `Listener` of the engine: a live line on a terminal, plain lines of notices elsewhere."""
@@ -121,8 +122,12 @@ class Output:
     def _draw(self, event: Progress) -> None:
         share = f"{100 * event.done // event.total:3d} %" if event.total else ""
         count = f"{event.done:,}" + (f" of {event.total:,} pages" if event.total else " pages")
-        rate = f"{size(event.done_bytes / (event.elapsed_us / 1e6))}/s" if event.done_bytes and event.elapsed_us else ""
-        line = "  ".join(part for part in (event.phase, share, count if event.done or event.total else "", rate) if part)
+        if event.phase != self._phase[0]:
+            self._phase = (event.phase, event.elapsed_us)
+        took_us = event.elapsed_us - self._phase[1]
+        rate = f"{size(event.done_bytes / (took_us / 1e6))}/s" if event.done_bytes and took_us else ""
+        left = f"{duration(took_us * (event.total - event.done) // event.done)} left" if 0 < event.done < event.total else ""
+        line = "  ".join(part for part in (event.phase, share, count if event.done or event.total else "", rate, left) if part)
         self._err.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self._err.flush()
         self._shown = True
