@@ -20,6 +20,9 @@ from lamina.core.events import Event, Notice, Progress
 log = logging.getLogger("lamina")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
+# A phase younger than this says nothing yet about how long it will take.
+SETTLED_US = 300_000
+
 
 def _plain(value: Any) -> Any:
     # What json itself does not know. Dataclasses are read field by field: asdict would copy arrays.
@@ -126,7 +129,7 @@ class Output:
             self._phase = (event.phase, event.elapsed_us)
         took_us = event.elapsed_us - self._phase[1]
         rate = f"{size(event.done_bytes / (took_us / 1e6))}/s" if event.done_bytes and took_us else ""
-        left = f"{duration(took_us * (event.total - event.done) // event.done)} left" if 0 < event.done < event.total else ""
+        left = f"{duration(took_us * (event.total - event.done) // event.done)} left" if 0 < event.done < event.total and took_us > SETTLED_US else ""
         line = "  ".join(part for part in (event.phase, share, count if event.done or event.total else "", rate, left) if part)
         self._err.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self._err.flush()
