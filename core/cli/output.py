@@ -129,7 +129,9 @@ class Output:
             self._phase = (event.phase, event.elapsed_us)
         took_us = event.elapsed_us - self._phase[1]
         rate = f"{size(event.done_bytes / (took_us / 1e6))}/s" if event.done_bytes and took_us else ""
-        left = f"{duration(took_us * (event.total - event.done) // event.done)} left" if 0 < event.done < event.total and took_us > SETTLED_US else ""
+        left = ""
+        if 0 < event.done < event.total and took_us > SETTLED_US:
+            left = f"{duration(took_us * (event.total - event.done) // event.done)} left"
         line = "  ".join(part for part in (event.phase, share, count if event.done or event.total else "", rate, left) if part)
         self._err.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
         self._err.flush()
