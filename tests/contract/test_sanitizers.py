@@ -1,4 +1,4 @@
-"""The C part under the address and undefined-behaviour sanitizers: built beside the tree with them, and the tests of its calls run on it."""
+"""The C part under the address and undefined-behaviour sanitizers: built with them beside the tree, and its tests run on that."""
 
 import os
 import shutil
