@@ -12,7 +12,6 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 C_SOURCES = $(wildcard native/*.c native/arch/*.c)
 NATIVE_INPUTS = $(C_SOURCES) $(wildcard native/*.h native/arch/*.h native/cdef/*.h) native/build.py setup.py
 C_STRICT := -std=gnu11 -O2 -D_GNU_SOURCE -Inative -Wall -Wextra -Werror
-PROTOS = $(wildcard core/image/schema/*.proto)
 ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
@@ -39,12 +38,13 @@ dev: build $(VENV)/.dev ## build, and install what the tests and checks need
 
 .PHONY: schema
 schema: dev ## generate the protobuf modules from core/image/schema/*.proto
-	@cd core/image/schema && ../../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(notdir $(PROTOS))
+	@$(BIN)/python core/image/schema/generate.py
 
 .PHONY: lint
 lint: dev build/typing/lamina/.linked ## ruff, mypy --strict, import contracts, C warnings as errors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy -p lamina.core -p lamina.tui
+	@$(BIN)/mypy --explicit-package-bases --exclude tests/victims tests benches screenshots
 	@$(BIN)/lint-imports --no-logo --cache-dir build/import_linter
 	@$(if $(strip $(C_SOURCES)),for source in $(C_SOURCES); do gcc $(C_STRICT) -c -o /dev/null $$source; done)
 	@echo "lint: clean"

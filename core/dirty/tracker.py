@@ -7,6 +7,7 @@ says is about private memory: shared memory belongs to its object, and a write t
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from lamina.core.attach.calls import Inside
 from lamina.core.attach.identity import Identity
@@ -116,7 +117,7 @@ class Tracker(ABC):
     def close(self) -> None:
         """Let go of lamina's own descriptors. Tracking goes on in the target. Idempotent."""
 
-    def __enter__(self) -> "Tracker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

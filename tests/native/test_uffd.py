@@ -1,7 +1,7 @@
 """lm_uffd_* and the tracker built on them: what is reported of a real process, to the page, and what stays in it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -596,12 +596,13 @@ def test_c_calls_on_what_is_no_userfaultfd_fail(victim: Victim) -> None:
     null, err, status = os.open("/dev/null", os.O_RDONLY), new_error(), ffi.new("int32_t[1]")
     one, two = ffi.new("uint64_t[]", [PAGE]), ffi.new("uint64_t[]", [2 * PAGE])
     try:
-        for call in (
+        calls: tuple[Callable[[], int], ...] = (
             lambda: C.lm_uffd_api(null, err),
             lambda: C.lm_uffd_register(null, one, two, 1, 1, status, err),
             lambda: C.lm_uffd_unprotect(null, one, two, 1, 0, status, err),
             lambda: C.lm_uffd_alive(null, err),
-        ):
+        )
+        for call in calls:
             with pytest.raises(NativeError):
                 check(call(), err)
     finally:

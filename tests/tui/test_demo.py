@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
 from lamina.tui.session import Session
+from lamina.tui.widgets.cells import CellsPane
 from tests.live.harness import Reaper, alive
 from tests.tui.waiting import until
 
@@ -28,7 +29,7 @@ async def test_an_incremental_dump_and_a_rewind(reaper: Reaper) -> None:
             await dump(pilot, app, "1")
             first = step(program)
             await until(lambda: step(program) > first + 8)
-            glyphs = app.stack.cells
+            glyphs = app.stack.query_one(CellsPane)
             await until(lambda: "*" in glyphs.render().plain)
             await dump(pilot, app, "2")
             rows = {row.name: row for row in app.session.stack.rows} if app.session.stack else {}

@@ -48,8 +48,8 @@ def core(pid: int, leader: bool) -> schema.core_entry:
         mtype=schema.core_entry.X86_64,
         thread_info=schema.thread_info_x86(
             clear_tid_addr=0,
-            gpregs=schema.user_x86_regs_entry(**zeros),
-            fpregs=schema.user_x86_fpregs_entry(**fpu, st_space=[0] * 32, xmm_space=[0] * 64),
+            gpregs=schema.user_x86_regs_entry(**zeros),  # type: ignore[arg-type]  # the stub sees one type for all fields
+            fpregs=schema.user_x86_fpregs_entry(**fpu, st_space=[0] * 32, xmm_space=[0] * 64),  # type: ignore[arg-type]  # the stub sees one type for all fields
         ),
         thread_core=schema.thread_core_entry(futex_rla=0, futex_rla_len=0, sched_nice=-5, comm=b"thread \xff"),
     )
@@ -63,7 +63,7 @@ def mm() -> schema.mm_entry:
     area = schema.vma_entry(
         start=BASE, end=BASE + AREA_PAGES * PAGE, pgoff=0, shmid=0, prot=3, flags=0x22, status=fmt.VmaStatus.ANON_PRIVATE | 1, fd=-1
     )
-    return schema.mm_entry(**dict.fromkeys(names, 0), exe_file_id=1, vmas=[area], mm_saved_auxv=[6, 4096, 0, 0])
+    return schema.mm_entry(**dict.fromkeys(names, 0), exe_file_id=1, vmas=[area], mm_saved_auxv=[6, 4096, 0, 0])  # type: ignore[arg-type]  # the stub sees one type for all fields
 
 
 def reg(number: int, name: bytes) -> schema.file_entry:

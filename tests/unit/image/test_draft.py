@@ -175,7 +175,7 @@ def test_a_failure_at_any_rename_is_undone(place: Path, monkeypatch: pytest.Monk
     for fails_at in range(12):
         left = fails_at
 
-        def rename(*args: str, **kwargs: int) -> None:
+        def rename(*args: Any, **kwargs: Any) -> None:
             nonlocal left
             if left == 0:
                 raise OSError(28, "full")

@@ -24,7 +24,7 @@ def stream(*records: bytes) -> bytes:
 
 
 def entry(**fields: int) -> bytes:
-    return bytes(pagemap_entry(**fields).SerializePartialToString())
+    return bytes(pagemap_entry(**fields).SerializePartialToString())  # type: ignore[arg-type]  # the stub sees one type for all fields
 
 
 @given(PAGES, PAGES)

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -170,7 +171,7 @@ def test_a_hard_limit_above_ours_blocks() -> None:
 
 def test_limits_that_are_missing_in_the_text() -> None:
     with pytest.raises(TargetError, match="15 of 16"):
-        text = rlimits.Path("/proc/self/limits").read_text()
+        text = Path("/proc/self/limits").read_text()
         rlimits.parse(text.replace("Max open files", "Max xxxx xxxxx"))
 
 
@@ -192,7 +193,7 @@ def test_robust_list_and_rseq(head: int, length: int, registered: tuple[int, int
 @given(st.binary(max_size=15).filter(lambda raw: b"\0" not in raw))
 def test_a_name_need_not_be_text(raw: bytes) -> None:
     name = comm.save(raw.decode("utf-8", "surrogateescape"))
-    core = core_entry(mtype=1, thread_core=thread_core_entry(futex_rla=0, futex_rla_len=0, comm=name))
+    core = core_entry(mtype=core_entry.X86_64, thread_core=thread_core_entry(futex_rla=0, futex_rla_len=0, comm=name))
     assert comm.of(core_entry.FromString(core.SerializeToString())) == raw
 
 

@@ -38,6 +38,7 @@ from lamina.core.kinds import (
     sigactions,
     special,
     subreaper,
+    vma_flags,
     vmas,
     xstate,
 )
@@ -371,7 +372,7 @@ def test_mappings_are_made_as_planned(start: Start, tmp_path: Path) -> None:
 
     tracer().call(rebuild)
     got = {area.start: area for area in read_smaps(pid)}
-    kept = frozenset(vmas.f.MAP_OF_VMFLAG) | frozenset(vmas.f.MADV_OF_VMFLAG)
+    kept = frozenset(vma_flags.MAP_OF_VMFLAG) | frozenset(vma_flags.MADV_OF_VMFLAG)
     for area in wanted:
         found = got[area.start]
         assert (found.end, found.perms, found.offset) == (area.end, area.perms, area.offset)

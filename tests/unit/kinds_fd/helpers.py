@@ -101,7 +101,7 @@ def write_layer(directory: Path, pids: Sequence[int]) -> Layer:
     for n, pid in enumerate(pids):
         tasks.append(pstree_entry(pid=pid, ppid=pids[0] if n else 0, pgid=pid, sid=pid, threads=[pid]))
         core = task_core_entry(task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"victim")
-        (directory / f"core-{pid}.img").write_bytes(encode_image("core", [core_entry(mtype=1, tc=core)]))
+        (directory / f"core-{pid}.img").write_bytes(encode_image("core", [core_entry(mtype=core_entry.X86_64, tc=core)]))
         own = task_kobj_ids_entry(vm_id=ids[pid], files_id=ids[pid], fs_id=ids[pid], sighand_id=ids[pid])
         (directory / f"ids-{pid}.img").write_bytes(encode_image("ids", [own]))
     (directory / "pstree.img").write_bytes(encode_image("pstree", tasks))

@@ -26,7 +26,7 @@ def test_portions_are_the_pieces_cut_small(pieces: list[tuple[int, int, int]]) -
     assert seen == [tuple(row) for row in table.tolist()]
 
 
-def _same_piece(table: "np.ndarray", last: tuple[int, int, int], address: int) -> bool:  # type: ignore[type-arg]
+def _same_piece(table: "np.ndarray", last: tuple[int, int, int], address: int) -> bool:
     return any(
         start <= last[0] and last[0] + last[1] <= address < start + size and offset - start == last[2] - last[0]
         for start, size, offset in table.tolist()

@@ -12,7 +12,7 @@ def test_a_zombie_whose_parent_reaps_it_meanwhile_is_no_blocker() -> None:
         ended = subprocess.Popen(["true"])
         while not any("zombie" in str(blocker) for blocker in pid_blockers({ended.pid})):
             assert ended.returncode is None
-        reaper = threading.Thread(target=lambda child=ended, ms=delay_ms: (time.sleep(ms / 1000), child.wait()))
+        reaper = threading.Timer(delay_ms / 1000, ended.wait)
         reaper.start()
         assert wait_until_reaped({ended.pid}) == []
         reaper.join()
