@@ -218,6 +218,14 @@ def read_cmdline(pid: int) -> list[str]:
     return raw.removesuffix("\0").split("\0") if raw else []
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is such a process and it has not ended; never raises."""
+    try:
+        return read_stat(pid).state not in "ZX"
+    except TargetError:
+        return False
+
+
 def describe(pid: int) -> str:
     """ "process 4711 (redis-server)", for messages; never raises."""
     try:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.procfs import children_of, describe, read_maps, read_stat, read_status
+from lamina.core.attach.procfs import children_of, describe, is_running, read_maps, read_stat, read_status
 from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, map_scratch, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
 from lamina.core.errors import NativeError, TargetError
@@ -21,13 +21,6 @@ from lamina.core.ffi import C, check, ffi, new_error
 SPARE_SLICES = 4
 # How long another thread may keep the interpreter inside a freeze.
 SWITCH_INTERVAL_S = 1e-5
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return read_stat(pid).state not in "ZX"
-    except TargetError:
-        return False
 
 
 class FrozenProcess:
@@ -141,7 +134,7 @@ class FrozenTree:
         self._announce = announce
         self._scratch: dict[int, tuple[int, int]] = {}
         self._killed = False
-        self._interval = SWITCH_INTERVAL_S
+        self._interval = sys.getswitchinterval()
 
     def prepare(self, pid: int) -> None:
         """Before the freeze: map the scratch range of *pid*, so that calls can be made inside it.
@@ -149,11 +142,21 @@ class FrozenTree:
         Raises:
             TargetError: it cannot be traced, or has no room.
         """
-        size = (read_stat(pid).num_threads + SPARE_SLICES) * SLICE
-        address = free_range(read_maps(pid), size)
-        self._announce(pid, address, size)
-        self._scratch[pid] = (address, size)
-        map_scratch(pid, address, size, self._options)
+        try:
+            size = (read_stat(pid).num_threads + SPARE_SLICES) * SLICE
+            address = free_range(read_maps(pid), size)
+            self._announce(pid, address, size)
+            map_scratch(pid, address, size, self._options)
+        except TargetError:
+            # A child may end at any moment before the freeze, which finds out what is left of the tree.
+            if pid == self.root or is_running(pid):
+                raise
+        else:
+            self._scratch[pid] = (address, size)
+
+    def abandon(self) -> None:
+        """No freeze will follow `prepare`: unmap what it mapped."""
+        self._release(quiet=True)
 
     def __enter__(self) -> Self:
         # A screen that repaints in another thread keeps the interpreter for up to 5 ms each time a call of ours returns.
@@ -168,13 +171,28 @@ class FrozenTree:
 
     def _freeze(self, pid: int) -> None:
         # A frozen parent has no new children, so its list is read after its freeze.
-        if pid != self.root and read_stat(pid).state == "Z":
-            self.zombies.append(pid)
+        try:
+            if pid != self.root and read_stat(pid).state == "Z":
+                self.zombies.append(pid)
+                return
+            self.processes.append(FrozenProcess(pid, self._options, self._scratch.get(pid, (0, 0))))
+        except TargetError:
+            if pid == self.root or is_running(pid):
+                raise
+            self._ended(pid)
             return
-        self.processes.append(FrozenProcess(pid, self._options, self._scratch.get(pid, (0, 0))))
         for child in children_of(pid):
             self.parents[child] = pid
             self._freeze(child)
+
+    def _ended(self, pid: int) -> None:
+        """A child that ended while we came to it: a zombie of its frozen parent, or gone if the parent ignores SIGCHLD."""
+        try:
+            read_stat(pid)
+        except TargetError:
+            del self.parents[pid]
+        else:
+            self.zombies.append(pid)
 
     def __iter__(self) -> Iterator[FrozenProcess]:
         return iter(self.processes)
@@ -207,12 +225,12 @@ class FrozenTree:
                 step()
             except Exception as error:
                 first = first or error
-        if first and not quiet and any(map(_is_running, self.pids)):
+        if first and not quiet and any(map(is_running, self.pids)):
             raise first
 
     def _drop_scratch(self, pid: int) -> None:
         # What cannot be unmapped now (another tracer was quicker) stays noted, and the next command takes it away.
-        if not self._killed and _is_running(pid):
+        if not self._killed and is_running(pid):
             unmap_scratch(pid, *self._scratch.pop(pid), self._options)
             self._announce(pid, 0, 0)
 

@@ -5,6 +5,7 @@ timer may fire while we look.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lamina.core.attach.calls import CallList
@@ -12,7 +13,7 @@ from lamina.core.attach.frozen import FrozenTask, FrozenThread
 from lamina.core.attach.procfs import Area, read_smaps, read_stat, read_status
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
-from lamina.core.errors import RefusedError
+from lamina.core.errors import RefusedError, TargetError
 from lamina.core.kinds import descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.outside import look_at_task, look_at_thread
@@ -31,7 +32,11 @@ class Captured:
 
 def known_areas(pids: Iterable[int]) -> dict[int, Areas]:
     """Every area with its VmFlags, read before the freeze: smaps walks the page tables, ms for each GiB."""
-    return {pid: {_key(area): area for area in read_smaps(pid)} for pid in pids}
+    known: dict[int, Areas] = {}
+    for pid in pids:
+        with suppress(TargetError):  # one that has ended is not in the freeze, or its areas are read there
+            known[pid] = {_key(area): area for area in read_smaps(pid)}
+    return known
 
 
 def _key(area: Area) -> AreaKey:

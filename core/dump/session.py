@@ -27,7 +27,7 @@ from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
-from lamina.core.errors import LaminaError, NativeError, RefusedError
+from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.dedup import apply_dedup, plan_dedup
 from lamina.core.image.draft import LayerDraft
@@ -105,7 +105,14 @@ class Session:
 
     def look(self) -> int:
         """Pages the layer would have to own if the target stopped now."""
-        return sum(self._memory(task.pid).look(read_maps(task.pid)).pages for task in self.tree)
+        pages = 0
+        for task in self.tree:
+            try:
+                pages += self._memory(task.pid).look(read_maps(task.pid)).pages
+            except TargetError:
+                if task is self.root:
+                    raise  # any other may end while we look
+        return pages
 
     def run(self, draft: LayerDraft, expected: int) -> None:
         """All of it, from the first protected page to the settled state."""
@@ -168,6 +175,7 @@ class Session:
         return capture_rest(still, tasks, uffds - {0})
 
     def _last_round(self, process: FrozenProcess) -> None:
+        self._same_program(process)
         task = self.tree.of(process.pid)
         if self.tracks and task.can_track and not task.armed:
             task.arm(process.leader, process.areas)
@@ -176,6 +184,14 @@ class Session:
         task.unsettle()
         memory = self._begin(process.pid)
         memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
+
+    def _same_program(self, process: FrozenProcess) -> None:
+        """A task that replaced its program since it was looked at has lost its tracker: what was found about it is void."""
+        if not self.tree.of(process.pid).is_current(process.areas):
+            self.tree.renew(process.pid)
+            memory = self._memories.pop(process.pid, None)
+            if memory and memory.begun:
+                raise TargetError("cannot dump", describe(process.pid), "it replaced its program by exec meanwhile", "dump it again")
 
     def _publish(self, captured: Captured) -> None:
         memories = [self._memories[task.pid] for task in captured.tasks if not task.is_zombie]
@@ -214,7 +230,10 @@ class Session:
         for task in self.tree.alive():
             task.settle(self.layer_id, directory)
         if not self.tracks:
-            end_tracking(self.tree, self.request.pid)
+            try:
+                end_tracking(self.tree, self.request.pid)
+            except LaminaError as error:
+                self.meter.notice(f"the layer is committed, but tracking goes on: {error}")
 
     def _dedup(self) -> None:
         """Only now: the layer is committed and whole whatever happens to its ancestors' copies."""
@@ -228,15 +247,17 @@ class Session:
     def _undo(self) -> None:
         """The dump failed: what the tracker has told us it shall tell again, and a tracker that is new goes. Errors here hide no other."""
         with suppress(LaminaError):
-            for task in self.tree.alive():
-                if task.was_armed and task.pid in self._memories:
-                    self._memories[task.pid].give_back()
             end_tracking(self.tree, self.request.pid, lambda task: not task.was_armed)
-            for task in self.tree.alive():
-                before = self._before.get(task.pid)
+        for task in self.tree.alive():
+            before, memory = self._before.get(task.pid), self._memories.get(task.pid)
+            with suppress(LaminaError):
+                if task.was_armed and memory:
+                    memory.give_back()
+                    if not memory.certain:
+                        continue  # pages may be protected that nobody was told of: the state stays unsettled
                 if before and before.layer_id:
                     task.remembered.update(settled=before.settled)
-                elif not task.was_armed:
+                elif not task.was_armed and not task.armed:
                     task.forget()
 
     def result(self) -> DumpResult:

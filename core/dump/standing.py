@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.processes import ancestors_of, protected_reason
-from lamina.core.attach.procfs import Stat, describe, read_maps, read_stat, threads_of
+from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, read_stat, threads_of
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
 from lamina.core.kinds.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
@@ -179,6 +179,22 @@ def task_blockers(stat: Stat) -> list[Blocker]:
     return found
 
 
+def _sharing_of_the_living(pids: list[int], kind: int) -> list[tuple[int, int]]:
+    """As `sharing`, without those that end meanwhile: a shell's children come and go.
+
+    Raises:
+        NativeError: as `sharing`, if nobody has ended.
+    """
+    while True:
+        try:
+            return sharing(pids, kind)
+        except NativeError:
+            left = [pid for pid in pids if is_running(pid)]
+            if len(left) == len(pids):
+                raise
+            pids = left
+
+
 def sharing_blockers(stats: Sequence[Stat]) -> list[Blocker]:
     """What living tasks share that only threads should; the parent of the root is compared too (a vfork under way)."""
     living = {stat.pid: stat for stat in stats if stat.state != "Z"}
@@ -188,7 +204,7 @@ def sharing_blockers(stats: Sequence[Stat]) -> list[Blocker]:
         pids.insert(0, root.ppid)
     found = []
     for kind, what in _SHARED.items():
-        for pid, other in sharing(pids, kind):
+        for pid, other in _sharing_of_the_living(pids, kind):
             if pid in living:
                 why = f"shares {what} with {describe(other)}: not supported yet"
                 found.append(Blocker(living[pid].comm, why, pid=pid))

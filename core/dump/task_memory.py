@@ -24,6 +24,7 @@ class TaskMemory:
         consumed: everything scans have reported as changed so far; given back to the tracker if the dump fails.
         own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
         scanned: pages looked at by the last scan.
+        certain: `consumed` is all that was protected; False if a scan failed on its way.
     """
 
     def __init__(self, pid: int, tracker: Tracker, parent: PageRuns) -> None:
@@ -36,6 +37,7 @@ class TaskMemory:
         self.own = PageRuns.empty()
         self.inherited = PageRuns.empty()
         self.scanned = 0
+        self.certain = True
 
     def begin(self, pages_id: int, store: PageStore) -> None:
         """From here on pages are copied, into *store*, which will be pages-*pages_id*."""
@@ -91,7 +93,9 @@ class TaskMemory:
             self.tracker.unprotect(self.consumed)
 
     def _scan(self, areas: Iterable[Area], live: bool) -> Report:
+        self.certain = False
         report = self.tracker.protect(areas, live)
+        self.certain = True
         self.consumed |= report.changed
         self.scanned = report.present.pages
         return report

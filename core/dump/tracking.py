@@ -24,8 +24,12 @@ OPTIONS: int = C.LM_OPT_SUSPEND_SECCOMP
 def frozen(tree: WatchedTree, root: int) -> FrozenTree:
     """The tree below *root*, to be frozen by `with`; the scratch ranges of known tasks are mapped now."""
     still = FrozenTree(root, OPTIONS, tree.announce_scratch)
-    for task in tree.alive():
-        still.prepare(task.pid)
+    try:
+        for task in tree.alive():
+            still.prepare(task.pid)
+    except BaseException:
+        still.abandon()
+        raise
     return still
 
 
@@ -38,7 +42,6 @@ def arm_missing(tree: WatchedTree, root: int) -> None:
             task = tree.of(process.pid)
             if task.can_track and not task.armed:
                 still.prepare_scratch(process)
-                task.unsettle()
                 task.arm(process.leader, process.areas)
 
 

@@ -1,12 +1,12 @@
 """One task of the tree during a dump: who it is, what is remembered of it, what tracks it, and its memory on the way to the layer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from lamina.core.attach.calls import Inside
 from lamina.core.attach.identity import Identity, identify
-from lamina.core.attach.procfs import Area, read_stat
+from lamina.core.attach.procfs import Area, is_running
 from lamina.core.dirty import state as states
 from lamina.core.dirty.choice import choose_tracker
 from lamina.core.dirty.tracker import Tracker
@@ -57,6 +57,14 @@ class Watched:
         """Process id."""
         return self.identity.pid
 
+    def is_current(self, areas: list[Area]) -> bool:
+        """Whether the process is still the one that was opened, and runs the program it ran then. *areas*: its mappings now."""
+        try:
+            self.tracker.peek(areas[:1])
+            return identify(self.pid) == self.identity
+        except TargetError:
+            return False
+
     def arm(self, inside: Inside, areas: list[Area]) -> None:
         """Begin tracking, inside a freeze."""
         self.tracker.arm(inside, areas)
@@ -89,19 +97,27 @@ class Watched:
 class WatchedTree:
     """The tasks of a tree, found as they come: those that preflight saw, and those that appear until the freeze."""
 
-    def __init__(self, pids: tuple[int, ...], opened: Callable[[Watched], None] = lambda _: None) -> None:
+    def __init__(self, pids: tuple[int, ...]) -> None:
+        """*pids*: the root first; others that have ended by now are left out."""
         self._tasks: dict[int, Watched] = {}
-        self._opened = opened
         for pid in pids:
-            if read_stat(pid).state != "Z":
-                self.of(pid)
+            try:
+                if pid == pids[0] or is_running(pid):
+                    self.of(pid)
+            except TargetError:
+                if pid == pids[0] or is_running(pid):
+                    raise
 
     def of(self, pid: int) -> Watched:
         """The task *pid*, opened if it is new."""
         if pid not in self._tasks:
             self._tasks[pid] = Watched(pid)
-            self._opened(self._tasks[pid])
         return self._tasks[pid]
+
+    def renew(self, pid: int) -> Watched:
+        """Open the task *pid* again: its program was replaced (exec), or the pid is another process's by now."""
+        self._tasks.pop(pid).close()
+        return self.of(pid)
 
     def alive(self) -> list[Watched]:
         """Those that still run."""
