@@ -52,27 +52,10 @@ int lm_seize(int tid, unsigned options, lm_error *err)
     return lm_fail(err, "ptrace(SEIZE)", tid, "thread %d cannot be traced", tid);
 }
 
-int lm_set_options(int tid, unsigned options, lm_error *err)
-{
-    if (ptrace(PTRACE_SETOPTIONS, tid, 0L, ptrace_options(options)) < 0)
-        return lm_fail(err, "ptrace(SETOPTIONS)", tid, "options of %d", tid);
-    return 0;
-}
-
 int lm_detach(int tid, lm_error *err)
 {
     if (ptrace(PTRACE_DETACH, tid, 0L, 0L) < 0 && errno != ESRCH)
         return lm_fail(err, "ptrace(DETACH)", tid, "thread %d cannot be let go", tid);
-    return 0;
-}
-
-int lm_event_message(int tid, uint64_t *message, lm_error *err)
-{
-    unsigned long value = 0;
-
-    if (ptrace(PTRACE_GETEVENTMSG, tid, 0L, &value) < 0)
-        return lm_fail(err, "ptrace(GETEVENTMSG)", tid, "event of %d", tid);
-    *message = value;
     return 0;
 }
 
@@ -110,13 +93,6 @@ int lm_wait(int tid, int *status, int *event, lm_error *err)
         return -1;
     *event = WIFSTOPPED(*status) ? *status >> 16 : 0;
     return 0;
-}
-
-int lm_continue(int tid, int *status, int *event, lm_error *err)
-{
-    if (ptrace(PTRACE_CONT, tid, 0L, 0L) < 0)
-        return lm_fail(err, "ptrace(CONT)", tid, "thread %d cannot be continued", tid);
-    return lm_wait(tid, status, event, err);
 }
 
 /* Wait for the stop that PTRACE_INTERRUPT asked for. Any other stop that comes first clears the request (kernel/signal.c, ptrace_stop), so

@@ -39,11 +39,6 @@ class Stat:
     env_end: int
     exit_code: int
 
-    @property
-    def is_kernel_thread(self) -> bool:
-        """PF_KTHREAD (include/linux/sched.h)."""
-        return bool(self.flags & 0x00200000)
-
 
 @dataclass(frozen=True)
 class Area:
@@ -196,14 +191,6 @@ def fds_of(pid: int) -> list[int]:
         raise TargetError("no such process", str(pid)) from error
     except PermissionError as error:
         raise TargetError("may not read", f"process {pid}", "its descriptors are hidden", "run lamina as root") from error
-
-
-def fd_link(pid: int, fd: int) -> str:
-    """Where /proc/PID/fd/FD points, as in "/var/log/x", "pipe:[123]", "anon_inode:[eventpoll]"."""
-    try:
-        return os.readlink(f"/proc/{pid}/fd/{fd}")
-    except OSError as error:
-        raise TargetError("cannot read", f"fd {fd} of process {pid}", os.strerror(error.errno or 0)) from error
 
 
 def read_fdinfo(pid: int, fd: int) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
+from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
 from lamina.core.kinds import fs, ids, vmas
 from lamina.core.kinds.files import path_reader
@@ -106,6 +107,15 @@ class RestorePlan:
         return -(-room // _SLICE) * _SLICE
 
 
+def refuse_damaged(layer: Layer, contents: bool = False) -> None:
+    """Check the layer and all it takes pages from; *contents*: by their checksums, too.
+
+    Raises:
+        RefusedError: with everything found.
+    """
+    _refuse(str(layer.path), [Blocker(finding.file or finding.layer.name, finding.why) for finding in check_chain(layer, contents)])
+
+
 def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:
     """Plan the restore of *layer*, or refuse it.
 
@@ -123,12 +133,13 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
     obj = str(layer.path)
     if layer.is_pre_dump:
         raise RefusedError("cannot restore", obj, "it is a pre-dump: memory only, a parent for others", blockers=())
-    if not trust:
-        _refuse(obj, _owner_blockers(layer))
+    if not trust and (stranger := untrusted_owner(layer)):
+        why = "restoring it runs what that user put there"
+        _refuse(obj, [Blocker(stranger, why, "add --trust if you trust them")])
     sidecar = layer.sidecar
     if sidecar and not sidecar.restorable:
         raise RefusedError("cannot restore", obj, sidecar.why_not or "the sidecar says so", "restore a layer dumped after it")
-    _refuse(obj, [Blocker(finding.file or finding.layer.name, finding.why) for finding in check_chain(layer, contents)])
+    refuse_damaged(layer, contents)
 
     gone = frozenset(ending)
     memberships = plan_memberships(layer.pstree, shell_job)
@@ -205,16 +216,4 @@ def _executable_blockers(task: TaskPlan) -> list[Blocker]:
     for holds, why, fix in checks:
         if not holds():
             return [Blocker(f"executable {path}", why, fix, task.pid)]
-    return []
-
-
-def _owner_blockers(layer: Layer) -> list[Blocker]:
-    """Restoring an image is running a program: only root's and our own, with all layers it takes pages from."""
-    allowed = {0, os.geteuid()}
-    for member in layer.chain():
-        for path in (member.directory, *sorted(member.directory.iterdir())):
-            uid = path.lstat().st_uid
-            if uid not in allowed:
-                why = f"it belongs to user {uid}: restoring it runs what that user put there"
-                return [Blocker(str(path), why, "add --trust if you trust them")]
     return []

@@ -21,9 +21,8 @@ from lamina.core.dump.standing import protected
 from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
-from lamina.core.image.verify import check_chain
 from lamina.core.restore import machine, run
-from lamina.core.restore.plan import RestorePlan, make_plan
+from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 
@@ -80,9 +79,7 @@ def _after_the_end(
 
 def _check_again(plan: RestorePlan) -> None:
     """While the rescue layer was written the stack was not locked for reading."""
-    if found := check_chain(plan.layer):
-        blockers = tuple(Blocker(finding.file or finding.layer.name, finding.why) for finding in found)
-        raise RefusedError("cannot restore", str(plan.layer.path), blockers=blockers)
+    refuse_damaged(plan.layer)
 
 
 def _restore_rescue(rescue: Path, request: RestoreRequest, listener: Listener) -> str:

@@ -50,11 +50,8 @@ int lm_read_thread(lm_thread *thread, lm_error *err);
 int lm_write_thread(const lm_thread *thread, lm_error *err);
 /* Interrupt a seized, running thread and wait for its stop. */
 int lm_interrupt(int tid, lm_error *err);
-/* Continue (signal 0) and wait for the next stop; *status is waitpid's, *event the PTRACE_EVENT_* or 0. */
-int lm_continue(int tid, int *status, int *event, lm_error *err);
+/* Wait for the next stop; *status is waitpid's, *event the PTRACE_EVENT_* or 0. */
 int lm_wait(int tid, int *status, int *event, lm_error *err);
-int lm_event_message(int tid, uint64_t *message, lm_error *err);
-int lm_set_options(int tid, unsigned options, lm_error *err);
 int lm_detach(int tid, lm_error *err);
 /* The queued signals of a stopped thread, private or (shared = 1) of its task, as raw siginfo of LM_SIGINFO_BYTES each.
    Returns how many there are (at most `room`). */
