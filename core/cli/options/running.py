@@ -1,0 +1,65 @@
+"""Options of the verbs that work on running trees."""
+
+from pathlib import Path
+
+from lamina.core.cli.options.common import Verb, Verbs, add, images, tree
+
+VERBS: dict[str, Verb] = {
+    "dump": ("dumping", "dump"),
+    "pre-dump": ("dumping", "pre_dump"),
+    "restore": ("restoring", "restore"),
+    "track": ("dumping", "track"),
+    "untrack": ("dumping", "untrack"),
+    "check": ("system", "check"),
+    "ps": ("system", "ps"),
+}
+
+
+def declare(verbs: Verbs) -> None:
+    """Add them."""
+    _dumps(verbs)
+    _restore(verbs)
+    _tracking(verbs)
+    _system(verbs)
+
+
+def _dumps(verbs: Verbs) -> None:
+    for name, text in (
+        ("dump", "write a running tree as a layer"),
+        ("pre-dump", "write its memory only: a parent for the next dump, not restorable by itself"),
+    ):
+        parser = add(verbs, name, text)
+        tree(parser)
+        images(parser)
+        if name == "dump":
+            parser.add_argument("-R", "--leave-running", action="store_true", help="let the tree run on after the dump")
+        parser.add_argument("--track-mem", action="store_true", help="track writes from now on, for an incremental dump after this")
+        parser.add_argument("--prev-images-dir", metavar="DIR", help="the parent layer, relative to the images directory")
+        parser.add_argument("--auto-dedup", action="store_true", help="take out of the ancestors what this layer holds itself")
+        parser.add_argument("-j", "--shell-job", action="store_true", help="the tree belongs to a terminal session outside it")
+        parser.add_argument("--label", default="", help="a name for the layer")
+
+
+def _restore(verbs: Verbs) -> None:
+    parser = add(verbs, "restore", "bring a layer back as a running tree")
+    images(parser)
+    parser.add_argument("-d", "--restore-detached", action="store_true", help="return at once; init becomes its parent")
+    parser.add_argument("-j", "--shell-job", action="store_true", help="give it our session and terminal")
+    parser.add_argument("--pidfile", type=Path, metavar="FILE", help="write the root's pid to FILE")
+    parser.add_argument("--replace", action="store_true", help="end the running tree of the same pids first")
+    parser.add_argument("--no-rescue", action="store_true", help="with --replace: do not dump the running tree before it is ended")
+    parser.add_argument("--trust", action="store_true", help="accept images that belong to another user: they run with your rights")
+
+
+def _tracking(verbs: Verbs) -> None:
+    parser = add(verbs, "track", "start tracking a tree's writes")
+    tree(parser)
+    parser = add(verbs, "untrack", "end tracking; nothing of lamina stays in the tree")
+    tree(parser)
+
+
+def _system(verbs: Verbs) -> None:
+    parser = add(verbs, "check", "what the kernel offers; with -t, what stands in the way of dumping a tree")
+    tree(parser, required=False)
+    parser.add_argument("-j", "--shell-job", action="store_true", help="as in dump")
+    add(verbs, "ps", "the process tree, and what is tracked")
