@@ -103,8 +103,8 @@ def plan_dedup(layer: Path) -> Act:
     """What dedup of *layer* would free and what it would cost; changes nothing."""
 
     def run(work: "Work") -> Any:
-        from lamina.core.image.dedup import plan_dedup as plan
         from lamina.core.image.layer import Layer
+        from lamina.core.image.shape.dedup import plan_dedup as plan
 
         work.announce(commands.dedup_line(layer, dry_run=True))
         return plan(Layer(layer))
@@ -116,7 +116,7 @@ def apply_dedup(layer: Path, plan: Any) -> Act:
     """Take out of the ancestors what *layer* itself holds, as planned."""
 
     def run(work: "Work") -> int:
-        from lamina.core.image.dedup import apply_dedup as apply
+        from lamina.core.image.shape.dedup import apply_dedup as apply
 
         work.announce(commands.dedup_line(layer))
         return apply(plan)

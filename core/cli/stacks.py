@@ -47,8 +47,8 @@ def show(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
 
 def dedup(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
     """`lamina dedup -D DIR [--dry-run]`."""
-    from lamina.core.image.dedup import apply_dedup, plan_dedup
     from lamina.core.image.layer import Layer
+    from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 
     plan = plan_dedup(Layer(args.images_dir))
     freed = plan.bytes_freed if args.dry_run else apply_dedup(plan)

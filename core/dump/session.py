@@ -29,11 +29,11 @@ from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, ignore
-from lamina.core.image.dedup import apply_dedup, plan_dedup
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.lock import locked, stack_of
+from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 from lamina.core.image.sidecar import new_layer_id
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})

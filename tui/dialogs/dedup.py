@@ -6,7 +6,7 @@ from lamina.tui import acts, commands, units
 from lamina.tui.dialogs.confirm import Choice, Confirm
 
 if TYPE_CHECKING:
-    from lamina.core.image.dedup import DedupPlan
+    from lamina.core.image.shape.dedup import DedupPlan
     from lamina.tui.app import LaminaApp
 
 

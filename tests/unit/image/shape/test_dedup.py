@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import BusyError, ImageError
-from lamina.core.image import dedup
-from lamina.core.image.dedup import apply_dedup, plan_dedup
 from lamina.core.image.layer import Layer
 from lamina.core.image.lock import locked
 from lamina.core.image.owners import resolve
+from lamina.core.image.shape import dedup
+from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack, covered
 from lamina.core.image.verify import check_chain, require_whole

@@ -1,0 +1,1 @@
+"""Layers as archives and as compressed files: export, import, compress, expand."""
