@@ -1,6 +1,5 @@
 """One layer, read: its files as values, each decoded when first asked for. Opening one runs nothing and touches nothing."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +12,9 @@ from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image import schema
 from lamina.core.image.pagemap import PageMap
+from lamina.core.image.places.place import Content, FileInfo, Place, place_of
+from lamina.core.image.sidecar import MAX_SIZE, Sidecar
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.sidecar import Sidecar
 
 MAX_DEPTH = 1000
 PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
@@ -58,24 +58,22 @@ class Layer:
     All readers raise `ImageError`, naming the file, when it is missing or damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the layer in the directory *path* (a symbolic link to one is followed).
+    def __init__(self, path: Path, place: Place | None = None) -> None:
+        """Open the layer that *path* names: a directory (a symbolic link to one is followed), an archive, or ARCHIVE/NAME.
+
+        *place* is where its files are, if the caller knows.
 
         Raises:
-            ImageError: no such directory, or no inventory.img in it.
+            ImageError: there is no such directory or archive, or no inventory.img in it.
         """
         self.path = path
-        try:
-            self.directory = path.resolve(strict=True)
-            info = self.directory.stat()
-        except (OSError, RuntimeError, ValueError) as error:
-            why = "no such directory" if isinstance(error, FileNotFoundError) else str(error)
-            raise ImageError("not a layer", str(path), why) from error
-        self.key = (info.st_dev, info.st_ino)
+        self.place = place or place_of(path)
+        self.directory = self.place.path
+        self.key = self.place.key
         self._cache: dict[tuple[str, Object], object] = {}
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[int, ...] | None = None
         self._sidecar: Sidecar | None = None
-        if not os.path.lexists(self.directory / "inventory.img"):
+        if not self.has("inventory.img"):
             raise ImageError("not a layer", str(path), "it holds no inventory.img")
 
     def __repr__(self) -> str:
@@ -89,13 +87,42 @@ class Layer:
         """The name of its directory."""
         return self.directory.name
 
+    # -- its files -------------------------------------------------------------------------------------------------------------------
+
     def file(self, name: str) -> Path:
-        """The path of one of its files, whether or not it is there."""
+        """The path of one of its files, whether or not it is there: for messages, and for writers, who need a directory."""
         return self.directory / name
+
+    def names(self) -> tuple[str, ...]:
+        """The names of its files, ascending."""
+        return self.place.names()
+
+    def info(self, name: str) -> FileInfo | None:
+        """Size, owner and mode of one of its files; None if there is none of that name."""
+        return self.place.info(name)
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        return os.path.lexists(self.directory / name)
+        return self.info(name) is not None
+
+    def read(self, name: str, limit: int = fmt.MAX_FILE) -> bytes:
+        """All of a file of at most *limit* bytes."""
+        return self.place.read(name, limit)
+
+    def open(self, name: str) -> Content:
+        """One of its files, open for reading."""
+        return self.place.open(name)
+
+    def require_writable(self, what: str) -> None:
+        """Refuse to change a layer that is not a plain directory; *what* as in "cannot dedup".
+
+        Raises:
+            ImageError: it is in an archive, or its pages are compressed.
+        """
+        if not self.place.writable:
+            raise ImageError(what, f"layer {self.path}", "it is in an archive", f"lamina import {self.path} DIR")
+        if self.sidecar is not None and self.sidecar.compressed:
+            raise ImageError(what, f"layer {self.path}", "its pages are compressed", f"lamina expand {self.path}")
 
     # -- images ----------------------------------------------------------------------------------------------------------------------
 
@@ -105,10 +132,16 @@ class Layer:
             value = self._cache[(what, number)] = read()
         return value  # type: ignore[return-value]  # one type per `what`
 
+    def _one(self, name: str, kind: fmt.ImageKind[M]) -> M:
+        return fmt.decode_one(self.read(name), kind, str(self.file(name)))
+
+    def _all(self, name: str, kind: fmt.ImageKind[M]) -> list[M]:
+        return fmt.decode(self.read(name), kind, str(self.file(name)))
+
     @cached_property
     def inventory(self) -> schema.inventory_entry:
         """inventory.img; its version is checked."""
-        record = fmt.decode_one(self.file("inventory.img"), fmt.INVENTORY)
+        record = self._one("inventory.img", fmt.INVENTORY)
         if record.img_version not in (1, 2):
             raise ImageError("cannot use layer", str(self.path), f"its image version is {record.img_version}; 1 and 2 are known")
         return record
@@ -117,7 +150,7 @@ class Layer:
     def pstree(self) -> tuple[schema.pstree_entry, ...]:
         """The tasks, parents before children; exactly one root; every pid once."""
         name = str(self.file("pstree.img"))
-        tasks = tuple(fmt.decode(self.file("pstree.img"), fmt.PSTREE))
+        tasks = tuple(self._all("pstree.img", fmt.PSTREE))
         seen: set[int] = set()
         for task in tasks:
             threads = list(task.threads)
@@ -142,28 +175,28 @@ class Layer:
 
     def core(self, tid: int) -> schema.core_entry:
         """core-TID.img."""
-        return self._once("core", tid, lambda: fmt.decode_one(self.file(f"core-{tid}.img"), fmt.CORE))
+        return self._once("core", tid, lambda: self._one(f"core-{tid}.img", fmt.CORE))
 
     def mm(self, pid: int) -> schema.mm_entry:
         """mm-PID.img."""
-        return self._once("mm", pid, lambda: fmt.decode_one(self.file(f"mm-{pid}.img"), fmt.MM))
+        return self._once("mm", pid, lambda: self._one(f"mm-{pid}.img", fmt.MM))
 
     def fs(self, pid: int) -> schema.fs_entry:
         """fs-PID.img."""
-        return self._once("fs", pid, lambda: fmt.decode_one(self.file(f"fs-{pid}.img"), fmt.FS))
+        return self._once("fs", pid, lambda: self._one(f"fs-{pid}.img", fmt.FS))
 
     def ids(self, pid: int) -> schema.task_kobj_ids_entry:
         """ids-PID.img."""
-        return self._once("ids", pid, lambda: fmt.decode_one(self.file(f"ids-{pid}.img"), fmt.IDS))
+        return self._once("ids", pid, lambda: self._one(f"ids-{pid}.img", fmt.IDS))
 
     def fdinfo(self, files_id: int) -> tuple[schema.fdinfo_entry, ...]:
         """fdinfo-FILESID.img, by `ids(pid).files_id`."""
-        return tuple(fmt.decode(self.file(f"fdinfo-{files_id}.img"), fmt.FDINFO))
+        return tuple(self._all(f"fdinfo-{files_id}.img", fmt.FDINFO))
 
     @cached_property
     def files(self) -> dict[int, schema.file_entry]:
         """files.img by id; every id once."""
-        entries = fmt.decode(self.file("files.img"), fmt.FILES)
+        entries = self._all("files.img", fmt.FILES)
         table = {entry.id: entry for entry in entries}
         if len(table) != len(entries):
             raise ImageError("damaged image", str(self.file("files.img")), "an id occurs twice")
@@ -174,14 +207,14 @@ class Layer:
         """pipes-data.img with the content of each pipe; empty if there is no such file."""
         if not self.has("pipes-data.img"):
             return ()
-        return tuple(fmt.decode_blobs(self.file("pipes-data.img"), fmt.PIPES_DATA))
+        return tuple(fmt.decode_blobs(self.read("pipes-data.img"), fmt.PIPES_DATA, str(self.file("pipes-data.img"))))
 
     @cached_property
     def tty_info(self) -> dict[int, schema.tty_info_entry]:
         """tty-info.img by id; empty if there is no such file."""
         if not self.has("tty-info.img"):
             return {}
-        return {entry.id: entry for entry in fmt.decode(self.file("tty-info.img"), fmt.TTY_INFO)}
+        return {entry.id: entry for entry in self._all("tty-info.img", fmt.TTY_INFO)}
 
     # -- memory ----------------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +222,7 @@ class Layer:
     def objects(self) -> tuple[Object, ...]:
         """What it has memory of: pids, and "shmem-ID" for shared objects."""
         found: list[Object] = []
-        for name in sorted(os.listdir(self.directory)):
+        for name in self.names():
             stem = name.removeprefix("pagemap-").removesuffix(".img")
             if name == f"pagemap-{stem}.img" and stem.removeprefix("shmem-").isascii() and stem.removeprefix("shmem-").isdigit():
                 found.append(int(stem) if stem.isdigit() else stem)
@@ -199,8 +232,11 @@ class Layer:
         """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"."""
         value = self._cache.get(("pagemap", which))
         if not isinstance(value, PageMap):
-            value = self._cache[("pagemap", which)] = PageMap.read(self.file(f"pagemap-{which}.img"))
+            value = self._cache[("pagemap", which)] = self._pagemap(f"pagemap-{which}.img")
         return value
+
+    def _pagemap(self, name: str) -> PageMap:
+        return PageMap.decode(self.read(name), str(self.file(name)))
 
     def pages_name(self, which: Object) -> str:
         """The name of the pages file of a task or shared object."""
@@ -210,19 +246,21 @@ class Layer:
         """Where the pages file of a task or shared object is."""
         return self.file(self.pages_name(which))
 
+    def open_pages(self, which: Object) -> Content:
+        """The pages file of a task or shared object, open for reading."""
+        return self.open(self.pages_name(which))
+
     # -- about itself ----------------------------------------------------------------------------------------------------------------
 
     @property
     def sidecar(self) -> Sidecar | None:
         """lamina.json, or None if it has none; read again when the file was replaced."""
-        try:
-            info = os.lstat(self.file(SIDECAR))
-        except OSError:
+        info = self.info(SIDECAR)
+        if info is None:
             return None
-        stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
-        if self._stamp != stamp:
-            self._sidecar = Sidecar.load(self.directory)
-            self._stamp = stamp
+        if self._stamp != info.stamp:
+            self._sidecar = Sidecar.from_json(self.read(SIDECAR, MAX_SIZE), str(self.file(SIDECAR)))
+            self._stamp = info.stamp
         return self._sidecar
 
     @property
@@ -239,13 +277,7 @@ class Layer:
         Raises:
             ImageError: there is a `parent` that is not a symbolic link.
         """
-        path = self.file("parent")
-        if not os.path.lexists(path):
-            return None
-        try:
-            return os.readlink(path)
-        except OSError as error:
-            raise ImageError("cannot use layer", str(self.path), "its `parent` is not a symbolic link") from error
+        return self.place.link("parent") if self.has("parent") else None
 
     def parent(self) -> "Layer | None":
         """The layer its `parent` link names.
@@ -257,7 +289,8 @@ class Layer:
         if link is None:
             return None
         try:
-            return Layer(self.directory / link)
+            place = self.place.follow(link)
+            return Layer(place.path, place)
         except ImageError as error:
             raise ImageError(
                 "cannot use layer",
@@ -294,14 +327,15 @@ class Layer:
                 damage = "memory only (pre-dump)"
         except ImageError as error:
             damage = str(error)
-        infos = [os.lstat(entry) for entry in os.scandir(self.directory) if entry.is_file(follow_symlinks=False)]
+        infos = [info for name in self.names() if (info := self.info(name)) and info.is_file]
+        inventory = self.info("inventory.img")
         restorable, why_not = (sidecar.restorable, sidecar.why_not) if sidecar else (True, "")
         return Summary(
             name=self.name, path=self.path, layer_id=sidecar.layer_id if sidecar else "", label=sidecar.label if sidecar else "",
             parent=self.parent_link, own_pages=sum(it.present.pages for it in maps),
-            inherited_pages=sum(it.parent.pages for it in maps), disk_bytes=sum(it.st_blocks * 512 for it in infos),
-            logical_bytes=sum(it.st_size for it in infos),
-            time=sidecar.time if sidecar else os.lstat(self.file("inventory.img")).st_mtime,
+            inherited_pages=sum(it.parent.pages for it in maps), disk_bytes=sum(it.disk_bytes for it in infos),
+            logical_bytes=sum(it.size for it in infos),
+            time=sidecar.time if sidecar else inventory.mtime if inventory else 0.0,
             freeze_us=sidecar.freeze_us if sidecar else self._recorded_freeze(),
             tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable and not damage, why_not=damage or why_not,
         )  # fmt: skip
@@ -310,6 +344,6 @@ class Layer:
         if not self.has("stats-dump"):
             return 0
         try:
-            return fmt.decode_one(self.file("stats-dump"), fmt.STATS_DUMP).dump.frozen_time
+            return self._one("stats-dump", fmt.STATS_DUMP).dump.frozen_time
         except ImageError:
             return 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from lamina.core.dirty.runs import Addresses, PageRuns
 from lamina.core.image.layer import Layer, Object
+from lamina.core.image.places.place import Content
 
 
 def to_offsets(present: PageRuns, runs: PageRuns) -> PageRuns:
@@ -57,7 +58,7 @@ class Share:
 
     Attributes:
         layer: the owner.
-        pages_file: its pages file.
+        pages_file: its pages file; `open` reads it wherever the layer lies.
         runs: the pages it owns, as addresses.
         offsets: where each run begins in the pages file, bytes.
         punched: those of `runs` whose content dedup freed.
@@ -68,6 +69,10 @@ class Share:
     runs: PageRuns
     offsets: Addresses
     punched: PageRuns
+
+    def open(self) -> Content:
+        """Its pages file, open for reading. Raises `ImageError` if it cannot be."""
+        return self.layer.open(self.pages_file.name)
 
 
 @dataclass(frozen=True)

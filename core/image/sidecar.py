@@ -55,6 +55,7 @@ class Sidecar:
         checksums: file name → what it held when it was written. Punched ranges count as zeros.
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
         punched_by: names of the layers whose dedup did it.
+        compressed: its pages files lie there compressed.
         other: fields a newer lamina wrote; kept as they are.
     """
 
@@ -82,6 +83,7 @@ class Sidecar:
     checksums: Mapping[str, FileSum] = field(default_factory=dict)
     punched: Mapping[str, PageRuns] = field(default_factory=dict)
     punched_by: tuple[str, ...] = ()
+    compressed: bool = False
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -182,7 +184,7 @@ _PLAIN: dict[str, type] = {
     "layer_id": str, "parent_id": str, "label": str, "time": float, "host": str, "kernel": str, "page_size": int,
     "cpu_features": tuple, "cmdline": tuple, "pid": int, "start_time": int, "boot": str, "tracker": str, "tracked": bool,
     "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str, "restorable": bool, "why_not": str,
-    "punched_by": tuple,
+    "punched_by": tuple, "compressed": bool,
 }  # fmt: skip
 
 

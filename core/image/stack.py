@@ -50,8 +50,8 @@ class Stack:
     @classmethod
     def of(cls, directory: Path, candidates: list[Path]) -> "Stack":
         """The stack of the layers among *candidates* and their ancestors; *directory* is where it is said to be."""
-        found: dict[tuple[int, int], Layer] = {}
-        depth: dict[tuple[int, int], int] = {}
+        found: dict[tuple[object, ...], Layer] = {}
+        depth: dict[tuple[object, ...], int] = {}
         unreadable: list[Unreadable] = []
         for path in candidates:
             if not os.path.lexists(path / "inventory.img"):
@@ -75,8 +75,8 @@ class Stack:
         return self._by_key.get(above.key, above) if above else None
 
     @cached_property
-    def _children(self) -> dict[tuple[int, int], tuple[Layer, ...]]:
-        table: dict[tuple[int, int], tuple[Layer, ...]] = {}
+    def _children(self) -> dict[tuple[object, ...], tuple[Layer, ...]]:
+        table: dict[tuple[object, ...], tuple[Layer, ...]] = {}
         for layer in self.layers:
             if above := self.parent_of(layer):
                 table[above.key] = (*table.get(above.key, ()), layer)
@@ -124,7 +124,7 @@ def covered(layer: Layer, which: Object) -> PageRuns:
 
 def _time(layer: Layer) -> float:
     try:
-        sidecar = layer.sidecar
-        return sidecar.time if sidecar else os.lstat(layer.file("inventory.img")).st_mtime
-    except (ImageError, OSError):
+        sidecar, inventory = layer.sidecar, layer.info("inventory.img")
+    except ImageError:
         return 0.0
+    return sidecar.time if sidecar else inventory.mtime if inventory else 0.0

@@ -102,9 +102,11 @@ def _portions(pieces: Any) -> Iterator[tuple[Any, int]]:
 def _mapped(share: Share, needed: int) -> Iterator[tuple[Any, int]]:
     """The pages file in our memory, and its size. Read in at once if most of it is wanted."""
     try:
-        with share.pages_file.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            view = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
+        with share.open() as content:
+            if content.fd is None:
+                raise ValueError("it is not a plain file")
+            size = content.size
+            view = mmap.mmap(content.fd, size, mmap.MAP_SHARED, mmap.PROT_READ)
     except (OSError, ValueError) as error:
         raise ImageError("cannot read", str(share.pages_file), str(error)) from error
     try:

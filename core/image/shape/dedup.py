@@ -72,7 +72,7 @@ def plan_dedup(layer: Layer) -> DedupPlan:
         raise ImageError("cannot dedup", f"layer {layer.path}", f"it is not whole: {findings[0]}")
     kept = _needed_off_chain(chain)
     cuts: list[Cut] = []
-    lost: dict[tuple[tuple[int, int], Object], PageRuns] = {}
+    lost: dict[tuple[tuple[object, ...], Object], PageRuns] = {}
     for ancestor in chain[1:]:
         offsets: dict[str, PageRuns] = {}
         for which in layer.objects:
@@ -132,11 +132,11 @@ def _shape(plan: DedupPlan) -> tuple[object, ...]:
     return tuple((cut.layer.key, cut.pages_file, cut.ranges) for cut in plan.cuts)
 
 
-def _needed_off_chain(chain: tuple[Layer, ...]) -> dict[tuple[tuple[int, int], Object], PageRuns]:
+def _needed_off_chain(chain: tuple[Layer, ...]) -> dict[tuple[tuple[object, ...], Object], PageRuns]:
     """For each ancestor and object: the pages that layers which do not descend from `chain[0]` resolve there."""
     keys = {member.key for member in chain}
     ancestors = keys - {chain[0].key}
-    needed: dict[tuple[tuple[int, int], Object], PageRuns] = {}
+    needed: dict[tuple[tuple[object, ...], Object], PageRuns] = {}
     directories = dict.fromkeys(stack_of(member.directory) for member in chain)
     for directory in directories:
         stack = Stack.open(directory)
@@ -160,7 +160,7 @@ def _needed_off_chain(chain: tuple[Layer, ...]) -> dict[tuple[tuple[int, int], O
     return needed
 
 
-def _losing(chain: tuple[Layer, ...], lost: dict[tuple[tuple[int, int], Object], PageRuns]) -> tuple[Layer, ...]:
+def _losing(chain: tuple[Layer, ...], lost: dict[tuple[tuple[object, ...], Object], PageRuns]) -> tuple[Layer, ...]:
     """The ancestors that resolve a page to one of the *lost* ones and resolved all their pages before."""
     losing: list[Layer] = []
     for at, ancestor in enumerate(chain[1:], start=1):
