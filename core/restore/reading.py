@@ -18,10 +18,13 @@ def reading(layer: Layer) -> Iterator[None]:
 
     Raises:
         BusyError: somebody writes there now; it is named.
-        ImageError: an ancestor is missing.
+        ImageError: an ancestor is missing, lies in an archive, or is compressed.
     """
+    chain = layer.chain()
+    for member in chain:
+        member.require_writable("cannot restore")  # its pages are mapped from the files
     with ExitStack() as held:
-        for stack in dict.fromkeys(stack_of(member.directory) for member in layer.chain()):
+        for stack in dict.fromkeys(stack_of(member.directory) for member in chain):
             fd = os.open(stack, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, fd)
             _share(fd, stack)
