@@ -17,7 +17,7 @@ from pathlib import Path
 from lamina.tui.app import LaminaApp
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
-from lamina.tui.session import Session
+from lamina.tui.model.session import Session
 
 HERE = Path(__file__).resolve().parent
 LOOK = HERE.parent / "build" / "screenshots"

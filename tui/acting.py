@@ -5,11 +5,12 @@ from typing import Any
 from textual.app import App
 from textual.signal import Signal
 
-from lamina.tui import journal, messages
+from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.bridge import Bridge
-from lamina.tui.journal import Job, Journal
-from lamina.tui.session import Session
+from lamina.tui.model import journal
+from lamina.tui.model.journal import Job, Journal
+from lamina.tui.model.session import Session
 
 
 class ActingApp(App[None]):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.tui import commands, places, units
-from lamina.tui.read_process import needs_shell_job
-from lamina.tui.target import Target, look_up
+from lamina.tui import commands, places
+from lamina.tui.model import units
+from lamina.tui.model.target import Target, look_up
+from lamina.tui.read.process import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.tui.bridge import Work

@@ -17,13 +17,13 @@ from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.keymap import APP_KEYS
+from lamina.tui.model.session import Session
 from lamina.tui.reading import ReadingApp
 from lamina.tui.screens.frame import Frame
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 from lamina.tui.screens.stack import StackScreen
-from lamina.tui.session import Session
 from lamina.tui.theme import LAMINA
 
 # How long leaving may take once the terminal is gone.

@@ -11,11 +11,11 @@ from lamina.core.events import Progress
 
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
-    from lamina.tui.read_dirty import Dirty
-    from lamina.tui.read_process import Examined, Processes
-    from lamina.tui.read_stack import StackView
-    from lamina.tui.read_stacks import KnownStack
-    from lamina.tui.target import Target
+    from lamina.tui.model.target import Target
+    from lamina.tui.read.dirty import Dirty
+    from lamina.tui.read.process import Examined, Processes
+    from lamina.tui.read.stack import StackView
+    from lamina.tui.read.stacks import KnownStack
     from lamina.tui.widgets.memory_strip import StripView
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import LaminaError, TargetError
 from lamina.tui import messages
-from lamina.tui.journal import Journal
-from lamina.tui.read_dirty import DirtyReader
-from lamina.tui.read_process import ProcessReader
-from lamina.tui.read_stack import StackReader
-from lamina.tui.read_stacks import known_stacks
-from lamina.tui.target import Target, look_up
+from lamina.tui.model.journal import Journal
+from lamina.tui.model.target import Target, look_up
+from lamina.tui.read.dirty import DirtyReader
+from lamina.tui.read.process import ProcessReader
+from lamina.tui.read.stack import StackReader
+from lamina.tui.read.stacks import known_stacks
 
 if TYPE_CHECKING:
     from lamina.tui.reading import ReadingApp

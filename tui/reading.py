@@ -7,8 +7,8 @@ from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.acting import ActingApp
+from lamina.tui.model.session import Session
 from lamina.tui.reader import Reader
-from lamina.tui.session import Session
 
 
 class ReadingApp(ActingApp):

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
-from lamina.tui.session import Session
+from lamina.tui.model.session import Session
 from lamina.tui.widgets.cells import CellsPane
 from tests.live.harness import Reaper, alive
 from tests.tui.waiting import until

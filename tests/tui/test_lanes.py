@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lamina.tui.lanes import draw_lanes
-from lamina.tui.read_stack import LayerRow, in_order
+from lamina.tui.model.lanes import draw_lanes
+from lamina.tui.read.stack import LayerRow, in_order
 
 
 def drawn(layers: list[tuple[str, str | None]]) -> list[str]:

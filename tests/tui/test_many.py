@@ -7,9 +7,9 @@ import pytest
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui.app import LaminaApp
-from lamina.tui.read_process import Processes
+from lamina.tui.model.session import Session
+from lamina.tui.read.process import Processes
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.session import Session
 
 MANY = 10_000
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lamina.tui.app import LaminaApp
 from lamina.tui.dialogs.choose_stack import ChooseStack
-from lamina.tui.read_stack import StackReader
-from lamina.tui.session import Session
+from lamina.tui.model.session import Session
+from lamina.tui.read.stack import StackReader
 from tests.live.harness import Reaper, alive, start_c
 from tests.tui.waiting import until
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lamina.tui.app import LaminaApp
-from lamina.tui.session import Session
+from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, start_c
 from tests.tui.waiting import until
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.tui.tree import arrange, matches
+from lamina.tui.model.tree import arrange, matches
 
 
 @dataclass(frozen=True)

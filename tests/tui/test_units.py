@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamina.tui import units
+from lamina.tui.model import units
 
 
 @pytest.mark.parametrize(

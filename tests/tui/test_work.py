@@ -4,11 +4,11 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui import journal
 from lamina.tui.app import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
-from lamina.tui.journal import Job
-from lamina.tui.session import Session
+from lamina.tui.model import journal
+from lamina.tui.model.journal import Job
+from lamina.tui.model.session import Session
 from lamina.tui.widgets.job_bar import progress_text
 from tests.live.harness import Reaper, Victim, full, start_c
 from tests.tui.waiting import until

@@ -43,8 +43,14 @@ class DemoProgram:
         command = ["crystal", "-ISE", "program.py", *([str(seed)] if seed is not None else [])]
         # Of its own session, so that it is no shell job and the terminal's Ctrl-C does not reach it.
         process = subprocess.Popen(
-            command, executable=sys.executable, cwd=Path(__file__).parent, env={},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            executable=sys.executable,
+            cwd=Path(__file__).parent,
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert process.stdout is not None
         with process.stdout:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lamina.core.attach.procfs import PAGE, read_maps
 from lamina.core.errors import LaminaError
 from lamina.tui.demo.host import Cells
-from lamina.tui.target import Target
+from lamina.tui.model.target import Target
 
 if TYPE_CHECKING:
     from lamina.core.dirty.runs import PageRuns

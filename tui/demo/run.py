@@ -10,8 +10,8 @@ from lamina.tui.app import LaminaApp
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screen import DemoScreen
+from lamina.tui.model.session import Session
 from lamina.tui.screens.stack import StackScreen
-from lamina.tui.session import Session
 
 _LOOK_S = 0.12
 

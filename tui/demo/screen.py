@@ -7,11 +7,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lamina.tui import journal
 from lamina.tui.demo.host import Cells
-from lamina.tui.journal import Job
+from lamina.tui.model import journal
+from lamina.tui.model.journal import Job
+from lamina.tui.model.session import Session
 from lamina.tui.screens.stack import StackScreen
-from lamina.tui.session import Session
 from lamina.tui.widgets.cells import CellsPane
 
 _STEPS = (

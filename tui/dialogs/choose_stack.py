@@ -10,8 +10,8 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from lamina.tui import units
-from lamina.tui.read_stacks import KnownStack
+from lamina.tui.model import units
+from lamina.tui.read.stacks import KnownStack
 from lamina.tui.widgets.row_list import Column, RowList
 
 

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from lamina.tui import acts, commands, units
+from lamina.tui import acts, commands
 from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.model import units
 
 if TYPE_CHECKING:
     from lamina.core.image.shape.dedup import DedupPlan

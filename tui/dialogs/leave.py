@@ -1,7 +1,7 @@
 """Before leaving while the engine works."""
 
 from lamina.tui.dialogs.confirm import Choice, Confirm
-from lamina.tui.journal import Job
+from lamina.tui.model.journal import Job
 
 
 def leave_dialog(job: Job) -> Confirm:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lamina.core.attach.procfs import read_stat
 from lamina.core.errors import TargetError
 from lamina.core.restore.request import RestoreRequest
-from lamina.tui import acts, commands, units
+from lamina.tui import acts, commands
 from lamina.tui.dialogs.confirm import Choice, Confirm
-from lamina.tui.read_stack import LayerRow
+from lamina.tui.model import units
+from lamina.tui.read.stack import LayerRow
 
 if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp

@@ -13,9 +13,9 @@ from textual.widgets import Footer
 
 from lamina.tui import acts
 from lamina.tui.dialogs.confirm import Choice, Confirm
-from lamina.tui.journal import Job
 from lamina.tui.keymap import TARGET_KEYS
-from lamina.tui.session import Session
+from lamina.tui.model.journal import Job
+from lamina.tui.model.session import Session
 from lamina.tui.widgets.job_bar import JobBar
 from lamina.tui.widgets.title_bar import TitleBar
 

@@ -9,9 +9,10 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lamina.tui import journal, places, units
-from lamina.tui.journal import Job
+from lamina.tui import places
 from lamina.tui.keymap import JOB_KEYS
+from lamina.tui.model import journal, units
+from lamina.tui.model.journal import Job
 from lamina.tui.screens.frame import Frame
 from lamina.tui.theme import DANGER
 from lamina.tui.widgets.job_bar import progress_text

@@ -10,13 +10,15 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from lamina.core.attach.processes import ProcessInfo
-from lamina.tui import messages, read_process, tree
+from lamina.tui import messages
 from lamina.tui.keymap import PROCESS_KEYS
-from lamina.tui.read_process import Examined, Processes
+from lamina.tui.model import tree
+from lamina.tui.model.session import Session
+from lamina.tui.model.target import is_tracker
+from lamina.tui.model.tree import TreeRow
+from lamina.tui.read import process as read_process
+from lamina.tui.read.process import Examined, Processes
 from lamina.tui.screens.frame import Frame, Subject
-from lamina.tui.session import Session
-from lamina.tui.target import is_tracker
-from lamina.tui.tree import TreeRow
 from lamina.tui.widgets.process_columns import ProcessCell, process_columns
 from lamina.tui.widgets.process_detail import ProcessDetail
 from lamina.tui.widgets.row_list import RowList

@@ -10,10 +10,10 @@ from textual.widget import Widget
 from lamina.tui import acts, messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
-from lamina.tui.read_stack import LayerRow, StackView
-from lamina.tui.read_strip import read_strip
+from lamina.tui.model.session import Session
+from lamina.tui.read.stack import LayerRow, StackView
+from lamina.tui.read.strip import read_strip
 from lamina.tui.screens.frame import Frame
-from lamina.tui.session import Session
 from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail
 from lamina.tui.widgets.memory_strip import MemoryStrip

@@ -4,8 +4,9 @@ from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import journal, places, units
-from lamina.tui.journal import Job
+from lamina.tui import places
+from lamina.tui.model import journal, units
+from lamina.tui.model.journal import Job
 from lamina.tui.theme import DANGER, GOOD
 
 _BAR = 18

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from lamina.tui import units
-from lamina.tui.read_stack import LayerRow
+from lamina.tui.model import units
+from lamina.tui.read.stack import LayerRow
 from lamina.tui.widgets.row_list import Cell, Column
 
 

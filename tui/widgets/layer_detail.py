@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from lamina.tui import units
-from lamina.tui.read_dirty import Dirty
-from lamina.tui.read_stack import LayerRow
+from lamina.tui.model import units
+from lamina.tui.read.dirty import Dirty
+from lamina.tui.read.stack import LayerRow
 from lamina.tui.theme import DANGER, GOOD, WARM
 
 _BAR = 20

@@ -11,7 +11,7 @@ from itertools import groupby
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import units
+from lamina.tui.model import units
 from lamina.tui.theme import QUIET, WARM
 
 AGE_COLOUR = {

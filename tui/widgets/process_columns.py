@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamina.core.attach.processes import ProcessInfo
-from lamina.tui import units
-from lamina.tui.read_process import Examined
-from lamina.tui.target import is_tracker
-from lamina.tui.tree import TreeRow
+from lamina.tui.model import units
+from lamina.tui.model.target import is_tracker
+from lamina.tui.model.tree import TreeRow
+from lamina.tui.read.process import Examined
 from lamina.tui.widgets.row_list import Cell, Column
 
 # In a deep tree the name matters more than its forefathers.

@@ -11,10 +11,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from lamina.core.attach.processes import ProcessInfo
-from lamina.tui import units
-from lamina.tui.read_dirty import Dirty
-from lamina.tui.read_process import Examined
-from lamina.tui.target import is_tracker
+from lamina.tui.model import units
+from lamina.tui.model.target import is_tracker
+from lamina.tui.read.dirty import Dirty
+from lamina.tui.read.process import Examined
 from lamina.tui.theme import DANGER, GOOD, WARM
 
 

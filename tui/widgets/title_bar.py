@@ -4,8 +4,9 @@ from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import places, units
-from lamina.tui.session import Session
+from lamina.tui import places
+from lamina.tui.model import units
+from lamina.tui.model.session import Session
 
 
 class TitleBar(Widget):

@@ -1,10 +1,10 @@
 """The graph of a stack: which parent each layer has, drawn as lanes beside the layers, newest first.
 
-    ● 5          lane 0 waits for 4
-    ● 4          lane 0 waits for 3
-    │ ● 3b       lane 1 waits for 3
-    ●─╯ 3        3 takes lane 0; lane 1 ends in it
-    ● 2
+● 5          lane 0 waits for 4
+● 4          lane 0 waits for 3
+│ ● 3b       lane 1 waits for 3
+●─╯ 3        3 takes lane 0; lane 1 ends in it
+● 2
 """
 
 from collections.abc import Hashable, Sequence

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.tui.read_stack import LayerRow
+from lamina.tui.read.stack import LayerRow
 from lamina.tui.widgets.memory_strip import StripLine, StripView
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def read_strip(row: LayerRow, cells: int) -> StripView:
         by_age = _by_age(owned)
         for start, end, name in _areas(layer, pid, by_age):
             groups[name].add(start, end, by_age)
-    lines = [
-        StripLine(name, groups[name].size, groups[name].cells(cells)) for name in _ORDER if name in groups and groups[name].pages
-    ]
+    lines = [StripLine(name, groups[name].size, groups[name].cells(cells)) for name in _ORDER if name in groups and groups[name].pages]
     return StripView(row.name, tuple(lines))
 
 

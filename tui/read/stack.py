@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lamina.core.errors import LaminaError
-from lamina.tui import lanes, places
+from lamina.tui import places
+from lamina.tui.model import lanes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
 from lamina.core.errors import Blocker, LaminaError
-from lamina.tui.target import known_states
+from lamina.tui.model.target import known_states
 
 
 @dataclass(frozen=True)

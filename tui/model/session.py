@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamina.tui.read_dirty import Dirty
-from lamina.tui.read_stack import StackView
-from lamina.tui.target import Target
+from lamina.tui.model.target import Target
+from lamina.tui.read.dirty import Dirty
+from lamina.tui.read.stack import StackView
 
 
 @dataclass(frozen=True)
