@@ -24,37 +24,38 @@ _sym_db = _symbol_database.Default()
 
 from lamina.core.image.schema import common_pb2 as lamina_dot_core_dot_image_dot_schema_dot_common__pb2
 from lamina.core.image.schema import creds_pb2 as lamina_dot_core_dot_image_dot_schema_dot_creds__pb2
+from lamina.core.image.schema import machines_pb2 as lamina_dot_core_dot_image_dot_schema_dot_machines__pb2
 from lamina.core.image.schema import registers_pb2 as lamina_dot_core_dot_image_dot_schema_dot_registers__pb2
 from lamina.core.image.schema import signals_pb2 as lamina_dot_core_dot_image_dot_schema_dot_signals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#lamina/core/image/schema/core.proto\x1a%lamina/core/image/schema/common.proto\x1a$lamina/core/image/schema/creds.proto\x1a(lamina/core/image/schema/registers.proto\x1a&lamina/core/image/schema/signals.proto\"U\n\x0cpstree_entry\x12\x0b\n\x03pid\x18\x01 \x02(\r\x12\x0c\n\x04ppid\x18\x02 \x02(\r\x12\x0c\n\x04pgid\x18\x03 \x02(\r\x12\x0b\n\x03sid\x18\x04 \x02(\r\x12\x0f\n\x07threads\x18\x05 \x03(\r\"\xf6\x01\n\x13task_kobj_ids_entry\x12\r\n\x05vm_id\x18\x01 \x02(\r\x12\x10\n\x08\x66iles_id\x18\x02 \x02(\r\x12\r\n\x05\x66s_id\x18\x03 \x02(\r\x12\x12\n\nsighand_id\x18\x04 \x02(\r\x12\x11\n\tpid_ns_id\x18\x05 \x01(\r\x12\x11\n\tnet_ns_id\x18\x06 \x01(\r\x12\x11\n\tipc_ns_id\x18\x07 \x01(\r\x12\x11\n\tuts_ns_id\x18\x08 \x01(\r\x12\x11\n\tmnt_ns_id\x18\t \x01(\r\x12\x12\n\nuser_ns_id\x18\n \x01(\r\x12\x14\n\x0c\x63group_ns_id\x18\x0b \x01(\r\x12\x12\n\ntime_ns_id\x18\x0c \x01(\r\"\xfd\x03\n\x0ftask_core_entry\x12\x12\n\ntask_state\x18\x01 \x02(\r\x12\x11\n\texit_code\x18\x02 \x02(\r\x12\x13\n\x0bpersonality\x18\x03 \x02(\r\x12\r\n\x05\x66lags\x18\x04 \x02(\r\x12\x12\n\nblk_sigset\x18\x05 \x02(\x04\x12\x0c\n\x04\x63omm\x18\x06 \x02(\x0c\x12\"\n\x06timers\x18\x07 \x01(\x0b\x32\x12.task_timers_entry\x12$\n\x07rlimits\x18\x08 \x01(\x0b\x32\x13.task_rlimits_entry\x12\x0e\n\x06\x63g_set\x18\t \x01(\r\x12&\n\tsignals_s\x18\n \x01(\x0b\x32\x13.signal_queue_entry\x12\'\n\x10old_seccomp_mode\x18\x0b \x01(\x0e\x32\r.seccomp_mode\x12\x1a\n\x12old_seccomp_filter\x18\x0c \x01(\r\x12\x10\n\x08loginuid\x18\r \x01(\r\x12\x15\n\room_score_adj\x18\x0e \x01(\x05\x12\x1d\n\nsigactions\x18\x0f \x03(\x0b\x32\t.sa_entry\x12\x17\n\x0f\x63hild_subreaper\x18\x12 \x01(\x08\x12\x1b\n\x13\x62lk_sigset_extended\x18\x14 \x01(\x04\x12\x12\n\nstop_signo\x18\x15 \x01(\r\x12$\n\x1cmembarrier_registration_mask\x18\x16 \x01(\r\"D\n\x10thread_sas_entry\x12\r\n\x05ss_sp\x18\x01 \x02(\x04\x12\x0f\n\x07ss_size\x18\x02 \x02(\x04\x12\x10\n\x08ss_flags\x18\x03 \x02(\r\"\xa1\x03\n\x11thread_core_entry\x12\x11\n\tfutex_rla\x18\x01 \x02(\x04\x12\x15\n\rfutex_rla_len\x18\x02 \x02(\r\x12\x12\n\nsched_nice\x18\x03 \x01(\x11\x12\x14\n\x0csched_policy\x18\x04 \x01(\r\x12\x12\n\nsched_prio\x18\x05 \x01(\r\x12\x12\n\nblk_sigset\x18\x06 \x01(\x04\x12\x1e\n\x03sas\x18\x07 \x01(\x0b\x32\x11.thread_sas_entry\x12\x12\n\npdeath_sig\x18\x08 \x01(\r\x12&\n\tsignals_p\x18\t \x01(\x0b\x32\x13.signal_queue_entry\x12\x1b\n\x05\x63reds\x18\n \x01(\x0b\x32\x0c.creds_entry\x12#\n\x0cseccomp_mode\x18\x0b \x01(\x0e\x32\r.seccomp_mode\x12\x16\n\x0eseccomp_filter\x18\x0c \x01(\r\x12\x0c\n\x04\x63omm\x18\r \x01(\x0c\x12\x1b\n\x13\x62lk_sigset_extended\x18\x0e \x01(\x04\x12\x1f\n\nrseq_entry\x18\x0f \x01(\x0b\x32\x0b.rseq_entry\x12\x0e\n\x06\x63g_set\x18\x10 \x01(\r\"\xde\x02\n\ncore_entry\x12 \n\x05mtype\x18\x01 \x02(\x0e\x32\x11.core_entry.march\x12%\n\x0bthread_info\x18\x02 \x01(\x0b\x32\x10.thread_info_x86\x12(\n\nti_aarch64\x18\x08 \x01(\x0b\x32\x14.thread_info_aarch64\x12\x1c\n\x02tc\x18\x03 \x01(\x0b\x32\x10.task_core_entry\x12!\n\x03ids\x18\x04 \x01(\x0b\x32\x14.task_kobj_ids_entry\x12\'\n\x0bthread_core\x18\x05 \x01(\x0b\x32\x12.thread_core_entry\"s\n\x05march\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06X86_64\x10\x01\x12\x07\n\x03\x41RM\x10\x02\x12\x0b\n\x07\x41\x41RCH64\x10\x03\x12\t\n\x05PPC64\x10\x04\x12\x08\n\x04S390\x10\x05\x12\x08\n\x04MIPS\x10\x06\x12\x0f\n\x0bLOONGARCH64\x10\x07\x12\x0b\n\x07RISCV64\x10\x08\"=\n\x0eseccomp_filter\x12\x0e\n\x06\x66ilter\x18\x01 \x02(\x0c\x12\x0c\n\x04prev\x18\x02 \x01(\r\x12\r\n\x05\x66lags\x18\x03 \x01(\r\"9\n\rseccomp_entry\x12(\n\x0fseccomp_filters\x18\x01 \x03(\x0b\x32\x0f.seccomp_filter\"+\n\x08timespec\x12\x0e\n\x06tv_sec\x18\x01 \x02(\x04\x12\x0f\n\x07tv_nsec\x18\x02 \x02(\x04\"I\n\x0ctimens_entry\x12\x1c\n\tmonotonic\x18\x01 \x02(\x0b\x32\t.timespec\x12\x1b\n\x08\x62oottime\x18\x02 \x02(\x0b\x32\t.timespec')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#lamina/core/image/schema/core.proto\x1a%lamina/core/image/schema/common.proto\x1a$lamina/core/image/schema/creds.proto\x1a\'lamina/core/image/schema/machines.proto\x1a(lamina/core/image/schema/registers.proto\x1a&lamina/core/image/schema/signals.proto\"U\n\x0cpstree_entry\x12\x0b\n\x03pid\x18\x01 \x02(\r\x12\x0c\n\x04ppid\x18\x02 \x02(\r\x12\x0c\n\x04pgid\x18\x03 \x02(\r\x12\x0b\n\x03sid\x18\x04 \x02(\r\x12\x0f\n\x07threads\x18\x05 \x03(\r\"\xf6\x01\n\x13task_kobj_ids_entry\x12\r\n\x05vm_id\x18\x01 \x02(\r\x12\x10\n\x08\x66iles_id\x18\x02 \x02(\r\x12\r\n\x05\x66s_id\x18\x03 \x02(\r\x12\x12\n\nsighand_id\x18\x04 \x02(\r\x12\x11\n\tpid_ns_id\x18\x05 \x01(\r\x12\x11\n\tnet_ns_id\x18\x06 \x01(\r\x12\x11\n\tipc_ns_id\x18\x07 \x01(\r\x12\x11\n\tuts_ns_id\x18\x08 \x01(\r\x12\x11\n\tmnt_ns_id\x18\t \x01(\r\x12\x12\n\nuser_ns_id\x18\n \x01(\r\x12\x14\n\x0c\x63group_ns_id\x18\x0b \x01(\r\x12\x12\n\ntime_ns_id\x18\x0c \x01(\r\"\xfd\x03\n\x0ftask_core_entry\x12\x12\n\ntask_state\x18\x01 \x02(\r\x12\x11\n\texit_code\x18\x02 \x02(\r\x12\x13\n\x0bpersonality\x18\x03 \x02(\r\x12\r\n\x05\x66lags\x18\x04 \x02(\r\x12\x12\n\nblk_sigset\x18\x05 \x02(\x04\x12\x0c\n\x04\x63omm\x18\x06 \x02(\x0c\x12\"\n\x06timers\x18\x07 \x01(\x0b\x32\x12.task_timers_entry\x12$\n\x07rlimits\x18\x08 \x01(\x0b\x32\x13.task_rlimits_entry\x12\x0e\n\x06\x63g_set\x18\t \x01(\r\x12&\n\tsignals_s\x18\n \x01(\x0b\x32\x13.signal_queue_entry\x12\'\n\x10old_seccomp_mode\x18\x0b \x01(\x0e\x32\r.seccomp_mode\x12\x1a\n\x12old_seccomp_filter\x18\x0c \x01(\r\x12\x10\n\x08loginuid\x18\r \x01(\r\x12\x15\n\room_score_adj\x18\x0e \x01(\x05\x12\x1d\n\nsigactions\x18\x0f \x03(\x0b\x32\t.sa_entry\x12\x17\n\x0f\x63hild_subreaper\x18\x12 \x01(\x08\x12\x1b\n\x13\x62lk_sigset_extended\x18\x14 \x01(\x04\x12\x12\n\nstop_signo\x18\x15 \x01(\r\x12$\n\x1cmembarrier_registration_mask\x18\x16 \x01(\r\"D\n\x10thread_sas_entry\x12\r\n\x05ss_sp\x18\x01 \x02(\x04\x12\x0f\n\x07ss_size\x18\x02 \x02(\x04\x12\x10\n\x08ss_flags\x18\x03 \x02(\r\"\xa1\x03\n\x11thread_core_entry\x12\x11\n\tfutex_rla\x18\x01 \x02(\x04\x12\x15\n\rfutex_rla_len\x18\x02 \x02(\r\x12\x12\n\nsched_nice\x18\x03 \x01(\x11\x12\x14\n\x0csched_policy\x18\x04 \x01(\r\x12\x12\n\nsched_prio\x18\x05 \x01(\r\x12\x12\n\nblk_sigset\x18\x06 \x01(\x04\x12\x1e\n\x03sas\x18\x07 \x01(\x0b\x32\x11.thread_sas_entry\x12\x12\n\npdeath_sig\x18\x08 \x01(\r\x12&\n\tsignals_p\x18\t \x01(\x0b\x32\x13.signal_queue_entry\x12\x1b\n\x05\x63reds\x18\n \x01(\x0b\x32\x0c.creds_entry\x12#\n\x0cseccomp_mode\x18\x0b \x01(\x0e\x32\r.seccomp_mode\x12\x16\n\x0eseccomp_filter\x18\x0c \x01(\r\x12\x0c\n\x04\x63omm\x18\r \x01(\x0c\x12\x1b\n\x13\x62lk_sigset_extended\x18\x0e \x01(\x04\x12\x1f\n\nrseq_entry\x18\x0f \x01(\x0b\x32\x0b.rseq_entry\x12\x0e\n\x06\x63g_set\x18\x10 \x01(\r\"\xca\x04\n\ncore_entry\x12 \n\x05mtype\x18\x01 \x02(\x0e\x32\x11.core_entry.march\x12%\n\x0bthread_info\x18\x02 \x01(\x0b\x32\x10.thread_info_x86\x12 \n\x06ti_arm\x18\x06 \x01(\x0b\x32\x10.thread_info_arm\x12(\n\nti_aarch64\x18\x08 \x01(\x0b\x32\x14.thread_info_aarch64\x12$\n\x08ti_ppc64\x18\t \x01(\x0b\x32\x12.thread_info_ppc64\x12\"\n\x07ti_s390\x18\n \x01(\x0b\x32\x11.thread_info_s390\x12\"\n\x07ti_mips\x18\x0b \x01(\x0b\x32\x11.thread_info_mips\x12\x30\n\x0eti_loongarch64\x18\x0c \x01(\x0b\x32\x18.thread_info_loongarch64\x12(\n\nti_riscv64\x18\r \x01(\x0b\x32\x14.thread_info_riscv64\x12\x1c\n\x02tc\x18\x03 \x01(\x0b\x32\x10.task_core_entry\x12!\n\x03ids\x18\x04 \x01(\x0b\x32\x14.task_kobj_ids_entry\x12\'\n\x0bthread_core\x18\x05 \x01(\x0b\x32\x12.thread_core_entry\"s\n\x05march\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06X86_64\x10\x01\x12\x07\n\x03\x41RM\x10\x02\x12\x0b\n\x07\x41\x41RCH64\x10\x03\x12\t\n\x05PPC64\x10\x04\x12\x08\n\x04S390\x10\x05\x12\x08\n\x04MIPS\x10\x06\x12\x0f\n\x0bLOONGARCH64\x10\x07\x12\x0b\n\x07RISCV64\x10\x08\"=\n\x0eseccomp_filter\x12\x0e\n\x06\x66ilter\x18\x01 \x02(\x0c\x12\x0c\n\x04prev\x18\x02 \x01(\r\x12\r\n\x05\x66lags\x18\x03 \x01(\r\"9\n\rseccomp_entry\x12(\n\x0fseccomp_filters\x18\x01 \x03(\x0b\x32\x0f.seccomp_filter\"+\n\x08timespec\x12\x0e\n\x06tv_sec\x18\x01 \x02(\x04\x12\x0f\n\x07tv_nsec\x18\x02 \x02(\x04\"I\n\x0ctimens_entry\x12\x1c\n\tmonotonic\x18\x01 \x02(\x0b\x32\t.timespec\x12\x1b\n\x08\x62oottime\x18\x02 \x02(\x0b\x32\t.timespec')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lamina.core.image.schema.core_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PSTREE_ENTRY']._serialized_start=198
-  _globals['_PSTREE_ENTRY']._serialized_end=283
-  _globals['_TASK_KOBJ_IDS_ENTRY']._serialized_start=286
-  _globals['_TASK_KOBJ_IDS_ENTRY']._serialized_end=532
-  _globals['_TASK_CORE_ENTRY']._serialized_start=535
-  _globals['_TASK_CORE_ENTRY']._serialized_end=1044
-  _globals['_THREAD_SAS_ENTRY']._serialized_start=1046
-  _globals['_THREAD_SAS_ENTRY']._serialized_end=1114
-  _globals['_THREAD_CORE_ENTRY']._serialized_start=1117
-  _globals['_THREAD_CORE_ENTRY']._serialized_end=1534
-  _globals['_CORE_ENTRY']._serialized_start=1537
-  _globals['_CORE_ENTRY']._serialized_end=1887
-  _globals['_CORE_ENTRY_MARCH']._serialized_start=1772
-  _globals['_CORE_ENTRY_MARCH']._serialized_end=1887
-  _globals['_SECCOMP_FILTER']._serialized_start=1889
-  _globals['_SECCOMP_FILTER']._serialized_end=1950
-  _globals['_SECCOMP_ENTRY']._serialized_start=1952
-  _globals['_SECCOMP_ENTRY']._serialized_end=2009
-  _globals['_TIMESPEC']._serialized_start=2011
-  _globals['_TIMESPEC']._serialized_end=2054
-  _globals['_TIMENS_ENTRY']._serialized_start=2056
-  _globals['_TIMENS_ENTRY']._serialized_end=2129
+  _globals['_PSTREE_ENTRY']._serialized_start=239
+  _globals['_PSTREE_ENTRY']._serialized_end=324
+  _globals['_TASK_KOBJ_IDS_ENTRY']._serialized_start=327
+  _globals['_TASK_KOBJ_IDS_ENTRY']._serialized_end=573
+  _globals['_TASK_CORE_ENTRY']._serialized_start=576
+  _globals['_TASK_CORE_ENTRY']._serialized_end=1085
+  _globals['_THREAD_SAS_ENTRY']._serialized_start=1087
+  _globals['_THREAD_SAS_ENTRY']._serialized_end=1155
+  _globals['_THREAD_CORE_ENTRY']._serialized_start=1158
+  _globals['_THREAD_CORE_ENTRY']._serialized_end=1575
+  _globals['_CORE_ENTRY']._serialized_start=1578
+  _globals['_CORE_ENTRY']._serialized_end=2164
+  _globals['_CORE_ENTRY_MARCH']._serialized_start=2049
+  _globals['_CORE_ENTRY_MARCH']._serialized_end=2164
+  _globals['_SECCOMP_FILTER']._serialized_start=2166
+  _globals['_SECCOMP_FILTER']._serialized_end=2227
+  _globals['_SECCOMP_ENTRY']._serialized_start=2229
+  _globals['_SECCOMP_ENTRY']._serialized_end=2286
+  _globals['_TIMESPEC']._serialized_start=2288
+  _globals['_TIMESPEC']._serialized_end=2331
+  _globals['_TIMENS_ENTRY']._serialized_start=2333
+  _globals['_TIMENS_ENTRY']._serialized_end=2406
 # @@protoc_insertion_point(module_scope)

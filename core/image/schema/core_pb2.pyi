@@ -1,5 +1,6 @@
 from lamina.core.image.schema import common_pb2 as _common_pb2
 from lamina.core.image.schema import creds_pb2 as _creds_pb2
+from lamina.core.image.schema import machines_pb2 as _machines_pb2
 from lamina.core.image.schema import registers_pb2 as _registers_pb2
 from lamina.core.image.schema import signals_pb2 as _signals_pb2
 from google.protobuf.internal import containers as _containers
@@ -142,7 +143,7 @@ class thread_core_entry(_message.Message):
     def __init__(self, futex_rla: _Optional[int] = ..., futex_rla_len: _Optional[int] = ..., sched_nice: _Optional[int] = ..., sched_policy: _Optional[int] = ..., sched_prio: _Optional[int] = ..., blk_sigset: _Optional[int] = ..., sas: _Optional[_Union[thread_sas_entry, _Mapping[str, object]]] = ..., pdeath_sig: _Optional[int] = ..., signals_p: _Optional[_Union[_signals_pb2.signal_queue_entry, _Mapping[str, object]]] = ..., creds: _Optional[_Union[_creds_pb2.creds_entry, _Mapping[str, object]]] = ..., seccomp_mode: _Optional[_Union[_common_pb2.seccomp_mode, str]] = ..., seccomp_filter: _Optional[int] = ..., comm: _Optional[bytes] = ..., blk_sigset_extended: _Optional[int] = ..., rseq_entry: _Optional[_Union[_common_pb2.rseq_entry, _Mapping[str, object]]] = ..., cg_set: _Optional[int] = ...) -> None: ...
 
 class core_entry(_message.Message):
-    __slots__ = ("mtype", "thread_info", "ti_aarch64", "tc", "ids", "thread_core")
+    __slots__ = ("mtype", "thread_info", "ti_arm", "ti_aarch64", "ti_ppc64", "ti_s390", "ti_mips", "ti_loongarch64", "ti_riscv64", "tc", "ids", "thread_core")
     class march(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN: _ClassVar[core_entry.march]
@@ -165,17 +166,29 @@ class core_entry(_message.Message):
     RISCV64: core_entry.march
     MTYPE_FIELD_NUMBER: _ClassVar[int]
     THREAD_INFO_FIELD_NUMBER: _ClassVar[int]
+    TI_ARM_FIELD_NUMBER: _ClassVar[int]
     TI_AARCH64_FIELD_NUMBER: _ClassVar[int]
+    TI_PPC64_FIELD_NUMBER: _ClassVar[int]
+    TI_S390_FIELD_NUMBER: _ClassVar[int]
+    TI_MIPS_FIELD_NUMBER: _ClassVar[int]
+    TI_LOONGARCH64_FIELD_NUMBER: _ClassVar[int]
+    TI_RISCV64_FIELD_NUMBER: _ClassVar[int]
     TC_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     THREAD_CORE_FIELD_NUMBER: _ClassVar[int]
     mtype: core_entry.march
     thread_info: _registers_pb2.thread_info_x86
+    ti_arm: _machines_pb2.thread_info_arm
     ti_aarch64: _registers_pb2.thread_info_aarch64
+    ti_ppc64: _machines_pb2.thread_info_ppc64
+    ti_s390: _machines_pb2.thread_info_s390
+    ti_mips: _machines_pb2.thread_info_mips
+    ti_loongarch64: _machines_pb2.thread_info_loongarch64
+    ti_riscv64: _machines_pb2.thread_info_riscv64
     tc: task_core_entry
     ids: task_kobj_ids_entry
     thread_core: thread_core_entry
-    def __init__(self, mtype: _Optional[_Union[core_entry.march, str]] = ..., thread_info: _Optional[_Union[_registers_pb2.thread_info_x86, _Mapping[str, object]]] = ..., ti_aarch64: _Optional[_Union[_registers_pb2.thread_info_aarch64, _Mapping[str, object]]] = ..., tc: _Optional[_Union[task_core_entry, _Mapping[str, object]]] = ..., ids: _Optional[_Union[task_kobj_ids_entry, _Mapping[str, object]]] = ..., thread_core: _Optional[_Union[thread_core_entry, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, mtype: _Optional[_Union[core_entry.march, str]] = ..., thread_info: _Optional[_Union[_registers_pb2.thread_info_x86, _Mapping[str, object]]] = ..., ti_arm: _Optional[_Union[_machines_pb2.thread_info_arm, _Mapping[str, object]]] = ..., ti_aarch64: _Optional[_Union[_registers_pb2.thread_info_aarch64, _Mapping[str, object]]] = ..., ti_ppc64: _Optional[_Union[_machines_pb2.thread_info_ppc64, _Mapping[str, object]]] = ..., ti_s390: _Optional[_Union[_machines_pb2.thread_info_s390, _Mapping[str, object]]] = ..., ti_mips: _Optional[_Union[_machines_pb2.thread_info_mips, _Mapping[str, object]]] = ..., ti_loongarch64: _Optional[_Union[_machines_pb2.thread_info_loongarch64, _Mapping[str, object]]] = ..., ti_riscv64: _Optional[_Union[_machines_pb2.thread_info_riscv64, _Mapping[str, object]]] = ..., tc: _Optional[_Union[task_core_entry, _Mapping[str, object]]] = ..., ids: _Optional[_Union[task_kobj_ids_entry, _Mapping[str, object]]] = ..., thread_core: _Optional[_Union[thread_core_entry, _Mapping[str, object]]] = ...) -> None: ...
 
 class seccomp_filter(_message.Message):
     __slots__ = ("filter", "prev", "flags")

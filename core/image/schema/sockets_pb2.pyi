@@ -86,15 +86,35 @@ class ip_opts_raw_entry(_message.Message):
     def __init__(self, hdrincl: _Optional[bool] = ..., nodefrag: _Optional[bool] = ..., checksum: _Optional[bool] = ..., icmpv_filter: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ip_opts_entry(_message.Message):
-    __slots__ = ("freebind", "raw")
+    __slots__ = ("freebind", "raw", "pktinfo", "tos", "ttl")
     FREEBIND_FIELD_NUMBER: _ClassVar[int]
     RAW_FIELD_NUMBER: _ClassVar[int]
+    PKTINFO_FIELD_NUMBER: _ClassVar[int]
+    TOS_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
     freebind: bool
     raw: ip_opts_raw_entry
-    def __init__(self, freebind: _Optional[bool] = ..., raw: _Optional[_Union[ip_opts_raw_entry, _Mapping[str, object]]] = ...) -> None: ...
+    pktinfo: bool
+    tos: int
+    ttl: int
+    def __init__(self, freebind: _Optional[bool] = ..., raw: _Optional[_Union[ip_opts_raw_entry, _Mapping[str, object]]] = ..., pktinfo: _Optional[bool] = ..., tos: _Optional[int] = ..., ttl: _Optional[int] = ...) -> None: ...
+
+class tcp_opts_entry(_message.Message):
+    __slots__ = ("cork", "nodelay", "keepcnt", "keepidle", "keepintvl")
+    CORK_FIELD_NUMBER: _ClassVar[int]
+    NODELAY_FIELD_NUMBER: _ClassVar[int]
+    KEEPCNT_FIELD_NUMBER: _ClassVar[int]
+    KEEPIDLE_FIELD_NUMBER: _ClassVar[int]
+    KEEPINTVL_FIELD_NUMBER: _ClassVar[int]
+    cork: bool
+    nodelay: bool
+    keepcnt: int
+    keepidle: int
+    keepintvl: int
+    def __init__(self, cork: _Optional[bool] = ..., nodelay: _Optional[bool] = ..., keepcnt: _Optional[int] = ..., keepidle: _Optional[int] = ..., keepintvl: _Optional[int] = ...) -> None: ...
 
 class inet_sk_entry(_message.Message):
-    __slots__ = ("id", "ino", "family", "type", "proto", "state", "src_port", "dst_port", "flags", "backlog", "src_addr", "dst_addr", "fown", "opts", "v6only", "ip_opts", "ifname", "ns_id", "shutdown")
+    __slots__ = ("id", "ino", "family", "type", "proto", "state", "src_port", "dst_port", "flags", "backlog", "src_addr", "dst_addr", "fown", "opts", "v6only", "ip_opts", "ifname", "ns_id", "shutdown", "tcp_opts")
     ID_FIELD_NUMBER: _ClassVar[int]
     INO_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +134,7 @@ class inet_sk_entry(_message.Message):
     IFNAME_FIELD_NUMBER: _ClassVar[int]
     NS_ID_FIELD_NUMBER: _ClassVar[int]
     SHUTDOWN_FIELD_NUMBER: _ClassVar[int]
+    TCP_OPTS_FIELD_NUMBER: _ClassVar[int]
     id: int
     ino: int
     family: int
@@ -133,7 +154,8 @@ class inet_sk_entry(_message.Message):
     ifname: str
     ns_id: int
     shutdown: sk_shutdown
-    def __init__(self, id: _Optional[int] = ..., ino: _Optional[int] = ..., family: _Optional[int] = ..., type: _Optional[int] = ..., proto: _Optional[int] = ..., state: _Optional[int] = ..., src_port: _Optional[int] = ..., dst_port: _Optional[int] = ..., flags: _Optional[int] = ..., backlog: _Optional[int] = ..., src_addr: _Optional[_Iterable[int]] = ..., dst_addr: _Optional[_Iterable[int]] = ..., fown: _Optional[_Union[_common_pb2.fown_entry, _Mapping[str, object]]] = ..., opts: _Optional[_Union[sk_opts_entry, _Mapping[str, object]]] = ..., v6only: _Optional[bool] = ..., ip_opts: _Optional[_Union[ip_opts_entry, _Mapping[str, object]]] = ..., ifname: _Optional[str] = ..., ns_id: _Optional[int] = ..., shutdown: _Optional[_Union[sk_shutdown, str]] = ...) -> None: ...
+    tcp_opts: tcp_opts_entry
+    def __init__(self, id: _Optional[int] = ..., ino: _Optional[int] = ..., family: _Optional[int] = ..., type: _Optional[int] = ..., proto: _Optional[int] = ..., state: _Optional[int] = ..., src_port: _Optional[int] = ..., dst_port: _Optional[int] = ..., flags: _Optional[int] = ..., backlog: _Optional[int] = ..., src_addr: _Optional[_Iterable[int]] = ..., dst_addr: _Optional[_Iterable[int]] = ..., fown: _Optional[_Union[_common_pb2.fown_entry, _Mapping[str, object]]] = ..., opts: _Optional[_Union[sk_opts_entry, _Mapping[str, object]]] = ..., v6only: _Optional[bool] = ..., ip_opts: _Optional[_Union[ip_opts_entry, _Mapping[str, object]]] = ..., ifname: _Optional[str] = ..., ns_id: _Optional[int] = ..., shutdown: _Optional[_Union[sk_shutdown, str]] = ..., tcp_opts: _Optional[_Union[tcp_opts_entry, _Mapping[str, object]]] = ...) -> None: ...
 
 class file_perms_entry(_message.Message):
     __slots__ = ("mode", "uid", "gid")
@@ -291,12 +313,24 @@ class scm_entry(_message.Message):
     rights: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, type: _Optional[int] = ..., rights: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class sk_ucred_entry(_message.Message):
+    __slots__ = ("uid", "gid", "pid")
+    UID_FIELD_NUMBER: _ClassVar[int]
+    GID_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    uid: int
+    gid: int
+    pid: int
+    def __init__(self, uid: _Optional[int] = ..., gid: _Optional[int] = ..., pid: _Optional[int] = ...) -> None: ...
+
 class sk_packet_entry(_message.Message):
-    __slots__ = ("id_for", "length", "scm")
+    __slots__ = ("id_for", "length", "scm", "ucred")
     ID_FOR_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     SCM_FIELD_NUMBER: _ClassVar[int]
+    UCRED_FIELD_NUMBER: _ClassVar[int]
     id_for: int
     length: int
     scm: _containers.RepeatedCompositeFieldContainer[scm_entry]
-    def __init__(self, id_for: _Optional[int] = ..., length: _Optional[int] = ..., scm: _Optional[_Iterable[_Union[scm_entry, _Mapping[str, object]]]] = ...) -> None: ...
+    ucred: sk_ucred_entry
+    def __init__(self, id_for: _Optional[int] = ..., length: _Optional[int] = ..., scm: _Optional[_Iterable[_Union[scm_entry, _Mapping[str, object]]]] = ..., ucred: _Optional[_Union[sk_ucred_entry, _Mapping[str, object]]] = ...) -> None: ...
