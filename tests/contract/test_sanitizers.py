@@ -12,6 +12,7 @@ TESTS = (
     "tests/native/test_batch.py",
     "tests/native/test_copy.py",
     "tests/native/test_freeze.py",
+    "tests/native/test_owner_pieces.py",
     "tests/native/test_pagemap.py",
     "tests/native/test_spawn.py",
     "tests/unit/image/test_pagemap.py",

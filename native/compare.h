@@ -1,0 +1,6 @@
+#ifndef LAMINA_COMPARE_H
+#define LAMINA_COMPARE_H
+#include "error.h"
+
+#include "cdef/compare.h"
+#endif
