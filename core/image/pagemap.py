@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.image.format import PAGEMAP, PageFlag, read_file
+from lamina.core.image.format import PAGEMAP, PageFlag, head_size, read_file
 from lamina.core.image.schema import pagemap_head
 
 PAGE = mmap.PAGESIZE
@@ -155,11 +155,9 @@ class PageMap:
 
 def _decode_head(data: bytes, name: str) -> tuple[int, pagemap_head]:
     """The pagemap_head and the offset of the first entry."""
-    magic = PAGEMAP.head_bytes
-    if data[: len(magic)] != magic:
-        raise ImageError("not an image", name, "its magic is not that of a pagemap")
-    at = len(magic) + 4
-    length = int.from_bytes(data[len(magic) : at], "little")
+    head_end = head_size(data, PAGEMAP, name)
+    at = head_end + 4
+    length = int.from_bytes(data[head_end:at], "little")
     if at > len(data) or length > len(data) - at:
         raise ImageError("truncated image", name, f"the file ends inside its head, at offset {len(data)}")
     try:
@@ -167,5 +165,5 @@ def _decode_head(data: bytes, name: str) -> tuple[int, pagemap_head]:
         if not head.IsInitialized():
             raise DecodeError("it names no pages file")
     except DecodeError as error:
-        raise ImageError("damaged image", name, f"record at offset {len(magic)} is not a pagemap_head: {error}") from error
+        raise ImageError("damaged image", name, f"record at offset {head_end} is not a pagemap_head: {error}") from error
     return at + length, head

@@ -23,12 +23,12 @@ from lamina.core.image.schema.inventory_pb2 import (
     inventory_entry,
 )  # fmt: skip
 from lamina.core.image.schema.machines_pb2 import (
-    cpuinfo_entry, cpuinfo_ppc64_entry, cpuinfo_s390_entry, cpuinfo_x86_entry, thread_info_arm, thread_info_loongarch64,
-    thread_info_mips, thread_info_ppc64, thread_info_riscv64, thread_info_s390, user_arm_regs_entry, user_arm_vfpstate_entry,
-    user_loongarch64_fpregs_entry, user_loongarch64_gpregs_entry, user_mips_fpregs_entry, user_mips_regs_entry,
-    user_ppc64_fpstate_entry, user_ppc64_regs_entry, user_ppc64_tm_regs_entry, user_ppc64_vrstate_entry, user_ppc64_vsxstate_entry,
-    user_riscv64_d_ext_entry, user_riscv64_regs_entry, user_s390_fpregs_entry, user_s390_gs_cb_entry, user_s390_regs_entry,
-    user_s390_ri_entry, user_s390_vxrs_high_entry, user_s390_vxrs_low_entry,
+    cpuinfo_entry, cpuinfo_ppc64_entry, cpuinfo_s390_entry, cpuinfo_x86_entry, pac_address_keys, pac_generic_keys, pac_keys,
+    thread_info_arm, thread_info_loongarch64, thread_info_mips, thread_info_ppc64, thread_info_riscv64, thread_info_s390,
+    user_arm_regs_entry, user_arm_vfpstate_entry, user_loongarch64_fpregs_entry, user_loongarch64_gpregs_entry,
+    user_mips_fpregs_entry, user_mips_regs_entry, user_ppc64_fpstate_entry, user_ppc64_regs_entry, user_ppc64_tm_regs_entry,
+    user_ppc64_vrstate_entry, user_ppc64_vsxstate_entry, user_riscv64_d_ext_entry, user_riscv64_regs_entry, user_s390_fpregs_entry,
+    user_s390_gs_cb_entry, user_s390_regs_entry, user_s390_ri_entry, user_s390_vxrs_high_entry, user_s390_vxrs_low_entry,
 )  # fmt: skip
 from lamina.core.image.schema.memory_pb2 import aio_ring_entry, mm_entry, pagemap_entry, pagemap_head, vma_entry
 from lamina.core.image.schema.namespaces_pb2 import (
@@ -37,9 +37,8 @@ from lamina.core.image.schema.namespaces_pb2 import (
     netns_id, pidns_entry, sit_entry, sysctl_entry, tun_link_entry, uid_gid_extent, userns_entry, utsns_entry,
 )  # fmt: skip
 from lamina.core.image.schema.registers_pb2 import (
-    pac_address_keys, pac_generic_keys, pac_keys, thread_info_aarch64, thread_info_x86, user_aarch64_fpsimd_context_entry,
-    user_aarch64_regs_entry, user_desc_t, user_x86_cet_entry, user_x86_fpregs_entry, user_x86_regs_entry, user_x86_regs_mode,
-    user_x86_xsave_entry,
+    thread_info_aarch64, thread_info_x86, user_aarch64_fpsimd_context_entry, user_aarch64_regs_entry, user_desc_t, user_x86_cet_entry,
+    user_x86_fpregs_entry, user_x86_regs_entry, user_x86_regs_mode, user_x86_xsave_entry,
 )  # fmt: skip
 from lamina.core.image.schema.signals_pb2 import (
     itimer_entry, posix_timer_entry, sa_entry, siginfo_entry, signal_queue_entry, task_timers_entry,

@@ -505,6 +505,44 @@ class thread_info_riscv64(_message.Message):
     fpsimd: user_riscv64_d_ext_entry
     def __init__(self, clear_tid_addr: _Optional[int] = ..., tls: _Optional[int] = ..., gpregs: _Optional[_Union[user_riscv64_regs_entry, _Mapping[str, object]]] = ..., fpsimd: _Optional[_Union[user_riscv64_d_ext_entry, _Mapping[str, object]]] = ...) -> None: ...
 
+class pac_address_keys(_message.Message):
+    __slots__ = ("apiakey_lo", "apiakey_hi", "apibkey_lo", "apibkey_hi", "apdakey_lo", "apdakey_hi", "apdbkey_lo", "apdbkey_hi", "pac_enabled_key")
+    APIAKEY_LO_FIELD_NUMBER: _ClassVar[int]
+    APIAKEY_HI_FIELD_NUMBER: _ClassVar[int]
+    APIBKEY_LO_FIELD_NUMBER: _ClassVar[int]
+    APIBKEY_HI_FIELD_NUMBER: _ClassVar[int]
+    APDAKEY_LO_FIELD_NUMBER: _ClassVar[int]
+    APDAKEY_HI_FIELD_NUMBER: _ClassVar[int]
+    APDBKEY_LO_FIELD_NUMBER: _ClassVar[int]
+    APDBKEY_HI_FIELD_NUMBER: _ClassVar[int]
+    PAC_ENABLED_KEY_FIELD_NUMBER: _ClassVar[int]
+    apiakey_lo: int
+    apiakey_hi: int
+    apibkey_lo: int
+    apibkey_hi: int
+    apdakey_lo: int
+    apdakey_hi: int
+    apdbkey_lo: int
+    apdbkey_hi: int
+    pac_enabled_key: int
+    def __init__(self, apiakey_lo: _Optional[int] = ..., apiakey_hi: _Optional[int] = ..., apibkey_lo: _Optional[int] = ..., apibkey_hi: _Optional[int] = ..., apdakey_lo: _Optional[int] = ..., apdakey_hi: _Optional[int] = ..., apdbkey_lo: _Optional[int] = ..., apdbkey_hi: _Optional[int] = ..., pac_enabled_key: _Optional[int] = ...) -> None: ...
+
+class pac_generic_keys(_message.Message):
+    __slots__ = ("apgakey_lo", "apgakey_hi")
+    APGAKEY_LO_FIELD_NUMBER: _ClassVar[int]
+    APGAKEY_HI_FIELD_NUMBER: _ClassVar[int]
+    apgakey_lo: int
+    apgakey_hi: int
+    def __init__(self, apgakey_lo: _Optional[int] = ..., apgakey_hi: _Optional[int] = ...) -> None: ...
+
+class pac_keys(_message.Message):
+    __slots__ = ("address_keys", "generic_keys")
+    ADDRESS_KEYS_FIELD_NUMBER: _ClassVar[int]
+    GENERIC_KEYS_FIELD_NUMBER: _ClassVar[int]
+    address_keys: pac_address_keys
+    generic_keys: pac_generic_keys
+    def __init__(self, address_keys: _Optional[_Union[pac_address_keys, _Mapping[str, object]]] = ..., generic_keys: _Optional[_Union[pac_generic_keys, _Mapping[str, object]]] = ...) -> None: ...
+
 class cpuinfo_x86_entry(_message.Message):
     __slots__ = ("vendor_id", "cpu_family", "model", "stepping", "capability_ver", "capability", "model_id", "xfeatures_mask", "xsave_size", "xsave_size_max")
     class vendor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
