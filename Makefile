@@ -57,6 +57,10 @@ test: lint ## everything that must be green: lint, then all tests with small cou
 live: dev ## the full counts: the seed's session 50 times, 100 kills, 200,000 keys; prints a table of what was run
 	@LAMINA_LIVE=full $(BIN)/python -m pytest tests/live $(ARGS)
 
+.PHONY: kernels
+kernels: $(VENV)/.kernels native ## boot a Debian kernel under qemu and test with its criu inside (ARGS="--kernel 6.12")
+	@$(BIN)/python -m tests.kernels.boot $(ARGS)
+
 .PHONY: bench
 bench: dev ## freeze, dump and restore times as ratios to this machine's limits (and to criu, if one works)
 	@$(BIN)/python benches/bench.py $(ARGS)
@@ -98,6 +102,10 @@ $(VENV)/.built: pyproject.toml setup.py $(VENV)/.made
 
 $(VENV)/.dev: $(VENV)/.built
 	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.kernels: $(VENV)/.dev
+	@$(PIP) install --no-build-isolation --editable '.[kernels]'
 	@touch $@
 
 # A list that differs from the last one (a file was added or removed) is a reason to build too.

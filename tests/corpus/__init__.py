@@ -1,0 +1,16 @@
+"""Image sets made by others, kept as small archives: what lamina must read without having written it. README.md says how each was made."""
+
+import tarfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NAMES = tuple(sorted(str(path.relative_to(HERE)).removesuffix(".tar.xz") for path in HERE.rglob("*.tar.xz")))
+
+
+def unpack(name: str, to: Path) -> Path:
+    """Unpack the set *name* (one of NAMES) below *to*, holes and `parent` links included; returns the directory that holds its layers."""
+    target = to / name.replace("/", "-")
+    target.mkdir(parents=True)
+    with tarfile.open(HERE / f"{name}.tar.xz") as archive:
+        archive.extractall(target, filter="data")
+    return target
