@@ -113,6 +113,11 @@ class Layer:
         """One of its files, open for reading."""
         return self.place.open(name)
 
+    @property
+    def compressed(self) -> bool:
+        """Whether its pages lie there compressed (`lamina compress`)."""
+        return self.place.compressed
+
     def require_writable(self, what: str) -> None:
         """Refuse to change a layer that is not a plain directory; *what* as in "cannot dedup".
 
@@ -121,7 +126,7 @@ class Layer:
         """
         if not self.place.writable:
             raise ImageError(what, f"layer {self.path}", "it is in an archive", f"lamina import {self.path} DIR")
-        if self.sidecar is not None and self.sidecar.compressed:
+        if self.compressed:
             raise ImageError(what, f"layer {self.path}", "its pages are compressed", f"lamina expand {self.path}")
 
     # -- images ----------------------------------------------------------------------------------------------------------------------

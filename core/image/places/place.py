@@ -95,6 +95,11 @@ class Place(ABC):
             ImageError: it cannot be listed.
         """
 
+    @property
+    def compressed(self) -> bool:
+        """Whether some of its files lie there compressed."""
+        return False
+
     @abstractmethod
     def info(self, name: str) -> FileInfo | None:
         """About one file, symbolic links not followed; None if there is none of that name."""
