@@ -73,6 +73,7 @@ class Layer:
         self._cache: dict[tuple[str, Object], object] = {}
         self._stamp: tuple[int, ...] | None = None
         self._sidecar: Sidecar | None = None
+        self._adopted: tuple[str, Layer] | None = None
         if not self.has("inventory.img"):
             raise ImageError("not a layer", str(path), "it holds no inventory.img")
 
@@ -273,7 +274,10 @@ class Layer:
         """Memory only: a parent for others, never restored itself."""
         if self.sidecar and self.sidecar.made_by == "lamina":
             return self.sidecar.memory_only  # then a missing pstree.img is a missing file
-        return not self.has("pstree.img") or self.inventory.HasField("pre_dump_mode")
+        if self.inventory.HasField("pre_dump_mode"):
+            return True
+        # Before CRIU 3.15 only the files told.
+        return not self.has("pstree.img") and not any(name.startswith("core-") for name in self.names())
 
     @property
     def parent_link(self) -> str | None:
@@ -293,6 +297,8 @@ class Layer:
         link = self.parent_link
         if link is None:
             return None
+        if self._adopted and self._adopted[0] == link:
+            return self._adopted[1]
         try:
             place = self.place.follow(link)
             return Layer(place.path, place)
@@ -301,8 +307,13 @@ class Layer:
                 "cannot use layer",
                 str(self.path),
                 f"its parent {link} is not there: {error.why}",
-                "move the stack as a whole",
+                f"if it was moved or renamed: lamina relink {self.path}",
             ) from error
+
+    def adopt(self, parent: "Layer") -> None:
+        """Give this object from `parent` for as long as the link does not change: so an ancestor of many layers is decoded once."""
+        if link := self.parent_link:
+            self._adopted = (link, parent)
 
     def chain(self) -> "tuple[Layer, ...]":
         """This layer, its parent, and so on to the full one.

@@ -1,6 +1,7 @@
 """The layers under one directory, joined by their `parent` links: a tree, because an old layer can be restored and dumped from again."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,12 +9,18 @@ from pathlib import Path
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image import owners
-from lamina.core.image.layer import Layer, Object
+from lamina.core.image.layer import MAX_DEPTH, Layer, Object
+from lamina.core.image.leftovers import DRAFT
+from lamina.core.image.sidecar import NAME as SIDECAR
+
+# A dropped layer is renamed to this and its name, in the same directory, so that its `parent` link stays right.
+TRASH = ".lamina-trash."
+Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A directory that holds an inventory but cannot be used; shown in the list beside the layers."""
+    """A directory that holds images but cannot be used; shown in the list beside the layers."""
 
     path: Path
     why: str
@@ -22,17 +29,21 @@ class Unreadable:
 class Stack:
     """Every layer directly under one directory, and every ancestor their `parent` links name, wherever it is.
 
+    Each layer is one object, which `Layer.parent` and `Layer.chain` of its descendants give, too: so its maps are decoded once.
+
     Attributes:
         path: the directory.
         layers: those that can be opened, ancestors before descendants, else by time.
-        unreadable: those that cannot, each with the reason.
+        unreadable: those that cannot, each with the reason; dropped ones among them.
+        trashed: dropped layers that can be brought back; not in `layers`.
     """
 
-    def __init__(self, path: Path, layers: tuple[Layer, ...], unreadable: tuple[Unreadable, ...]) -> None:
+    def __init__(self, path: Path, layers: tuple[Layer, ...], unreadable: tuple[Unreadable, ...], trashed: tuple[Layer, ...] = ()) -> None:
         self.path = path
         self.layers = layers
         self.unreadable = unreadable
-        self._by_key = {layer.key: layer for layer in layers}
+        self.trashed = trashed
+        self._by_key = {layer.key: layer for layer in (*trashed, *layers)}
 
     @classmethod
     def open(cls, directory: Path) -> "Stack":
@@ -45,29 +56,26 @@ class Stack:
             names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
         except OSError as error:
             raise ImageError("cannot read", f"stack {directory}", os.strerror(error.errno or 0)) from error
-        return cls.of(directory, [directory / name for name in names])
+        # Other hidden directories are half of something: a layer that is being rewritten, or its leftovers.
+        return cls.of(directory, [directory / name for name in names if not name.startswith(".") or name.startswith(TRASH)])
 
     @classmethod
-    def of(cls, directory: Path, candidates: list[Path]) -> "Stack":
+    def of(cls, directory: Path, candidates: Iterable[Path]) -> "Stack":
         """The stack of the layers among *candidates* and their ancestors; *directory* is where it is said to be."""
-        found: dict[tuple[object, ...], Layer] = {}
-        depth: dict[tuple[object, ...], int] = {}
+        opener = _Opener()
+        dropped: dict[Key, Layer] = {}
         unreadable: list[Unreadable] = []
-        for path in candidates:
-            if not os.path.lexists(path / "inventory.img"):
-                continue
-            try:
-                chain = Layer(path).chain()
-                _ = [layer.inventory for layer in chain]
-            except ImageError as error:
-                unreadable.append(Unreadable(path, str(error)))
-                continue
-            for above, layer in enumerate(reversed(chain)):
-                if found.setdefault(layer.key, layer).path != layer.path and layer.path.parent == directory:
-                    found[layer.key] = layer
-                depth[layer.key] = above
-        order = sorted(found.values(), key=lambda layer: (depth[layer.key], _time(layer), layer.name))
-        return cls(directory, tuple(order), tuple(unreadable))
+        # All are opened before any link is followed, so that an ancestor is known by the path it has here.
+        for path, layer in [(path, opener.open(path)) for path in candidates]:
+            if isinstance(layer, str):
+                unreadable.extend([Unreadable(path, layer)] if layer else [])
+            elif why := opener.follow(layer):
+                unreadable.append(Unreadable(path, why))
+            elif path.name.startswith(TRASH):
+                dropped[layer.key] = layer
+        found = {key: opener.layers[key] for key in opener.depth if key not in dropped}
+        order = sorted(found.values(), key=lambda layer: (opener.depth[layer.key], _time(layer), layer.name))
+        return cls(directory, tuple(order), tuple(unreadable), tuple(dropped.values()))
 
     def parent_of(self, layer: Layer) -> Layer | None:
         """Its parent, as the object in `layers`."""
@@ -75,12 +83,12 @@ class Stack:
         return self._by_key.get(above.key, above) if above else None
 
     @cached_property
-    def _children(self) -> dict[tuple[object, ...], tuple[Layer, ...]]:
-        table: dict[tuple[object, ...], tuple[Layer, ...]] = {}
+    def _children(self) -> dict[Key, tuple[Layer, ...]]:
+        table: dict[Key, list[Layer]] = {}
         for layer in self.layers:
             if above := self.parent_of(layer):
-                table[above.key] = (*table.get(above.key, ()), layer)
-        return table
+                table.setdefault(above.key, []).append(layer)
+        return {key: tuple(below) for key, below in table.items()}
 
     def children(self, layer: Layer) -> tuple[Layer, ...]:
         """The layers whose parent is *layer*."""
@@ -101,7 +109,7 @@ class Stack:
             if path.path.name == word:
                 raise ImageError("cannot use layer", str(path.path), path.why)
         found = [layer for layer in self.layers if layer.name == word]
-        found = found or [layer for layer in self.layers if layer.summary().label == word]
+        found = found or [layer for layer in self.layers if _label(layer) == word]
         if len(found) == 1:
             return found[0]
         names = ", ".join(layer.name for layer in found or self.layers)
@@ -120,6 +128,68 @@ class Stack:
 def covered(layer: Layer, which: Object) -> PageRuns:
     """What a child of *layer* may inherit of a task (its pid) or shared object ("shmem-ID"): pages that resolve and are not punched."""
     return owners.covered(layer.chain(), which)
+
+
+class _Opener:
+    """Opens layers and follows their links, each once."""
+
+    def __init__(self) -> None:
+        self.layers: dict[Key, Layer] = {}
+        self.depth: dict[Key, int] = {}  # ancestors of each layer whose chain is whole
+        self._broken: dict[Key, str] = {}
+
+    def open(self, path: Path) -> Layer | str:
+        """The layer in a directory, or why it is none: "" if it does not even look like one."""
+        try:
+            if not os.path.lexists(path / "inventory.img"):
+                names = os.listdir(path)
+                if DRAFT in names or not any(name.endswith(".img") or name == SIDECAR for name in names):
+                    return ""
+            layer = Layer(path)
+            _ = layer.inventory
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot be read: {os.strerror(error.errno or 0)}"
+        return self.layers.setdefault(layer.key, layer)
+
+    def follow(self, layer: Layer) -> str:
+        """Follow its links up to what is known; why that cannot be done, or ""."""
+        path = [layer]
+        why = ""
+        while not (why := self._broken.get(path[-1].key, "")) and path[-1].key not in self.depth:
+            try:
+                above = path[-1].parent()
+                if above is None:
+                    break
+                above = self.layers.setdefault(above.key, above)
+                _ = above.inventory
+            except ImageError as error:
+                why = str(error)
+                break
+            path[-1].adopt(above)
+            if any(above is below for below in path):
+                why = f"cannot use layer {path[-1].path}: its parents form a circle at {above.name}"
+                break
+            if len(path) > MAX_DEPTH:
+                why = f"cannot use layer {layer.path}: it has more than {MAX_DEPTH} ancestors"
+                break
+            path.append(above)
+        base = self.depth.get(path[-1].key, 0)
+        for below, member in enumerate(reversed(path)):
+            if why:
+                self._broken[member.key] = why
+            else:
+                self.depth[member.key] = base + below
+        return why
+
+
+def _label(layer: Layer) -> str:
+    try:
+        sidecar = layer.sidecar
+    except ImageError:
+        return ""
+    return sidecar.label if sidecar else ""
 
 
 def _time(layer: Layer) -> float:
