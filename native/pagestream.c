@@ -4,6 +4,8 @@
 
 /* Field numbers of pagemap_entry. All are varints, so a tag is number << 3, one byte. */
 enum { VADDR = 1, COMPAT_NR_PAGES = 2, IN_PARENT = 3, FLAGS = 4, NR_PAGES = 5, FIELDS = 6 };
+/* Those that CRIU after 4.2 added say how its compressed pages lie in the pages file; tags of any wire type. */
+enum { FIRST_OF_COMPRESSION = 6, LAST_OF_COMPRESSION = 8 };
 
 static uint32_t read_length(const uint8_t *at)
 {
@@ -87,6 +89,8 @@ static int read_fields(const uint8_t *at, const uint8_t *end, uint64_t offset, u
     while (at < end) {
         unsigned tag = *at++, number = tag >> 3;
 
+        if (number >= FIRST_OF_COMPRESSION && number <= LAST_OF_COMPRESSION)
+            return refuse(err, offset, "it uses page compression, which CRIU has had since 4.3 and this version cannot read");
         if ((tag & 0x87) != 0 || number < VADDR || number > NR_PAGES)
             return refuse(err, offset, "it has a field this version does not know; it may come from a newer CRIU");
         at = read_varint(at, end, &value[number]);

@@ -79,7 +79,7 @@ class PageMap:
             columns = _pointer(vaddr, "uint64_t"), _pointer(pages, "uint64_t"), _pointer(flags, "uint32_t")
             check(C.lm_pagestream_decode(stream, view.nbytes, PAGE, count, *columns, err), err)
         except NativeError as error:
-            raise ImageError("damaged image", name, f"the entry at offset {at + error.object_id} cannot be used: {error.detail}") from error
+            raise ImageError("cannot use image", name, f"the entry at offset {at + error.object_id}: {error.detail}") from error
         for array in (vaddr, pages, flags):
             array.flags.writeable = False
         return cls(head.pages_id, vaddr, pages, flags)
