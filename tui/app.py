@@ -24,6 +24,7 @@ from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 from lamina.tui.screens.stack import StackScreen
+from lamina.tui.screens.target import TargetScreen
 from lamina.tui.theme import LAMINA
 
 # How long leaving may take once the terminal is gone.
@@ -44,10 +45,12 @@ class LaminaApp(ReadingApp):
         super().__init__(session)
         self.processes = ProcessScreen()
         self.stack = self.make_stack_screen()
+        self.target_screen = TargetScreen()
         self.jobs = JobScreen()
         self.register_theme(LAMINA)
         self.theme = LAMINA.name
-        for name, screen in (("processes", self.processes), ("stack", self.stack), ("jobs", self.jobs)):
+        screens = {"processes": self.processes, "target": self.target_screen, "stack": self.stack, "jobs": self.jobs}
+        for name, screen in screens.items():
             self.add_mode(name, lambda screen=screen: screen)  # type: ignore[misc]
 
     def make_stack_screen(self) -> StackScreen:
@@ -104,6 +107,14 @@ class LaminaApp(ReadingApp):
         """To the process screen."""
         self.processes.show_examined(message.examined)
 
+    def on_target_memory_read(self, message: messages.TargetMemoryRead) -> None:
+        """To the target screen."""
+        self.target_screen.show_memory(message.memory)
+
+    def on_target_parts_read(self, message: messages.TargetPartsRead) -> None:
+        """To the target screen."""
+        self.target_screen.show_parts(message.parts)
+
     def on_strip_read(self, message: messages.StripRead) -> None:
         """To the stack screen."""
         self.stack.show_strip(message)
@@ -112,9 +123,17 @@ class LaminaApp(ReadingApp):
 
     def action_show(self, mode: str) -> None:
         """Go to a screen."""
-        if mode == "stack" and self.session.stack_dir is None and self.current_mode == "processes":
+        if (
+            mode in ("stack", "target")
+            and self.session.target is None
+            and self.session.stack_dir is None
+            and self.current_mode == "processes"
+        ):
             self.processes.aim_at_cursor()
         self.switch_mode(mode)
+
+    def look_at_page(self, address: int) -> None:
+        """The page at *address* of the target."""
 
     def action_help(self) -> None:
         """All keys, those of this screen first."""

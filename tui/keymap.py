@@ -4,6 +4,7 @@ from textual.binding import Binding, BindingType
 
 APP_KEYS: list[BindingType] = [
     Binding("1", "show('processes')", "processes", tooltip="the process tree"),
+    Binding("2", "show('target')", "target", tooltip="the memory of the target as it is now"),
     Binding("3", "show('stack')", "stack", tooltip="the layers of the target"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
@@ -27,6 +28,11 @@ PROCESS_KEYS: list[BindingType] = [
     Binding("escape", "clear", "clear filter", show=False),
 ]
 
+TARGET_SCREEN_KEYS: list[BindingType] = [
+    Binding("a", "address", "address", tooltip="go to an address"),
+    Binding("escape", "app.show('processes')", "back", show=False),
+]
+
 STACK_KEYS: list[BindingType] = [
     Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
@@ -47,4 +53,19 @@ LIST_KEYS: list[BindingType] = [
     Binding("home,g", "end(False)", "first", show=False),
     Binding("end,G", "end(True)", "last", show=False),
     Binding("enter", "choose", "choose", show=False),
+]
+
+MAP_KEYS: list[BindingType] = [
+    Binding("left", "cell(-1)", "pan", show=False, key_display="←", tooltip="to the cell before"),
+    Binding("right", "cell(1)", "pan", show=False, key_display="→", tooltip="to the next cell"),
+    Binding("up,k", "line(-1)", "up", show=False),
+    Binding("down,j", "line(1)", "down", show=False),
+    Binding("pageup,ctrl+b", "screen(-1)", "page up", show=False),
+    Binding("pagedown,ctrl+f", "screen(1)", "page down", show=False),
+    Binding("home,g", "end(False)", "first", show=False),
+    Binding("end,G", "end(True)", "last", show=False),
+    Binding("plus,equals_sign", "zoom(True)", "zoom in", key_display="+", tooltip="half as many pages a cell, down to one page"),
+    Binding("minus", "zoom(False)", "zoom out", key_display="-", tooltip="twice as many pages a cell"),
+    Binding("0", "whole", "whole", show=False, tooltip="the whole address space at once"),
+    Binding("enter", "choose", "page", show=False, tooltip="look at this page"),
 ]

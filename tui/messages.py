@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lamina.tui.read.process import Examined, Processes
     from lamina.tui.read.stack import StackView
     from lamina.tui.read.stacks import KnownStack
+    from lamina.tui.read.target_memory import TargetMemory
+    from lamina.tui.read.target_parts import TargetParts
     from lamina.tui.widgets.memory_strip import StripView
 
 
@@ -46,6 +48,20 @@ class DirtyRead(Message):
     """It was counted how much the target has written since the layer it stands on."""
 
     dirty: "Dirty"
+
+
+@dataclass
+class TargetMemoryRead(Message):
+    """The memory of the target was looked at."""
+
+    memory: "TargetMemory"
+
+
+@dataclass
+class TargetPartsRead(Message):
+    """The threads and descriptors of the target were looked at."""
+
+    parts: "TargetParts"
 
 
 @dataclass

@@ -12,6 +12,8 @@ from lamina.tui.read.dirty import DirtyReader
 from lamina.tui.read.process import ProcessReader
 from lamina.tui.read.stack import StackReader
 from lamina.tui.read.stacks import known_stacks
+from lamina.tui.read.target_memory import TargetMemoryReader
+from lamina.tui.read.target_parts import read_parts
 
 if TYPE_CHECKING:
     from lamina.tui.reading import ReadingApp
@@ -25,6 +27,7 @@ class Reader:
         self.processes = ProcessReader()
         self.stacks = StackReader()
         self.dirty = DirtyReader()
+        self.memory = TargetMemoryReader()
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -48,6 +51,16 @@ class Reader:
             return messages.DirtyRead(self.dirty.read(target.identity))
         except LaminaError:
             return None  # it ended meanwhile, which `look_at_target` says
+
+    def read_target(self) -> None:
+        """The target's memory, threads and descriptors."""
+        target = self._app.session.target
+        if target is not None and target.alive:
+            self._app.bridge.ask(
+                "memory of the target",
+                lambda: messages.TargetMemoryRead(self.memory.read(target)),
+                lambda: messages.TargetPartsRead(read_parts(target.pid)),
+            )
 
     def find_stacks(self) -> None:
         """List the stacks there are."""

@@ -1,0 +1,57 @@
+"""One line from the user: an address, a label, a place to jump to. What cannot be meant is said while it is typed."""
+
+from collections.abc import Callable
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from lamina.tui.theme import DANGER
+
+
+class AskText(ModalScreen[str | None]):
+    """Answers with the line, None for Escape."""
+
+    BINDINGS = [Binding("escape", "dismiss(None)", "cancel")]
+
+    def __init__(self, title: str, hint: str, value: str = "", wrong: Callable[[str], str] | None = None) -> None:
+        """Ask under *title*; *hint* is shown while nothing is typed; *wrong* says in words why a line cannot be meant, "" if it can."""
+        super().__init__()
+        self._title = title
+        self._wrong = wrong or (lambda _line: "")
+        self._input = Input(value, placeholder=hint, compact=True)
+        self._why = Static(id="command")
+
+    def compose(self) -> ComposeResult:
+        """A box with one line."""
+        with Vertical(id="dialog") as box:
+            box.border_title = self._title
+            box.border_subtitle = "Enter go · Esc back"
+            yield self._input
+            yield self._why
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self._input.focus()
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        self._why.update(Text(self._wrong(event.value) if event.value else "", style=DANGER))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        if not self._wrong(event.value):
+            self.dismiss(event.value)
+
+
+def address_of(line: str) -> int | None:
+    """An address as people type it: hexadecimal with or without 0x, blanks and underscores ignored; None if it is none."""
+    try:
+        value = int(line.replace(" ", "").replace("_", "").removeprefix("0x"), 16)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1 << 64 else None

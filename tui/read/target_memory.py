@@ -1,0 +1,145 @@
+"""The memory of the running target as the map shows it, and what a dump would write now. Called in worker threads; protects nothing."""
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.attach.identity import Identity
+from lamina.core.attach.procfs import PAGE, Area, read_maps
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.errors import ImageError
+from lamina.tui.model.address_space import AddressSpace, area_name, by_age
+from lamina.tui.model.cellmap import MapArea, Paint
+from lamina.tui.model.target import Target
+
+if TYPE_CHECKING:
+    from lamina.core.dirty.scan import Scanner
+    from lamina.core.dirty.tracker import Report
+    from lamina.core.image.layer import Layer
+
+
+@dataclass(frozen=True)
+class TargetMemory:
+    """One look at the target's memory.
+
+    Attributes:
+        identity: whose.
+        space: its areas and pages.
+        resident_pages: pages with data.
+        dirty_pages: of these, written since the layer it stands on; 0 if it is not tracked.
+        dump_pages: what a dump now would write.
+        inherited_pages: what it would leave to its parent.
+        parent: the layer it would be dumped on, or None for a full one.
+        parent_time: when that was made, seconds since 1970.
+        freeze_us: how long that one's dump froze the target, µs; 0 if there is none.
+        shell_job, blockers: whether a dump needs `--shell-job`; what else stands in its way.
+    """
+
+    identity: Identity
+    space: AddressSpace
+    resident_pages: int
+    dirty_pages: int
+    dump_pages: int
+    inherited_pages: int
+    parent: Path | None = None
+    parent_time: float = 0.0
+    freeze_us: int = 0
+
+    @property
+    def dump_bytes(self) -> int:
+        """Bytes of pages a dump now would write."""
+        return self.dump_pages * PAGE
+
+
+class TargetMemoryReader:
+    """Looks at one process again and again; keeps its page map open and what its layer holds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._scanner: Scanner | None = None
+        self._identity: Identity | None = None
+        self._layer: tuple[Path, Layer, tuple[PageRuns, ...]] | None = None
+
+    def read(self, target: Target) -> TargetMemory:
+        """Look at *target*.
+
+        Raises:
+            LaminaError: it is gone, or may not be read.
+        """
+        with self._lock:
+            areas = read_maps(target.pid)
+            report = self._scan(target.identity, areas)
+            layer, owned = self._owned(target)
+            return _view(target, areas, report, layer, owned)
+
+    def _scan(self, identity: Identity, areas: list[Area]) -> "Report":
+        from lamina.core.dirty.scan import Scanner
+
+        if self._scanner is None or self._identity != identity:
+            self.close()
+            self._scanner, self._identity = Scanner(identity), identity
+        return self._scanner.scan(areas, protect=False, live=True)
+
+    def _owned(self, target: Target) -> "tuple[Layer | None, tuple[PageRuns, ...]]":
+        """The layer it stands on, and what each layer of its chain owns."""
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.owners import resolve
+
+        if target.layer is None:
+            return None, ()
+        if self._layer is None or self._layer[0] != target.layer:
+            layer = Layer(target.layer)
+            try:
+                chain = layer.chain()
+                owned = {share.layer.key: share.runs for share in resolve(chain, target.pid).shares}
+            except ImageError:
+                return None, ()  # which the stack screen says
+            self._layer = (target.layer, layer, tuple(owned.get(above.key, PageRuns.empty()) for above in chain))
+        return self._layer[1], self._layer[2]
+
+    def close(self) -> None:
+        """Let go of the page map."""
+        if self._scanner is not None:
+            self._scanner.close()
+            self._scanner = None
+
+
+def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | None", owned: tuple[PageRuns, ...]) -> TargetMemory:
+    known = PageRuns.empty()
+    for runs in owned:
+        known |= runs
+    shared = PageRuns.of((area.start, area.end) for area in areas if area.shared)
+    tracked = bool(target.tracker) and layer is not None
+    changed = report.changed if tracked else PageRuns.empty()
+    # Of a page that is in memory and was not written, the layer that owns it is the one that has its content.
+    paints = [Paint("░", report.data - known)] if not tracked else []
+    paints += [*by_age([runs & report.data for runs in owned]), Paint("≈", shared)]
+    if tracked:
+        paints += [Paint("+", changed - known), Paint("*", changed & known), Paint("╱", report.untracked)]
+    summary = layer.summary() if layer else None
+    dump = (changed | (report.data - known)) if tracked else report.data
+    return TargetMemory(
+        target.identity,
+        AddressSpace(tuple(_areas(areas, report.data)), tuple(paints)),
+        report.data.pages, changed.pages, dump.pages, (report.data - dump).pages,
+        target.layer if layer else None, summary.time if summary else 0.0, summary.freeze_us if summary else 0,
+    )  # fmt: skip
+
+
+def _areas(areas: list[Area], data: PageRuns) -> list[MapArea]:
+    """Areas as they are shown: neighbours of one object as one, and without address space that is only reserved."""
+    from lamina.core.dirty.scan import is_private
+
+    shown: list[MapArea] = []
+    for area in areas:
+        if not area.size or (area.perms.startswith("---") and not data.clip(area.start, area.end)):
+            continue
+        kind = "shared" if area.shared else "file" if area.is_file else "anon"
+        one = MapArea(area.start, area.end, area_name(area.path), kind, "·" if area.is_file or not is_private(area) else ".")
+        last = shown[-1] if shown else None
+        if last is not None and (last.end, last.name, last.note) == (one.start, one.name, one.note):
+            shown[-1] = replace(last, end=one.end)
+        else:
+            shown.append(one)
+    return shown
