@@ -1,0 +1,123 @@
+"""The memory of a running process, which is neither frozen nor changed by looking.
+
+Only pages that the process has are read through it (/proc/PID/mem). Reading one it has not would give it one, and in memory that the
+program fills by a userfaultfd it would wait for the program. Such a page is zero, or the mapped file has it, which is opened by itself.
+"""
+
+import errno
+import os
+from typing import Any, Final
+
+import numpy as np
+
+from lamina.core.attach.procfs import describe, read_maps
+from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.errors import ImageError, NativeError, TargetError
+from lamina.core.ffi import C, check, ffi, new_error
+from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea, area_of_maps
+from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.pieces import PieceBuilder, columns_of, cut
+from lamina.core.inspect.sources import FilePages, NoPages, OwnerKind, ProcessPages, Source, ZeroPages, whole_pages
+
+_USER_END: Final = 1 << 63
+_BACKED: Final = frozenset({AreaKind.FILE, AreaKind.SHARED_FILE, AreaKind.SHARED})
+_ENTRIES_AT_ONCE: Final = 1 << 16
+_THERE: Final = np.uint64(3 << 62)  # present or in swap
+
+
+def open_live_memory(pid: int) -> Memory:
+    """The memory of process *pid* as it is mapped now; open it again to see what it maps later.
+
+    Raises:
+        TargetError: no such process, or it may not be read.
+    """
+    process = ProcessPages(pid)
+    areas = [area_of_maps(area) for area in read_maps(pid)]
+    if not areas:
+        process.close()
+        raise TargetError("cannot read", f"memory of {describe(pid)}", "it has none: a kernel thread, or a process that has ended")
+    user = [area for area in areas if area.end <= _USER_END and area.kind not in KERNEL_OWN]
+    there = _populated(pid, PageRuns.of((area.start, area.end) for area in user))
+    sources: list[Source] = [process, ZeroPages(), NoPages(OwnerKind.ABSENT, "the kernel lets nobody read it from outside")]
+    pieces = PieceBuilder()
+    pieces.add_runs(there, 0)
+    parts: list[tuple[int, int, int, int]] = []
+    for area in areas:
+        if area.kind in KERNEL_OWN and area.end <= _USER_END:
+            parts.append((area.start, area.end, 2, 0))
+        elif area.kind in _BACKED:
+            parts += _file_parts(pid, area, sources)
+        elif area.end <= _USER_END:
+            parts.append((area.start, area.end, 1, 0))
+    rest = PageRuns.of((part[0], part[1]) for part in parts) - there
+    begins, stops = columns_of([part[:2] for part in parts])
+    starts, ends, index = cut(rest, begins, stops)
+    offsets = np.array([part[3] for part in parts], dtype=np.uint64)[index] + (starts - begins[index])
+    pieces.add(starts, ends, offsets, np.array([part[2] for part in parts], dtype=np.int32)[index])
+    return Memory(describe(pid), pid, areas, pieces.build(), sources)
+
+
+def _file_parts(pid: int, area: MemoryArea, sources: list[Source]) -> list[tuple[int, int, int, int]]:
+    """(start, end, source, offset) of a mapping whose pages a file or shared object has: what it has, and what lies behind its end."""
+    file = FilePages(area.name, f"/proc/{pid}/map_files/{area.start:x}-{area.end:x}")
+    try:
+        there = max(0, min(area.size, whole_pages(file.size) - area.offset))
+    except ImageError as error:
+        sources.append(NoPages(OwnerKind.ABSENT, f"the process has not touched it, and {area.name} cannot be read: {error.why}", area.name))
+        return [(area.start, area.end, len(sources) - 1, 0)]
+    finally:
+        file.close()
+    parts = []
+    if there:
+        sources.append(file)
+        parts.append((area.start, area.start + there, len(sources) - 1, area.offset))
+    if there < area.size:
+        sources.append(NoPages(OwnerKind.ABSENT, "it lies behind the end of the mapped file", area.name))
+        parts.append((area.start + there, area.end, len(sources) - 1, 0))
+    return parts
+
+
+# -- which pages the process has -----------------------------------------------------------------------------------------------------
+
+
+def _populated(pid: int, runs: PageRuns) -> PageRuns:
+    """The pages among *runs* that are present or in swap."""
+    err = new_error()
+    try:
+        pagemap = check(C.lm_pagemap_open(pid, err), err)
+    except NativeError as error:
+        raise TargetError("may not read", describe(pid), error.reason, "run lamina as root") from error
+    try:
+        return _scan(pagemap, runs)
+    except NativeError as error:
+        if error.errnum != errno.ENOTTY:  # no PAGEMAP_SCAN before Linux 6.7
+            raise TargetError("cannot read the page map of", describe(pid), error.reason or error.detail) from error
+        return _entries(pid, pagemap, runs)
+    finally:
+        os.close(pagemap)
+
+
+def _scan(pagemap: int, runs: PageRuns) -> PageRuns:
+    err = new_error()
+    found = ffi.gc(ffi.new("lm_array *"), C.lm_array_free)
+    starts, ends = (ffi.from_buffer("uint64_t[]", np.ascontiguousarray(column)) for column in (runs.starts, runs.ends))
+    kinds = ffi.from_buffer("uint8_t[]", bytes(len(runs)))
+    check(C.lm_pagemap_scan(pagemap, starts, ends, kinds, len(runs), 0, found, err), err)
+    if not found.count:
+        return PageRuns.empty()
+    raw: Any = np.frombuffer(ffi.buffer(found.regions, found.count * 24), dtype=np.uint64).reshape(-1, 3)
+    return PageRuns.from_arrays(raw[:, 0], raw[:, 1])
+
+
+def _entries(pid: int, pagemap: int, runs: PageRuns) -> PageRuns:
+    parts = []
+    for some in runs.split(_ENTRIES_AT_ONCE):
+        for start, end in some:
+            raw = np.zeros((end - start) // PAGE, dtype=np.uint64)
+            err = new_error()
+            try:
+                check(C.lm_pagemap_read(pagemap, start, raw.size, ffi.from_buffer("uint64_t[]", raw), err), err)
+            except NativeError as error:
+                raise TargetError("cannot read the page map of", describe(pid), error.detail or error.reason) from error
+            parts.append(np.uint64(start) + np.flatnonzero(raw & _THERE).astype(np.uint64) * np.uint64(PAGE))
+    return PageRuns.from_pages(np.concatenate(parts)) if parts else PageRuns.empty()
