@@ -6,51 +6,9 @@ from pathlib import Path
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE, read_file
 from lamina.core.image.places.place import Content, FileInfo, Place
+from lamina.core.image.places.plain import PlainContent
 
 COMPRESSED = ".zst"
-
-
-class PlainContent(Content):
-    """A regular file."""
-
-    def __init__(self, path: Path) -> None:
-        """Open *path*.
-
-        Raises:
-            ImageError: missing, not a regular file, or not readable.
-        """
-        self._path = path
-        try:
-            # O_NONBLOCK: a FIFO put in the place of an image must not hang us.
-            self.fd: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            why = "missing" if isinstance(error, FileNotFoundError) else os.strerror(error.errno or 0)
-            raise ImageError("cannot read image", str(path), why) from error
-        info = os.fstat(self.fd)
-        self.size = info.st_size
-        if info.st_mode & 0o170000 != 0o100000:
-            self.close()
-            raise ImageError("cannot read image", str(path), "not a regular file")
-
-    def pread(self, size: int, offset: int) -> bytes:
-        """See `Content`."""
-        if self.fd is None:
-            raise ValueError("it was closed")
-        parts: list[bytes] = []
-        try:
-            while size and (part := os.pread(self.fd, min(size, 1 << 30), offset)):
-                parts.append(part)
-                size -= len(part)
-                offset += len(part)
-        except OSError as error:
-            raise ImageError("cannot read image", str(self._path), os.strerror(error.errno or 0)) from error
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def close(self) -> None:
-        """See `Content`."""
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
 
 
 class DirectoryPlace(Place):
@@ -80,6 +38,14 @@ class DirectoryPlace(Place):
             raise ImageError("cannot read", f"layer {self.path}", os.strerror(error.errno or 0)) from error
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
 
+    @property
+    def compressed(self) -> bool:
+        """See `Place`."""
+        try:
+            return any(is_compressed_name(name) for name in os.listdir(self.path))
+        except OSError:
+            return False
+
     def info(self, name: str) -> FileInfo | None:
         """See `Place`."""
         try:
@@ -100,16 +66,20 @@ class DirectoryPlace(Place):
 
     def open(self, name: str) -> Content:
         """See `Place`."""
-        path = self.path / name
-        if not os.path.lexists(path) and is_compressed_name(name + COMPRESSED) and os.path.lexists(f"{path}{COMPRESSED}"):
+        if self._is_compressed(name):
             from lamina.core.image.places.compressed import CompressedContent
 
             return CompressedContent(self.path / (name + COMPRESSED))
-        return PlainContent(path)
+        return PlainContent(self.path / name)
+
+    def _is_compressed(self, name: str) -> bool:
+        """Whether the file is there in its compressed form only; while it is being compressed or expanded, there are both."""
+        path = self.path / (name + COMPRESSED)
+        return is_compressed_name(path.name) and os.path.lexists(path) and not os.path.lexists(self.path / name)
 
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
         """See `Place`."""
-        return read_file(self.path / name, limit)
+        return super().read(name, limit) if self._is_compressed(name) else read_file(self.path / name, limit)
 
     def link(self, name: str) -> str:
         """See `Place`."""

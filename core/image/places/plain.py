@@ -1,0 +1,54 @@
+"""A plain file, read."""
+
+import os
+from pathlib import Path
+
+from lamina.core.errors import ImageError
+from lamina.core.image.places.place import Content
+
+
+class PlainContent(Content):
+    """A regular file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open *path*.
+
+        Raises:
+            ImageError: missing, not a regular file, or not readable.
+        """
+        self._path = path
+        self.fd: int | None = None
+        try:
+            # O_NONBLOCK: a FIFO put in the place of an image must not hang us.
+            self.fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            why = "missing" if isinstance(error, FileNotFoundError) else os.strerror(error.errno or 0)
+            raise ImageError("cannot read image", str(path), why) from error
+        info = os.fstat(self.fd)
+        self.size = info.st_size
+        if info.st_mode & 0o170000 != 0o100000:
+            self.close()
+            raise ImageError("cannot read image", str(path), "not a regular file")
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """See `Content`."""
+        if self.fd is None:
+            raise ValueError("it was closed")
+        parts: list[bytes] = []
+        try:
+            while size and (part := os.pread(self.fd, min(size, 1 << 30), offset)):
+                parts.append(part)
+                size -= len(part)
+                offset += len(part)
+        except OSError as error:
+            raise ImageError("cannot read image", str(self._path), os.strerror(error.errno or 0)) from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """See `Content`."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def __del__(self) -> None:
+        self.close()
