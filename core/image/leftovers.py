@@ -2,11 +2,15 @@
 
 A draft lives in one directory, `.lamina-draft`, inside the directory of the layer, and its writer holds a lock on it; so a draft that can
 be locked is dead. If the writer died between the renames of its commit, the list of names in the draft says which files to take back.
+
+A layer that is made anew is built in a directory beside it (`lamina.core.image.shape.sibling`), also held locked, and then exchanged with
+it. Whatever has such a name is not needed: it is not finished, or was replaced.
 """
 
 import errno
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +20,9 @@ from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
 COMMITTING = ".committing"
+# Names in a stack's directory: REBUILT is a layer being made anew, or what one was before, or one that is being removed; TRASH, dropped.
+REBUILT = ".lamina-rewrite."
+TRASH = ".lamina-trash."
 # What a file of a layer can be called; a list of names is not believed beyond this.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -128,8 +135,29 @@ def sweep_stack(stack_dir: Path) -> list[Path]:
     with suppress(OSError), os.scandir(stack_dir) as entries:
         for entry in entries:
             with suppress(OSError, ImageError):
-                if not entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                if not entry.is_dir(follow_symlinks=False):
                     continue
-                if sweep(Path(entry.path)):
-                    swept.append(Path(entry.path))
+                path = Path(entry.path)
+                if entry.name.startswith(REBUILT):
+                    found = remove_rebuilt(path)  # whosever it is: root gives a rebuilt layer the owner of the old one
+                else:
+                    found = entry.stat(follow_symlinks=False).st_uid == os.geteuid() and sweep(path)
+                if found:
+                    swept.append(path)
     return swept
+
+
+def remove_rebuilt(path: Path) -> bool:
+    """Remove a directory of the name `REBUILT`… unless a living lamina is building it. Returns whether it was there and nobody's.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    fd = os.open(path, _OPEN_DIRECTORY)
+    try:
+        if not lock.take(fd):
+            return False
+        shutil.rmtree(path)
+        return True
+    finally:
+        os.close(fd)

@@ -1,0 +1,63 @@
+"""Renames that rename(2) cannot do, and links replaced whole: a change of a stack appears at once or not at all."""
+
+import os
+from pathlib import Path
+
+from lamina.core.errors import NativeError
+from lamina.core.ffi import C, check, new_error
+
+NEW_LINK = ".lamina-parent.new"
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give each of two names what the other had, in one step (renameat2(2), RENAME_EXCHANGE). They may be of different types.
+
+    Raises:
+        OSError: EINVAL or ENOSYS if the file system cannot, ENOENT if one of them is missing.
+    """
+    err = new_error()
+    _check(C.lm_rename_exchange(os.fsencode(one), os.fsencode(other), err), err, one, other)
+
+
+def rename_new(old: Path, new: Path) -> None:
+    """Rename *old* to *new*, replacing nothing, not even an empty directory (renameat2(2), RENAME_NOREPLACE).
+
+    Raises:
+        FileExistsError: there is something of the name *new*.
+        OSError: it cannot be renamed.
+    """
+    err = new_error()
+    _check(C.lm_rename_new(os.fsencode(old), os.fsencode(new), err), err, old, new)
+
+
+def relink(directory: Path, text: str) -> None:
+    """Replace the `parent` link of the layer in *directory* by one with this text; durable when this returns.
+
+    Raises:
+        OSError: it cannot be written; the old one is still there.
+    """
+    new = directory / NEW_LINK
+    new.unlink(missing_ok=True)
+    new.symlink_to(text)
+    new.replace(directory / "parent")
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was created, renamed and removed in *directory* durable.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _check(result: int, err: object, one: Path, other: Path) -> None:
+    try:
+        check(result, err)
+    except NativeError as error:
+        raise OSError(error.errnum, os.strerror(error.errnum), str(one), None, str(other)) from error

@@ -1,0 +1,6 @@
+#ifndef LAMINA_RENAME_H
+#define LAMINA_RENAME_H
+#include "error.h"
+
+#include "cdef/rename.h"
+#endif
