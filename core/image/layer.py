@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image import schema
+from lamina.core.image.old_forms import complete_core, complete_mm, files_by_kind
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.places.place import Content, FileInfo, Place, place_of
 from lamina.core.image.sidecar import MAX_SIZE, Sidecar
@@ -144,6 +145,9 @@ class Layer:
     def _all(self, name: str, kind: fmt.ImageKind[M]) -> list[M]:
         return fmt.decode(self.read(name), kind, str(self.file(name)))
 
+    def _some(self, name: str, kind: fmt.ImageKind[M]) -> list[M]:
+        return self._all(name, kind) if self.has(name) else []
+
     @cached_property
     def inventory(self) -> schema.inventory_entry:
         """inventory.img; its version is checked."""
@@ -181,11 +185,11 @@ class Layer:
 
     def core(self, tid: int) -> schema.core_entry:
         """core-TID.img."""
-        return self._once("core", tid, lambda: self._one(f"core-{tid}.img", fmt.CORE))
+        return self._once("core", tid, lambda: complete_core(self._one(f"core-{tid}.img", fmt.CORE), tid, self._some))
 
     def mm(self, pid: int) -> schema.mm_entry:
         """mm-PID.img."""
-        return self._once("mm", pid, lambda: self._one(f"mm-{pid}.img", fmt.MM))
+        return self._once("mm", pid, lambda: complete_mm(self._one(f"mm-{pid}.img", fmt.MM), pid, self._some))
 
     def fs(self, pid: int) -> schema.fs_entry:
         """fs-PID.img."""
@@ -202,7 +206,7 @@ class Layer:
     @cached_property
     def files(self) -> dict[int, schema.file_entry]:
         """files.img by id; every id once."""
-        entries = self._all("files.img", fmt.FILES)
+        entries = self._all("files.img", fmt.FILES) if self.has("files.img") or not self.has("reg-files.img") else files_by_kind(self._some)
         table = {entry.id: entry for entry in entries}
         if len(table) != len(entries):
             raise ImageError("damaged image", str(self.file("files.img")), "an id occurs twice")
