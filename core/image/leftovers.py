@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image import lock
+from lamina.core.image.renames import rename_new, sync_directory
 from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
@@ -23,6 +24,10 @@ COMMITTING = ".committing"
 # Names in a stack's directory: REBUILT is a layer being made anew, or what one was before, or one that is being removed; TRASH, dropped.
 REBUILT = ".lamina-rewrite."
 TRASH = ".lamina-trash."
+# Layers being imported, complete once COMMITTING lists them: then the next command puts them where they belong.
+IMPORT = ".lamina-import"
+# In a layer's directory: a file that will replace another, held locked while it is written.
+NEW_FILE = ".lamina-new."
 # What a file of a layer can be called; a list of names is not believed beyond this.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -79,7 +84,8 @@ def sweep(images_dir: Path) -> bool:
     except OSError:
         return False
     try:
-        _drop_new_sidecar(images_fd)
+        for name in (NEW_SIDECAR, *(it for it in os.listdir(images_fd) if it.startswith(NEW_FILE))):
+            _drop_new(images_fd, name)
         try:
             draft_fd = os.open(DRAFT, _OPEN_DIRECTORY, dir_fd=images_fd)
         except OSError:
@@ -101,13 +107,13 @@ def sweep(images_dir: Path) -> bool:
     return True
 
 
-def _drop_new_sidecar(images_fd: int) -> None:
-    """Remove a sidecar that was being written; its writer locks it for as long as it lives."""
+def _drop_new(images_fd: int, name: str) -> None:
+    """Remove a file that was being written; its writer locks it for as long as it lives."""
     with suppress(OSError):
-        fd = os.open(NEW_SIDECAR, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=images_fd)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=images_fd)
         try:
             if lock.take(fd):
-                os.unlink(NEW_SIDECAR, dir_fd=images_fd)
+                os.unlink(name, dir_fd=images_fd)
         finally:
             os.close(fd)
 
@@ -140,11 +146,33 @@ def sweep_stack(stack_dir: Path) -> list[Path]:
                 path = Path(entry.path)
                 if entry.name.startswith(REBUILT):
                     found = remove_rebuilt(path)  # whosever it is: root gives a rebuilt layer the owner of the old one
+                elif entry.name == IMPORT:
+                    found = entry.stat(follow_symlinks=False).st_uid == os.geteuid() and finish_import(path)
                 else:
                     found = entry.stat(follow_symlinks=False).st_uid == os.geteuid() and sweep(path)
                 if found:
                     swept.append(path)
     return swept
+
+
+def finish_import(path: Path) -> bool:
+    """Move the layers of an import that were complete to where they belong; remove one that was not. Returns whether it was nobody's.
+
+    Raises:
+        OSError: one of them cannot be moved; it stays.
+    """
+    fd = os.open(path, _OPEN_DIRECTORY)
+    try:
+        if not lock.take(fd):
+            return False
+        for name in _names_of(fd):  # ancestors first, so that a child never comes before what it needs
+            with suppress(FileNotFoundError):
+                rename_new(path / name, path.parent / name)
+        shutil.rmtree(path)
+        sync_directory(path.parent)
+    finally:
+        os.close(fd)
+    return True
 
 
 def remove_rebuilt(path: Path) -> bool:
