@@ -179,34 +179,38 @@ class Memory:
                     self._sources[number].read_into(view[low - address : high - address], offset)
         return Window(address, bytes(buffer), tuple(self.spans(address, address + size)))
 
-    def windows(self, runs: PageRuns, size: int = WINDOW, overlap: int = 0) -> Iterator[tuple[int, memoryview, int]]:
-        """The content of *runs*, which must be readable, as (address, bytes, how many of them the last window had too).
+    def windows(self, runs: PageRuns, size: int = WINDOW, overlap: int = 0) -> Iterator[tuple[int, memoryview, int, bool]]:
+        """The content of *runs*, which must be readable, as (address, bytes, how many of them the window before had too, last of its run).
 
-        Each window of one stretch of addresses begins with the last *overlap* bytes of the one before. The bytes are valid until the next
-        window is asked for. What cannot be read after all (unmapped by a running process meanwhile) is left out.
+        Each window of a run begins with the last *overlap* bytes of the one before. The bytes are valid until the next window is asked for.
+        What cannot be read after all (a running process unmapped it meanwhile) is left out, and ends its run.
         """
         buffer = memoryview(bytearray(overlap + size))
         for start, end in runs:
             at, kept = start, 0
             while at < end:
-                filled = kept
-                stop = min(end, at + size)
-                broken = False
-                for low, high, offset, number in self._table.between(at, stop):
-                    try:
-                        self._sources[number].read_into(buffer[kept + low - at : kept + high - at], offset)
-                    except LaminaError:
-                        if self._sources[number].owner.kind is not OwnerKind.LIVE:
-                            raise
-                        stop, broken = high, True
-                        break
-                    filled = kept + high - at
-                if filled > kept:
-                    yield at - kept, buffer[:filled], kept
-                keep = 0 if broken else min(overlap, filled)
+                wanted = min(size, end - at)
+                got, after = self._fill(buffer[kept : kept + wanted], at)
+                broken = got < wanted
+                if got or kept:
+                    yield at - kept, buffer[: kept + got], kept, broken or after == end
                 # Through a copy: the two may overlap.
-                buffer[:keep] = bytes(buffer[filled - keep : filled])
-                at, kept = stop, keep
+                keep = 0 if broken else min(overlap, kept + got)
+                buffer[:keep] = bytes(buffer[kept + got - keep : kept + got])
+                at, kept = after, keep
+
+    def _fill(self, view: memoryview, address: int) -> tuple[int, int]:
+        """Fill *view* as far as it goes: how many bytes, and the address behind what was read or could not be."""
+        end = address + len(view)
+        for low, high, offset, number in self._table.between(address, end):
+            source = self._sources[number]
+            try:
+                source.read_into(view[low - address : high - address], offset)
+            except LaminaError:
+                if source.owner.kind is not OwnerKind.LIVE:
+                    raise
+                return low - address, min(high, low + PAGE)
+        return len(view), end
 
     # -- refusing --------------------------------------------------------------------------------------------------------------------
 
