@@ -45,6 +45,9 @@ class _Component:
 _COMPONENTS: Final = MappingProxyType(
     {
         2: _Component("ymmh_space", 64, "I"),
+        # Linux 5.6 took MPX from programs, but still saves its state: processors that have it (and emulated ones) show it as in use.
+        3: _Component("bndreg_state", 8, "Q"),
+        4: _Component("bndcsr_state", 8, "Q"),
         5: _Component("opmask_reg", 8, "Q"),
         6: _Component("zmm_upper", 64, "Q"),
         7: _Component("hi16_zmm", 128, "Q"),
@@ -122,12 +125,18 @@ def save(xstate: bytes, layout: XstateLayout | None = None) -> user_x86_fpregs_e
     return entry
 
 
+def _in_use(entry: user_x86_xsave_entry) -> int:
+    """The components that differ from their initial state: all zeros is the initial state of every component that has a field here."""
+    at_rest = sum(1 << bit for bit, component in _COMPONENTS.items() if (held := getattr(entry, component.field)) and not any(held))
+    return int(entry.xstate_bv) & ~at_rest
+
+
 def blockers(entry: user_x86_fpregs_entry, layout: XstateLayout | None = None) -> list[Blocker]:
     """What this machine cannot take: state components in use that its processor has not, or that we have no field for."""
     layout = layout or host_layout()
     if not entry.HasField("xsave"):
         return []
-    in_use = entry.xsave.xstate_bv
+    in_use = _in_use(entry.xsave)
     found = []
     if lacking := in_use & ~layout.features:
         why = f"{feature_names(lacking)} in use when it was dumped, and this processor has none"
@@ -144,7 +153,7 @@ def _pack(values: Sequence[int], words: int, code: Literal["I", "Q"], name: str)
 
 
 def _load_xsave(entry: user_x86_xsave_entry, area: bytearray, layout: XstateLayout) -> None:
-    struct.pack_into("<Q", area, LEGACY_SIZE, entry.xstate_bv)
+    struct.pack_into("<Q", area, LEGACY_SIZE, entry.xstate_bv & layout.features)
     for bit, component in _COMPONENTS.items():
         values = getattr(entry, component.field)
         in_use = entry.xstate_bv >> bit & 1
@@ -168,9 +177,7 @@ def load(entry: user_x86_fpregs_entry, layout: XstateLayout | None = None) -> by
         raise ImageError("cannot load", found[0].obj, found[0].why, found[0].fix)
     area = bytearray(layout.size)
     try:
-        _LEGACY_HEAD.pack_into(
-            area, 0, entry.cwd, entry.swd, entry.twd, entry.fop, entry.rip, entry.rdp, entry.mxcsr, entry.mxcsr_mask
-        )
+        _LEGACY_HEAD.pack_into(area, 0, entry.cwd, entry.swd, entry.twd, entry.fop, entry.rip, entry.rdp, entry.mxcsr, entry.mxcsr_mask)
     except struct.error as error:
         raise ImageError("damaged image", "registers, x87 control fields", "a value does not fit into 16 bits") from error
     area[_ST] = _pack(entry.st_space, 32, "I", "st_space")

@@ -19,6 +19,11 @@ INTEL = XstateLayout(
     MappingProxyType({2: (576, 256), 5: (1088, 64), 6: (1152, 512), 7: (1664, 1024), 9: (2688, 8), 17: (2752, 64), 18: (2816, 8192)}),
 )  # fmt: skip
 AMD = XstateLayout(0x2E7, 2440, MappingProxyType({2: (576, 256), 5: (832, 64), 6: (896, 512), 7: (1408, 1024), 9: (2432, 8)}))
+# An Intel client of 2015, and an emulated processor: MPX.
+MPX = XstateLayout(
+    0x2FF, 2696,
+    MappingProxyType({2: (576, 256), 3: (960, 64), 4: (1024, 64), 5: (1088, 64), 6: (1152, 512), 7: (1664, 1024), 9: (2688, 8)}),
+)  # fmt: skip
 OLD = XstateLayout(0x7, 832, MappingProxyType({2: (576, 256)}))
 HELD = (2, 5, 6, 7, 9)
 
@@ -76,6 +81,22 @@ def test_a_missing_feature_is_named_only_if_in_use() -> None:
     idle = xstate.save(area(AMD, 0x7, b"x"), AMD)
     assert not xstate.blockers(idle, OLD)
     assert xstate.load(idle, OLD)[:832] == area(AMD, 0x7, b"x")[:832]
+
+
+def test_bounds_registers_are_kept() -> None:
+    raw = bytearray(area(MPX, 0x21F, b"seed"))
+    raw[960:1088] = bytes(range(128))
+    assert xstate.load(through_bytes(xstate.save(bytes(raw), MPX)), MPX) == raw
+    assert "MPX bounds" in xstate.blockers(xstate.save(bytes(raw), MPX), AMD)[0].why
+
+
+def test_a_component_of_zeros_is_no_reason_against_a_processor_without_it() -> None:
+    """Emulated processors show MPX as in use although nothing uses it: images of theirs restore on real ones."""
+    idle = xstate.save(area(MPX, 0x21F, b"seed"), MPX)
+    assert not xstate.blockers(idle, AMD)
+    raw = xstate.load(idle, AMD)
+    assert struct.unpack_from("<Q", raw, 512) == (0x207,)
+    assert raw[576:832] == area(MPX, 0x21F, b"seed")[576:832]
 
 
 def test_an_image_cannot_claim_tiles_it_does_not_hold() -> None:
