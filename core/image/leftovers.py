@@ -21,8 +21,9 @@ from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
 COMMITTING = ".committing"
-# Names in a stack's directory: REBUILT is a layer being made anew, or what one was before, or one that is being removed; TRASH, dropped.
+# Beside the layers of a stack: REBUILT is one that is being made anew, or what it was before, or one that is being removed.
 REBUILT = ".lamina-rewrite."
+# A dropped layer is renamed to this and its name, in the same directory, so that its `parent` link stays right.
 TRASH = ".lamina-trash."
 # Layers being imported, complete once COMMITTING lists them: then the next command puts them where they belong.
 IMPORT = ".lamina-import"

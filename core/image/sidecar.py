@@ -56,6 +56,8 @@ class Sidecar:
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
         punched_by: names of the layers whose dedup did it.
         compressed: its pages files lie there compressed.
+        pinned: it may not be dropped, pruned or squashed away; pin_reason says why, or is "".
+        dropped: when it went to the trash, seconds since 1970 (UTC); dropped_name: the name it had. Mean nothing outside the trash.
         other: fields a newer lamina wrote; kept as they are.
     """
 
@@ -84,6 +86,10 @@ class Sidecar:
     punched: Mapping[str, PageRuns] = field(default_factory=dict)
     punched_by: tuple[str, ...] = ()
     compressed: bool = False
+    pinned: bool = False
+    pin_reason: str = ""
+    dropped: float = 0.0
+    dropped_name: str = ""
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -185,6 +191,7 @@ _PLAIN: dict[str, type] = {
     "cpu_features": tuple, "cmdline": tuple, "pid": int, "start_time": int, "boot": str, "tracker": str, "tracked": bool,
     "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str, "restorable": bool, "why_not": str,
     "punched_by": tuple, "compressed": bool,
+    "pinned": bool, "pin_reason": str, "dropped": float, "dropped_name": str,
 }  # fmt: skip
 
 

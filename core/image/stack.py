@@ -10,11 +10,9 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image import owners
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
-from lamina.core.image.leftovers import DRAFT
+from lamina.core.image.leftovers import DRAFT, TRASH
 from lamina.core.image.sidecar import NAME as SIDECAR
 
-# A dropped layer is renamed to this and its name, in the same directory, so that its `parent` link stays right.
-TRASH = ".lamina-trash."
 Key = tuple[object, ...]
 
 

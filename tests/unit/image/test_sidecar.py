@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
+from lamina.core.image.places.plain import PlainContent
 from lamina.core.image.sidecar import NAME, NEW_NAME, Sidecar, new_layer_id
 from lamina.core.image.sums import BLOCK, FileSum, blocks_of, differing_block, sum_bytes, sum_file
 
@@ -21,6 +22,7 @@ SIDECARS = st.builds(
     layer_id=WORDS, parent_id=st.none() | WORDS, label=WORDS, time=st.floats(0, 1e10), host=WORDS, cpu_features=st.tuples(WORDS, WORDS),
     cmdline=st.tuples(st.just(os.fsdecode(b"\xff")), WORDS), pid=st.integers(0, 1 << 22), tracked=st.booleans(),
     freeze_us=st.integers(0, 1 << 60), restorable=st.booleans(), why_not=WORDS,
+    pinned=st.booleans(), pin_reason=WORDS, dropped=st.floats(0, 1e10), dropped_name=WORDS,
     checksums=st.dictionaries(WORDS, st.binary(max_size=9).map(sum_bytes), max_size=3),
     punched=st.dictionaries(WORDS, RUNS, max_size=3),
     other=st.dictionaries(WORDS.map("newer-".__add__), st.integers() | WORDS, max_size=2),
@@ -97,6 +99,11 @@ def test_punched_ranges_add_up() -> None:
     assert (marked.restorable, marked.why_not) == (False, "punched by 3")
 
 
+def differs(path: Path, expected: FileSum, punched: PageRuns = PageRuns.empty()) -> str:  # noqa: B008  (immutable)
+    with PlainContent(path) as content:
+        return differing_block(content, expected, punched)
+
+
 def test_sums_say_where_and_count_punched_as_zeros(tmp_path: Path) -> None:
     path = tmp_path / "pages-1.img"
     content = os.urandom(3 * BLOCK + 5000)
@@ -105,11 +112,11 @@ def test_sums_say_where_and_count_punched_as_zeros(tmp_path: Path) -> None:
     assert (whole.size, len(whole.blocks)) == (len(content), 4)
     with path.open("r+b") as file:
         assert sum_file(file.fileno()) == whole
-        assert differing_block(path, whole) == ""
+        assert differs(path, whole) == ""
         file.seek(2 * BLOCK + 17)
         file.write(b"\0\0\0\0\0\0\0\0")
         file.flush()
-        assert differing_block(path, whole) == "its content changed since it was written (checksum of MiB 2)"
+        assert differs(path, whole) == "its content changed since it was written (checksum of MiB 2)"
         file.seek(2 * BLOCK + 17)
         file.write(content[2 * BLOCK + 17 : 2 * BLOCK + 25])
         file.flush()
@@ -119,9 +126,9 @@ def test_sums_say_where_and_count_punched_as_zeros(tmp_path: Path) -> None:
         for start, end in hole:
             zeroed[start : min(end, len(content))] = bytes(min(end, len(content)) - start)
         assert expected == sum_bytes(bytes(zeroed))
-        assert differing_block(path, expected, hole) == ""
+        assert differs(path, expected, hole) == ""
         path.write_bytes(zeroed)
-        assert differing_block(path, expected, hole) == ""
+        assert differs(path, expected, hole) == ""
     assert blocks_of(hole) == [0, 1, 3]
-    assert differing_block(path, replace(whole, size=7)) == f"has {len(content)} bytes, was written with 7"
+    assert differs(path, replace(whole, size=7)) == f"has {len(content)} bytes, was written with 7"
     assert sum_bytes(b"") == FileSum(0, ())
