@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE
@@ -67,7 +68,7 @@ class Content(ABC):
     def close(self) -> None:
         """Let it go. More than once does no harm."""
 
-    def __enter__(self) -> "Content":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
