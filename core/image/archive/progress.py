@@ -1,0 +1,44 @@
+"""What long work over files says while it goes on, and how it is stopped."""
+
+import time
+
+from lamina.core.dirty.runs import PAGE
+from lamina.core.errors import Cancelled
+from lamina.core.events import CancelToken, Listener, Progress
+
+
+class Work:
+    """One run: counts bytes, tells the listener, and ends when it was cancelled.
+
+    Attributes:
+        what: the act, as in "compress".
+        obj: what it is about, for messages.
+        total: bytes it will handle; may grow.
+        on_cancel: what a user who cancels is told.
+    """
+
+    def __init__(self, what: str, obj: str, listener: Listener, cancel: CancelToken | None) -> None:
+        self.what = what
+        self.obj = obj
+        self.total = 0
+        self.on_cancel = "cancelled; nothing was changed"
+        self._done = 0
+        self._listener = listener
+        self._cancel = cancel
+        self._begin = time.monotonic_ns()
+
+    def step(self, count: int) -> None:
+        """*count* bytes more are done.
+
+        Raises:
+            Cancelled: it is to stop.
+        """
+        if self._cancel is not None and self._cancel.cancelled:
+            raise Cancelled(self.what, self.obj, self.on_cancel)
+        self._done += count
+        self._listener(Progress(self.what, self._done // PAGE, self.total // PAGE, self._done, self.elapsed_us))
+
+    @property
+    def elapsed_us(self) -> int:
+        """µs since it began."""
+        return (time.monotonic_ns() - self._begin) // 1000
