@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import threading
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.binding import Binding
@@ -23,9 +24,11 @@ from lamina.tui.screens.frame import Frame
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.screens.stack import StackScreen
-from lamina.tui.screens.target import TargetScreen
 from lamina.tui.theme import LAMINA
+
+if TYPE_CHECKING:
+    from lamina.tui.screens.stack import StackScreen
+    from lamina.tui.screens.target import TargetScreen
 
 # How long leaving may take once the terminal is gone.
 LAST_RESORT_S = 5.0
@@ -44,18 +47,29 @@ class LaminaApp(ReadingApp):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.processes = ProcessScreen()
-        self.stack = self.make_stack_screen()
-        self.target_screen = TargetScreen()
         self.jobs = JobScreen()
         self.register_theme(LAMINA)
         self.theme = LAMINA.name
-        screens = {"processes": self.processes, "target": self.target_screen, "stack": self.stack, "jobs": self.jobs}
-        for name, screen in screens.items():
-            self.add_mode(name, lambda screen=screen: screen)  # type: ignore[misc]
+        self.add_mode("processes", lambda: self.processes)
+        self.add_mode("target", lambda: self.target_screen)
+        self.add_mode("stack", lambda: self.stack)
+        self.add_mode("jobs", lambda: self.jobs)
 
-    def make_stack_screen(self) -> StackScreen:
-        """The demo has its own."""
+    # The first screen must not wait for what the others need.
+
+    @cached_property
+    def stack(self) -> "StackScreen":
+        """Screen 3."""
+        from lamina.tui.screens.stack import StackScreen
+
         return StackScreen()
+
+    @cached_property
+    def target_screen(self) -> "TargetScreen":
+        """Screen 2."""
+        from lamina.tui.screens.target import TargetScreen
+
+        return TargetScreen()
 
     @property
     def keeps_children(self) -> bool:
@@ -68,6 +82,7 @@ class LaminaApp(ReadingApp):
         loop.add_signal_handler(signal.SIGTERM, self.leave_now)
         loop.add_signal_handler(signal.SIGHUP, self.hung_up)
         await self.switch_mode(self.FIRST)
+        self.bridge.ask("what other screens need", _load)
         self.set_interval(2.0, self.reader.look_at_target)
         self.set_interval(1.0, self.reader.count_dirty)
 
@@ -115,9 +130,9 @@ class LaminaApp(ReadingApp):
         """To the target screen."""
         self.target_screen.show_parts(message.parts)
 
-    def on_strip_read(self, message: messages.StripRead) -> None:
+    def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
         """To the stack screen."""
-        self.stack.show_strip(message)
+        self.stack.show_memory(message.memory)
 
     # Keys
 
@@ -177,6 +192,11 @@ class LaminaApp(ReadingApp):
         for fd in (0, 1, 2):
             os.dup2(nowhere, fd)
         self.leave_now()
+
+
+def _load() -> None:
+    import lamina.tui.screens.stack
+    import lamina.tui.screens.target  # noqa: F401
 
 
 def run_app(argv: list[str]) -> int:

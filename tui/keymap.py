@@ -37,6 +37,7 @@ STACK_KEYS: list[BindingType] = [
     Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
     Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
+    Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
     Binding("escape", "app.show('processes')", "back", show=False),
 ]
 

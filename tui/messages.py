@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -13,12 +12,12 @@ if TYPE_CHECKING:
     from lamina.tui.acts import Act
     from lamina.tui.model.target import Target
     from lamina.tui.read.dirty import Dirty
+    from lamina.tui.read.layer_memory import LayerMemory
     from lamina.tui.read.process import Examined, Processes
     from lamina.tui.read.stack import StackView
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
-    from lamina.tui.widgets.memory_strip import StripView
 
 
 @dataclass
@@ -79,11 +78,10 @@ class StacksFound(Message):
 
 
 @dataclass
-class StripRead(Message):
+class LayerMemoryRead(Message):
     """The memory of one layer was resolved to the layers that own it."""
 
-    layer: Path
-    strip: "StripView"
+    memory: "LayerMemory"
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What the app looks at, now and then and after each act: the target and its stack. Questions go through the bridge."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,9 @@ from lamina.tui.read.dirty import DirtyReader
 from lamina.tui.read.process import ProcessReader
 from lamina.tui.read.stack import StackReader
 from lamina.tui.read.stacks import known_stacks
-from lamina.tui.read.target_memory import TargetMemoryReader
-from lamina.tui.read.target_parts import read_parts
 
 if TYPE_CHECKING:
+    from lamina.tui.read.target_memory import TargetMemoryReader
     from lamina.tui.reading import ReadingApp
 
 
@@ -27,7 +27,13 @@ class Reader:
         self.processes = ProcessReader()
         self.stacks = StackReader()
         self.dirty = DirtyReader()
-        self.memory = TargetMemoryReader()
+
+    @cached_property
+    def memory(self) -> "TargetMemoryReader":
+        """Of the target; made when it is first looked at."""
+        from lamina.tui.read.target_memory import TargetMemoryReader
+
+        return TargetMemoryReader()
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -56,6 +62,8 @@ class Reader:
         """The target's memory, threads and descriptors."""
         target = self._app.session.target
         if target is not None and target.alive:
+            from lamina.tui.read.target_parts import read_parts
+
             self._app.bridge.ask(
                 "memory of the target",
                 lambda: messages.TargetMemoryRead(self.memory.read(target)),

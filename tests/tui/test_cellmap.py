@@ -53,6 +53,6 @@ def test_the_nearest_address_lies_in_an_area(gaps: list[tuple[int, int]], page: 
 def test_the_whole_space_fits_and_one_page_is_the_limit() -> None:
     areas = [MapArea(0, 100 << 30, "huge"), MapArea(200 << 30, (200 << 30) + PAGE, "small")]
     scale = fitting_scale(areas, 80, 10)
-    assert CellMap(areas, [], scale, 80).lines <= 10 < CellMap(areas, [], scale // 2, 80).lines
+    assert CellMap(areas, [], scale, 80).lines <= 10 < CellMap(areas, [], scale - 1, 80).lines
     assert fitting_scale(areas[1:], 80, 10) == 1
     assert CellMap([], [], 1, 80).lines == 0

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import cached_property
 
 from textual.message import Message
 
@@ -11,7 +11,6 @@ from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screen import DemoScreen
 from lamina.tui.model.session import Session
-from lamina.tui.screens.stack import StackScreen
 
 _LOOK_S = 0.12
 
@@ -34,7 +33,8 @@ class DemoApp(LaminaApp):
         self.program = program
         self._ages = CellAges()
 
-    def make_stack_screen(self) -> StackScreen:
+    @cached_property
+    def stack(self) -> DemoScreen:
         """Layers and cells."""
         return DemoScreen()
 
@@ -55,7 +55,7 @@ class DemoApp(LaminaApp):
 
     def on_cells_read(self, message: CellsRead) -> None:
         """To the screen."""
-        cast(DemoScreen, self.stack).show_cells(message.cells, message.glyphs)
+        self.stack.show_cells(message.cells, message.glyphs)
 
     def restored(self, pid: int) -> None:
         """The program that was put back is ours to look after."""

@@ -1,15 +1,20 @@
 """What the map of an address space shows, of a layer or of a running target: areas by name, and paints by what is known of each page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.tui.model.cellmap import MapArea, Paint
 
+if TYPE_CHECKING:
+    from lamina.core.inspect.areas import MemoryArea
+
 # This layer, its parent, the parent's parent, all before.
 AGES = "█▓▒░"
-_SPECIAL = {"[heap]": "heap", "[stack]": "stack", "[vdso]": "vdso", "[vvar]": "vvar", "[vvar_vclock]": "vvar", "[vsyscall]": "vsyscall"}
+# Kinds of which a page that nobody has in memory is not zero but as in its file, or the kernel's.
+_BACKED = {"file", "shared file", "vdso", "vvar", "vsyscall"}
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,25 @@ class AddressSpace:
     paints: tuple[Paint, ...] = ()
 
 
-def area_name(path: str) -> str:
-    """What an area is called: "heap", "libc.so.6", "anon"."""
-    if path in _SPECIAL:
-        return _SPECIAL[path]
-    if path.startswith("[anon:"):
-        return path[6:-1]
-    return PurePosixPath(path.removesuffix(" (deleted)")).name or "anon"
+def shown_areas(areas: "Sequence[MemoryArea]", data: PageRuns, only_with_data: bool = False) -> tuple[MapArea, ...]:
+    """Areas as they are shown: neighbours of one object as one, and without address space that is only reserved.
+
+    Args:
+        areas: ascending.
+        data: the pages that matter: a reserved area without any is left out; with *only_with_data* every area without any.
+    """
+    shown: list[MapArea] = []
+    for area in areas:
+        if (only_with_data or not area.prot) and not data.clip(area.start, area.end):
+            continue
+        kind = area.kind.value
+        one = MapArea(area.start, area.end, _name(area.name, kind), kind, "·" if kind in _BACKED else ".")
+        last = shown[-1] if shown else None
+        if last is not None and (last.name, last.note) == (one.name, one.note) and (last.end == one.start or kind == "file"):
+            shown[-1] = replace(last, end=one.end)
+        else:
+            shown.append(one)
+    return tuple(shown)
 
 
 def by_age(owned: Sequence[PageRuns]) -> list[Paint]:
@@ -41,3 +58,9 @@ def by_age(owned: Sequence[PageRuns]) -> list[Paint]:
         at = min(depth, len(AGES) - 1)
         ages[at] = ages[at] | runs
     return [Paint(glyph, runs) for glyph, runs in zip(reversed(AGES), reversed(ages), strict=True)]
+
+
+def _name(name: str, kind: str) -> str:
+    if name.startswith("[anon:"):
+        return name[6:-1]
+    return PurePosixPath(name.removesuffix(" (deleted)")).name.strip("[]") or kind

@@ -160,6 +160,14 @@ class CellMap:
         cell = (address - self.areas[at].start) // self.cell_bytes
         return (int(self._ends_at[at - 1]) if at else 0) + cell // self.width, cell % self.width
 
+    def fullest(self) -> int:
+        """The start of the area that the paints have the most pages of; 0 if there is no area."""
+        if not self.areas:
+            return 0
+        edges = np.array([(area.start, area.end) for area in self.areas], dtype=np.uint64).ravel()
+        painted = sum((np.diff(paint.below(edges))[::2] for paint in self.paints), np.zeros(len(self.areas), dtype=np.int64))
+        return self.areas[int(np.argmax(painted))].start
+
     def nearest(self, address: int) -> int:
         """*address* if it lies in an area, else the first or last page of the nearest one; 0 if there is no area."""
         if not self.areas or self.place_of(address) is not None:
@@ -175,9 +183,13 @@ class CellMap:
 
 
 def fitting_scale(areas: Sequence[MapArea], width: int, lines: int) -> int:
-    """The smallest power of two of pages per cell at which *areas* need at most *lines* lines, or each its one."""
+    """The smallest number of pages per cell at which *areas* need at most *lines* lines, or, where there are more areas, each its one."""
     largest = max((area.pages for area in areas), default=1)
-    scale = 1
-    while scale * width < largest and sum(-(-area.pages // (scale * width)) for area in areas) > lines:
-        scale *= 2
-    return scale
+    low, high = 1, max(1, -(-largest // width))
+    while low < high:
+        scale = (low + high) // 2
+        if sum(-(-area.pages // (scale * width)) for area in areas) > lines:
+            low = scale + 1
+        else:
+            high = scale
+    return low

@@ -1,7 +1,7 @@
 """The memory of the running target as the map shows it, and what a dump would write now. Called in worker threads; protects nothing."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,8 @@ from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import PAGE, Area, read_maps
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.tui.model.address_space import AddressSpace, area_name, by_age
-from lamina.tui.model.cellmap import MapArea, Paint
+from lamina.tui.model.address_space import AddressSpace, by_age, shown_areas
+from lamina.tui.model.cellmap import Paint
 from lamina.tui.model.target import Target
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class TargetMemoryReader:
 
 
 def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | None", owned: tuple[PageRuns, ...]) -> TargetMemory:
+    from lamina.core.inspect.areas import area_of_maps
+
     known = PageRuns.empty()
     for runs in owned:
         known |= runs
@@ -121,25 +123,7 @@ def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | N
     dump = (changed | (report.data - known)) if tracked else report.data
     return TargetMemory(
         target.identity,
-        AddressSpace(tuple(_areas(areas, report.data)), tuple(paints)),
+        AddressSpace(shown_areas([area_of_maps(area) for area in areas], report.data), tuple(paints)),
         report.data.pages, changed.pages, dump.pages, (report.data - dump).pages,
         target.layer if layer else None, summary.time if summary else 0.0, summary.freeze_us if summary else 0,
     )  # fmt: skip
-
-
-def _areas(areas: list[Area], data: PageRuns) -> list[MapArea]:
-    """Areas as they are shown: neighbours of one object as one, and without address space that is only reserved."""
-    from lamina.core.dirty.scan import is_private
-
-    shown: list[MapArea] = []
-    for area in areas:
-        if not area.size or (area.perms.startswith("---") and not data.clip(area.start, area.end)):
-            continue
-        kind = "shared" if area.shared else "file" if area.is_file else "anon"
-        one = MapArea(area.start, area.end, area_name(area.path), kind, "·" if area.is_file or not is_private(area) else ".")
-        last = shown[-1] if shown else None
-        if last is not None and (last.end, last.name, last.note) == (one.start, one.name, one.note):
-            shown[-1] = replace(last, end=one.end)
-        else:
-            shown.append(one)
-    return shown

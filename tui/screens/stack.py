@@ -11,12 +11,12 @@ from lamina.tui import acts, messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
 from lamina.tui.model.session import Session
+from lamina.tui.read.layer_memory import LayerMemory, read_layer_memory
 from lamina.tui.read.stack import LayerRow, StackView
-from lamina.tui.read.strip import read_strip
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail
-from lamina.tui.widgets.memory_strip import MemoryStrip
+from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.row_list import RowList
 
 
@@ -31,7 +31,8 @@ class StackScreen(Frame):
         self._list: RowList[LayerRow] = RowList(layer_columns(self._stands_on), lambda row: row.path, id="layers")
         self._left = Vertical(id="left", classes="pane")
         self._detail = LayerDetail()
-        self._strip = MemoryStrip()
+        self._strip = MapPane(id="layer-map")
+        self._memory: LayerMemory | None = None
         self._newest: LayerRow | None = None
 
     def compose_body(self) -> Iterable[Widget]:
@@ -83,21 +84,29 @@ class StackScreen(Frame):
     @on(RowList.Moved)
     def _moved(self) -> None:
         self._show_detail()
-        self.when_at_rest(self._read_strip)
+        self.when_at_rest(self._read_memory)
 
-    def _read_strip(self) -> None:
+    def _read_memory(self, pid: int = 0) -> None:
         row = self._list.row
         if row is None:
-            self._strip.show(None)
+            self._strip.show_nothing("no layer chosen")
         else:
-            cells = self._strip.cells
-            self.lamina.bridge.ask("strip", lambda: messages.StripRead(row.path, read_strip(row, cells)))
+            known = self._memory.pid if self._memory is not None else 0
+            self.lamina.bridge.ask("memory of a layer", lambda: messages.LayerMemoryRead(read_layer_memory(row.path, pid or known)))
 
-    def show_strip(self, message: messages.StripRead) -> None:
+    def show_memory(self, memory: LayerMemory) -> None:
         """The memory of a layer was resolved."""
         row = self._list.row
-        if row is not None and row.path == message.layer:
-            self._strip.show(message.strip)
+        if row is not None and row.path == memory.layer:
+            self._memory = memory
+            task = f", task {memory.pid} of {len(memory.pids)}" if len(memory.pids) > 1 else ""
+            self._strip.show(f"memory as of layer {row.name}{task}, by age of page", memory.space)
+
+    def action_next_task(self) -> None:
+        """The memory of the next task of the layer."""
+        if self._memory is not None and len(self._memory.pids) > 1:
+            at = self._memory.pids.index(self._memory.pid) + 1
+            self._read_memory(self._memory.pids[at % len(self._memory.pids)])
 
     def _chosen_layer(self) -> LayerRow | None:
         if self._list.row is None:

@@ -14,6 +14,7 @@ from lamina.tui.read.target_memory import TargetMemory
 from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.dump_now import DumpNow
+from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
 from lamina.tui.widgets.row_list import Column, RowList
 
@@ -29,8 +30,8 @@ class TargetScreen(Frame):
     def __init__(self) -> None:
         super().__init__()
         self._memory: TargetMemory | None = None
-        self._map = MemoryMap(id="target-map")
-        self._map_pane = Vertical(id="map-pane", classes="pane")
+        self._pane = MapPane(id="target-map")
+        self._map = self._pane.map
         self._threads: RowList[ThreadRow] = RowList(
             [
                 Column("TID", 7, lambda row: [(str(row.tid), "")], right=True),
@@ -53,8 +54,7 @@ class TargetScreen(Frame):
 
     def compose_body(self) -> Iterable[Widget]:
         """Map, threads, descriptors, dump."""
-        with self._map_pane:
-            yield self._map
+        yield self._pane
         with Horizontal(id="target-parts"):
             for title, rows in (("threads", self._threads), ("descriptors", self._descriptors)):
                 with Vertical(classes="pane") as pane:
@@ -83,30 +83,23 @@ class TargetScreen(Frame):
         target = session.target
         if target is None or not target.alive:
             self._memory = None
-            self._map.empty_text = "no target: press 1 and choose a process" if target is None else f"{target.name} {target.pid} has ended"
-            self._map.show((), ())
+            ended = f"{target.name} {target.pid} has ended" if target else "no target: press 1 and choose a process"
+            self._pane.show_nothing(ended)
             self.show_parts(TargetParts(0))
         self._dump_now.show(target, self._memory, session.dirty)
-        self._title()
 
     def show_memory(self, memory: TargetMemory) -> None:
         """The target's memory was read."""
         target = self.lamina.session.target
         if target is not None and target.alive and memory.identity == target.identity:
             self._memory = memory
-            self._map.show(memory.space.areas, memory.space.paints)
+            self._pane.show("memory", memory.space)
             self._dump_now.show(target, memory, self.lamina.session.dirty)
-            self._title()
 
     def show_parts(self, parts: TargetParts) -> None:
         """Its threads and descriptors were read."""
         self._threads.show_rows(parts.threads)
         self._descriptors.show_rows(parts.descriptors)
-
-    @on(MemoryMap.Moved)
-    def _title(self) -> None:
-        self._map_pane.border_title = f"memory · 1 cell = {self._map.scale_text}"
-        self._map_pane.border_subtitle = self._map.under_cursor
 
     def action_address(self) -> None:
         """Put the cursor on the page at an address."""

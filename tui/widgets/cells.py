@@ -5,7 +5,7 @@ from textual.widget import Widget
 
 from lamina.tui.demo.host import Cells
 from lamina.tui.theme import GOOD, QUIET, WARM
-from lamina.tui.widgets.memory_strip import paint
+from lamina.tui.widgets.painting import paint
 
 
 class CellsPane(Widget):

@@ -11,6 +11,7 @@ from typing import ClassVar
 from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
@@ -27,8 +28,8 @@ GLYPHS = {
     "≈": "shared", "╱": "untracked", "!": "punched", "?": "unknown",
 }  # fmt: skip
 MEANING = {
-    "░": "old", "▒": "of older layers", "▓": "of the parent layer", "█": "of this layer", "*": "dirty", "+": "new", "≈": "shared",
-    "╱": "not tracked", "!": "punched", "?": "unknown",
+    "░": "old", "▒": "older than the parent", "▓": "of the parent", "█": "of this layer", "*": "dirty", "+": "new",
+    "≈": "shared", "╱": "not tracked", "!": "punched", "?": "in no layer",
 }  # fmt: skip
 _FULL = set("░▒▓█*+≈")
 # Blends of a colour into the background, so that a cell of which few pages count is pale.
@@ -100,6 +101,15 @@ class MemoryMap(ScrollView, can_focus=True):
         counts = ", ".join(f"{count} {MEANING.get(glyph, glyph)}" for glyph, count in self._cells.counts(self._address))
         return f"{self._address:x} {area.name}" + (f" · {counts}" if counts else "")
 
+    def legend(self) -> Text:
+        """What the glyphs that occur mean."""
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for paint in reversed(self._paints):
+            if paint.runs and (piece := f" {MEANING.get(paint.glyph, paint.glyph)}  ") not in text.plain:
+                text.append("█" if paint.glyph in _FULL and not self.app.no_color else paint.glyph, self._colour(paint.glyph, _LEVELS))
+                text.append(piece, self.get_component_rich_style("map--label"))
+        return text
+
     def show(self, areas: Sequence[MapArea], paints: Sequence[Paint]) -> None:
         """Repaint for *areas*, ascending, and *paints*, later ones above earlier ones. Cursor, scale and scrolling stay."""
         same = len(areas) == len(self._areas) and all(
@@ -125,7 +135,7 @@ class MemoryMap(ScrollView, can_focus=True):
         top = self.scroll_offset.y
         self._cells = CellMap(self._areas, self._paints, scale, width)
         self.virtual_size = Size(self.scrollable_content_region.width, self._cells.lines)
-        self._address = self._first_of_cell(self._cells.nearest(self._address))
+        self._address = self._first_of_cell(self._cells.nearest(self._address) if self._address else self._cells.fullest())
         after = self._cells.place_of(self._address)
         if keep_line and before and after:
             self.scroll_to(y=max(0, top + after[0] - before[0]), animate=False, immediate=True)

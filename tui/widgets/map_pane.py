@@ -1,0 +1,42 @@
+"""A frame around a `MemoryMap` that says what it shows, how much a cell is, and what lies under the cursor."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from lamina.tui.model.address_space import AddressSpace
+from lamina.tui.widgets.memory_map import MemoryMap
+
+
+class MapPane(Vertical):
+    """The pane; `map` is the map in it."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id, classes="pane")
+        self.map = MemoryMap()
+        self._legend = Static(classes="legend")
+        self._what = "memory"
+
+    def compose(self) -> ComposeResult:
+        """The map, and what its colours mean."""
+        yield self.map
+        yield self._legend
+
+    def show(self, what: str, space: AddressSpace) -> None:
+        """Repaint for *space*; *what* is its title."""
+        self._what = what
+        self.map.show(space.areas, space.paints)
+        self._legend.update(self.map.legend())
+        self.retitle()
+
+    def show_nothing(self, why: str) -> None:
+        """Nothing to see, and why."""
+        self.map.empty_text = why
+        self.show("memory", AddressSpace())
+
+    @on(MemoryMap.Moved)
+    def retitle(self) -> None:
+        """The cursor or the scale is another."""
+        self.border_title = f"{self._what} · 1 cell = {self.map.scale_text}" if self.map.area else self._what
+        self.border_subtitle = self.map.under_cursor
