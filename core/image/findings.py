@@ -1,38 +1,59 @@
 """What is wrong with a layer, as values: found by `verify`, shown by commands, refused by restore."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
 
 
+class Severity(IntEnum):
+    """How much a finding matters; the higher, the worse."""
+
+    NOTICE = 0  # worth knowing; nothing is wrong
+    SUSPICIOUS = 1  # not as it should be, but nothing that a restore needs
+    STOPS = 2  # a restore would fail, or run on wrong memory
+
+    def __str__(self) -> str:
+        return {0: "notice", 1: "suspicious", 2: "stops a restore"}[self.value]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing that stands in the way of using a layer.
+    """One thing that was found about a layer.
 
     Attributes:
         layer: the directory it was found in.
         file: the file's name, or "" if it is about the layer as a whole.
         why: what is wrong with it, in words.
+        fix: what the user can do about it; may be empty.
+        severity: how much it matters.
     """
 
     layer: Path
     file: str
     why: str
+    fix: str = ""
+    severity: Severity = Severity.STOPS
 
     @classmethod
-    def of(cls, layer: Layer, file: str, why: str) -> "Finding":
+    def of(cls, layer: Layer, file: str, why: str, severity: Severity = Severity.STOPS, fix: str = "") -> "Finding":
         """About one of the layer's files."""
-        return cls(layer.directory, file, why)
+        return cls(layer.directory, file, why, fix, severity)
 
     @classmethod
-    def from_error(cls, layer: Layer, file: str, error: ImageError) -> "Finding":
+    def from_error(cls, layer: Layer, file: str, error: ImageError, severity: Severity = Severity.STOPS) -> "Finding":
         """From what a reader raised while it was about *file*, unless the error names another."""
         path = Path(error.obj)
-        if path.parent == layer.directory:
-            return cls(layer.directory, path.name, error.why)
-        return cls(layer.directory, file, error.why or str(error))
+        name = path.name if path.parent == layer.directory else file
+        return cls(layer.directory, name, error.why or str(error), error.fix, severity)
+
+    @property
+    def stops(self) -> bool:
+        """Whether it stands in the way of a restore."""
+        return self.severity is Severity.STOPS
 
     def __str__(self) -> str:
-        return f"{self.layer / self.file if self.file else self.layer}: {self.why}"
+        text = f"{self.layer / self.file if self.file else self.layer}: {self.why}"
+        return text + (f" ({self.fix})" if self.fix else "")

@@ -18,6 +18,7 @@ from lamina.core.image.format import PageFlag
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.places.place import Content
+from lamina.core.image.punched import freed_in
 
 
 def to_offsets(present: PageRuns, runs: PageRuns) -> PageRuns:
@@ -49,12 +50,9 @@ def to_addresses(present: PageRuns, offsets: PageRuns) -> PageRuns:
 
 
 def punched_in(layer: Layer, which: Object) -> PageRuns:
-    """The pages of a task or object that the sidecar says were punched out of this layer's own pages file."""
-    sidecar = layer.sidecar
-    if sidecar is None or not sidecar.punched:
-        return PageRuns.empty()
-    offsets = sidecar.punched.get(layer.pages_name(which))
-    return to_addresses(layer.pagemap(which).present, offsets) if offsets else PageRuns.empty()
+    """The pages of a task or object that were punched out of this layer's own pages file, by our dedup or by another tool."""
+    freed = freed_in(layer, layer.pages_name(which)).all
+    return to_addresses(layer.pagemap(which).present, freed) if freed else PageRuns.empty()
 
 
 @dataclass(frozen=True)
@@ -173,10 +171,10 @@ class OwnerMap:
     @cached_property
     def punched(self) -> PageRuns:
         """Pages that resolve to blocks that dedup freed."""
-        punched = PageRuns.empty()
-        for share in self.shares:
-            punched |= share.punched
-        return punched
+        parts = [share.punched for share in self.shares if share.punched]
+        if not parts:
+            return PageRuns.empty()
+        return PageRuns.from_arrays(np.concatenate([it.starts for it in parts]), np.concatenate([it.ends for it in parts]))
 
     def of(self, address: int) -> tuple[Layer, int] | None:
         """The owner of the page at *address* and where it lies in its pages file, or None if no layer has it."""

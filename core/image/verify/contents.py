@@ -1,0 +1,74 @@
+"""Reading every byte: how far it is, how fast, and whether to go on."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from lamina.core.dirty.runs import PAGE
+from lamina.core.errors import ImageError
+from lamina.core.events import CancelToken, Listener, Progress, ignore
+from lamina.core.image.places.place import Content
+
+_INTERVAL_NS = 1_000_000_000 // 50
+_CHUNK = 1 << 20
+_SHARE = 32 << 20
+
+
+class Meter:
+    """Counts bytes that were read, from several threads.
+
+    Attributes:
+        done: bytes so far.
+    """
+
+    def __init__(self, what: str, listener: Listener = ignore, cancel: CancelToken | None = None) -> None:
+        """*what* names the work in the error of a cancel, as in "verify of S/2"."""
+        self.done = 0
+        self._what, self._listener, self._cancel = what, listener, cancel
+        self._total = 0
+        self._started = time.monotonic_ns()
+        self._told = 0
+        self._lock = threading.Lock()
+
+    def expect(self, size: int) -> None:
+        """Add to the bytes that there will be."""
+        self._total += size
+
+    def step(self, size: int) -> None:
+        """*size* more bytes were read.
+
+        Raises:
+            Cancelled: as asked.
+        """
+        if self._cancel:
+            self._cancel.check(self._what)
+        with self._lock:
+            self.done += size
+            now = time.monotonic_ns()
+            if now - self._told < _INTERVAL_NS and self.done < self._total:
+                return
+            self._told = now
+            event = Progress("verify", self.done // PAGE, self._total // PAGE, self.done, (now - self._started) // 1000)
+        self._listener(event)
+
+
+def read_through(content: Content, meter: Meter) -> None:
+    """Read all of a file that has no checksum: a disk that cannot read it says so.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+
+    def read(share: int) -> None:
+        for at in range(share, min(share + _SHARE, content.size), _CHUNK):
+            got = content.pread(min(_CHUNK, content.size - at), at)
+            if len(got) != min(_CHUNK, content.size - at):
+                raise ImageError("truncated image", "", f"ends at offset {at + len(got)} of {content.size}")
+            meter.step(len(got))
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for _ in pool.map(read, range(0, content.size, _SHARE)):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,93 @@
+"""The files that children need of a layer, too: the maps, the pages files, the inventory."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from lamina.core.dirty.runs import PAGE
+from lamina.core.image.findings import Finding, Severity
+from lamina.core.image.layer import Layer, Object
+from lamina.core.image.punched import freed_in
+from lamina.core.image.sums import differing_block
+from lamina.core.image.verify.collect import collect
+from lamina.core.image.verify.contents import Meter, read_through
+
+_CHUNK = 1 << 20
+
+
+def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:
+    """What is wrong with the memory of *layer*, its ancestors apart. With a *meter*, the contents of the pages files are read, too."""
+    found = collect(layer, "inventory.img", partial(_inventory, layer))
+    owners: dict[str, Object] = {}
+    for which in layer.objects:
+        found += collect(layer, f"pagemap-{which}.img", partial(_pages_file, layer, which, owners))
+    found += collect(layer, "lamina.json", partial(_recorded, layer))
+    if meter:
+        for name in pages_files(layer):
+            found += collect(layer, name, partial(_contents, layer, name, meter))
+    return found
+
+
+def is_memory(name: str) -> bool:
+    """Whether a child needs the file *name* of its ancestors."""
+    return name.startswith(("pagemap-", "pages-")) or name == "inventory.img"
+
+
+def pages_files(layer: Layer) -> list[str]:
+    """The pages files that are there."""
+    return [name for name in layer.names() if name.startswith("pages-") and name.endswith(".img")]
+
+
+def _inventory(layer: Layer) -> Iterator[Finding]:
+    record = layer.inventory
+    if not layer.is_pre_dump and not record.fdinfo_per_id:
+        yield Finding.of(layer, "inventory.img", "an image set of before 2013 (no fdinfo_per_id)")
+    sidecar = layer.sidecar
+    if sidecar and sidecar.page_size != PAGE:
+        yield Finding.of(layer, "lamina.json", f"made with pages of {sidecar.page_size} bytes, this machine has {PAGE}")
+
+
+def _pages_file(layer: Layer, which: Object, owners: dict[str, Object]) -> Iterator[Finding]:
+    pagemap = layer.pagemap(which)
+    name = layer.pages_name(which)
+    if name in owners and pagemap.data_bytes:
+        yield Finding.of(layer, f"pagemap-{which}.img", f"names {name}, which belongs to pagemap-{owners[name]}.img")
+        return
+    if pagemap.data_bytes:
+        owners[name] = which
+    info = layer.info(name)
+    if info is None:
+        if pagemap.data_bytes:
+            yield Finding.of(layer, name, "missing")
+    elif not info.is_file:
+        yield Finding.of(layer, name, "not a regular file")
+    elif info.size != pagemap.data_bytes:
+        word = "shorter" if info.size < pagemap.data_bytes else "longer"
+        yield Finding.of(layer, name, f"{word} than its map says: {info.size} bytes, not {pagemap.data_bytes}")
+
+
+def _recorded(layer: Layer) -> Iterator[Finding]:
+    """The maps and the inventory are always compared with their checksums: they are read anyway, and one bit is a wrong page."""
+    sidecar = layer.sidecar
+    for name, expected in sidecar.checksums.items() if sidecar else ():
+        if not is_memory(name):
+            continue
+        info = layer.info(name)
+        if info is None:
+            yield Finding.of(layer, name, "missing")
+        elif info.size != expected.size:
+            yield Finding.of(layer, name, f"has {info.size} bytes, was written with {expected.size}")
+        elif not name.startswith("pages-"):
+            with layer.open(name) as content:
+                if why := differing_block(content, expected):
+                    yield Finding.of(layer, name, why)
+
+
+def _contents(layer: Layer, name: str, meter: Meter) -> Iterator[Finding]:
+    sidecar = layer.sidecar
+    expected = sidecar.checksums.get(name) if sidecar else None
+    with layer.open(name) as content:
+        if expected is None:
+            read_through(content, meter)
+            yield Finding.of(layer, name, "has no checksum: it was read, and there is nothing to compare it with", Severity.NOTICE)
+        elif content.size == expected.size and (why := differing_block(content, expected, freed_in(layer, name).recorded, meter.step)):
+            yield Finding.of(layer, name, why)
