@@ -1,10 +1,10 @@
-"""stack, show, dedup: what can be done with layers alone, without a target and without rights."""
+"""stack, show: what can be done with layers alone, without a target and without rights."""
 
 import argparse
 import dataclasses
 from datetime import datetime
 
-from lamina.core.cli.output import Output, duration, pages, size, table
+from lamina.core.cli.output import Output, duration, size, table
 from lamina.core.events import CancelToken
 
 
@@ -42,30 +42,4 @@ def show(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
 
     tree = as_tree(args.path)
     output.result(tree, "" if output.json else as_text(tree))
-    return 0
-
-
-def dedup(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
-    """`lamina dedup -D DIR [--dry-run]`."""
-    from lamina.core.image.layer import Layer
-    from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
-
-    plan = plan_dedup(Layer(args.images_dir))
-    freed = plan.bytes_freed if args.dry_run else apply_dedup(plan)
-    value = {
-        "dry_run": args.dry_run,
-        "layer": plan.layer.path,
-        "pages": plan.pages,
-        "bytes_freed": freed,
-        "losing": [layer.path for layer in plan.losing],
-        "cuts": [
-            {"layer": cut.layer.path, "file": cut.pages_file, "pages": cut.ranges.pages, "bytes_freed": cut.bytes_freed}
-            for cut in plan.cuts
-        ],
-    }
-    text = f"{'would take' if args.dry_run else 'took'} {pages(plan.pages)} out of the ancestors, {size(freed)} on disk"
-    if plan.losing:
-        names = ", ".join(layer.name for layer in plan.losing)
-        text += f"; these {'could' if args.dry_run else 'can'} no longer be restored: {names}"
-    output.result(value, text)
     return 0

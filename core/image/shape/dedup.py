@@ -4,23 +4,26 @@ What any layer off the chain resolves there stays. An ancestor that lost pages i
 with the ranges, on the disk before the first block is freed; so a dedup that is interrupted can be repeated and is never hidden.
 """
 
+import errno
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lamina.core.dirty.runs import PageRuns
+from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError
+from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image import owners
-from lamina.core.image.findings import Finding
 from lamina.core.image.holes import file_holes, punch
 from lamina.core.image.layer import Layer, Object
-from lamina.core.image.leftovers import sweep_beside
-from lamina.core.image.lock import locked, stack_of
+from lamina.core.image.shape.needs import NONE, Family, FileKey, LayerKey, file_key, hold_stacks, needed_by_others
+from lamina.core.image.shape.resum import Meter, open_plain, renew, require_contents
 from lamina.core.image.sidecar import Sidecar
-from lamina.core.image.stack import Stack
-from lamina.core.image.sums import FileSum, blocks_of, sum_blocks
-from lamina.core.image.verify import check_chain
+from lamina.core.image.verify import Checker
+
+WHAT = "cannot dedup"
+_STEP = 1 << 16  # pages punched between two words about progress
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Cut:
         layer: the ancestor that loses it.
         pages_file: the file's name.
         ranges: file offsets, whole pages; recorded as punched.
-        bytes_freed: blocks this frees: the ranges without what is a hole already.
+        bytes_freed: blocks this frees: the ranges without what is a hole already. 0 for a second name of the same file.
     """
 
     layer: Layer
@@ -48,6 +51,7 @@ class DedupPlan:
         layer: the layer whose ancestors are thinned out.
         cuts: by ancestor and pages file; empty if there is nothing to take out.
         losing: ancestors that can be restored now and no longer after it, the nearest first.
+        marks: ancestors whose sidecar must say that they cannot be restored; more than `losing` if an earlier dedup was interrupted.
         pages: pages taken out.
         bytes_freed: bytes of disk (or memory, on tmpfs) this gives back.
     """
@@ -55,166 +59,194 @@ class DedupPlan:
     layer: Layer
     cuts: tuple[Cut, ...]
     losing: tuple[Layer, ...]
+    marks: tuple[Layer, ...]
     pages: int
     bytes_freed: int
+
+
+def dedup(
+    layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = None, locked_already: bool = False
+) -> tuple[DedupPlan, int]:
+    """Plan and do it in one go. Returns what was planned and the bytes freed; see `plan_dedup` and `apply_dedup`."""
+    with hold_stacks([layer], locked_already):
+        plan = plan_dedup(Layer(layer.directory))
+        return plan, _carry_out(plan, listen, cancel or CancelToken())
+
+
+def apply_dedup(plan: DedupPlan, locked_already: bool = False, listen: Listener = ignore, cancel: CancelToken | None = None) -> int:
+    """Do it: mark the sidecars of the ancestors, fsync them, then free the blocks. Returns the bytes freed.
+
+    *locked_already* says that the caller holds the writer's lock of the stack (a dump with `--auto-dedup`). *cancel* is heard until the
+    first sidecar is written.
+
+    Raises:
+        BusyError: another process writes to the stack.
+        Cancelled: nothing was changed.
+        ImageError: the stack changed since the plan was made, the layer's own pages do not match their checksums (nothing was freed), or
+            the file system cannot punch holes.
+    """
+    with hold_stacks([plan.layer], locked_already):
+        current = plan_dedup(Layer(plan.layer.directory))
+        if _shape(current) != _shape(plan):
+            raise ImageError(WHAT, f"layer {plan.layer.path}", "the stack changed since the dry run", "look at it again")
+        return _carry_out(current, listen, cancel or CancelToken())
 
 
 def plan_dedup(layer: Layer) -> DedupPlan:
     """What can be taken out of the ancestors of *layer*. Changes nothing: this is the dry run.
 
     Raises:
-        ImageError: *layer* has no parent, or is itself not whole, or a layer beside the chain cannot be read (what it needs is unknown).
+        ImageError: *layer* has no parent, or is itself not whole, or a layer beside the chain cannot be read (what it needs is unknown),
+            or what would be freed has another name (a hard link) outside the stack.
     """
-    chain = layer.chain()
-    if len(chain) == 1:
-        raise ImageError("cannot dedup", f"layer {layer.path}", "it has no parent: there is nothing to take out")
-    if findings := [it for it in check_chain(layer) if not _only_pre_dump(it)]:
-        raise ImageError("cannot dedup", f"layer {layer.path}", f"it is not whole: {findings[0]}")
-    kept = _needed_off_chain(chain)
-    cuts: list[Cut] = []
-    lost: dict[tuple[tuple[object, ...], Object], PageRuns] = {}
-    for ancestor in chain[1:]:
-        offsets: dict[str, PageRuns] = {}
-        for which in layer.objects:
-            if which not in ancestor.objects:
-                continue
-            there = ancestor.pagemap(which).present
-            pages = (layer.pagemap(which).present & there) - kept.get((ancestor.key, which), PageRuns.empty())
-            if pages:
-                name = ancestor.pages_name(which)
-                offsets[name] = offsets.get(name, PageRuns.empty()) | owners.to_offsets(there, pages)
-                lost[(ancestor.key, which)] = pages - owners.punched_in(ancestor, which)
-        for name, ranges in offsets.items():
-            path = ancestor.file(name)
-            holes = file_holes(path, path.stat().st_size)
-            sidecar = ancestor.sidecar
-            recorded = sidecar.punched.get(name, PageRuns.empty()) if sidecar else PageRuns.empty()
-            # What an interrupted dedup recorded and did not come to free is done now.
-            if todo := ranges - (recorded & holes):
-                cuts.append(Cut(ancestor, name, todo, (todo - holes).bytes))
-    pages_cut, freed = sum(cut.ranges.pages for cut in cuts), sum(cut.bytes_freed for cut in cuts)
-    return DedupPlan(layer, tuple(cuts), _losing(chain, lost), pages_cut, freed)
+    layer.require_writable(WHAT)
+    if layer.parent_link is None:
+        raise ImageError(WHAT, f"layer {layer.path}", "it has no parent: there is nothing to take out")
+    family = Family.around(layer, WHAT)
+    if findings := [it for it in Checker(known=family.layers.values()).check(layer) if it.stops]:
+        raise ImageError(WHAT, f"layer {layer.path}", f"it is not whole: {findings[0]}")
+    wanted = _held_twice(family)
+    names = family.names_of(wanted)
+    kept = needed_by_others(family, names)
+    by_file = [list(_cuts_of(family, names[key], ranges - kept.get(key, NONE))) for key, ranges in wanted.items()]
+    order = {member.key: at for at, member in enumerate(family.chain)}
+    cuts = sorted((cut for group in by_file for cut in group), key=lambda cut: (order[cut.layer.key], cut.pages_file))
+    losing, marks = _losing(family.chain, cuts)
+    pages = sum(group[0].ranges.pages for group in by_file if group)
+    return DedupPlan(family.chain[0], tuple(cuts), losing, marks, pages, sum(cut.bytes_freed for cut in cuts))
 
 
-def apply_dedup(plan: DedupPlan, locked_already: bool = False) -> int:
-    """Do it: mark the sidecars of the ancestors, fsync them, then free the blocks. Returns the bytes freed.
-
-    *locked_already* says that the caller holds the writer's lock of the stack (a dump with `--auto-dedup`).
-
-    Raises:
-        BusyError: another process writes to the stack.
-        ImageError: the stack changed since the plan was made, the layer's own pages do not match their checksums (nothing was freed), or
-            the file system cannot punch holes.
-    """
-    layer = plan.layer
-    with nullcontext() if locked_already else locked(stack_of(layer.directory)):
-        sweep_beside(layer.directory)
-        if _shape(plan_dedup(Layer(layer.directory))) != _shape(plan):
-            raise ImageError("cannot dedup", f"layer {layer.path}", "the stack changed since the dry run", "look at it again")
-        # From here on its pages are the only copy, so they are looked at before the others go.
-        own = [it for it in check_chain(layer, contents=True) if it.layer == layer.directory and not _only_pre_dump(it)]
-        if own:
-            raise ImageError("cannot dedup", f"layer {layer.path}", str(own[0]))
-        files = [(cut, _open_for_punch(cut)) for cut in plan.cuts]
-        try:
-            _record(plan, files)
-            return sum(_free(cut, fd) for cut, fd in files)
-        finally:
-            for _, fd in files:
-                os.close(fd)
-
-
-def _only_pre_dump(finding: Finding) -> bool:
-    return "pre-dump" in finding.why
+# -- planning ------------------------------------------------------------------------------------------------------------------------
 
 
 def _shape(plan: DedupPlan) -> tuple[object, ...]:
     return tuple((cut.layer.key, cut.pages_file, cut.ranges) for cut in plan.cuts)
 
 
-def _needed_off_chain(chain: tuple[Layer, ...]) -> dict[tuple[tuple[object, ...], Object], PageRuns]:
-    """For each ancestor and object: the pages that layers which do not descend from `chain[0]` resolve there."""
-    keys = {member.key for member in chain}
-    ancestors = keys - {chain[0].key}
-    needed: dict[tuple[tuple[object, ...], Object], PageRuns] = {}
-    directories = dict.fromkeys(stack_of(member.directory) for member in chain)
-    for directory in directories:
-        stack = Stack.open(directory)
-        if stack.unreadable:
-            bad = stack.unreadable[0]
-            raise ImageError(
-                "cannot dedup", f"layer {chain[0].path}", f"what {bad.path.name} needs of it is not known: {bad.why}",
-                f"repair or remove {bad.path}",
-            )  # fmt: skip
-        for other in stack.layers:
-            above = other.chain()
-            if other.key in keys or any(member.key == chain[0].key for member in above):
-                continue
-            if not any(member.key in ancestors for member in above):
-                continue
-            for which in other.objects:
-                for share in owners.resolve(above, which).shares:
-                    if share.layer.key in ancestors:
-                        place = (share.layer.key, which)
-                        needed[place] = needed.get(place, PageRuns.empty()) | share.runs
-    return needed
+def _held_twice(family: Family) -> dict[FileKey, PageRuns]:
+    """Where the ancestors keep pages that the layer itself holds: offsets by pages file."""
+    layer, *ancestors = family.chain
+    wanted: dict[FileKey, PageRuns] = {}
+    for which in layer.objects:
+        own = layer.pagemap(which).present
+        for ancestor in ancestors if own else ():
+            if which not in ancestor.objects:
+                break  # what an older layer has under this number is another task
+            there = ancestor.pagemap(which).present
+            if pages := own & there:
+                ancestor.require_writable(WHAT)
+                key = file_key(ancestor, ancestor.pages_name(which))
+                wanted[key] = wanted.get(key, NONE) | owners.to_offsets(there, pages)
+    return wanted
 
 
-def _losing(chain: tuple[Layer, ...], lost: dict[tuple[tuple[object, ...], Object], PageRuns]) -> tuple[Layer, ...]:
-    """The ancestors that resolve a page to one of the *lost* ones and resolved all their pages before."""
+def _cuts_of(family: Family, places: list[tuple[Layer, str]], ranges: PageRuns) -> Iterator[Cut]:
+    """One pages file: a cut for each ancestor that has it under a name."""
+    ancestors = {member.key for member in family.chain[1:]}
+    first = True
+    for layer, name in places:
+        if layer.key not in ancestors or not ranges:
+            continue
+        path = layer.file(name)
+        info = path.stat()
+        if first and info.st_nlink > len(places):
+            why = f"{path} has another name (a hard link) outside this stack, and would lose pages there too"
+            raise ImageError(WHAT, f"layer {family.chain[0].path}", why, "remove that name, or replace this one by a copy")
+        holes = file_holes(path, info.st_size)
+        recorded = layer.sidecar.punched.get(name, NONE) if layer.sidecar else NONE
+        # What an interrupted dedup recorded and did not come to free is done now.
+        if todo := ranges - (recorded & holes):
+            yield Cut(layer, name, todo, (todo - holes).bytes if first else 0)
+        first = False
+
+
+def _losing(chain: tuple[Layer, ...], cuts: list[Cut]) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """Of the ancestors that resolve a page to one that is cut or was: those that resolved all of theirs before; those to be marked."""
+    lost: dict[tuple[LayerKey, Object], PageRuns] = {}
+    for cut in cuts:
+        for which in cut.layer.objects:
+            if cut.layer.pages_name(which) == cut.pages_file:
+                lost[cut.layer.key, which] = owners.to_addresses(cut.layer.pagemap(which).present, cut.ranges)
     losing: list[Layer] = []
+    marks: list[Layer] = []
     for at, ancestor in enumerate(chain[1:], start=1):
         if ancestor.is_pre_dump:
             continue
         maps = {which: owners.resolve(chain[at:], which) for which in ancestor.objects}
         already = any(owned.punched for owned in maps.values())
-        loses = any(
-            share.runs & lost.get((share.layer.key, which), PageRuns.empty()) for which, owned in maps.items() for share in owned.shares
-        )
+        loses = any(share.runs & lost.get((share.layer.key, which), NONE) for which, owned in maps.items() for share in owned.shares)
         if loses and not already:
             losing.append(ancestor)
-    return tuple(losing)
+        if (loses or already) and (ancestor.sidecar is None or ancestor.sidecar.restorable):
+            marks.append(ancestor)
+    return tuple(losing), tuple(marks)
 
 
-def _open_for_punch(cut: Cut) -> int:
+# -- doing ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _carry_out(plan: DedupPlan, listen: Listener, cancel: CancelToken) -> int:
+    layer = plan.layer
+    if not plan.cuts and not plan.marks:
+        return 0
+    with ExitStack() as opened:
+        files = [(cut, _open_for_punch(cut, opened)) for cut in plan.cuts]
+        # From here on its pages are the only copy, so they are looked at, and on the disk, before the others go.
+        require_contents(layer, WHAT, listen, cancel)
+        sidecars = _sidecars(plan, files, listen, cancel)
+        cancel.check(f"dedup of {layer.name}")
+        # What was punched first: a layer that is only marked could still be restored if we ended here.
+        for member in sorted(sidecars, key=lambda member: not any(cut.layer is member for cut in plan.cuts)):
+            sidecars[member].store(member.directory)
+        meter = Meter("punch", sum(cut.ranges.pages for cut in plan.cuts), listen)
+        return sum(_free(cut, fd, meter) for cut, fd in files)
+
+
+def _open_for_punch(cut: Cut, opened: ExitStack) -> int:
+    """Open the file of a cut, and see that its file system can punch holes, by one behind its end."""
     path = cut.layer.file(cut.pages_file)
+    fd = open_plain(path, WHAT, os.O_RDWR)
+    opened.callback(os.close, fd)
+    behind = -(-os.fstat(fd).st_size // PAGE) * PAGE
     try:
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ImageError("cannot dedup", str(path), os.strerror(error.errno or 0)) from error
+        punch(fd, PageRuns.of([(behind, behind + PAGE)]))
+    except NativeError as error:
+        raise _cannot_punch(path, error) from error
+    return fd
 
 
-def _record(plan: DedupPlan, files: list[tuple[Cut, int]]) -> None:
-    """Write what will be punched into the sidecars, with checksums that already count it as zeros, and make that durable."""
-    sidecars: dict[Path, Sidecar] = {}
-    for layer in {cut.layer for cut in plan.cuts} | set(plan.losing):
-        sidecars[layer.directory] = layer.sidecar or Sidecar.for_foreign(layer.directory)
+def _cannot_punch(path: Path, error: NativeError) -> ImageError:
+    if error.errnum == errno.EOPNOTSUPP:
+        return ImageError(WHAT, str(path), "its file system cannot punch holes", "ext4, xfs, btrfs and tmpfs can; or use --lossless")
+    return ImageError(WHAT, str(path), os.strerror(error.errnum))
+
+
+def _sidecars(plan: DedupPlan, files: list[tuple[Cut, int]], listen: Listener, cancel: CancelToken) -> dict[Layer, Sidecar]:
+    """The sidecars that say what will be punched, with checksums that already count it as zeros."""
+    sidecars = {layer: layer.sidecar or Sidecar.for_foreign(layer.directory) for layer in (*plan.marks, *(it.layer for it in plan.cuts))}
+    meter = Meter("checksums", sum(cut.ranges.pages for cut in plan.cuts), listen)
     for cut, fd in files:
-        sidecar = sidecars[cut.layer.directory].with_punched(cut.pages_file, cut.ranges, plan.layer.name)
-        if expected := sidecar.checksums.get(cut.pages_file):
-            punched = sidecar.punched[cut.pages_file]
-            renewed = sum_blocks(fd, expected.size, blocks_of(cut.ranges), punched)
-            blocks = tuple(renewed.get(index, before) for index, before in enumerate(expected.blocks))
-            sums = {**sidecar.checksums, cut.pages_file: FileSum(expected.size, blocks)}
-            sidecar = replace(sidecar, checksums=sums)
-        sidecars[cut.layer.directory] = sidecar
-    for layer in plan.losing:
-        sidecars[layer.directory] = sidecars[layer.directory].not_restorable(f"punched by {plan.layer.name}")
-    for directory, sidecar in sidecars.items():
-        sidecar.store(directory)
+        before = sidecars[cut.layer]
+        after = before.with_punched(cut.pages_file, cut.ranges, plan.layer.name)
+        if expected := before.checksums.get(cut.pages_file):
+            ranges = before.punched.get(cut.pages_file, NONE), after.punched[cut.pages_file]
+            renewed = renew(fd, cut.layer.file(cut.pages_file), expected, *ranges, WHAT, meter, cancel)
+            after = replace(after, checksums={**after.checksums, cut.pages_file: renewed})
+        sidecars[cut.layer] = after
+    for layer in plan.marks:
+        sidecars[layer] = sidecars[layer].not_restorable(f"punched by {plan.layer.name}")
+    return sidecars
 
 
-def _free(cut: Cut, fd: int) -> int:
+def _free(cut: Cut, fd: int, meter: Meter) -> int:
     before = os.fstat(fd).st_blocks
     try:
-        punch(fd, cut.ranges)
+        for part in cut.ranges.split(_STEP):
+            punch(fd, part)
+            meter.moved(part.pages)
         os.fsync(fd)
-    except (NativeError, OSError) as error:
-        why = os.strerror(error.errnum) if isinstance(error, NativeError) else str(error)
-        raise ImageError(
-            "cannot dedup",
-            str(cut.layer.file(cut.pages_file)),
-            why,
-            "the file system must know holes: ext4, xfs, btrfs, tmpfs",
-        ) from error
+    except NativeError as error:
+        raise _cannot_punch(cut.layer.file(cut.pages_file), error) from error
+    except OSError as error:
+        raise ImageError(WHAT, str(cut.layer.file(cut.pages_file)), os.strerror(error.errno or 0)) from error
     return max(0, before - os.fstat(fd).st_blocks) * 512
