@@ -1,4 +1,4 @@
-"""Big stacks made in a second: real maps, pages files that are all hole, no tasks.
+"""Big stacks made in a second: real maps, pages files that are all hole.
 
 What a stack costs is its maps. So the maps are real and encoded as a dump encodes them, while a pages file is only as long as its map says:
 10 GiB of memory take no disk.
@@ -17,6 +17,9 @@ from lamina.core.image import format as fmt
 from lamina.core.image import schema
 from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
+from lamina.core.image.sidecar import Sidecar, new_layer_id
+from lamina.core.image.sums import BLOCK, FileSum, sum_bytes
+from tests.unit.image.layers import core, inventory, mm, reg
 
 BASE = 0x7F00_0000_0000
 PID = 4711
@@ -71,16 +74,38 @@ def _addresses(pages: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def write_layer(path: Path, pagemap: PageMap, parent: str | None) -> None:
-    """A memory-only layer of one task in a new directory."""
+    """A layer of one task in a new directory. Its sidecar says that all pages were written as zeros, so that the holes are not taken for
+    pages that somebody punched.
+    """
     path.mkdir(parents=True)
     if parent is not None:
         (path / "parent").symlink_to(f"../{parent}")
-    ids = schema.task_kobj_ids_entry(vm_id=1, files_id=1, fs_id=1, sighand_id=1, pid_ns_id=1)
-    head = schema.inventory_entry(img_version=2, fdinfo_per_id=True, root_ids=ids, ns_per_id=True, root_cg_set=1)
-    (path / f"pagemap-{PID}.img").write_bytes(pagemap.encode())
+    memory = mm()
+    memory.vmas[0].start, memory.vmas[0].end = BASE, int(pagemap.all.ends[-1])
+    ids = schema.task_kobj_ids_entry(vm_id=1, files_id=1, fs_id=1, sighand_id=1)
+    files = {
+        "inventory.img": fmt.encode_image(fmt.INVENTORY, [inventory()]),
+        "pstree.img": fmt.encode_image(fmt.PSTREE, [schema.pstree_entry(pid=PID, ppid=0, pgid=PID, sid=PID, threads=[PID])]),
+        "files.img": fmt.encode_image(fmt.FILES, [reg(1, b"/usr/bin/victim"), reg(2, b"/tmp")]),
+        "fdinfo-1.img": fmt.encode_image(fmt.FDINFO, [schema.fdinfo_entry(id=2, flags=0, type=schema.fd_types.REG, fd=0)]),
+        f"core-{PID}.img": fmt.encode_image(fmt.CORE, [core(PID, True)]),
+        f"ids-{PID}.img": fmt.encode_image(fmt.IDS, [ids]),
+        f"mm-{PID}.img": fmt.encode_image(fmt.MM, [memory]),
+        f"fs-{PID}.img": fmt.encode_image(fmt.FS, [schema.fs_entry(cwd_id=2, root_id=2, umask=0o22)]),
+        f"pagemap-{PID}.img": pagemap.encode(),
+    }
+    sums = {name: sum_bytes(content) for name, content in files.items()} | {"pages-1.img": zero_sum(pagemap.data_bytes)}
+    for name, content in files.items():
+        (path / name).write_bytes(content)
     with (path / "pages-1.img").open("wb") as file:
         os.truncate(file.fileno(), pagemap.data_bytes)
-    (path / "inventory.img").write_bytes(fmt.encode_image(fmt.INVENTORY, [head]))
+    Sidecar(new_layer_id(), checksums=sums).store(path)
+
+
+def zero_sum(size: int) -> FileSum:
+    """The checksum of *size* zeros."""
+    whole, rest = divmod(size, BLOCK)
+    return FileSum(size, sum_bytes(bytes(BLOCK)).blocks * whole + sum_bytes(bytes(rest)).blocks)
 
 
 def everything(shape: Shape) -> PageRuns:

@@ -171,7 +171,11 @@ class OwnerMap:
     @cached_property
     def punched(self) -> PageRuns:
         """Pages that resolve to blocks that dedup freed."""
-        parts = [share.punched for share in self.shares if share.punched]
+        parts = []
+        for owner in np.unique(self.pieces.data.owners).tolist():
+            if freed := punched_in(self.chain[owner], self.which):
+                mine = self.pieces.data.select(self.pieces.data.owners == owner)
+                parts.append(freed & PageRuns(mine.starts, mine.ends))
         if not parts:
             return PageRuns.empty()
         return PageRuns.from_arrays(np.concatenate([it.starts for it in parts]), np.concatenate([it.ends for it in parts]))

@@ -1,0 +1,298 @@
+"""Pages of one address space on two sides, in two levels.
+
+By map: pages whose content lies at the same place of the same file are the same without being looked at. That is arrays only, and says of
+all others "maybe". By content: these others, and only these, are read and compared.
+"""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
+from lamina.core.errors import ImageError, NativeError
+from lamina.core.events import CancelToken
+from lamina.core.image.comparing import ADDED, GONE, OTHER, SAME, Places, compare_places, equal_pages, equal_stretches
+from lamina.core.image.owners import OwnerMap
+from lamina.core.image.places.place import Content
+from lamina.core.inspect.pieces import cut
+
+STEP_PAGES: Final = 2048
+"""Pages compared between two looks at progress and cancellation: 8 MiB of each side."""
+_MOST_OPEN: Final = 64
+_NONE: Final = PageRuns.empty()
+
+Done = Callable[[int], None]
+"""Told how many more pages have been compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class PageDiff:
+    """Every page that either side knows, in exactly one of these sets.
+
+    Attributes:
+        same: the same content.
+        changed: another content.
+        maybe: both know it, at different places, and it was not read (by map).
+        added, gone: only side b, or a, holds it. What no image holds is zero, or its file's own page.
+        unreadable: both know it, but one has lost the content: punched, inherited from nowhere, or unmapped meanwhile by a running process.
+    """
+
+    same: PageRuns = _NONE
+    changed: PageRuns = _NONE
+    maybe: PageRuns = _NONE
+    added: PageRuns = _NONE
+    gone: PageRuns = _NONE
+    unreadable: PageRuns = _NONE
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is not known to be the same."""
+        return bool(self.changed or self.maybe or self.added or self.gone or self.unreadable)
+
+
+class Held(ABC):
+    """What one side knows of one address space. Close it after use.
+
+    Attributes:
+        runs: the pages whose content it has.
+        lost: pages it knows without having their content.
+    """
+
+    runs: PageRuns
+    lost: PageRuns
+
+    @abstractmethod
+    def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
+        """Read *runs*, which it must have, one behind the other into *view*. Returns what could not be had after all.
+
+        Raises:
+            LaminaError: a file or the process is gone.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds open."""
+
+
+class HeldByLayer(Held):
+    """The pages of a task or shared object of a layer, through its parents."""
+
+    def __init__(self, owners: OwnerMap) -> None:
+        self.owners = owners
+        lost = owners.nowhere
+        for _, runs in owners.missing:
+            lost |= runs
+        self.punched = owners.punched
+        self.lost = lost | self.punched
+        self._open: OrderedDict[int, Content] = OrderedDict()
+
+    @property
+    def runs(self) -> PageRuns:  # type: ignore[override]  # computed when first asked for: by map it is not needed
+        """See `Held`."""
+        return self.owners.runs - self.punched
+
+    def content(self, owner: int) -> Content:
+        """The pages file of a layer of the chain, open; of many layers the least recently used one is closed."""
+        found = self._open.pop(owner, None)
+        if found is None:
+            while len(self._open) >= _MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+            found = self.owners.chain[owner].open_pages(self.owners.which)
+        self._open[owner] = found
+        return found
+
+    def file(self, owner: int) -> str:
+        """The name of that pages file, for messages."""
+        return str(self.owners.chain[owner].pages_path(self.owners.which))
+
+    def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
+        """See `Held`."""
+        pieces = self.owners.pieces.data
+        starts, ends, index = cut(runs, pieces.starts, pieces.ends)
+        offsets = pieces.offsets[index] + (starts - pieces.starts[index])
+        at = 0
+        for owner, offset, size in zip(pieces.owners[index].tolist(), offsets.tolist(), (ends - starts).tolist(), strict=True):
+            data = self.content(owner).pread(size, offset)
+            if len(data) != size:
+                raise ImageError("truncated image", self.file(owner), f"it ends at {offset + len(data)}, before its pages do")
+            view[at : at + size] = data
+            at += size
+        return _NONE
+
+    def close(self) -> None:
+        """See `Held`."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def diff_pages(a: Held, b: Held, contents: bool = True, cancel: CancelToken | None = None, done: Done | None = None) -> PageDiff:
+    """The pages of both sides; by map only unless *contents*.
+
+    Raises:
+        LaminaError: a pages file is missing or too short, or the process has ended.
+        Cancelled: *cancel* was set.
+    """
+    if isinstance(a, HeldByLayer) and isinstance(b, HeldByLayer):
+        places = _places(a, b)
+        same, other = places.of(SAME), places.of(OTHER)
+        added, gone = places.of(ADDED), places.of(GONE)
+    else:
+        places = None
+        same, other, added, gone = _NONE, a.runs & b.runs, b.runs - a.runs, a.runs - b.runs
+    unreadable = _NONE
+    if a.lost or b.lost:
+        lost = a.lost | b.lost
+        known_a, known_b = a.runs | a.lost, b.runs | b.lost
+        added, gone = known_b - known_a, known_a - known_b
+        unreadable = (known_a & known_b & lost) - same
+        other -= lost
+    if not contents:
+        return PageDiff(same, maybe=other, added=added, gone=gone, unreadable=unreadable)
+    compared = _Comparison(a, b, cancel, done)
+    if places is not None and isinstance(a, HeldByLayer) and isinstance(b, HeldByLayer):
+        compared.by_files(a, b, places, other)
+    else:
+        compared.by_reading(other)
+    changed, lost = compared.changed(), compared.lost
+    return PageDiff(same | (other - changed - lost), changed - lost, added=added, gone=gone, unreadable=unreadable | lost)
+
+
+def _places(a: HeldByLayer, b: HeldByLayer) -> Places:
+    """Both sides' pieces, their owners numbered alike."""
+    numbers: dict[tuple[object, ...], int] = {}
+
+    def numbered(held: HeldByLayer) -> NDArray[np.uint16]:
+        return np.array([numbers.setdefault(layer.key, len(numbers)) for layer in held.owners.chain], dtype=np.uint16)
+
+    mine, theirs = numbered(a), numbered(b)
+    return compare_places(a.owners.pieces.data.renumbered(mine), b.owners.pieces.data.renumbered(theirs))
+
+
+class _Comparison:
+    """The reading and comparing of pages, and what was found."""
+
+    def __init__(self, a: Held, b: Held, cancel: CancelToken | None, done: Done | None) -> None:
+        self._a, self._b = a, b
+        self._cancel, self._done = cancel, done
+        self._changed: list[Addresses] = []
+        self.lost = _NONE
+
+    def changed(self) -> PageRuns:
+        return PageRuns.from_pages(np.concatenate(self._changed)) if self._changed else _NONE
+
+    def _step(self, pages: Addresses, equal: NDArray[np.bool_]) -> None:
+        if not equal.all():
+            self._changed.append(pages[~equal])
+        if self._done:
+            self._done(pages.size)
+        if self._cancel:
+            self._cancel.check("comparing pages")
+
+    def by_reading(self, runs: PageRuns) -> None:
+        """Whatever the sides are: read some of both, compare, go on."""
+        one, other = (memoryview(bytearray(min(runs.bytes, STEP_PAGES * PAGE))) for _ in range(2))
+        for part in runs.split(STEP_PAGES):
+            for held, view in ((self._a, one), (self._b, other)):
+                self.lost |= held.read_into(part, view[: part.bytes])
+            self._step(part.addresses(), equal_pages(one[: part.bytes], other[: part.bytes]))
+
+    def by_files(self, a: HeldByLayer, b: HeldByLayer, places: Places, wanted: PageRuns) -> None:
+        """Two layers: in C from file to file, the stretches of one pair of files together."""
+        mask = places.kinds == OTHER
+        starts, ends, index = _short(*cut(wanted, places.starts[mask], places.ends[mask]))
+        at_a, at_b = places.at_a[mask][index], places.at_b[mask][index]
+        mine, theirs = a.owners.pieces.data, b.owners.pieces.data
+        offsets_a = mine.offsets[at_a] + (starts - mine.starts[at_a])
+        offsets_b = theirs.offsets[at_b] + (starts - theirs.starts[at_b])
+        pair = mine.owners[at_a].astype(np.uint32) << 16 | theirs.owners[at_b]
+        for number, chosen in _groups(pair):
+            owner_a, owner_b = number >> 16, number & 0xFFFF
+            one, other = a.content(owner_a), b.content(owner_b)
+            for some in _steps(chosen, ends - starts):
+                runs = PageRuns(starts[some], ends[some])
+                if one.fd is None or other.fd is None:
+                    self.by_reading(PageRuns.from_arrays(runs.starts, runs.ends))
+                    continue
+                try:
+                    equal = equal_stretches(one.fd, offsets_a[some], other.fd, offsets_b[some], runs.sizes)
+                except NativeError as error:
+                    name = a.file(owner_a) if error.object_id == one.fd else b.file(owner_b)
+                    raise ImageError("cannot read image", name, error.detail or error.reason) from error
+                self._step(runs.addresses(), equal)
+
+
+def _short(starts: Addresses, ends: Addresses, index: NDArray[np.int64]) -> tuple[Addresses, Addresses, NDArray[np.int64]]:
+    """The same stretches, none longer than STEP_PAGES pages."""
+    step = np.uint64(STEP_PAGES * PAGE)
+    counts = ((ends - starts + step - np.uint64(1)) // step).astype(np.int64)
+    which = np.repeat(np.arange(starts.size), counts)
+    nth = np.arange(which.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    low = starts[which] + nth.astype(np.uint64) * step
+    return low, np.minimum(low + step, ends[which]), index[which]
+
+
+def _groups(numbers: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(number, indices where it stands), ascending by number."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    heads = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if order.size else order
+    for first, last in zip(heads.tolist(), [*heads[1:].tolist(), order.size] if order.size else [], strict=True):
+        yield int(ordered[first]), order[first:last]
+
+
+def _steps(chosen: NDArray[np.int64], sizes: Addresses) -> Iterator[NDArray[np.int64]]:
+    """*chosen* in portions of about STEP_PAGES pages."""
+    step = np.cumsum(sizes[chosen]) // np.uint64(STEP_PAGES * PAGE)
+    borders = np.flatnonzero(np.diff(step)) + 1
+    yield from np.split(chosen, borders)
+
+
+# -- by area -------------------------------------------------------------------------------------------------------------------------
+
+
+class PageCount:
+    """How many pages of a set lie between two addresses, by two searches."""
+
+    def __init__(self, runs: PageRuns) -> None:
+        self._starts = np.append(runs.starts, np.uint64(0xFFFF_FFFF_FFFF_FFFF))
+        self._sizes, self._before = runs.sizes, np.append(runs.offsets, np.uint64(runs.bytes))
+
+    def _below(self, address: int) -> int:
+        """Bytes of the set below *address*."""
+        at = int(np.searchsorted(self._starts, np.uint64(address), side="right")) - 1
+        if at < 0:
+            return 0
+        if at == self._sizes.size:
+            return int(self._before[-1])
+        return int(self._before[at]) + min(address - int(self._starts[at]), int(self._sizes[at]))
+
+    def between(self, start: int, end: int) -> int:
+        """Pages in [start, end)."""
+        return (self._below(end) - self._below(start)) // PAGE
+
+
+@dataclass(frozen=True)
+class PageCounts:
+    """Pages of one area by what became of them: the sets of `PageDiff`, counted."""
+
+    same: int
+    changed: int
+    maybe: int
+    added: int
+    gone: int
+    unreadable: int
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is not known to be the same."""
+        return bool(self.changed or self.maybe or self.added or self.gone or self.unreadable)
+
+
+def count_by_range(pages: PageDiff, ranges: Sequence[tuple[int, int]]) -> tuple[PageCounts, ...]:
+    """The pages of each range (start, end)."""
+    counts = [PageCount(runs) for runs in (pages.same, pages.changed, pages.maybe, pages.added, pages.gone, pages.unreadable)]
+    return tuple(PageCounts(*(count.between(start, end) for count in counts)) for start, end in ranges)
