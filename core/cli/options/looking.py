@@ -1,12 +1,16 @@
 """Options of the verbs that look into layers."""
 
+import argparse
 from pathlib import Path
 
-from lamina.core.cli.options.common import Verb, Verbs, add
+from lamina.core.cli.options.common import Verb, Verbs, add, layer, pid, stack
 
 VERBS: dict[str, Verb] = {
     "stack": ("stacks", "stack"),
     "show": ("stacks", "show"),
+    "mem": ("memory", "mem"),
+    "search": ("memory", "search"),
+    "core": ("memory", "core"),
 }
 
 
@@ -14,5 +18,8 @@ def declare(verbs: Verbs) -> None:
     """Add them."""
     parser = add(verbs, "stack", "the layers under a directory")
     parser.add_argument("dir", type=Path, metavar="DIR")
-    parser = add(verbs, "show", "every field of every image file of a layer")
-    parser.add_argument("path", type=Path, metavar="FILE|DIR")
+    parser = add(verbs, "show", "the image files of a layer: a line each, or every field of one")
+    parser.add_argument("path", type=Path, metavar="FILE|DIR|ARCHIVE")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--all", action="store_true", help="every field of every file, contents and maps in full (as --json has them)")
+    amount.add_argument("--limit", type=int, metavar="N", help="at most N records, runs or rows of a content of each file")
