@@ -8,8 +8,8 @@ from lamina.core.events import CancelToken
 from lamina.core.image import owners
 from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer, Object
-from lamina.core.image.places.place import Content
 from lamina.core.image.shape.copying import Pieces, first_difference
+from lamina.core.image.shape.layout import descriptor_of
 from lamina.core.image.verify import check_chain
 
 
@@ -49,15 +49,9 @@ def require_same(old: Layer, new: Layer, changed: Iterable[Object], cancel: Canc
 def _compare(old: Layer, which: Object, mine: owners.Share, other: owners.Share, pages: PageRuns, cancel: CancelToken) -> None:
     there = mine.layer.pagemap(which).present, other.layer.pagemap(which).present
     with mine.open() as one, other.open() as two:
-        at = first_difference(_fd(one), _fd(two), Pieces.of(pages, *there), cancel, f"rewriting layer {old.name}")
+        at = first_difference(descriptor_of(one), descriptor_of(two), Pieces.of(pages, *there), cancel, f"rewriting layer {old.name}")
     if at is not None:
         raise _differs(old, f"a page of {which} came out different (offset {at:#x} of {other.pages_file.name})")
-
-
-def _fd(content: Content) -> int:
-    if content.fd is None:
-        raise ImageError("cannot rewrite", "a layer", "pages to compare are in an archive or compressed", "expand, or import, them first")
-    return content.fd
 
 
 def _all(parts: Iterable[PageRuns]) -> PageRuns:

@@ -7,46 +7,24 @@ the map covers does not change, so children go on as before; nor does the layer'
 
 import os
 import stat
+import time
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, Progress, ignore
 from lamina.core.image import owners
 from lamina.core.image.draft import MARGIN
-from lamina.core.image.format import PageFlag
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.leftovers import cannot_write
-from lamina.core.image.pagemap import PageMap
-from lamina.core.image.places.place import Content
 from lamina.core.image.shape.compare import require_same
 from lamina.core.image.shape.copying import Pieces, copy_piece, shares_blocks, without_holes
+from lamina.core.image.shape.layout import Memory, data_bytes, descriptor_of, lay_out
 from lamina.core.image.shape.sibling import Sibling
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import FileSum, blocks_of, sum_blocks, sum_bytes, sum_file
-
-_NONE = PageRuns.empty()
-
-
-@dataclass(frozen=True)
-class _Memory:
-    """What becomes of one task or shared object: what is its own afterwards, and from where it comes."""
-
-    which: Object
-    owned: owners.OwnerMap
-    pagemap: PageMap
-    punched: PageRuns
-
-    @property
-    def sources(self) -> list[tuple[owners.Share, PageRuns]]:
-        """(layer that has them, pages to copy), punched ones left out."""
-        found = [(share, (self.pagemap.present & share.runs) - share.punched) for share in self.owned.shares]
-        return [(share, pages) for share, pages in found if pages]
 
 
 def rewrite(
@@ -63,15 +41,12 @@ def rewrite(
         BusyError: another process rewrites it.
         Cancelled: *cancel* asked for it; nothing was changed.
     """
-    work = _Work(layer, parent, listen, cancel or CancelToken())
-    layer.require_writable("cannot rewrite")
-    memories = [work.plan(which, own[which]) for which in layer.objects if which in own]
-    changed = [it for it in memories if not _same_map(it.pagemap, layer.pagemap(it.which))]
-    work.total = sum(it.pagemap.present.pages for it in changed)
-    work.require_space(changed)
+    changed = lay_out(layer, own)
+    _require_space(layer, changed)
+    work = _Work(layer, changed, listen, cancel or CancelToken())
     with Sibling(layer.directory) as sibling:
         try:
-            work.build(sibling, changed)
+            work.build(sibling, parent)
             require_same(layer, Layer(sibling.path), {it.which for it in changed}, work.cancel)
             work.cancel.check(work.what)
             sibling.exchange()
@@ -80,75 +55,45 @@ def rewrite(
     return Layer(layer.path)
 
 
-def _same_map(one: PageMap, other: PageMap) -> bool:
-    columns = ((one.vaddr, other.vaddr), (one.pages, other.pages), (one.flags, other.flags))
-    return all(np.array_equal(mine, others) for mine, others in columns)
+def _require_space(layer: Layer, changed: list[Memory]) -> None:
+    """Refuse what would not fit. Nothing is asked of a file system that shares blocks."""
+    need = data_bytes(changed) + MARGIN
+    info = os.statvfs(layer.directory)
+    free = (info.f_bfree if os.geteuid() == 0 else info.f_bavail) * info.f_frsize
+    if info.f_flag & os.ST_RDONLY:
+        raise ImageError("cannot rewrite", f"layer {layer.path}", "read-only file system")
+    if not info.f_blocks or free >= need:
+        return
+    for share, _ in (source for memory in changed for source in memory.sources):
+        with share.open() as content:
+            if shares_blocks(layer.directory, descriptor_of(content)):
+                return
+    why = f"no space left on device: {need >> 20} MiB needed, {free >> 20} MiB free"
+    raise ImageError("cannot rewrite", f"layer {layer.path}", why, "free some space")
 
 
 class _Work:
     """One rewrite."""
 
-    def __init__(self, layer: Layer, parent: Layer | None, listen: Listener, cancel: CancelToken) -> None:
+    def __init__(self, layer: Layer, changed: list[Memory], listen: Listener, cancel: CancelToken) -> None:
         self.layer = layer
-        self.chain = layer.chain()
-        self.parent = parent
-        self.listen = listen
+        self.changed = changed
         self.cancel = cancel
         self.what = f"rewriting layer {layer.name}"
-        self.total = self.done = 0
+        self._listen = listen
+        self._total = sum(it.pagemap.present.pages for it in changed)
+        self._done = 0
+        self._told = 0.0
 
-    # -- planning --------------------------------------------------------------------------------------------------------------------
-
-    def plan(self, which: Object, own: PageRuns) -> _Memory:
-        old = self.layer.pagemap(which)
-        owned = owners.resolve(self.chain, which)
-        if lacking := own - owned.runs:
-            raise ImageError("cannot rewrite", f"layer {self.layer.path}", f"{lacking.pages} pages of {which} are in no layer")
-        if sum(self.layer.pages_name(which) == self.layer.pages_name(other) for other in self.layer.objects) > 1:
-            raise ImageError("cannot rewrite", f"layer {self.layer.path}", f"two of its maps name {self.layer.pages_name(which)}")
-        punched = _NONE
-        for share in owned.shares:
-            lost = own & share.punched
-            if share.layer.key == self.layer.key:
-                punched = lost  # was lost to this layer before, and goes on being so
-            elif lost:
-                sidecar = share.layer.sidecar
-                by = ", ".join(sidecar.punched_by) if sidecar else ""
-                raise ImageError(
-                    "cannot rewrite", f"layer {self.layer.path}",
-                    f"{lost.pages} pages that it would take of {share.layer.name} were punched by {by or 'a dedup'}",
-                )  # fmt: skip
-        return _Memory(which, owned, _new_map(which, old, own, owned), punched)
-
-    def require_space(self, changed: list[_Memory]) -> None:
-        """Refuse what would not fit. Nothing is asked of a file system that shares blocks."""
-        need = MARGIN
-        first: int | None = None
-        with ExitStack() as opened:
-            for memory in changed:
-                for share, pages in memory.sources:
-                    fd = _descriptor(opened.enter_context(share.open()))
-                    first = fd if first is None else first
-                    need += without_holes(fd, share.layer.pagemap(memory.which).present, pages).bytes
-            info = os.statvfs(self.layer.directory)
-            free = (info.f_bfree if os.geteuid() == 0 else info.f_bavail) * info.f_frsize
-            if info.f_flag & os.ST_RDONLY:
-                raise ImageError("cannot rewrite", f"layer {self.layer.path}", "read-only file system")
-            if info.f_blocks and free < need and not (first is not None and shares_blocks(self.layer.directory, first)):
-                why = f"no space left on device: {need >> 20} MiB needed, {free >> 20} MiB free"
-                raise ImageError("cannot rewrite", f"layer {self.layer.path}", why, "free some space")
-
-    # -- building --------------------------------------------------------------------------------------------------------------------
-
-    def build(self, sibling: Sibling, changed: list[_Memory]) -> None:
+    def build(self, sibling: Sibling, parent: Layer | None) -> None:
         """Everything of the new layer, fsynced."""
         sidecar = self.layer.sidecar or Sidecar.for_foreign(self.layer.directory)
         replaced = {"parent", SIDECAR}
-        for memory in changed:
+        for memory in self.changed:
             replaced |= {f"pagemap-{memory.which}.img", self.layer.pages_name(memory.which)}
         sibling.carry_over(without=replaced)
         sums, punched = dict(sidecar.checksums), dict(sidecar.punched)
-        for memory in changed:
+        for memory in self.changed:
             name = self.layer.pages_name(memory.which)
             ranges = owners.to_offsets(memory.pagemap.present, memory.punched)
             punched.pop(name, None)
@@ -156,23 +101,18 @@ class _Work:
                 punched[name] = ranges
             sums[name] = self._pages(sibling, name, memory, ranges)
             sums[f"pagemap-{memory.which}.img"] = self._write(sibling, f"pagemap-{memory.which}.img", memory.pagemap.encode())
-        link = self._link()
-        if link is not None:
-            (sibling.path / "parent").symlink_to(link)
-        above = self.parent.sidecar if self.parent is not None else None
-        sidecar = replace(
-            sidecar, parent_id=above.layer_id if above else None, checksums=sums, punched=punched,
-            punched_by=sidecar.punched_by if punched else (),
-        )  # fmt: skip
+        if parent is not None:
+            (sibling.path / "parent").symlink_to(self._link(parent))
+        above = parent.sidecar if parent is not None else None
+        by = (sidecar.punched_by or ("another tool",)) if punched else ()
+        sidecar = replace(sidecar, parent_id=above.layer_id if above else None, checksums=sums, punched=punched, punched_by=by)
         self._write(sibling, SIDECAR, sidecar.to_json().encode("ascii"))
 
-    def _link(self) -> str | None:
-        if self.parent is None:
-            return None
-        before = self.layer.parent_link
-        if before is not None and len(self.chain) > 1 and self.chain[1].key == self.parent.key:
+    def _link(self, parent: Layer) -> str:
+        before, above = self.layer.parent_link, self.layer.parent()
+        if before is not None and above is not None and above.key == parent.key:
             return before
-        return os.path.relpath(self.parent.directory, self.layer.directory)
+        return os.path.relpath(parent.directory, self.layer.directory)
 
     def _write(self, sibling: Sibling, name: str, data: bytes) -> FileSum:
         with os.fdopen(sibling.create(name, self._like(name)), "wb") as file:
@@ -182,7 +122,7 @@ class _Work:
         return sum_bytes(data)
 
     def _like(self, name: str) -> os.stat_result | None:
-        """Whose owner and mode a new file takes: the one's it replaces, or the inventory's; never readable by more than that."""
+        """Whose owner and mode a new file takes: those of the one it replaces, or the inventory's."""
         for known in (name, "inventory.img"):
             try:
                 info = os.lstat(self.layer.file(known))
@@ -192,62 +132,37 @@ class _Work:
                 return info
         return None
 
-    def _pages(self, sibling: Sibling, name: str, memory: _Memory, punched: PageRuns) -> FileSum:
+    def _pages(self, sibling: Sibling, name: str, memory: Memory, punched: PageRuns) -> FileSum:
         """The pages file: every stretch from where it lies, holes left as holes."""
-        present = memory.pagemap.present
         fd = sibling.create(name, self._like(name))
         try:
-            os.ftruncate(fd, present.bytes)
+            os.ftruncate(fd, memory.pagemap.present.bytes)
             for share, pages in memory.sources:
-                with closing(share.open()) as content:
-                    self._copy(share, memory.which, content, fd, pages, present)
+                self._copy(share, memory, pages, fd)
             os.fsync(fd)
             return sum_file(fd, punched)
         finally:
             os.close(fd)
 
-    def _copy(self, share: owners.Share, which: Object, content: Content, fd: int, pages: PageRuns, present: PageRuns) -> None:
-        source = share.layer.pagemap(which).present
-        source_fd = _descriptor(content)
-        _require_unchanged(share, source_fd, owners.to_offsets(source, pages))
-        full = without_holes(source_fd, source, pages)
-        self._tell(pages.pages - full.pages)
-        for start, target, size in Pieces.of(full, source, present):
-            self.cancel.check(self.what)
-            copy_piece(source_fd, fd, start, target, size)
-            self._tell(size // PAGE)
+    def _copy(self, share: owners.Share, memory: Memory, pages: PageRuns, fd: int) -> None:
+        source, target = share.layer.pagemap(memory.which).present, memory.pagemap.present
+        with share.open() as content:
+            source_fd = descriptor_of(content)
+            _require_unchanged(share, source_fd, owners.to_offsets(source, pages))
+            full = without_holes(source_fd, source, pages)
+            self._tell(pages.pages - full.pages)
+            for start, there, size in Pieces.of(full, source, target):
+                self.cancel.check(self.what)
+                copy_piece(source_fd, fd, start, there, size)
+                self._tell(size // PAGE)
 
     def _tell(self, pages: int) -> None:
-        self.done += pages
-        self.listen(Progress(f"copy into {self.layer.name}", self.done, self.total, self.done * PAGE))
-
-
-def _new_map(which: Object, old: PageMap, own: PageRuns, owned: owners.OwnerMap) -> PageMap:
-    """The map with *own* present and the rest of what *old* names inherited, or named without data as before.
-
-    An entry that was lazy where its data lies stays so: it only says that CRIU may fetch the page on demand.
-    """
-    lazy = _NONE
-    for share in owned.shares:
-        lazy |= share.runs & _lazy(share.layer.pagemap(which))
-    inherited = (old.present | old.parent) - own
-    parts = (
-        (own - lazy, PageFlag.PRESENT),
-        (own & lazy, PageFlag.PRESENT | PageFlag.LAZY),
-        (inherited, PageFlag.PARENT),
-        (old.nowhere, PageFlag.LAZY),
-    )
-    starts = np.concatenate([runs.starts for runs, _ in parts])
-    pages = np.concatenate([runs.sizes for runs, _ in parts]) // np.uint64(PAGE)
-    flags = np.repeat(np.array([flag for _, flag in parts], dtype=np.uint32), [len(runs) for runs, _ in parts])
-    order = np.argsort(starts, kind="stable")
-    return PageMap(old.pages_id, starts[order], pages[order], flags[order])
-
-
-def _lazy(pagemap: PageMap) -> PageRuns:
-    wanted = (pagemap.flags & np.uint32(PageFlag.LAZY)) != 0
-    starts = pagemap.vaddr[wanted]
-    return PageRuns.from_arrays(starts, starts + pagemap.pages[wanted] * np.uint64(PAGE))
+        self._done += pages
+        now = time.monotonic()
+        if self._done < self._total and now - self._told < 0.02:
+            return
+        self._told = now
+        self._listen(Progress(f"copy into {self.layer.name}", self._done, self._total, self._done * PAGE))
 
 
 def _require_unchanged(share: owners.Share, fd: int, ranges: PageRuns) -> None:
@@ -257,15 +172,7 @@ def _require_unchanged(share: owners.Share, fd: int, ranges: PageRuns) -> None:
     expected = sidecar.checksums.get(name) if sidecar else None
     if sidecar is None or expected is None:
         return
-    for index, digest in sum_blocks(fd, expected.size, blocks_of(ranges), sidecar.punched.get(name, _NONE)).items():
+    for index, digest in sum_blocks(fd, expected.size, blocks_of(ranges), sidecar.punched.get(name, PageRuns.empty())).items():
         if digest != expected.blocks[index]:
             why = f"its content changed since it was written (checksum of MiB {index})"
             raise ImageError("cannot rewrite", str(share.layer.file(name)), why, f"lamina verify {share.layer.path}")
-
-
-def _descriptor(content: Content) -> int:
-    if content.fd is None:
-        raise ImageError(
-            "cannot rewrite", "a layer", "pages to copy are in an archive or compressed", "lamina expand, or import, them first"
-        )
-    return content.fd
