@@ -3,8 +3,8 @@
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lamina.core.errors import BusyError, ImageError
@@ -45,6 +45,27 @@ def take(fd: int) -> bool:
 def stack_of(images_dir: Path) -> Path:
     """The directory of the stack that a layer in *images_dir* belongs to: the one that holds it."""
     return images_dir.resolve().parent
+
+
+@contextmanager
+def shared(stack_dirs: Iterable[Path], what: str) -> Iterator[None]:
+    """Keep writers out of some stacks while they are read; *what* as in "cannot restore from".
+
+    Raises:
+        BusyError: somebody writes in one of them now; it is named.
+        OSError: one of the directories cannot be opened.
+    """
+    with ExitStack() as held:
+        for stack in dict.fromkeys(stack_dirs):
+            fd = os.open(stack, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise BusyError(what, f"stack {stack}", f"{holder_of(fd)} is writing there", "wait for it to end") from error
+                # A file system without locks has no writer's lock either.
+        yield
 
 
 @contextmanager
