@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -158,6 +158,14 @@ class Output:
         """The verb's answer: *value* as one JSON object, or *text*."""
         self._clear()
         self._out.write((as_json(value) if self.json else text) + "\n")
+        self._out.flush()
+
+    def write(self, parts: Iterable[bytes]) -> None:
+        """An answer of bytes, or too long to be held: *parts*, one after the other, exactly as they are."""
+        self._clear()
+        self._out.flush()
+        for part in parts:
+            self._out.buffer.write(part)
         self._out.flush()
 
     def error(self, error: LaminaError) -> None:

@@ -22,18 +22,13 @@ def entries_of(layer: Layer, pid: int) -> tuple[vma_entry, ...]:
     Raises:
         ImageError: missing, or not aligned, empty, overlapping or out of user space.
     """
-    found = list(layer.mm(pid).vmas)
-    name = f"mm-{pid}.img"
-    if not found and layer.has(f"vmas-{pid}.img"):  # before CRIU 1.3 they were a file of their own
-        name = f"vmas-{pid}.img"
-        found = [entry for entry in fmt.decode_image(layer.read(name), "vmas") if isinstance(entry, vma_entry)]
-    entries = [entry for entry in found if not VmaStatus(entry.status) & VmaStatus.GUARD]
+    entries = [entry for entry in layer.mm(pid).vmas if not VmaStatus(entry.status) & VmaStatus.GUARD]
     last = 0
     for entry in entries:
         bad = entry.start % PAGE or entry.end % PAGE or entry.pgoff % PAGE or not last <= entry.start < entry.end
         if bad or (entry.end > _USER_END and entry.start != _VSYSCALL_START) or entry.pgoff > _USER_END:
             why = f"area {entry.start:x}-{entry.end:x} is not page aligned, empty, out of order or outside user space"
-            raise ImageError("damaged image", str(layer.file(name)), why)
+            raise ImageError("damaged image", str(layer.file(f"mm-{pid}.img")), why)
         last = entry.end
     return tuple(entries)
 

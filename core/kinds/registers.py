@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from lamina.core.errors import Blocker, ImageError
-from lamina.core.image.schema import core_entry, thread_info_x86, user_x86_regs_mode
+from lamina.core.image.schema import core_entry, thread_info_x86, user_x86_regs_entry, user_x86_regs_mode
 from lamina.core.kinds import xstate as xstates
 from lamina.core.kinds.xstate import XstateLayout
 
@@ -62,8 +62,12 @@ def load(core: core_entry, layout: XstateLayout | None = None) -> Registers:
     if not core.HasField("thread_info"):
         raise ImageError("damaged image", "core", "no x86-64 registers in it")
     info = core.thread_info
-    general = {name: int(getattr(info.gpregs, field)) for name, field in _FIELDS.items()}
-    return Registers(general, xstates.load(info.fpregs, layout))
+    return Registers(general_of(info.gpregs), xstates.load(info.fpregs, layout))
+
+
+def general_of(entry: user_x86_regs_entry) -> dict[str, int]:
+    """The general purpose registers, by their names in `struct user_regs_struct` and in its order."""
+    return {name: int(getattr(entry, field)) for name, field in _FIELDS.items()}
 
 
 def blockers(core: core_entry, layout: XstateLayout | None = None) -> list[Blocker]:

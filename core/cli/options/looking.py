@@ -1,16 +1,14 @@
 """Options of the verbs that look into layers."""
 
-import argparse
 from pathlib import Path
 
-from lamina.core.cli.options.common import Verb, Verbs, add, layer, pid, stack
+from lamina.core.cli.options import memory
+from lamina.core.cli.options.common import Verb, Verbs, add
 
 VERBS: dict[str, Verb] = {
     "stack": ("stacks", "stack"),
     "show": ("stacks", "show"),
-    "mem": ("memory", "mem"),
-    "search": ("memory", "search"),
-    "core": ("memory", "core"),
+    **memory.VERBS,
 }
 
 
@@ -23,3 +21,4 @@ def declare(verbs: Verbs) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--all", action="store_true", help="every field of every file, contents and maps in full (as --json has them)")
     amount.add_argument("--limit", type=int, metavar="N", help="at most N records, runs or rows of a content of each file")
+    memory.declare(verbs)
