@@ -5,17 +5,16 @@ copy and a file system that stores no zeros make holes of pages that were zero a
 punched, because what criu's dedup leaves looks exactly like that.
 """
 
+import os
 from dataclasses import dataclass
-from functools import lru_cache
 from weakref import WeakKeyDictionary
-
-import xxhash
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
-from lamina.core.image.sums import BLOCK, FileSum, blocks_of, sum_blocks
+from lamina.core.image.places.place import Content
+from lamina.core.image.sums import BLOCK, ZERO_BLOCK, FileSum, sum_blocks
 
 _NONE = PageRuns.empty()
 _found: WeakKeyDictionary[Layer, dict[str, PageRuns]] = WeakKeyDictionary()
@@ -53,39 +52,49 @@ def freed_in(layer: Layer, name: str) -> Freed:
     return Freed(recorded, known[name] - recorded)
 
 
+def holes_in(layer: Layer, name: str, content: Content) -> PageRuns:
+    """The holes of a file of *layer* that is open as *content*, as file offsets; none are seen in an archive or a compressed file.
+
+    Raises:
+        ImageError: the file system does not answer.
+    """
+    info = layer.info(name)
+    if info is None or content.fd is None or info.disk_bytes >= content.size:
+        return _NONE
+    try:
+        return holes_of(content.fd, content.size)
+    except NativeError as error:
+        raise ImageError("cannot read image", str(layer.file(name)), str(error)) from error
+
+
 def _foreign(layer: Layer, name: str, recorded: PageRuns, expected: FileSum | None) -> PageRuns:
     info = layer.info(name)
     if info is None or not info.is_file or info.disk_bytes >= info.size:
         return _NONE
     with layer.open(name) as content:
-        if content.fd is None:
-            return _NONE  # in an archive or compressed: holes cannot be told from zeros
+        holes = holes_in(layer, name, content) - recorded
+        if not holes or content.fd is None or expected is None or expected.size != content.size:
+            return holes
         try:
-            holes = holes_of(content.fd, content.size) - recorded
-            if not holes or expected is None or expected.size != content.size:
-                return holes
             return _not_zero(content.fd, expected, holes, recorded)
-        except (NativeError, OSError) as error:
-            raise ImageError("cannot read image", str(layer.file(name)), str(error)) from error
+        except OSError as error:
+            raise ImageError("cannot read image", str(layer.file(name)), os.strerror(error.errno or 0)) from error
 
 
 def _not_zero(fd: int, expected: FileSum, holes: PageRuns, recorded: PageRuns) -> PageRuns:
     """*holes* without those in blocks that read now as they were written. Only blocks that are not all hole are read."""
-    wrong = _NONE
-    doubtful: list[int] = []
-    for index in blocks_of(holes):
-        length = min(BLOCK, expected.size - index * BLOCK)
-        inside = holes.clip(index * BLOCK, index * BLOCK + BLOCK)
-        if inside.bytes < length:
-            doubtful.append(index)
-        elif expected.blocks[index] != _zeros(length):
-            wrong |= inside
-    for index, digest in sum_blocks(fd, expected.size, doubtful, recorded).items():
-        if expected.blocks[index] != digest:
-            wrong |= holes.clip(index * BLOCK, index * BLOCK + BLOCK)
-    return wrong
-
-
-@lru_cache(maxsize=8)
-def _zeros(length: int) -> int:
-    return xxhash.xxh3_64_intdigest(bytes(length))
+    wrong: set[int] = set()
+    doubtful: set[int] = set()
+    whole = expected.size // BLOCK
+    for start, end in holes:
+        first, last = -(-start // BLOCK), end // BLOCK
+        inside = expected.blocks[first : min(last, whole)]
+        # Comparing them one by one is only for those that are not all zero.
+        if inside.count(ZERO_BLOCK) != len(inside):
+            wrong.update(first + at for at, digest in enumerate(inside) if digest != ZERO_BLOCK)
+        doubtful.update(range(start // BLOCK, min(first, last + 1)), range(max(last, first - 1), -(-end // BLOCK)))
+    sums = sum_blocks(fd, expected.size, sorted(doubtful - wrong), recorded)
+    wrong.update(index for index, digest in sums.items() if expected.blocks[index] != digest)
+    if not wrong:
+        return _NONE
+    return holes & PageRuns.of((index * BLOCK, index * BLOCK + BLOCK) for index in wrong)

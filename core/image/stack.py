@@ -1,6 +1,7 @@
 """The layers under one directory, joined by their `parent` links: a tree, because an old layer can be restored and dumped from again."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +52,7 @@ class Stack:
             ImageError: no such directory, or it may not be read.
         """
         try:
-            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False))
+            names = sorted((entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)), key=_natural)
         except OSError as error:
             raise ImageError("cannot read", f"stack {directory}", os.strerror(error.errno or 0)) from error
         # Other hidden directories are half of something: a layer that is being rewritten, or its leftovers.
@@ -72,7 +73,7 @@ class Stack:
             elif path.name.startswith(TRASH):
                 dropped[layer.key] = layer
         found = {key: opener.layers[key] for key in opener.depth if key not in dropped}
-        order = sorted(found.values(), key=lambda layer: (opener.depth[layer.key], _time(layer), layer.name))
+        order = sorted(found.values(), key=lambda layer: (opener.depth[layer.key], _time(layer), _natural(layer.name)))
         return cls(directory, tuple(order), tuple(unreadable), tuple(dropped.values()))
 
     def parent_of(self, layer: Layer) -> Layer | None:
@@ -180,6 +181,11 @@ class _Opener:
             else:
                 self.depth[member.key] = base + below
         return why
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """An order in which 10 comes behind 9."""
+    return [(int(part), "") if part.isdecimal() and part.isascii() else (0, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _label(layer: Layer) -> str:

@@ -17,6 +17,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.places.place import Content
 
 BLOCK = 1 << 20
+ZERO_BLOCK = xxhash.xxh3_64_intdigest(bytes(BLOCK))
 ALGORITHM = "xxh3-64"
 # Blocks one processor takes at a time.
 _SHARE = 32
@@ -57,7 +58,7 @@ def blocks_of(ranges: PageRuns) -> list[int]:
 def sum_blocks(
     source: int | Content, size: int, blocks: Iterable[int], punched: PageRuns = _NONE, step: Callable[[int], None] = _ignore
 ) -> dict[int, int]:
-    """The checksum of each of *blocks* of an open file, reading *punched* ranges as zeros whether or not they are.
+    """The checksum of each of *blocks* of an open file, taking *punched* ranges for zeros whether or not they are.
 
     *source* is a descriptor or an open file of a layer; *step* is told the bytes after each block, and may raise to stop it.
 
@@ -72,6 +73,11 @@ def sum_blocks(
         start = index * BLOCK
         length = min(BLOCK, size - start)
         view = memoryview(buffer)[:length]
+        zeros = punched.clip(start, start + BLOCK) if punched else _NONE
+        if zeros.bytes >= length:
+            sums[index] = ZERO_BLOCK if length == BLOCK else xxhash.xxh3_64_intdigest(bytes(length))
+            step(length)
+            continue
         done = 0
         while done < length:
             if fd is None:
@@ -83,7 +89,7 @@ def sum_blocks(
             if not got:
                 raise ImageError("truncated image", f"fd {fd}", f"ends at offset {start + done} of {size}")
             done += got
-        for low, high in punched.clip(start, start + BLOCK) if punched else ():
+        for low, high in zeros:
             view[low - start : min(high - start, length)] = bytes(min(high - start, length) - (low - start))
         sums[index] = xxhash.xxh3_64_intdigest(view)
         step(length)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image import owners as owning
+from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
@@ -113,7 +114,15 @@ def refuse_damaged(layer: Layer, contents: bool = False) -> None:
     Raises:
         RefusedError: with everything found.
     """
-    _refuse(str(layer.path), [Blocker(finding.file or finding.layer.name, finding.why) for finding in check_chain(layer, contents)])
+    found = check_chain(layer, contents)
+    _refuse(str(layer.path), [Blocker(_place(layer, finding), finding.why, finding.fix) for finding in found])
+
+
+def _place(layer: Layer, finding: Finding) -> str:
+    """The file, and of an ancestor also the layer."""
+    if finding.layer == layer.directory:
+        return finding.file or layer.name
+    return f"ancestor {finding.layer.name}, {finding.file}" if finding.file else f"ancestor {finding.layer.name}"
 
 
 def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:

@@ -6,12 +6,10 @@ from functools import partial
 from lamina.core.dirty.runs import PAGE
 from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer, Object
-from lamina.core.image.punched import freed_in
+from lamina.core.image.punched import freed_in, holes_in
 from lamina.core.image.sums import differing_block
 from lamina.core.image.verify.collect import collect
 from lamina.core.image.verify.contents import Meter, read_through
-
-_CHUNK = 1 << 20
 
 
 def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:
@@ -22,8 +20,12 @@ def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:
         found += collect(layer, f"pagemap-{which}.img", partial(_pages_file, layer, which, owners))
     found += collect(layer, "lamina.json", partial(_recorded, layer))
     if meter:
+        unsummed: list[str] = []
         for name in pages_files(layer):
-            found += collect(layer, name, partial(_contents, layer, name, meter))
+            found += collect(layer, name, partial(_contents, layer, name, meter, unsummed))
+        if unsummed:
+            why = "no checksum was written with its pages: they were read, and there is nothing to compare them with"
+            found.append(Finding.of(layer, unsummed[0] if len(unsummed) == 1 else "", why, Severity.NOTICE))
     return found
 
 
@@ -82,12 +84,15 @@ def _recorded(layer: Layer) -> Iterator[Finding]:
                     yield Finding.of(layer, name, why)
 
 
-def _contents(layer: Layer, name: str, meter: Meter) -> Iterator[Finding]:
+def _contents(layer: Layer, name: str, meter: Meter, unsummed: list[str]) -> Iterator[Finding]:
     sidecar = layer.sidecar
     expected = sidecar.checksums.get(name) if sidecar else None
     with layer.open(name) as content:
         if expected is None:
             read_through(content, meter)
-            yield Finding.of(layer, name, "has no checksum: it was read, and there is nothing to compare it with", Severity.NOTICE)
-        elif content.size == expected.size and (why := differing_block(content, expected, freed_in(layer, name).recorded, meter.step)):
-            yield Finding.of(layer, name, why)
+            unsummed.append(name)
+        elif content.size == expected.size:
+            # Holes are zeros without being read: that is much of a layer that dedup went over.
+            zeros = freed_in(layer, name).recorded | holes_in(layer, name, content)
+            if why := differing_block(content, expected, zeros, meter.step):
+                yield Finding.of(layer, name, why)

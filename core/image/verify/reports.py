@@ -154,4 +154,5 @@ def at_rest(layer: Layer) -> ImageError | None:
 
 def _line(finding: Finding, directory: Path) -> str:
     place = "" if finding.layer == directory else f"ancestor {finding.layer.name}: "
-    return f"{place}{f'{finding.file}: ' if finding.file else ''}{finding.why}"
+    fix = f" ({finding.fix})" if finding.fix else ""
+    return f"{place}{f'{finding.file}: ' if finding.file else ''}{finding.why}{fix}"
