@@ -49,6 +49,7 @@ def _punching(args: argparse.Namespace, layer: "Layer", output: Output, cancel: 
         "pages": plan.pages,
         "bytes_freed": freed,
         "losing": [it.path for it in plan.losing],
+        "pinned": [it.path for it in plan.pinned],
         "cuts": [
             {"layer": cut.layer.path, "file": cut.pages_file, "pages": cut.ranges.pages, "bytes_freed": cut.bytes_freed}
             for cut in plan.cuts
@@ -58,6 +59,8 @@ def _punching(args: argparse.Namespace, layer: "Layer", output: Output, cancel: 
     if plan.losing:
         names = ", ".join(it.name for it in plan.losing)
         text += f"; these {'could' if args.dry_run else 'can'} no longer be restored: {names}"
+    if plan.pinned:
+        text += f"; pinned, and left whole: {', '.join(it.name for it in plan.pinned)}"
     output.result(value, text)
     return 0
 

@@ -33,7 +33,7 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.lock import locked, stack_of
-from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
+from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -239,7 +239,7 @@ class Session:
         """Only now: the layer is committed and whole whatever happens to its ancestors' copies."""
         self.meter.phase("dedup")
         try:
-            freed = apply_dedup(plan_dedup(Layer(self.request.images_dir)), locked_already=True)
+            _, freed = dedup(Layer(self.request.images_dir), locked_already=True)
             self.meter.notice(f"{freed >> 10} KiB were taken out of the ancestors; those that lost pages are marked")
         except LaminaError as error:
             self.meter.notice(f"the layer is committed, but its ancestors keep their copies: {error}")

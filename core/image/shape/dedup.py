@@ -52,6 +52,7 @@ class DedupPlan:
         cuts: by ancestor and pages file; empty if there is nothing to take out.
         losing: ancestors that can be restored now and no longer after it, the nearest first.
         marks: ancestors whose sidecar must say that they cannot be restored; more than `losing` if an earlier dedup was interrupted.
+        pinned: ancestors that are pinned: they keep all they need, theirs and inherited.
         pages: pages taken out.
         bytes_freed: bytes of disk (or memory, on tmpfs) this gives back.
     """
@@ -60,6 +61,7 @@ class DedupPlan:
     cuts: tuple[Cut, ...]
     losing: tuple[Layer, ...]
     marks: tuple[Layer, ...]
+    pinned: tuple[Layer, ...]
     pages: int
     bytes_freed: int
 
@@ -107,13 +109,14 @@ def plan_dedup(layer: Layer) -> DedupPlan:
         raise ImageError(WHAT, f"layer {layer.path}", f"it is not whole: {findings[0]}")
     wanted = _held_twice(family)
     names = family.names_of(wanted)
-    kept = needed_by_others(family, names)
+    pinned = tuple(it for it in family.chain[1:] if it.sidecar and it.sidecar.pinned)
+    kept = needed_by_others(family, names, pinned)
     by_file = [list(_cuts_of(family, names[key], ranges - kept.get(key, NONE))) for key, ranges in wanted.items()]
     order = {member.key: at for at, member in enumerate(family.chain)}
     cuts = sorted((cut for group in by_file for cut in group), key=lambda cut: (order[cut.layer.key], cut.pages_file))
     losing, marks = _losing(family.chain, cuts)
     pages = sum(group[0].ranges.pages for group in by_file if group)
-    return DedupPlan(family.chain[0], tuple(cuts), losing, marks, pages, sum(cut.bytes_freed for cut in cuts))
+    return DedupPlan(family.chain[0], tuple(cuts), losing, marks, pinned, pages, sum(cut.bytes_freed for cut in cuts))
 
 
 # -- planning ------------------------------------------------------------------------------------------------------------------------

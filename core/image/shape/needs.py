@@ -104,7 +104,7 @@ class Family:
         """Every name that a pages file of *wanted* has in the family."""
         names: dict[FileKey, list[tuple[Layer, str]]] = {key: [] for key in wanted}
         for layer in self.layers.values():
-            if not layer.place.writable or _compressed(layer):
+            if not layer.place.writable or layer.compressed:
                 continue
             for name in layer.names():
                 if name.startswith("pages-") and (found := names.get(file_key(layer, name))) is not None:
@@ -117,7 +117,7 @@ def resolved_by(chain: tuple[Layer, ...]) -> dict[FileKey, PageRuns]:
     needed: dict[FileKey, PageRuns] = {}
     for which in chain[0].objects:
         for share in owners.resolve(chain, which).shares:
-            if share.layer.place.writable and not _compressed(share.layer):
+            if share.layer.place.writable and not share.layer.compressed:
                 _add(needed, share.layer, share.pages_file.name, PageRuns.from_arrays(share.offsets, share.offsets + share.runs.sizes))
     return needed
 
@@ -129,10 +129,6 @@ def owned_by(layer: Layer, name: str) -> PageRuns:
         if layer.pages_name(which) == name:
             claimed |= PageRuns.of([(0, layer.pagemap(which).data_bytes)])
     return claimed
-
-
-def _compressed(layer: Layer) -> bool:
-    return layer.sidecar is not None and layer.sidecar.compressed
 
 
 def _add(needed: dict[FileKey, PageRuns], layer: Layer, name: str, ranges: PageRuns) -> None:
