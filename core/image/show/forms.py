@@ -87,7 +87,7 @@ def _build_id(words: list[int]) -> str:
 
 
 def _words(values: list[int]) -> str:
-    return " ".join(map(_hex, values))
+    return " ".join(map(_hex, values)) if any(values) else f"{len(values)} times 0"
 
 
 _HEX = (
@@ -98,13 +98,18 @@ _HEX = (
     "signature", "data", "c_iflag", "c_oflag", "c_cflag", "c_lflag", "pc", "lr", "fp", "pstate", "psw_mask", "psw_addr", "tls", "nip",
     "msr", "link", "ctr", "xfeatures_mask", "ssp", "cet", "key", "mark", "so_mark", "membarrier_registration_mask",
 )  # fmt: skip
+_WORDS = (
+    "so_filter", "capability", "hwcap", "st_space", "xmm_space", "padding", "ymmh_space", "bndreg_state", "bndcsr_state", "opmask_reg",
+    "zmm_upper", "hi16_zmm", "pkru", "regs", "vregs", "gpr", "gprs", "acrs", "fprs", "fpregs", "vrregs", "vsxregs", "vfp_regs", "f",
+    "handle",
+)  # fmt: skip
 # By the name of a field, wherever it stands.
 COMMON: dict[str, Form] = {
-    **dict.fromkeys(_HEX, _hex), "root_dev": _kernel_device, "mode": _octal, "so_filter": _words, "capability": _words, "hwcap": _words,
+    **dict.fromkeys(_HEX, _hex), **dict.fromkeys(_WORDS, _words), "root_dev": _kernel_device, "mode": _octal,
 }  # fmt: skip
 
 _SOCKET: dict[str, Form] = {
-    "flags": _open_flags, "type": _one_of(names.SOCKET), "state": _one_of(names.TCP_STATE), "proto": _one_of(names.PROTOCOL),
+    "flags": _open_flags, "type": _one_of(names.SOCKET), "state": _one_of(names.TCP_STATE),
 }  # fmt: skip
 _CAPABILITIES: dict[str, Form] = dict.fromkeys(("cap_inh", "cap_prm", "cap_eff", "cap_bnd", "cap_amb"), _capabilities)
 _DESCRIPTORS = (
@@ -140,7 +145,7 @@ FORMS: dict[str, dict[str, Form]] = {
     "eventpoll_tfd_entry": {"events": _flags(names.EPOLL), "dev": _kernel_device},
     "signalfd_entry": {"flags": _open_flags, "sigmask": _signals},
     "inotify_wd_entry": {"mask": _flags(names.INOTIFY), "s_dev": _kernel_device},
-    "inet_sk_entry": {**_SOCKET, "family": _one_of(names.FAMILY), "src_addr": _address, "dst_addr": _address},
+    "inet_sk_entry": {**_SOCKET, "family": _one_of(names.FAMILY), "proto": _one_of(names.PROTOCOL), "src_addr": _address, "dst_addr": _address},
     "unix_sk_entry": {**_SOCKET, "uflags": _hex},
     "packet_sock_entry": {"flags": _open_flags, "type": _one_of(names.SOCKET)},
     "netlink_sk_entry": {"flags": _open_flags, "state": _one_of(names.TCP_STATE)},

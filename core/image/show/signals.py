@@ -6,15 +6,15 @@ from typing import Any
 
 from lamina.core.image.show.names import CHILD_CODE, SIGNAL_CODE
 
-SIGRTMIN = 32  # the kernel's
+_NAMES = {int(it): it.name for it in signal.Signals if it < 32}
+_REAL_TIME = 34  # SIGRTMIN of every C library: it keeps two for itself
 
 
 def signal_name(number: int) -> str:
     """ "SIGUSR1", "SIGRTMIN+3", or the number."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - SIGRTMIN}" if SIGRTMIN <= number <= 64 else str(number)
+    if _REAL_TIME <= number <= 64:
+        return f"SIGRTMIN+{number - _REAL_TIME}"
+    return _NAMES.get(number, str(number))
 
 
 def signal_set(mask: int) -> str:

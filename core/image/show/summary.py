@@ -159,7 +159,7 @@ def _devices(records: Records) -> str:
 
 
 def _filters(records: Records) -> str:
-    return _count(len(records[0].seccomp_filters), "filter")
+    return _count(len(records[0].seccomp_filters), "filter") if records[0].seccomp_filters else "no filters"
 
 
 def _groups(records: Records) -> str:

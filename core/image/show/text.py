@@ -6,6 +6,8 @@ from typing import Any
 from lamina.core.image.show.tree import BYTES_PER_ROW, Tree, run_text
 from lamina.core.image.show.values import Bytes, Number, Row, byte_size
 
+WIDTH = 110
+_AREA = {"start", "end", "prot", "status"}
 _SAID = ("kind", "summary", "left_out", "bytes", "disk_bytes")
 
 
@@ -59,6 +61,9 @@ def _lines(tree: Any, indent: int, name: str) -> Iterator[str]:
     elif isinstance(tree, Bytes):
         yield from _dump(tree, pad, name)
     elif isinstance(tree, dict):
+        if one := _in_one_line(tree, len(pad) + len(name)):
+            yield f"{pad}{name}: {one}"
+            return
         yield f"{pad}{name}:"
         for key, value in tree.items():
             yield from _lines(value, indent + 1, key)
@@ -71,6 +76,14 @@ def _lines(tree: Any, indent: int, name: str) -> Iterator[str]:
         yield f"{pad}{name}: {_one(tree)}"
 
 
+def _in_one_line(tree: Tree, used: int) -> str:
+    """A record of a few plain fields, or an area; "" if it needs more lines."""
+    if not all(isinstance(value, (int, str, Row)) and not isinstance(value, Bytes) for value in tree.values()):
+        return ""
+    line = ", ".join(f"{key} {value.text if isinstance(value, Row) else _one(value)}" for key, value in tree.items())
+    return line if used + len(line) <= WIDTH or tree.keys() >= _AREA else ""
+
+
 def _dump(digits: Bytes, pad: str, name: str) -> Iterator[str]:
     """Hexadecimal with the characters beside it; short values in one line."""
     raw = bytes.fromhex(digits)
@@ -78,9 +91,16 @@ def _dump(digits: Bytes, pad: str, name: str) -> Iterator[str]:
         yield f"{pad}{name}: {raw.hex(' ')}  {_characters(raw)}".rstrip()
         return
     yield f"{pad}{name}:"
+    before, said = b"", False
     for at in range(0, len(raw), BYTES_PER_ROW):
         row = raw[at : at + BYTES_PER_ROW]
+        if row == before and at + BYTES_PER_ROW < len(raw):  # as hexdump(1): the last row is always there
+            if not said:
+                yield f"{pad}  *"
+            said = True
+            continue
         yield f"{pad}  {at:06x}  {row.hex(' '):<47}  {_characters(row)}"
+        before, said = row, False
 
 
 def _characters(raw: bytes) -> str:

@@ -1,5 +1,6 @@
 """The tree of a layer, a file of one, or a record: dictionaries, lists, numbers and text, ready for JSON."""
 
+import signal
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lamina.core.image.places.directory import DirectoryPlace
 from lamina.core.image.places.place import Place, place_of
 from lamina.core.image.show import names
 from lamina.core.image.show.forms import form_of
-from lamina.core.image.show.signals import decode_siginfo
+from lamina.core.image.show.signals import decode_siginfo, signal_name
 from lamina.core.image.show.summary import summary_of_map, summary_of_raw, summary_of_records
 from lamina.core.image.show.values import Bytes, Number, Row, bits
 from lamina.core.image.sidecar import MAX_SIZE
@@ -24,6 +25,8 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 
 Tree = dict[str, Any]
 BYTES_PER_ROW = 16
+# The signals that a list of actions is about: those that can have one.
+ACTED_ON = tuple(number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGSTOP))
 # Fields that CRIU declares bytes and that hold no text.
 _BINARY = {"siginfo", "filter", "apparmor_data", "blob", "address", "magic", "mask", "data", "addr"}
 
@@ -145,6 +148,9 @@ def to_tree(message: Message) -> Tree:
     elif isinstance(message, schema.task_rlimits_entry):
         for at, entry in enumerate(tree.get("rlimits", ())):
             tree["rlimits"][at] = {"resource": names.RLIMITS[at] if at < len(names.RLIMITS) else str(at)} | entry
+    elif isinstance(message, schema.task_core_entry):
+        for number, at in zip(ACTED_ON, range(len(tree.get("sigactions", ()))), strict=False):
+            tree["sigactions"][at] = {"signal": signal_name(number)} | tree["sigactions"][at]
     foreign = UnknownFieldSet(message)
     if len(foreign):
         tree["unknown_fields"] = _unknown(foreign)
@@ -164,7 +170,7 @@ def _value(kind: str, field: FieldDescriptor, value: Any) -> Any:
     form = form_of(kind, field.name)
     if not field.is_repeated:
         return _scalar(field, value, form)
-    if form and field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING):
+    if form and value and field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_STRING):
         numbers = list(value)
         try:
             return Row(numbers, form(numbers))
