@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from lamina.core.cli.options import memory
+from lamina.core.cli.options import comparing, memory
 from lamina.core.cli.options.common import Verb, Verbs, add
 
 VERBS: dict[str, Verb] = {
     "stack": ("stacks", "stack"),
     "show": ("stacks", "show"),
     **memory.VERBS,
+    **comparing.VERBS,
 }
 
 
@@ -22,3 +23,4 @@ def declare(verbs: Verbs) -> None:
     amount.add_argument("--all", action="store_true", help="every field of every file, contents and maps in full (as --json has them)")
     amount.add_argument("--limit", type=int, metavar="N", help="at most N records, runs or rows of a content of each file")
     memory.declare(verbs)
+    comparing.declare(verbs)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from lamina.core.inspect.areas import AreaKind, MemoryArea
+from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea
 
 _FILES = frozenset({AreaKind.FILE, AreaKind.SHARED_FILE})
 
@@ -75,7 +75,7 @@ def _how(a: MemoryArea | None, b: MemoryArea | None, met_a: bool, met_b: bool) -
 
 def _alike(a: MemoryArea, b: MemoryArea) -> bool:
     """Whether one may be the other, protected or sized otherwise. Where an area begins in its file moves with its start."""
-    if a.kind is not b.kind or a.name != b.name:
+    if a.kind is not b.kind or (a.name != b.name and a.kind not in KERNEL_OWN):
         return False
     return a.kind not in _FILES or a.offset - a.start == b.offset - b.start
 
