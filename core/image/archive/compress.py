@@ -17,6 +17,7 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image import lock
+from lamina.core.image.archive.checked import Checked
 from lamina.core.image.archive.progress import Work
 from lamina.core.image.archive.rest import Rest, RestResult, directory_of, packed_files, plain_files, refuse_full, unwritten
 from lamina.core.image.layer import Layer
@@ -92,7 +93,7 @@ def _compress_file(layer: Layer, directory: Path, name: str, work: Work) -> Rest
     with PlainContent(path) as content, _new_file(packed, before := os.lstat(path)) as fd:
         shape = Shape(content.size, stat.S_IMODE(before.st_mode), before.st_mtime_ns, unwritten(content))
         sums: list[int] = []
-        check = _Check(layer, path, content.size)
+        check = Checked(layer, path.name, content.size)
         with FrameWriter(lambda data: _write(fd, data)) as frames:
             frames.add_skippable(shape.to_frame())
             for at in range(0, content.size, BLOCK):
@@ -128,7 +129,7 @@ def _expand_file(layer: Layer, directory: Path, name: str, work: Work) -> Rest:
     with CompressedContent(packed) as content, _new_file(path, like) as fd:
         shape = content.shape
         sums: list[int] = []
-        check = _Check(layer, path, shape.size)
+        check = Checked(layer, path.name, shape.size)
         os.ftruncate(fd, shape.size)
         for at in range(0, shape.size, BLOCK):
             data = content.pread(BLOCK, at)
@@ -144,25 +145,6 @@ def _expand_file(layer: Layer, directory: Path, name: str, work: Work) -> Rest:
             _read_back(again, sums, path, work)
         _publish(path, packed)
         return Rest(path.name, shape.size, like.st_blocks * 512, os.fstat(fd).st_blocks * 512)
-
-
-class _Check:
-    """Whether a file is what its sidecar says it was when it was written; punched blocks are not compared."""
-
-    def __init__(self, layer: Layer, path: Path, size: int) -> None:
-        sidecar = layer.sidecar
-        self._path = path
-        self._expected = sidecar.checksums.get(path.name) if sidecar else None
-        self._punched = sidecar.punched.get(path.name, PageRuns.empty()) if sidecar else PageRuns.empty()
-        if self._expected is not None and self._expected.size != size:
-            raise ImageError("damaged image", str(path), f"has {size} bytes, was written with {self._expected.size}")
-
-    def block(self, data: bytes, at: int) -> int:
-        """The checksum of the block at *at*."""
-        found = xxhash.xxh3_64_intdigest(data)
-        if self._expected is not None and found != self._expected.blocks[at // BLOCK] and not self._punched.clip(at, at + BLOCK):
-            raise ImageError("damaged image", str(self._path), f"its content changed since it was written (checksum of MiB {at // BLOCK})")
-        return found
 
 
 def _read_back(content: Content, sums: list[int], path: Path, work: Work) -> None:

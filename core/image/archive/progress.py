@@ -22,7 +22,7 @@ class Work:
         self.obj = obj
         self.total = 0
         self.on_cancel = "cancelled; nothing was changed"
-        self._done = 0
+        self.done = 0
         self._listener = listener
         self._cancel = cancel
         self._begin = time.monotonic_ns()
@@ -35,8 +35,8 @@ class Work:
         """
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled(self.what, self.obj, self.on_cancel)
-        self._done += count
-        self._listener(Progress(self.what, self._done // PAGE, self.total // PAGE, self._done, self.elapsed_us))
+        self.done += count
+        self._listener(Progress(self.what, self.done // PAGE, self.total // PAGE, self.done, self.elapsed_us))
 
     @property
     def elapsed_us(self) -> int:
