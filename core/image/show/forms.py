@@ -145,7 +145,9 @@ FORMS: dict[str, dict[str, Form]] = {
     "eventpoll_tfd_entry": {"events": _flags(names.EPOLL), "dev": _kernel_device},
     "signalfd_entry": {"flags": _open_flags, "sigmask": _signals},
     "inotify_wd_entry": {"mask": _flags(names.INOTIFY), "s_dev": _kernel_device},
-    "inet_sk_entry": {**_SOCKET, "family": _one_of(names.FAMILY), "proto": _one_of(names.PROTOCOL), "src_addr": _address, "dst_addr": _address},
+    "inet_sk_entry": {
+        **_SOCKET, "family": _one_of(names.FAMILY), "proto": _one_of(names.PROTOCOL), "src_addr": _address, "dst_addr": _address,
+    },
     "unix_sk_entry": {**_SOCKET, "uflags": _hex},
     "packet_sock_entry": {"flags": _open_flags, "type": _one_of(names.SOCKET)},
     "netlink_sk_entry": {"flags": _open_flags, "state": _one_of(names.TCP_STATE)},
