@@ -20,6 +20,7 @@ _AUXV_POINTER: Final = 88
 _NO_FD: Final = 0xFFFF_FFFF
 _MAX_AUXV: Final = 64
 """Pairs; the kernel keeps about 25 (AT_VECTOR_SIZE)."""
+_AT_NULL: Final = bytes(16)
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,15 @@ def read_auxv(pid: int) -> bytes:
 
 
 def save(stat: Stat, auxv: bytes, answer: MmAnswer, exe_file_id: int, vmas: Sequence[vma_entry]) -> mm_entry:
-    """As a message. *stat* must be read with the right to see addresses (ptrace access), else they are 0."""
+    """As a message. *stat* must be read with the right to see addresses (ptrace access), else they are 0.
+
+    The pair that ends *auxv* is left out: the kernel adds it by itself, and criu 3 takes at most 22 pairs (Linux 6 has 22 beside it).
+    """
     entry = mm_entry(
         mm_start_code=stat.start_code, mm_end_code=stat.end_code, mm_start_data=stat.start_data, mm_end_data=stat.end_data,
         mm_start_stack=stat.start_stack, mm_start_brk=stat.start_brk, mm_brk=answer.brk, mm_arg_start=stat.arg_start,
         mm_arg_end=stat.arg_end, mm_env_start=stat.env_start, mm_env_end=stat.env_end, exe_file_id=exe_file_id,
-        mm_saved_auxv=memoryview(auxv).cast("Q").tolist(), vmas=vmas, dumpable=answer.dumpable,
+        mm_saved_auxv=memoryview(auxv.removesuffix(_AT_NULL)).cast("Q").tolist(), vmas=vmas, dumpable=answer.dumpable,
     )  # fmt: skip
     if answer.thp_disabled:
         entry.thp_disabled = True

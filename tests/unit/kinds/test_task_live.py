@@ -314,7 +314,7 @@ def test_the_memory_descriptor(start: Start) -> None:
         stat.start_stack, stat.start_brk, stat.arg_start, stat.env_end,
     )  # fmt: skip
     assert files.of(saved.exe_file_id) == str(Path(sys.executable).resolve())
-    assert memoryview(task.auxv).cast("Q").tolist() == list(saved.mm_saved_auxv)
+    assert memoryview(task.auxv).cast("Q").tolist() == [*saved.mm_saved_auxv, 0, 0]
     changed = schema.mm_entry()
     changed.CopyFrom(saved)
     changed.mm_start_code += 1
