@@ -5,6 +5,7 @@ import pwd
 import stat
 
 from lamina.core.image.layer import Layer
+from lamina.core.image.places.tarball import ArchivePlace
 
 
 def _callers() -> set[int]:
@@ -21,16 +22,25 @@ def untrusted_owner(layer: Layer) -> str | None:
 
     None if there is none. Raises `ImageError` if the chain cannot be followed.
     """
-    trusted = _callers()
     for member in layer.chain():
-        with os.scandir(member.directory) as entries:
-            places = [str(member.directory), *sorted(entry.path for entry in entries)]
+        if isinstance(member.place, ArchivePlace):
+            places = [str(member.place.archive.path)]
+        else:
+            with os.scandir(member.directory) as entries:
+                places = [str(member.directory), *sorted(entry.path for entry in entries)]
         for place in places:
-            info = os.lstat(place)
-            if info.st_uid not in trusted:
-                return f"{place} belongs to {_name(info.st_uid)}"
-            if info.st_mode & stat.S_IWOTH and not stat.S_ISLNK(info.st_mode):
-                return f"{place} can be written by everybody"
+            if whose := untrusted_file(place):
+                return whose
+    return None
+
+
+def untrusted_file(path: str | os.PathLike[str]) -> str | None:
+    """Why one file or directory is not to be trusted, as in "S/1/core-7.img belongs to bob", or None."""
+    info = os.lstat(path)
+    if info.st_uid not in _callers():
+        return f"{path} belongs to {_name(info.st_uid)}"
+    if info.st_mode & stat.S_IWOTH and not stat.S_ISLNK(info.st_mode):
+        return f"{path} can be written by everybody"
     return None
 
 
