@@ -152,7 +152,8 @@ class Layer:
     def inventory(self) -> schema.inventory_entry:
         """inventory.img; its version is checked."""
         record = self._one("inventory.img", fmt.INVENTORY)
-        if record.img_version not in (1, 2):
+        # CRIU's pre-dumps leave the version out.
+        if record.img_version not in (1, 2) and (record.img_version or self.has("pstree.img")):
             raise ImageError("cannot use layer", str(self.path), f"its image version is {record.img_version}; 1 and 2 are known")
         return record
 
@@ -163,6 +164,8 @@ class Layer:
         tasks = tuple(self._all("pstree.img", fmt.PSTREE))
         seen: set[int] = set()
         for task in tasks:
+            if list(task.threads) == [0]:
+                task.threads[:] = [task.pid]  # how CRIU writes a zombie
             threads = list(task.threads)
             if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
                 raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")
