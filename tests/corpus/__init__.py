@@ -1,4 +1,4 @@
-"""Image sets made by others, kept as small archives: what lamina must read without having written it. README.md says how each was made."""
+"""Image sets that criu and lamina wrote, kept as small archives: what lamina must go on reading. README.md says how each was made."""
 
 import tarfile
 from pathlib import Path
