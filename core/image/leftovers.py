@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image import lock
-from lamina.core.image.renames import rename_new, sync_directory
+from lamina.core.image.renames import NEW_LINK, rename_new, settle_renames, sync_directory
 from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
@@ -87,6 +87,8 @@ def sweep(images_dir: Path) -> bool:
     try:
         for name in (NEW_SIDECAR, *(it for it in os.listdir(images_fd) if it.startswith(NEW_FILE))):
             _drop_new(images_fd, name)
+        with suppress(OSError):
+            os.unlink(NEW_LINK, dir_fd=images_fd)
         try:
             draft_fd = os.open(DRAFT, _OPEN_DIRECTORY, dir_fd=images_fd)
         except OSError:
@@ -139,6 +141,8 @@ def sweep_beside(images_dir: Path) -> None:
 def sweep_stack(stack_dir: Path) -> list[Path]:
     """`sweep` every directory under *stack_dir* that belongs to the caller; returns those that had leftovers."""
     swept: list[Path] = []
+    with suppress(OSError):
+        settle_renames(stack_dir, TRASH)
     with suppress(OSError), os.scandir(stack_dir) as entries:
         for entry in entries:
             with suppress(OSError, ImageError):

@@ -56,6 +56,41 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def settle_renames(stack_dir: Path, hidden: str) -> None:
+    """Finish or undo what a dead lamina was renaming: symbolic links between the names of two layers, one of them beginning with *hidden*.
+
+    Such a link stands in for a layer's new name while those that stand on the layer are linked through it
+    (`lamina.core.image.shape.trash`); in the end it names itself. Afterwards the layers name the layer itself, and the link is gone.
+
+    Raises:
+        OSError: a link cannot be replaced.
+    """
+    stack_dir = stack_dir.resolve()
+    with os.scandir(stack_dir) as entries:
+        links = [(entry.name, os.readlink(entry.path)) for entry in entries if entry.is_symlink()]
+    links = [
+        (name, text) for name, text in links if name == text or ("/" not in text and hidden in (name[: len(hidden)], text[: len(hidden)]))
+    ]
+    for name, text in links:
+        if name != text:
+            _relink_all(stack_dir, name, text)
+        (stack_dir / name).unlink()
+    if links:
+        sync_directory(stack_dir)
+
+
+def _relink_all(stack_dir: Path, name: str, text: str) -> None:
+    with os.scandir(stack_dir) as entries:
+        layers = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for layer in layers:
+        try:
+            link = os.readlink(layer / "parent")
+        except OSError:
+            continue
+        if Path(os.path.normpath(layer / link)) == Path(os.path.normpath(stack_dir / name)):
+            relink(layer, os.path.relpath(stack_dir / text, layer))
+
+
 def _check(result: int, err: object, one: Path, other: Path) -> None:
     try:
         check(result, err)

@@ -1,0 +1,32 @@
+"""Drop: a layer goes to the trash; every layer that stands on it first takes what it resolves there."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from lamina.core.image.layer import Layer
+from lamina.core.image.shape.plan import Plan, deepest_first, require_free, with_rewritings
+from lamina.core.image.shape.tree import Tree
+from lamina.core.image.stack import Stack
+
+WHAT = "cannot drop"
+
+
+def plan_drop(layers: Iterable[Layer]) -> Plan:
+    """What dropping some layers of one stack would do. Each that stays is made anew at most once, however many go.
+
+    Raises:
+        ImageError: one of them is pinned, or what stands on them cannot take what it needs.
+        ValueError: they are of several stacks, or there is none.
+    """
+    going = list(layers)
+    (directory,) = {layer.directory.parent for layer in going}
+    return _plan(frozenset(layer.directory for layer in going), Stack.open(directory))
+
+
+def _plan(going: frozenset[Path], stack: Stack) -> Plan:
+    tree = Tree(stack)
+    nodes = [tree.node(layer) for layer in map(Layer, sorted(going))]
+    require_free(tree, nodes, WHAT)
+    tree.drop(nodes)
+    return with_rewritings(tree, Plan(WHAT, tree.directory, dropped=deepest_first(nodes), again=partial(_plan, going)))
