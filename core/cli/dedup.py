@@ -68,7 +68,6 @@ def _punching(args: argparse.Namespace, layer: "Layer", output: Output, cancel: 
 def _lossless(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     from lamina.core.image.lock import stack_of
     from lamina.core.image.shape.lossless import apply_lossless, plan_lossless
-    from lamina.core.image.stack import Stack
 
     directory = _stack_directory(args)
     layer = _layer(args) if directory is None else None
@@ -76,12 +75,8 @@ def _lossless(args: argparse.Namespace, output: Output, cancel: CancelToken) -> 
         if layer is None:
             raise UsageError("dedup", "", "of which layer or stack? It takes LAYER, --images-dir or --stack")
         directory = stack_of(layer.directory)
-    if args.dry_run:
-        stack = Stack.open(directory)
-        chosen = None if layer is None else [it for it in stack.layers if it.key == layer.key]
-        plan = plan_lossless(stack, chosen, output.listen, cancel)
-    else:
-        plan = apply_lossless(directory, None if layer is None else [layer.directory], output.listen, cancel)
+    act = plan_lossless if args.dry_run else apply_lossless
+    plan = act(directory, None if layer is None else [layer.directory], output.listen, cancel)
     equal = plan.equal
     value = {
         "dry_run": args.dry_run,

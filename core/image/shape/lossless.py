@@ -75,17 +75,19 @@ class LosslessPlan:
 
 
 def plan_lossless(
-    stack: Stack, layers: Sequence[Layer] | None = None, listen: Listener = ignore, cancel: CancelToken | None = None
+    directory: Path, layers: Sequence[Path] | None = None, listen: Listener = ignore, cancel: CancelToken | None = None
 ) -> LosslessPlan:
-    """What a lossless dedup of *layers* (all of *stack* if None) would do. Reads every page of the stack, changes nothing.
+    """What `apply_lossless` would do. Reads every page of the stack, changes nothing.
 
     Raises:
-        ImageError: a pages file cannot be read; or the one layer asked for cannot be made anew.
+        ImageError: a pages file cannot be read; or a layer asked for by name cannot be made anew.
         Cancelled: as asked.
     """
     token = cancel or CancelToken()
-    chosen = stack.layers if layers is None else tuple(layers)
-    thinned, skipped = [], []
+    stack = Stack.open(directory)
+    thinned: list[Thinned] = []
+    skipped: list[tuple[Layer, str]] = []
+    chosen = _chosen(stack, layers)
     for layer in chosen:
         try:
             thinned.append(thin(layer, listen, token))
@@ -96,8 +98,19 @@ def plan_lossless(
     going = {
         (it.layer.key, it.layer.pages_name(which)): _offsets(it.layer, which, runs) for it in thinned for which, runs in it.equal.items()
     }
-    equal = find_equal(pages_files((*stack.layers, *stack.trashed), going), layers, listen, token)
-    return _summed(stack.path, thinned, skipped, equal, why_not_shared(stack.path))
+    equal = find_equal(pages_files((*stack.layers, *stack.trashed), going), None if layers is None else chosen, listen, token)
+    return _summed(directory, thinned, skipped, equal, why_not_shared(directory))
+
+
+def _chosen(stack: Stack, layers: Sequence[Path] | None) -> list[Layer]:
+    """The layers of *stack* that are meant, ancestors first. Raises `ImageError` if one of them cannot be read."""
+    if layers is None:
+        return list(stack.layers)
+    meant = [Layer(path) for path in layers]
+    for layer in meant:
+        layer.chain()
+    keys = {layer.key for layer in meant}
+    return [it for it in (*stack.layers, *stack.trashed) if it.key in keys]
 
 
 def apply_lossless(
@@ -114,14 +127,11 @@ def apply_lossless(
         Cancelled: as asked.
     """
     token = cancel or CancelToken()
-    stack = Stack.open(directory)
-    keys = None if layers is None else {Layer(path).key for path in layers}
     thinned: list[Thinned] = []
     skipped: list[tuple[Layer, str]] = []
-    with hold_stacks(stack.layers if keys is None else [it for it in stack.layers if it.key in keys]):
-        stack = Stack.open(directory)
+    with hold_stacks(_chosen(Stack.open(directory), layers)):
         # Descendants first: the ancestors that a layer reads while it is made anew are still those that were opened.
-        for layer in reversed([it for it in stack.layers if keys is None or it.key in keys]):
+        for layer in reversed(_chosen(Stack.open(directory), layers)):
             try:
                 found = thin(layer, listen, token)
                 if found.pages:
@@ -134,7 +144,7 @@ def apply_lossless(
                     )
                 thinned.append(found)
             except ImageError as error:
-                if keys is not None:
+                if layers is not None:
                     raise
                 listen(Notice(f"{layer.name} stays as it is: {error}"))
                 skipped.append((layer, str(error)))
@@ -146,8 +156,7 @@ def apply_lossless(
         why_not, equal, shared = why_not_shared(directory), None, 0
         if not why_not:
             stack = Stack.open(directory)
-            paths = {it.layer.directory for it in thinned}
-            again = None if keys is None else [it for it in stack.layers if it.directory in paths]
+            again = None if layers is None else _chosen(stack, layers)
             equal = find_equal(pages_files((*stack.layers, *stack.trashed)), again, listen, token)
             shared = make_shared(equal, listen, token)
     return _summed(directory, thinned[::-1], skipped, equal, why_not, shared)
