@@ -9,7 +9,7 @@ from lamina.core.cli.naming import find_layer
 from lamina.core.cli.output import Output, duration, size, table
 from lamina.core.errors import EXIT_FAILED
 from lamina.core.events import CancelToken
-from lamina.core.image.findings import Finding
+from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
 from lamina.core.image.verify import Report, State, verify_layer, verify_stack
@@ -68,13 +68,26 @@ def _as_text(stack: Stack | None, found: Verified) -> str:
     elif found.reports:
         lines.append(table(("LAYER", "VERDICT"), [(_name(report, stack), _verdict(report)) for report in found.reports]))
         # What lies in an ancestor is listed there.
-        lines += [_finding(it, stack.path.resolve()) for report in found.reports for it in report.findings if it.layer == report.layer]
+        own = [it for report in found.reports for it in report.findings if it.layer == report.layer]
+        lines += [_finding(it, stack.path.resolve()) for it in own if it.severity > Severity.NOTICE]
+        lines += _notices([it for it in own if it.severity is Severity.NOTICE], stack.path.resolve())
     if not found.reports:
         return f"no layers under {stack.path if stack else ''}"
     count = len(found.reports)
     rate = f", {size(found.bytes_read)} read at {size(found.bytes_read * 1e6 / max(found.elapsed_us, 1))}/s" if found.bytes_read else ""
     lines.append(f"{count} layer{'s' if count > 1 else ''} checked in {duration(found.elapsed_us)}{rate}")
     return "\n".join(lines)
+
+
+def _notices(found: list[Finding], base: Path) -> list[str]:
+    """One line for all layers of which there is the same to say."""
+    layers: dict[str, list[Finding]] = {}
+    for finding in found:
+        layers.setdefault(finding.why, []).append(finding)
+    return [
+        _finding(same[0], base) if len(same) == 1 else f"notice: {', '.join(dict.fromkeys(it.layer.name for it in same))}: {why}"
+        for why, same in layers.items()
+    ]
 
 
 def _name(report: Report, stack: Stack) -> str:

@@ -6,7 +6,7 @@ from lamina.core.cli.options import comparing, memory
 from lamina.core.cli.options.common import Verb, Verbs, add
 
 VERBS: dict[str, Verb] = {
-    "stack": ("stacks", "stack"),
+    "stack": ("stack_list", "stack"),
     "show": ("stacks", "show"),
     **memory.VERBS,
     **comparing.VERBS,
