@@ -125,6 +125,20 @@ def apply_dedup(layer: Path, plan: Any) -> Act:
     return Act("dedup", f"dedup layer {layer.name}", run, lambda freed: f"freed {units.size(freed)}")
 
 
+def core(layer: Path, pid: int) -> Act:
+    """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
+    output = layer.parent / f"core.{layer.name}.{pid}"
+
+    def run(work: "Work") -> Any:
+        from lamina.core.image.layer import Layer
+        from lamina.core.inspect.corefile import write_core
+
+        work.announce(commands.core_line(layer, pid, output))
+        return write_core(Layer(layer), pid, output, work.listen, work.cancel)
+
+    return Act("core", f"core file of {pid} in layer {layer.name}", run, lambda _: f"gdb -c {output}")
+
+
 def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> DumpRequest:
     parent = place.layer
     inside = parent is not None and parent.parent.resolve() == layer.parent.resolve()

@@ -27,6 +27,8 @@ from lamina.tui.screens.processes import ProcessScreen
 from lamina.tui.theme import LAMINA
 
 if TYPE_CHECKING:
+    from lamina.tui.read.page_bytes import MemorySource
+    from lamina.tui.screens.image import ImageScreen
     from lamina.tui.screens.stack import StackScreen
     from lamina.tui.screens.target import TargetScreen
 
@@ -53,6 +55,7 @@ class LaminaApp(ReadingApp):
         self.add_mode("processes", lambda: self.processes)
         self.add_mode("target", lambda: self.target_screen)
         self.add_mode("stack", lambda: self.stack)
+        self.add_mode("image", lambda: self.image)
         self.add_mode("jobs", lambda: self.jobs)
 
     # The first screen must not wait for what the others need.
@@ -63,6 +66,13 @@ class LaminaApp(ReadingApp):
         from lamina.tui.screens.stack import StackScreen
 
         return StackScreen()
+
+    @cached_property
+    def image(self) -> "ImageScreen":
+        """Screen 4."""
+        from lamina.tui.screens.image import ImageScreen
+
+        return ImageScreen()
 
     @cached_property
     def target_screen(self) -> "TargetScreen":
@@ -134,6 +144,30 @@ class LaminaApp(ReadingApp):
         """To the stack screen."""
         self.stack.show_memory(message.memory)
 
+    def on_contents_read(self, message: messages.ContentsRead) -> None:
+        """To the image screen."""
+        self.image.show_contents(message.contents)
+
+    def on_fields_read(self, message: messages.FieldsRead) -> None:
+        """To the image screen."""
+        self.image.show_fields(message)
+
+    def on_areas_read(self, message: messages.AreasRead) -> None:
+        """To the image screen."""
+        self.image.show_areas(message.areas)
+
+    def on_window_read(self, message: messages.WindowRead) -> None:
+        """To the image screen."""
+        self.image.show_window(message.window)
+
+    def on_search_went_on(self, message: messages.SearchWentOn) -> None:
+        """To the image screen."""
+        self.image.show_search_progress(message)
+
+    def on_search_done(self, message: messages.SearchDone) -> None:
+        """To the image screen."""
+        self.image.show_search(message.found)
+
     # Keys
 
     def action_show(self, mode: str) -> None:
@@ -147,8 +181,10 @@ class LaminaApp(ReadingApp):
             self.processes.aim_at_cursor()
         self.switch_mode(mode)
 
-    def look_at_page(self, address: int) -> None:
-        """The page at *address* of the target."""
+    def look_at_memory(self, source: "MemorySource", address: int | None = None) -> None:
+        """The image screen, on *address* of some memory."""
+        self.image.look_at(source, address)
+        self.switch_mode("image")
 
     def action_help(self) -> None:
         """All keys, those of this screen first."""
@@ -195,6 +231,7 @@ class LaminaApp(ReadingApp):
 
 
 def _load() -> None:
+    import lamina.tui.screens.image
     import lamina.tui.screens.stack
     import lamina.tui.screens.target  # noqa: F401
 

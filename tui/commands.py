@@ -46,3 +46,8 @@ def untrack_line(pid: int) -> str:
 def dedup_line(layer: Path, dry_run: bool = False) -> str:
     """`lamina dedup -D shots/3`."""
     return _line("dedup", "-D", layer, "--dry-run" if dry_run else None)
+
+
+def core_line(layer: Path, pid: int, output: Path) -> str:
+    """`lamina core shots/3 4711 --output shots/core.3.4711`."""
+    return _line("core", layer, pid, "--output", output)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -11,9 +12,12 @@ from lamina.core.events import Progress
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
     from lamina.tui.model.target import Target
+    from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
     from lamina.tui.read.layer_memory import LayerMemory
+    from lamina.tui.read.page_bytes import ByteWindow, SourceAreas
     from lamina.tui.read.process import Examined, Processes
+    from lamina.tui.read.searching import Search
     from lamina.tui.read.stack import StackView
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
@@ -82,6 +86,54 @@ class LayerMemoryRead(Message):
     """The memory of one layer was resolved to the layers that own it."""
 
     memory: "LayerMemory"
+
+
+@dataclass
+class ContentsRead(Message):
+    """What a layer holds was listed."""
+
+    contents: "Contents"
+
+
+@dataclass
+class FieldsRead(Message):
+    """One image of a layer was decoded."""
+
+    layer: Path
+    file: str
+    branches: "tuple[Branch, ...]"
+
+
+@dataclass
+class AreasRead(Message):
+    """It is known what a memory has mapped."""
+
+    areas: "SourceAreas"
+
+
+@dataclass
+class WindowRead(Message):
+    """Some bytes of memory were read."""
+
+    window: "ByteWindow"
+
+
+@dataclass
+class SearchWentOn(Message):
+    """A search in memory goes on; only the newest counts."""
+
+    progress: Progress
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer report makes an older one pointless."""
+        return isinstance(message, SearchWentOn)
+
+
+@dataclass
+class SearchDone(Message):
+    """A search in memory came to its end."""
+
+    found: "Search"
 
 
 @dataclass

@@ -12,11 +12,13 @@ from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
 from lamina.tui.model.session import Session
 from lamina.tui.read.layer_memory import LayerMemory, read_layer_memory
+from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.read.stack import LayerRow, StackView
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail
 from lamina.tui.widgets.map_pane import MapPane
+from lamina.tui.widgets.memory_map import MemoryMap
 from lamina.tui.widgets.row_list import RowList
 
 
@@ -114,6 +116,21 @@ class StackScreen(Frame):
         return self._list.row
 
     @on(RowList.Chosen)
+    def action_image(self) -> None:
+        """What the layer under the cursor holds."""
+        if row := self._chosen_layer():
+            self.lamina.look_at_memory(MemorySource(self._pid_of(row), row.path))
+
+    @on(MemoryMap.Chosen)
+    def _page_chosen(self, event: MemoryMap.Chosen) -> None:
+        row = self._list.row
+        if row is not None:
+            self.lamina.look_at_memory(MemorySource(self._pid_of(row), row.path), event.address)
+
+    def _pid_of(self, row: LayerRow) -> int:
+        known = self._memory
+        return known.pid if known is not None and known.layer == row.path and known.pid else row.pid
+
     def action_restore(self) -> None:
         """Put the program back to the layer under the cursor, after asking."""
         if row := self._chosen_layer():

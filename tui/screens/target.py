@@ -10,6 +10,7 @@ from textual.widget import Widget
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import TARGET_SCREEN_KEYS
 from lamina.tui.model.session import Session
+from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.read.target_memory import TargetMemory
 from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow
 from lamina.tui.screens.frame import Frame
@@ -117,4 +118,6 @@ class TargetScreen(Frame):
 
     @on(MemoryMap.Chosen)
     def _page_chosen(self, event: MemoryMap.Chosen) -> None:
-        self.lamina.look_at_page(event.address)
+        target = self.lamina.session.target
+        if target is not None:
+            self.lamina.look_at_memory(MemorySource(target.pid), event.address)

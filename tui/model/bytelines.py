@@ -1,0 +1,45 @@
+"""An address space as lines of 16 bytes, gaps left out: a line is found from its number and back without a list of lines."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+LINE = 16
+
+
+class ByteLines:
+    """The lines of some areas.
+
+    Attributes:
+        areas: (start, end) in bytes, ascending, multiples of `LINE`.
+    """
+
+    def __init__(self, areas: Sequence[tuple[int, int]]) -> None:
+        self.areas = tuple(areas)
+        self._starts = [start for start, _ in self.areas]
+        self._before = [0, *accumulate((end - start) // LINE for start, end in self.areas)]
+
+    @property
+    def count(self) -> int:
+        """How many lines there are."""
+        return self._before[-1]
+
+    def address_of(self, line: int) -> int:
+        """The address of the first byte of *line*, which is taken into the range there is; 0 if there is no line."""
+        if not self.areas:
+            return 0
+        line = max(0, min(line, self.count - 1))
+        at = bisect_right(self._before, line) - 1
+        return self._starts[at] + (line - self._before[at]) * LINE
+
+    def line_of(self, address: int) -> int | None:
+        """The line that has *address*, or None if it lies in a gap."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self.areas[at][1]:
+            return None
+        return self._before[at] + (address - self._starts[at]) // LINE
+
+    def beside(self, address: int, by: int) -> int:
+        """The start of the area *by* areas from the one that holds *address*, as far as there is one."""
+        at = bisect_right(self._starts, address) - 1 + by
+        return self._starts[max(0, min(at, len(self._starts) - 1))] if self.areas else 0

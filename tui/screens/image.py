@@ -1,0 +1,281 @@
+"""Screen 4: what a layer holds as a tree, its memory byte by byte through its parents, and a search in it.
+
+The same for a running process, without the tree: there is one reader for both.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lamina.core.events import CancelToken
+from lamina.tui import acts, messages
+from lamina.tui.dialogs.ask_text import AskText, address_of
+from lamina.tui.keymap import IMAGE_KEYS
+from lamina.tui.model import units
+from lamina.tui.model.values import values_at
+from lamina.tui.read.contents import Contents, read_contents, read_file_branches
+from lamina.tui.read.page_bytes import BytesReader, ByteWindow, MemorySource, SourceAreas
+from lamina.tui.read.searching import HitRow, How, Search, search
+from lamina.tui.screens.frame import Frame
+from lamina.tui.widgets.contents_tree import ContentsTree
+from lamina.tui.widgets.find_bar import FindBar
+from lamina.tui.widgets.hex_view import PAGE, HexView
+from lamina.tui.widgets.row_list import Column, RowList
+
+
+class ImageScreen(Frame):
+    """Contents to the left, bytes to the right, hits below them."""
+
+    WHERE = "image"
+    BINDINGS: ClassVar = IMAGE_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = BytesReader()
+        self._source: MemorySource | None = None
+        self._areas: SourceAreas | None = None
+        self._contents: Contents | None = None
+        self._found = Search(MemorySource(0), "", How.TEXT)
+        self._searching: CancelToken | None = None
+        self._wanted_address: int | None = None
+        self._tree = ContentsTree()
+        self._tree_pane = Vertical(id="contents-pane", classes="pane")
+        self._hex = HexView(id="hex")
+        self._hex_pane = Vertical(id="hex-pane", classes="pane")
+        self._values = Static(id="values")
+        self._find = FindBar()
+        self._hits: RowList[HitRow] = RowList(
+            [
+                Column("ADDRESS", 12, lambda row: [(f"{row.address:x}", "")]),
+                Column("AREA", 14, lambda row: [(row.area, "dim")], keep=40),
+                Column("", 0, lambda row: [(row.shown, "")]),
+            ],
+            lambda row: row.address,
+            id="hits",
+        )
+        self._hits_pane = Vertical(id="hits-pane", classes="pane")
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Tree, bytes with their values, search."""
+        with Horizontal(id="body"):
+            with self._tree_pane:
+                self._tree_pane.border_title = "contents"
+                yield self._tree
+            with Vertical(id="bytes"):
+                with self._hex_pane:
+                    yield self._hex
+                    yield self._values
+                yield self._find
+                with self._hits_pane:
+                    yield self._hits
+
+    def opened(self) -> None:
+        """Nothing is found yet."""
+        self._hits_pane.display = False
+        self._hex.empty_text = "no memory chosen: Enter on a layer (3) or on a page of the target (2)"
+        self._hex.focus()
+        if self._source is not None:
+            self.look_at(self._source, self._wanted_address)
+
+    def look_at(self, source: MemorySource, address: int | None = None) -> None:
+        """Show the memory of *source*, the cursor on *address*."""
+        if self._searching is not None:
+            self._searching.cancel()
+        other_layer = self._contents is None or source.layer != self._contents.layer
+        self._source, self._wanted_address = source, address
+        if not self.is_attached:
+            return
+        reader, layer = self._bytes, source.layer
+        self.lamina.bridge.ask("memory", lambda: messages.AreasRead(reader.areas(source)))
+        self._tree_pane.display = layer is not None
+        if layer is not None and other_layer:
+            self.lamina.bridge.ask("contents", lambda: messages.ContentsRead(read_contents(layer)))
+
+    # -- what was read ---------------------------------------------------------------------------------------------------------------
+
+    def show_contents(self, contents: Contents) -> None:
+        """The tree of a layer was read."""
+        if self._source is not None and contents.layer == self._source.layer:
+            self._contents = contents
+            self._tree.show(contents)
+            self._tree_pane.border_title = f"layer {contents.name}"
+
+    def show_fields(self, message: messages.FieldsRead) -> None:
+        """The fields of a file were read."""
+        if self._contents is not None and message.layer == self._contents.layer:
+            self._tree.show_fields(message.file, message.branches)
+
+    def show_areas(self, areas: SourceAreas) -> None:
+        """It is known what is mapped."""
+        if areas.source == self._source:
+            self._areas = areas
+            self._hex.show_hits(())
+            self._hits_pane.display = False
+            self._hex.show_areas(areas.areas, areas.begin if self._wanted_address is None else self._wanted_address)
+            self._wanted_address = None
+
+    def show_window(self, window: ByteWindow) -> None:
+        """Some memory was read."""
+        if window.source == self._source:
+            self._hex.show_window(window)
+
+    def show_search(self, found: Search) -> None:
+        """A search came to its end."""
+        if found.source != self._source:
+            return
+        self._found, self._searching = found, None
+        self._hits_pane.display = True
+        self._hits_pane.border_subtitle = ""
+        more = "" if found.complete else " and more"
+        many = "1 hit" if len(found.hits) == 1 else f"{len(found.hits):,} hits"
+        self._hits_pane.border_title = f"{found.how.value}: {found.typed} · {many}{more} · {units.duration(found.elapsed_us)}"
+        self._hits.empty_text = "not found"
+        self._hits.show_rows(found.hits)
+        self._hex.show_hits([(hit.address, hit.size) for hit in found.hits])
+        self.set_focus(self._hits if found.hits else self._hex)
+        self._to_hit()
+
+    # -- bytes -----------------------------------------------------------------------------------------------------------------------
+
+    @on(HexView.Wanted)
+    def _read_window(self, event: HexView.Wanted) -> None:
+        source, reader = self._source, self._bytes
+        if source is not None:
+            self.lamina.bridge.ask("bytes", lambda: messages.WindowRead(reader.window(source, event.start, event.size)))
+
+    @on(HexView.Moved)
+    def _describe(self) -> None:
+        address, window, areas = self._hex.address, self._hex.window, self._areas
+        name = next((name for start, end, name in areas.areas if start <= address < end), "") if areas else ""
+        parts = [f"{address:x} {name}".rstrip()]
+        if window is not None and window.start <= address < window.end:
+            parts.append(window.owner(address)[0])
+            page = (address & -PAGE) - window.start
+            if window.changed and areas is not None and page >= 0:
+                count = sum(window.changed[page : page + PAGE])
+                parts.append(f"{count:,} bytes of the page changed since layer {areas.parent}" if count else f"as in layer {areas.parent}")
+        self._hex_pane.border_title = " · ".join(part for part in parts if part)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for kind, value in values_at(self._hex.under_cursor) if self._hex.under_cursor else ():
+            text.append(f" {kind} ", style="dim")
+            text.append(value)
+        self._values.update(text)
+
+    @on(ContentsTree.Opened)
+    def _read_fields(self, event: ContentsTree.Opened) -> None:
+        if self._contents is not None:
+            layer, file = self._contents.layer, event.file
+            self.lamina.bridge.ask(f"fields of {file}", lambda: messages.FieldsRead(layer, file, read_file_branches(layer, file)))
+
+    @on(ContentsTree.Led)
+    def _lead(self, event: ContentsTree.Led) -> None:
+        if self._source is not None:
+            source = MemorySource(event.pid, self._source.layer)
+            if source == self._source:
+                self._hex.go_to(event.address)
+            else:
+                self.look_at(source, event.address)
+
+    def action_address(self) -> None:
+        """Go to an address."""
+
+        def wrong(line: str) -> str:
+            address = address_of(line)
+            areas = self._areas.areas if self._areas else ()
+            mapped = address is not None and any(start <= address < end for start, end, _ in areas)
+            return "" if mapped else "nothing is mapped there"
+
+        def answered(line: str | None) -> None:
+            address = address_of(line) if line else None
+            if address is not None:
+                self._hex.go_to(address)
+                self.set_focus(self._hex)
+
+        self.app.push_screen(AskText("go to an address", "7f12 4400 3000", wrong=wrong), answered)
+
+    def action_next_task(self) -> None:
+        """The memory of the next task of the layer."""
+        if self._contents is not None and self._source is not None and self._source.pid in self._contents.pids:
+            at = self._contents.pids.index(self._source.pid) + 1
+            self.look_at(MemorySource(self._contents.pids[at % len(self._contents.pids)], self._source.layer))
+
+    def action_copy(self) -> None:
+        """The bytes under the cursor."""
+        self.app.copy_to_clipboard(self._hex.under_cursor[:16].hex(" "))
+        self.notify("copied 16 bytes", timeout=2)
+
+    # -- search ----------------------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed, letters are letters."""
+        return not (self._find.has_focus_within and action in {"find", "hit", "address", "core", "next_task", "copy"})
+
+    def action_find(self) -> None:
+        """Type what is looked for."""
+        self._find.open()
+
+    @on(FindBar.Left)
+    def _left_search(self) -> None:
+        self.set_focus(self._hex)
+
+    @on(FindBar.Asked)
+    def _search(self, event: FindBar.Asked) -> None:
+        source, reader = self._source, self._bytes
+        if source is None:
+            return
+        if self._searching is not None:
+            self._searching.cancel()
+        cancel = self._searching = CancelToken()
+        self._hits_pane.display = True
+        self._hits_pane.border_title = f"{event.how.value}: {event.typed} · searching …"
+        post = self.app.post_message
+
+        def look() -> messages.SearchDone:
+            found = search(reader.memory(source), source, event.typed, event.how, lambda it: post(messages.SearchWentOn(it)), cancel)
+            return messages.SearchDone(found)
+
+        self.lamina.bridge.ask("search", look)
+
+    def show_search_progress(self, message: messages.SearchWentOn) -> None:
+        """A search goes on."""
+        if self._searching is not None and message.progress.total:
+            share = units.share(message.progress.done, message.progress.total)
+            self._hits_pane.border_subtitle = f"{share}, {units.rate(message.progress.done_bytes, message.progress.elapsed_us)} · Esc stops"
+
+    @on(RowList.Moved)
+    def _to_hit(self) -> None:
+        if self._hits.row is not None:
+            self._hex.go_to(self._hits.row.address)
+
+    @on(RowList.Chosen)
+    def _look_at_hit(self) -> None:
+        self.set_focus(self._hex)
+
+    def action_hit(self, by: int) -> None:
+        """To the next hit, or the one before."""
+        if self._hits.row is not None:
+            self._hits.action_move(by)
+
+    def action_back(self) -> None:
+        """One step back: the search, its hits, the screen."""
+        if self._searching is not None:
+            self._searching.cancel()
+            self._searching = None
+        if self._hits_pane.display:
+            self._hits_pane.display = self._find.display = False
+            self._hex.show_hits(())
+            self.set_focus(self._hex)
+        else:
+            self.lamina.action_show("stack" if self._source is not None and self._source.layer else "target")
+
+    def action_core(self) -> None:
+        """Write a core file for gdb."""
+        if self._source is not None and self._source.layer is not None:
+            self.lamina.do(acts.core(self._source.layer, self._source.pid))
+        else:
+            self.notify("a core file is made of a layer: 3, then Enter on one", severity="warning")

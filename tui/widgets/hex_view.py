@@ -1,0 +1,228 @@
+"""Memory as hexadecimal bytes and text, line by line as far as one scrolls; changed bytes and hits are lit.
+
+It holds only the window around what is visible, and asks for another one (`Wanted`) before its end comes into view.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lamina.tui.keymap import HEX_KEYS
+from lamina.tui.model.bytelines import LINE, ByteLines
+from lamina.tui.read.page_bytes import ByteWindow
+
+PAGE = 4096
+# How much is read at once, around the first visible line.
+WINDOW = 64 << 10
+
+
+class HexView(Widget, can_focus=True):
+    """Lines of 16 bytes with a cursor on one byte."""
+
+    BINDINGS = HEX_KEYS
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "hex--address", "hex--byte", "hex--zero", "hex--changed", "hex--hit", "hex--cursor", "hex--nothing", "hex--rule",
+    }  # fmt: skip
+
+    @dataclass
+    class Moved(Message):
+        """The cursor came to another byte."""
+
+        address: int
+
+    @dataclass
+    class Wanted(Message):
+        """These bytes are needed to go on painting."""
+
+        start: int
+        size: int
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines = ByteLines(())
+        self._names: dict[int, str] = {}
+        self._window: ByteWindow | None = None
+        self._asked: tuple[int, int] | None = None
+        self._top = 0
+        self._address = 0
+        self._hits: Sequence[tuple[int, int]] = ()
+        self.empty_text = ""
+
+    # -- what is shown ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> int:
+        """The byte under the cursor."""
+        return self._address
+
+    @property
+    def under_cursor(self) -> bytes:
+        """The bytes from the cursor on, as far as they are known; at most 64."""
+        window = self._window
+        if window is None or not window.start <= self._address < window.end or not window.owner(self._address)[1]:
+            return b""
+        at = self._address - window.start
+        return window.data[at : at + 64]
+
+    @property
+    def window(self) -> ByteWindow | None:
+        """What is known of the memory around the cursor."""
+        return self._window
+
+    def show_areas(self, areas: Sequence[tuple[int, int, str]], address: int | None = None) -> None:
+        """Show another memory; the cursor goes to *address*, or stays where that is mapped."""
+        self._lines = ByteLines([(start, end) for start, end, _ in areas])
+        self._names = {start: name for start, _, name in areas}
+        self._window = self._asked = None
+        wanted = self._address if address is None else address
+        self._address = -1
+        self.go_to(wanted if self._lines.line_of(wanted) is not None else self._lines.address_of(0))
+        self.refresh()
+
+    def show_window(self, window: ByteWindow) -> None:
+        """Some memory was read; an answer to an older question is dropped."""
+        if self._asked is not None and self._asked[0] == window.start:
+            self._window, self._asked = window, None
+            self.post_message(self.Moved(self._address))
+            self.refresh()
+
+    def show_hits(self, hits: Sequence[tuple[int, int]]) -> None:
+        """Light these (address, size), ascending."""
+        self._hits = hits
+        self.refresh()
+
+    def go_to(self, address: int) -> bool:
+        """Put the cursor on *address*; False if nothing is mapped there."""
+        line = self._lines.line_of(address)
+        if line is None:
+            return False
+        if address != self._address:
+            self._address = address
+            self.post_message(self.Moved(address))
+        height = max(1, self.size.height)
+        if not self._top <= line < self._top + height:
+            # A jump shows what is before it, too; a step scrolls by a line.
+            step = line in (self._top - 1, self._top + height)
+            self._top = max(0, line - (0 if line < self._top and step else height - 1 if step else height // 3))
+        self._want()
+        self.refresh()
+        return True
+
+    def _want(self) -> None:
+        """Ask for what is visible, unless it is there or asked for."""
+        if not self._lines.count:
+            return
+        first = self._lines.address_of(self._top)
+        last = self._lines.address_of(self._top + max(1, self.size.height) - 1) + LINE
+        if self._window is not None and self._window.start <= first and min(last, first + WINDOW // 2) <= self._window.end:
+            return
+        start = max(0, first - WINDOW // 4) & -PAGE
+        if self._asked is None or not self._asked[0] <= first < self._asked[1] - WINDOW // 2:
+            self._asked = (start, start + WINDOW)
+            self.post_message(self.Wanted(start, WINDOW))
+
+    # -- moving ----------------------------------------------------------------------------------------------------------------------
+
+    def action_byte(self, by: int) -> None:
+        """To a byte before or behind, over gaps."""
+        target = self._address + by
+        if self._lines.line_of(target) is None:
+            line = self._lines.line_of(self._address)
+            if line is None:
+                return
+            other = line + (1 if by > 0 else -1)
+            if not 0 <= other < self._lines.count:
+                return
+            target = self._lines.address_of(other) + (0 if by > 0 else LINE - 1)
+        self.go_to(target)
+
+    def action_line(self, by: int) -> None:
+        """Up or down."""
+        line = self._lines.line_of(self._address)
+        if line is not None:
+            self.go_to(self._lines.address_of(line + by) + self._address % LINE)
+
+    def action_screen(self, by: int) -> None:
+        """A screenful up or down."""
+        self.action_line(by * max(1, self.size.height - 1))
+
+    def action_page(self, by: int) -> None:
+        """To the start of a page before or behind."""
+        self.action_line(by * (PAGE // LINE))
+
+    def action_area(self, by: int) -> None:
+        """To the start of an area before or behind."""
+        start = self._lines.beside(self._address, 0)
+        self.go_to(start if by < 0 and self._address != start else self._lines.beside(self._address, by))
+
+    def on_resize(self) -> None:
+        """More may be visible."""
+        if self._lines.count:
+            self.go_to(self._address)
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel."""
+        self.action_line(3)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel."""
+        self.action_line(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a byte puts the cursor there."""
+        cell = event.x - 14
+        if cell >= 0 and cell < 3 * LINE + 1:
+            self.go_to(self._lines.address_of(self._top + event.y) + min(LINE - 1, max(0, (cell - (cell >= 25)) // 3)))
+
+    # -- painting --------------------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Line *y* of the screen: address, bytes, text."""
+        width, style = self.size.width, self.rich_style
+        if not self._lines.count or self._top + y >= self._lines.count:
+            text = f" {self.empty_text}" if not self._lines.count and y == 1 else ""
+            return Strip([Segment(text, self._style("nothing"))]).adjust_cell_length(width, style)
+        start = self._lines.address_of(self._top + y)
+        name = self._names.get(start, "")
+        segments = [Segment(f"{start:012x}  ", self._style("address"))]
+        codes: list[Segment] = []
+        letters: list[Segment] = []
+        for at in range(LINE):
+            code, letter, kind = self._cell(start + at)
+            codes += [Segment(code, kind), Segment("  " if at == LINE // 2 - 1 else " ", style)]
+            letters.append(Segment(letter, kind))
+        segments += [*codes, Segment(" ", style), *letters]
+        if name:
+            segments.append(Segment(f"  {name}", self._style("rule")))
+        return Strip(segments).adjust_cell_length(width, style).simplify()
+
+    def _cell(self, address: int) -> tuple[str, str, Style]:
+        window = self._window
+        known = window is not None and window.start <= address < window.end and window.owner(address)[1]
+        if window is None or not known:
+            code, letter, style = "··", "·", self._style("nothing")
+        else:
+            value = window.data[address - window.start]
+            changed = window.changed and window.changed[address - window.start]
+            kind = "hit" if self._is_hit(address) else "changed" if changed else "byte" if value else "zero"
+            code, letter, style = f"{value:02x}", chr(value) if 32 <= value < 127 else ".", self._style(kind)
+            if changed and self.app.no_color:
+                style += Style(underline=True)
+        if address == self._address:
+            style += self.get_component_rich_style("hex--cursor", partial=True) + Style(reverse=True)
+        return code, letter, style
+
+    def _is_hit(self, address: int) -> bool:
+        at = bisect_right(self._hits, (address, 1 << 64)) - 1
+        return at >= 0 and address < self._hits[at][0] + self._hits[at][1]
+
+    def _style(self, name: str) -> Style:
+        return self.rich_style + self.get_component_rich_style(f"hex--{name}", partial=True)
