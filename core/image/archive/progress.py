@@ -14,6 +14,8 @@ class Work:
         what: the act, as in "compress".
         obj: what it is about, for messages.
         total: bytes it will handle; may grow.
+        done: bytes it has handled.
+        listener, cancel: as given, for work that reports by itself.
         on_cancel: what a user who cancels is told.
     """
 
@@ -23,8 +25,8 @@ class Work:
         self.total = 0
         self.on_cancel = "cancelled; nothing was changed"
         self.done = 0
-        self._listener = listener
-        self._cancel = cancel
+        self.listener = listener
+        self.cancel = cancel
         self._begin = time.monotonic_ns()
 
     def step(self, count: int) -> None:
@@ -33,10 +35,10 @@ class Work:
         Raises:
             Cancelled: it is to stop.
         """
-        if self._cancel is not None and self._cancel.cancelled:
+        if self.cancel is not None and self.cancel.cancelled:
             raise Cancelled(self.what, self.obj, self.on_cancel)
         self.done += count
-        self._listener(Progress(self.what, self.done // PAGE, self.total // PAGE, self.done, self.elapsed_us))
+        self.listener(Progress(self.what, self.done // PAGE, self.total // PAGE, self.done, self.elapsed_us))
 
     @property
     def elapsed_us(self) -> int:

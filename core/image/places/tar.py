@@ -36,7 +36,7 @@ class Member:
         name: its path in the archive, "./" and "/" at the ends taken off.
         kind: "file", "directory", "link" (symbolic), or what else it is, in words.
         size: bytes, holes included.
-        mode: permissions; uid: owner; mtime: seconds since 1970.
+        mtime: seconds since 1970.
         target: text of a symbolic link.
         offset: where the header is in the archive.
         starts, sizes, places: what a file holds, ascending: offset in the file, bytes, offset in the archive. The rest are holes.
@@ -45,8 +45,6 @@ class Member:
     name: str
     kind: str
     size: int
-    mode: int
-    uid: int
     mtime: float
     target: str
     offset: int
@@ -67,8 +65,6 @@ class _Header:
     name: str
     type: bytes
     size: int
-    mode: int
-    uid: int
     mtime: float
     target: str
     block: bytes
@@ -144,10 +140,7 @@ class _Reader:
         size = 0 if kind in (_LINK, _SYMBOLIC, _DIRECTORY, b"3", b"4", b"6") else self.number(block[124:136], at)
         if kind in (b"0", b"\0") and name.endswith("/"):
             kind, size = _DIRECTORY, 0  # how the oldest tars say it
-        return _Header(
-            name, kind, self.size(size, at), self.number(block[100:108], at) & 0o7777, self.number(block[108:116], at),
-            float(self.number(block[136:148], at)), _text(block[157:257]), block,
-        )  # fmt: skip
+        return _Header(name, kind, self.size(size, at), float(self.number(block[136:148], at)), _text(block[157:257]), block)
 
     def number(self, text: bytes, at: int) -> int:
         if text[:1] and text[0] & 0x80:
@@ -187,7 +180,6 @@ class _Reader:
         """The header with what the records before it say instead."""
         try:
             mtime = float(pax.get("mtime", header.mtime))
-            uid = int(pax.get("uid", header.uid))
         except ValueError:
             raise self.bad("a number in a pax header is none", at) from None
         return replace(
@@ -196,7 +188,6 @@ class _Reader:
             target=pax.get("linkpath") or header.target,
             size=self.decimal(pax["size"], at) if "size" in pax and header.type in _FILES else header.size,
             mtime=mtime if isfinite(mtime) else 0.0,
-            uid=uid,
             pax=pax,
         )
 
@@ -235,8 +226,10 @@ class _Reader:
             raise self.bad(f"the list of what {header.name} holds is damaged", start)
         places = data + np.cumsum(sizes) - sizes
         return (
-            Member(self.clean(header.name, start), _kind_of(header.type), size, header.mode, header.uid, header.mtime,
-                   header.target if header.type == _SYMBOLIC else "", start, starts, sizes, places),
+            Member(
+                self.clean(header.name, start), _kind_of(header.type), size, header.mtime,
+                header.target if header.type == _SYMBOLIC else "", start, starts, sizes, places,
+            ),
             end,
         )  # fmt: skip
 

@@ -69,13 +69,16 @@ class Archive:
     Attributes:
         path: the file.
         key: tells it from other files, and from itself once it was written again.
-        mtime: seconds since 1970.
+        uid, mode: owner and permissions of the file: what is in it is as trustworthy as the file, whatever its headers say.
+        content: what the file holds, decompressed.
         layers: directory in the archive ("" for the top) → file name → member, for each directory that is a layer.
         others: members that belong to no layer, by path.
     """
 
     path: Path
     key: tuple[int, ...]
+    uid: int
+    mode: int
     content: Content
     layers: dict[str, dict[str, Member]]
     others: dict[str, Member]
@@ -99,7 +102,7 @@ class Archive:
                 return _open[key]
             content = open_stream(path)
             try:
-                archive = cls(path, key, content, *_sorted_out(content, str(path)))
+                archive = cls(path, key, found.st_uid, found.st_mode & 0o777, content, *_sorted_out(content, str(path)))
             except BaseException:
                 content.close()
                 raise
@@ -216,8 +219,8 @@ class ArchivePlace(Place):
         return self._info(member, member.size)
 
     def _info(self, member: Member, size: int) -> FileInfo:
-        mode = _TYPES[member.kind] | member.mode
-        return FileInfo(size, member.stored, member.mtime, member.uid, mode, (*self.archive.key, member.offset))
+        mode = _TYPES[member.kind] | self.archive.mode
+        return FileInfo(size, member.stored, member.mtime, self.archive.uid, mode, (*self.archive.key, member.offset))
 
     def open(self, name: str) -> Content:
         """See `Place`."""
