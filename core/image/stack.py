@@ -12,6 +12,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image import owners
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import DRAFT, TRASH
+from lamina.core.image.places.place import layers_in
 from lamina.core.image.sidecar import NAME as SIDECAR
 
 Key = tuple[object, ...]
@@ -46,11 +47,13 @@ class Stack:
 
     @classmethod
     def open(cls, directory: Path) -> "Stack":
-        """Read the stack in *directory*. Symbolic links in it are not followed, but for `parent`.
+        """Read the stack in *directory*, or the layers of an archive. Symbolic links in it are not followed, but for `parent`.
 
         Raises:
-            ImageError: no such directory, or it may not be read.
+            ImageError: no such directory or archive, or it may not be read.
         """
+        if directory.is_file():
+            return cls.of(directory, layers_in(directory))
         try:
             names = sorted((entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)), key=_natural)
         except OSError as error:
@@ -140,7 +143,7 @@ class _Opener:
     def open(self, path: Path) -> Layer | str:
         """The layer in a directory, or why it is none: "" if it does not even look like one."""
         try:
-            if not os.path.lexists(path / "inventory.img"):
+            if path.is_dir() and not os.path.lexists(path / "inventory.img"):
                 names = os.listdir(path)
                 if DRAFT in names or not any(name.endswith(".img") or name == SIDECAR for name in names):
                     return ""

@@ -160,3 +160,15 @@ def place_of(path: Path) -> Place:
         except OSError:
             continue  # a component is no directory, or may not be read: the directory says why
     return DirectoryPlace(path)
+
+
+def layers_in(archive: Path) -> list[Path]:
+    """The paths of the layers in an archive, each as `place_of` takes it.
+
+    Raises:
+        ImageError: it is no archive of layers.
+    """
+    from lamina.core.image.places.tarball import Archive
+
+    found = Archive.open(archive)
+    return [found.path / layer for layer in sorted(found.layers)]
