@@ -156,9 +156,9 @@ class LaminaApp(ReadingApp):
         """To the image screen."""
         self.image.show_areas(message.areas)
 
-    def on_window_read(self, message: messages.WindowRead) -> None:
+    def on_windows_read(self, message: messages.WindowsRead) -> None:
         """To the image screen."""
-        self.image.show_window(message.window)
+        self.image.show_windows(message)
 
     def on_search_went_on(self, message: messages.SearchWentOn) -> None:
         """To the image screen."""

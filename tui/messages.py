@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
     from lamina.tui.read.layer_memory import LayerMemory
-    from lamina.tui.read.page_bytes import ByteWindow, SourceAreas
+    from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
     from lamina.tui.read.process import Examined, Processes
     from lamina.tui.read.searching import Search
     from lamina.tui.read.stack import StackView
@@ -112,10 +112,12 @@ class AreasRead(Message):
 
 
 @dataclass
-class WindowRead(Message):
-    """Some bytes of memory were read."""
+class WindowsRead(Message):
+    """Some bytes of memory were read, for the lines from *first* on."""
 
-    window: "ByteWindow"
+    source: "MemorySource"
+    first: int
+    windows: "tuple[ByteWindow, ...]"
 
 
 @dataclass

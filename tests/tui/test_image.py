@@ -22,7 +22,7 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         await until(lambda: app.session.stack and len(app.session.stack.rows) == 2)
         await pilot.press("enter")
         screen = app.image
-        await until(lambda: screen._hex.window is not None)
+        await until(lambda: screen._hex.under_cursor)
         from lamina.core.image.layer import Layer
         from lamina.core.inspect.layer_memory import open_layer_memory
 
@@ -39,7 +39,7 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
             await until(lambda: screen._hex.address == differing and screen._hex.under_cursor)
             assert screen._hex.under_cursor == memory.read(differing, 64)
         assert "changed since layer 1" in str(screen._hex_pane.border_title)
-        window = screen._hex.window
+        window = screen._hex.window_at(differing)
         assert window is not None and window.changed[differing - window.start] and window.owner(differing) == ("layer 2", True)
 
         await pilot.press("slash", *"ELF", "enter")

@@ -39,6 +39,17 @@ class ByteLines:
             return None
         return self._before[at] + (address - self._starts[at]) // LINE
 
+    def stretches(self, line: int, count: int) -> tuple[tuple[int, int], ...]:
+        """The *count* lines from *line* on, as far as there are any, as (address, bytes) without a gap within one."""
+        first, last = max(0, line), min(line + count, self.count)
+        found = []
+        at = bisect_right(self._before, first) - 1
+        while first < last:
+            stop = min(last, self._before[at + 1])
+            found.append((self._starts[at] + (first - self._before[at]) * LINE, (stop - first) * LINE))
+            first, at = stop, at + 1
+        return tuple(found)
+
     def beside(self, address: int, by: int) -> int:
         """The start of the area *by* areas from the one that holds *address*, as far as there is one."""
         at = bisect_right(self._starts, address) - 1 + by

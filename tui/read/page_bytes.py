@@ -1,6 +1,7 @@
 """Bytes of memory for the hex view: of a layer through its parents, or of a running process. Called in worker threads."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,14 +87,11 @@ class BytesReader:
             areas = tuple((area.start, area.end, area_name(area)) for area in memory.areas)
             return SourceAreas(source, areas, parent, _begin(memory))
 
-    def window(self, source: MemorySource, start: int, size: int) -> ByteWindow:
-        """*size* bytes from *start*, whatever is there. Raises as `areas`."""
+    def windows(self, source: MemorySource, stretches: Sequence[tuple[int, int]]) -> tuple[ByteWindow, ...]:
+        """Each of *stretches* (address, bytes), whatever is there. Raises as `areas`."""
         with self._lock:
             memory, before, _ = self._opened(source)
-            now = memory.window(start, size)
-            changed = _changed(now, before.window(start, size)) if before is not None else b""
-        owners = tuple((span.start, span.end, str(span.owner), not span.owner.why) for span in now.spans)
-        return ByteWindow(source, start, now.data, owners, changed)
+            return tuple(_window(source, memory, before, start, size) for start, size in stretches)
 
     def memory(self, source: MemorySource) -> "Memory":
         """The memory itself, for a search. Raises as `areas`."""
@@ -141,6 +139,13 @@ def _begin(memory: "Memory") -> int:
     heap = next((area.start for area in memory.areas if area.kind.value == "heap"), 0)
     written = memory.owned_by(OwnerKind.LAYER, OwnerKind.LIVE)
     return heap or (int(written.starts[0]) if written else 0)
+
+
+def _window(source: MemorySource, memory: "Memory", before: "Memory | None", start: int, size: int) -> ByteWindow:
+    now = memory.window(start, size)
+    changed = _changed(now, before.window(start, size)) if before is not None else b""
+    owners = tuple((span.start, span.end, str(span.owner), not span.owner.why) for span in now.spans)
+    return ByteWindow(source, start, now.data, owners, changed)
 
 
 def _changed(now: "Window", before: "Window") -> bytes:

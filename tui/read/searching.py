@@ -70,15 +70,7 @@ def search(
             listener(event)
 
     found = look([memory], _pattern(typed, how), limit=MOST_HITS, listener=told, cancel=cancel)
-    rows = tuple(
-        HitRow(
-            hit.address,
-            hit.size,
-            hit.area.name.rsplit("/", 1)[-1].strip("[]") or hit.area.kind.value,
-            _shown(hit.data[hit.address - hit.start :]),
-        )
-        for hit in found.hits
-    )
+    rows = tuple(HitRow(hit.address, hit.size, area_name(hit.area), _shown(hit.data[hit.address - hit.start :])) for hit in found.hits)
     return Search(source, typed, how, rows, found.complete, found.elapsed_us)
 
 

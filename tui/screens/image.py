@@ -19,7 +19,7 @@ from lamina.tui.keymap import IMAGE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.values import values_at
 from lamina.tui.read.contents import Contents, read_contents, read_file_branches
-from lamina.tui.read.page_bytes import BytesReader, ByteWindow, MemorySource, SourceAreas
+from lamina.tui.read.page_bytes import BytesReader, MemorySource, SourceAreas
 from lamina.tui.read.searching import HitRow, How, Search, search
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.contents_tree import ContentsTree
@@ -119,10 +119,10 @@ class ImageScreen(Frame):
             self._hex.show_areas(areas.areas, areas.begin if self._wanted_address is None else self._wanted_address)
             self._wanted_address = None
 
-    def show_window(self, window: ByteWindow) -> None:
+    def show_windows(self, message: messages.WindowsRead) -> None:
         """Some memory was read."""
-        if window.source == self._source:
-            self._hex.show_window(window)
+        if message.source == self._source:
+            self._hex.show_windows(message.first, message.windows)
 
     def show_search(self, found: Search) -> None:
         """A search came to its end."""
@@ -143,17 +143,18 @@ class ImageScreen(Frame):
     # -- bytes -----------------------------------------------------------------------------------------------------------------------
 
     @on(HexView.Wanted)
-    def _read_window(self, event: HexView.Wanted) -> None:
+    def _read_windows(self, event: HexView.Wanted) -> None:
         source, reader = self._source, self._bytes
         if source is not None:
-            self.lamina.bridge.ask("bytes", lambda: messages.WindowRead(reader.window(source, event.start, event.size)))
+            self.lamina.bridge.ask("bytes", lambda: messages.WindowsRead(source, event.first, reader.windows(source, event.stretches)))
 
     @on(HexView.Moved)
     def _describe(self) -> None:
-        address, window, areas = self._hex.address, self._hex.window, self._areas
+        address, areas = self._hex.address, self._areas
+        window = self._hex.window_at(address)
         name = next((name for start, end, name in areas.areas if start <= address < end), "") if areas else ""
         parts = [f"{address:x} {name}".rstrip()]
-        if window is not None and window.start <= address < window.end:
+        if window is not None:
             parts.append(window.owner(address)[0])
             page = (address & -PAGE) - window.start
             if window.changed and areas is not None and page >= 0:

@@ -1,6 +1,6 @@
 """Memory as hexadecimal bytes and text, line by line as far as one scrolls; changed bytes and hits are lit.
 
-It holds only the window around what is visible, and asks for another one (`Wanted`) before its end comes into view.
+It holds only what is around the visible lines, and asks for more (`Wanted`) before the end of that comes into view.
 """
 
 from bisect import bisect_right
@@ -20,8 +20,8 @@ from lamina.tui.model.bytelines import LINE, ByteLines
 from lamina.tui.read.page_bytes import ByteWindow
 
 PAGE = 4096
-# How much is read at once, around the first visible line.
-WINDOW = 64 << 10
+# Lines read at once, and how many of them before the first visible one.
+_LINES, _BEFORE = 2048, 512
 
 
 class HexView(Widget, can_focus=True):
@@ -40,17 +40,18 @@ class HexView(Widget, can_focus=True):
 
     @dataclass
     class Wanted(Message):
-        """These bytes are needed to go on painting."""
+        """These stretches (address, bytes) are needed to go on painting; *first* is the line they begin at."""
 
-        start: int
-        size: int
+        first: int
+        stretches: tuple[tuple[int, int], ...]
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines = ByteLines(())
         self._names: dict[int, str] = {}
-        self._window: ByteWindow | None = None
-        self._asked: tuple[int, int] | None = None
+        self._windows: Sequence[ByteWindow] = ()
+        self._known = range(0)
+        self._asked = range(0)
         self._top = 0
         self._address = 0
         self._hits: Sequence[tuple[int, int]] = ()
@@ -66,31 +67,30 @@ class HexView(Widget, can_focus=True):
     @property
     def under_cursor(self) -> bytes:
         """The bytes from the cursor on, as far as they are known; at most 64."""
-        window = self._window
-        if window is None or not window.start <= self._address < window.end or not window.owner(self._address)[1]:
+        window = self.window_at(self._address)
+        if window is None or not window.owner(self._address)[1]:
             return b""
         at = self._address - window.start
         return window.data[at : at + 64]
 
-    @property
-    def window(self) -> ByteWindow | None:
-        """What is known of the memory around the cursor."""
-        return self._window
+    def window_at(self, address: int) -> ByteWindow | None:
+        """What was read of the memory at *address*, if it is near enough to the cursor."""
+        return next((window for window in self._windows if window.start <= address < window.end), None)
 
     def show_areas(self, areas: Sequence[tuple[int, int, str]], address: int | None = None) -> None:
         """Show another memory; the cursor goes to *address*, or stays where that is mapped."""
         self._lines = ByteLines([(start, end) for start, end, _ in areas])
         self._names = {start: name for start, _, name in areas}
-        self._window = self._asked = None
+        self._windows, self._known, self._asked = (), range(0), range(0)
         wanted = self._address if address is None else address
         self._address = -1
         self.go_to(wanted if self._lines.line_of(wanted) is not None else self._lines.address_of(0))
         self.refresh()
 
-    def show_window(self, window: ByteWindow) -> None:
-        """Some memory was read; an answer to an older question is dropped."""
-        if self._asked is not None and self._asked[0] == window.start:
-            self._window, self._asked = window, None
+    def show_windows(self, first: int, windows: Sequence[ByteWindow]) -> None:
+        """What was wanted from line *first* on was read; an answer to an older question is dropped."""
+        if self._asked and self._asked.start == first:
+            self._windows, self._known, self._asked = windows, self._asked, range(0)
             self.post_message(self.Moved(self._address))
             self.refresh()
 
@@ -118,16 +118,14 @@ class HexView(Widget, can_focus=True):
 
     def _want(self) -> None:
         """Ask for what is visible, unless it is there or asked for."""
-        if not self._lines.count:
-            return
-        first = self._lines.address_of(self._top)
-        last = self._lines.address_of(self._top + max(1, self.size.height) - 1) + LINE
-        if self._window is not None and self._window.start <= first and min(last, first + WINDOW // 2) <= self._window.end:
-            return
-        start = max(0, first - WINDOW // 4) & -PAGE
-        if self._asked is None or not self._asked[0] <= first < self._asked[1] - WINDOW // 2:
-            self._asked = (start, start + WINDOW)
-            self.post_message(self.Wanted(start, WINDOW))
+        last = min(self._top + max(1, self.size.height), self._lines.count) - 1
+        for known in (self._known, self._asked):
+            if self._top in known and last in known:
+                return
+        if last >= 0:
+            first = max(0, self._top - _BEFORE)
+            self._asked = range(first, first + _LINES)
+            self.post_message(self.Wanted(first, self._lines.stretches(first, _LINES)))
 
     # -- moving ----------------------------------------------------------------------------------------------------------------------
 
@@ -191,12 +189,12 @@ class HexView(Widget, can_focus=True):
             text = f" {self.empty_text}" if not self._lines.count and y == 1 else ""
             return Strip([Segment(text, self._style("nothing"))]).adjust_cell_length(width, style)
         start = self._lines.address_of(self._top + y)
-        name = self._names.get(start, "")
+        name, window = self._names.get(start, ""), self.window_at(start)
         segments = [Segment(f"{start:012x}  ", self._style("address"))]
         codes: list[Segment] = []
         letters: list[Segment] = []
         for at in range(LINE):
-            code, letter, kind = self._cell(start + at)
+            code, letter, kind = self._cell(window, start + at)
             codes += [Segment(code, kind), Segment("  " if at == LINE // 2 - 1 else " ", style)]
             letters.append(Segment(letter, kind))
         segments += [*codes, Segment(" ", style), *letters]
@@ -204,10 +202,8 @@ class HexView(Widget, can_focus=True):
             segments.append(Segment(f"  {name}", self._style("rule")))
         return Strip(segments).adjust_cell_length(width, style).simplify()
 
-    def _cell(self, address: int) -> tuple[str, str, Style]:
-        window = self._window
-        known = window is not None and window.start <= address < window.end and window.owner(address)[1]
-        if window is None or not known:
+    def _cell(self, window: ByteWindow | None, address: int) -> tuple[str, str, Style]:
+        if window is None or not window.owner(address)[1]:
             code, letter, style = "··", "·", self._style("nothing")
         else:
             value = window.data[address - window.start]
