@@ -17,7 +17,7 @@ import numpy as np
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, LaminaError
-from lamina.core.events import CancelToken, Listener, Progress, ignore
+from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
 from lamina.core.image.layer import Layer
 from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea
 from lamina.core.inspect.corenotes import notes_of, segment_flags
@@ -95,6 +95,7 @@ def write_core(layer: Layer, pid: int, output: Path, listener: Listener = ignore
         raise LaminaError("cannot write", str(output), os.strerror(error.errno or 0)) from error
     try:
         with open_layer_memory(layer, pid) as memory:
+            _require_content(memory, listener)
             notes = notes_of(layer, pid, memory)
             segments = _segments(memory, len(notes))
             data = _Writing(fd, memory, listener, cancel).write(notes, segments)
@@ -109,6 +110,19 @@ def write_core(layer: Layer, pid: int, output: Path, listener: Listener = ignore
     threads = next(len(task.threads) or 1 for task in layer.pstree if task.pid == pid)
     left_out = sum(it.end - it.start - it.size for it in segments)
     return Written(output, pid, threads, info.st_size, info.st_blocks * 512, data, left_out)
+
+
+def _require_content(memory: Memory, listener: Listener) -> None:
+    """Refuse what would be zeros in a debugger and were none; say which pages it will have to take from files that have changed."""
+    for start, _ in memory.owned_by(OwnerKind.PUNCHED, OwnerKind.MISSING):
+        raise ImageError("cannot write a core file of", memory.name, f"its memory is not whole: at {start:#x}, {memory.owner(start)}")
+    lost: dict[str, int] = {}
+    for start, end in memory.owned_by(OwnerKind.ABSENT):
+        for span in memory.spans(start, end):
+            if span.area.kind in _FILES:
+                lost[span.owner.why] = lost.get(span.owner.why, 0) + span.end - span.start
+    for why, size in lost.items():
+        listener(Notice(f"left out {size >> 10} KiB, not in the images: {why}"))
 
 
 # -- what goes in --------------------------------------------------------------------------------------------------------------------

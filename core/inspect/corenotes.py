@@ -44,6 +44,8 @@ def notes_of(layer: Layer, pid: int, memory: Memory) -> bytes:
     if signal := _siginfo(leader):
         parts.append(_note(NT_SIGINFO, signal))
     auxv = list(layer.mm(pid).mm_saved_auxv)
+    if auxv[-2:-1] != [0]:  # images leave out the pair that ends it, which readers of a core look for
+        auxv += [0, 0]
     parts.append(_note(NT_AUXV, struct.pack(f"<{len(auxv)}Q", *auxv)))
     parts.append(_note(NT_FILE, _files(memory)))
     parts.append(_vector_registers(leader))

@@ -12,15 +12,15 @@ import numpy as np
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
-from lamina.core.image.owners import OwnerMap, resolve
+from lamina.core.image.owners import resolve
 from lamina.core.image.schema import vma_entry
 from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea, area_of_entry
+from lamina.core.inspect.holdings import USER_END, Holdings
 from lamina.core.inspect.image_areas import ImageFiles, entries_of, object_of
 from lamina.core.inspect.memory import Memory
-from lamina.core.inspect.pieces import PieceBuilder, columns_of, cut
-from lamina.core.inspect.sources import FilePages, LayerPages, NoPages, OwnerKind, Source, ZeroPages, whole_pages
+from lamina.core.inspect.pieces import columns_of, cut
+from lamina.core.inspect.sources import FilePages, OwnerKind, ZeroPages, whole_pages
 
-_USER_END: Final = 1 << 63
 _FILES: Final = frozenset({AreaKind.FILE, AreaKind.SHARED_FILE})
 _PRIVATE: Final = frozenset(AreaKind) - {AreaKind.SHARED, AreaKind.SHARED_FILE} - KERNEL_OWN
 
@@ -55,85 +55,41 @@ class _Opening:
     def __init__(self, layer: Layer, pid: int) -> None:
         self.layer, self.pid = layer, pid
         self.chain = layer.chain()
-        self.sources: list[Source] = []
-        self.pieces = PieceBuilder()
-        self.covered = PageRuns.empty()
+        self.held = Holdings()
 
     def memory(self) -> Memory:
         owners = resolve(self.chain, self.pid)
         if self.layer.is_pre_dump:  # pages without mappings
             areas = [MemoryArea(start, end) for start, end in self.layer.pagemap(self.pid).all]
-            self._own(owners, _runs_of(areas))
+            self.held.own(owners, _runs_of(areas))
         else:
             entries = entries_of(self.layer, self.pid)
             files = ImageFiles(self.layer, self.pid)
             areas = [area_of_entry(entry, files.path(entry)) for entry in entries]
-            self._own(owners, _runs_of(area for area in areas if area.kind in _PRIVATE or area.flags & 2))
+            self.held.own(owners, _runs_of(area for area in areas if area.kind in _PRIVATE or area.flags & 2))
             for entry, area in zip(entries, areas, strict=True):
                 if area.kind is AreaKind.SHARED:
                     self._object(entry, area)
             self._background(entries, areas, files)
-        return Memory(f"process {self.pid} of layer {self.layer}", self.pid, areas, self.pieces.build(), self.sources)
-
-    def _source(self, source: Source) -> int:
-        self.sources.append(source)
-        return len(self.sources) - 1
-
-    def _absent(self, why: str, name: str = "") -> int:
-        return self._source(NoPages(OwnerKind.ABSENT, why, name))
-
-    # -- what layers hold ------------------------------------------------------------------------------------------------------------
-
-    def _own(self, owners: OwnerMap, within: PageRuns, low: int = 0, high: int = _USER_END, shift: int = 0) -> None:
-        """Of a task or object its bytes [low, high), which lie *shift* bytes further in memory, as far as they are *within*."""
-
-        def moved(runs: PageRuns) -> PageRuns:
-            part = runs.clip(low, high)
-            return PageRuns.from_arrays(part.starts + delta, part.ends + delta)
-
-        delta = np.uint64(shift % (1 << 64))
-        for share in owners.shares:
-            part = share.runs.clip(low, high)
-            if not part:
-                continue
-            at = np.searchsorted(share.runs.starts, part.starts, side="right") - 1
-            offsets = share.offsets[at] + (part.starts - share.runs.starts[at])
-            mine = (moved(share.runs) & within) - self.covered
-            gone = mine & moved(share.punched)
-            pages = self._source(LayerPages(share.layer, share.pages_file.name))
-            self.pieces.add_part((part.starts + delta, part.ends + delta, offsets), mine - gone, pages)
-            if gone:
-                self.pieces.add_runs(gone, self._source(_punched(share.layer)))
-            self.covered |= mine
-        for lacking, runs in owners.missing:
-            why = f"layer {lacking.name} should have it and has not"
-            self._add(moved(runs) & within, self._absent(why, lacking.name))
-        if owners.nowhere:
-            why = "it was left to be fetched later (a lazy dump), and never came"
-            self._add(moved(owners.nowhere) & within, self._absent(why))
-
-    def _add(self, runs: PageRuns, source: int) -> None:
-        new = runs - self.covered
-        self.pieces.add_runs(new, source)
-        self.covered |= new
+        return Memory(f"process {self.pid} of layer {self.layer}", self.pid, areas, self.held.pieces.build(), self.held.sources)
 
     def _object(self, entry: vma_entry, area: MemoryArea) -> None:
         """A mapping of shared memory: what the task itself has of it (a private copy) is covered already."""
         which = object_of(self.layer, entry)
         within = _runs_of([area])
         if which not in self.layer.objects:
-            self._add(within, self._absent(f"the layer has no pagemap-{which}.img"))
+            self.held.add(within, self.held.nobody(OwnerKind.MISSING, f"the layer has no pagemap-{which}.img"))
             return
         shift = area.start - area.offset
-        self._own(resolve(self.chain, which), within, area.offset, area.offset + area.size, shift)
+        self.held.own(resolve(self.chain, which), within, area.offset, area.offset + area.size, shift)
 
     # -- what nobody holds -----------------------------------------------------------------------------------------------------------
 
     def _background(self, entries: Sequence[vma_entry], areas: Sequence[MemoryArea], files: ImageFiles) -> None:
-        within = _runs_of(area for area in areas if area.end <= _USER_END)
-        rest = within - self.covered
-        zero = self._source(ZeroPages())
-        kernel = self._absent("the kernel makes it anew at any moment")
+        within = _runs_of(area for area in areas if area.end <= USER_END)
+        rest = within - self.held.covered
+        zero = self.held.source(ZeroPages())
+        kernel = self.held.nobody(OwnerKind.ABSENT, "the kernel makes it anew at any moment")
         parts: list[tuple[int, int, int, int]] = []
         for entry, area in zip(entries, areas, strict=True):
             if not rest.clip(area.start, area.end):
@@ -147,32 +103,33 @@ class _Opening:
         begins, stops = columns_of([part[:2] for part in parts])
         starts, ends, index = cut(rest, begins, stops)
         offsets = np.array([part[3] for part in parts], dtype=np.uint64)[index] + (starts - begins[index])
-        self.pieces.add(starts, ends, offsets, np.array([part[2] for part in parts], dtype=np.int32)[index])
+        self.held.pieces.add(starts, ends, offsets, np.array([part[2] for part in parts], dtype=np.int32)[index])
 
     def _file_parts(self, entry: vma_entry, area: MemoryArea, files: ImageFiles) -> list[tuple[int, int, int, int]]:
         """(start, end, source, offset): the part that the file has, and the part behind its end."""
         why = files.why_not(entry)
         if why:
-            return [(area.start, area.end, self._absent(why, area.name), 0)]
+            return [(area.start, area.end, self.held.nobody(OwnerKind.ABSENT, why, area.name), 0)]
         file = FilePages(area.name)
         try:
             there = max(0, min(area.size, whole_pages(file.size) - area.offset))
         except ImageError as error:
-            return [(area.start, area.end, self._absent(error.why, area.name), 0)]
+            return [(area.start, area.end, self.held.nobody(OwnerKind.ABSENT, error.why, area.name), 0)]
         finally:
             file.close()
         parts = []
         if there:
-            parts.append((area.start, area.start + there, self._source(file), area.offset))
+            parts.append((area.start, area.start + there, self.held.source(file), area.offset))
         if there < area.size:
-            parts.append((area.start + there, area.end, self._absent("it lies behind the end of the mapped file", area.name), 0))
+            parts.append(
+                (
+                    area.start + there,
+                    area.end,
+                    self.held.nobody(OwnerKind.ABSENT, "it lies behind the end of the mapped file", area.name),
+                    0,
+                )
+            )
         return parts
-
-
-def _punched(layer: Layer) -> NoPages:
-    sidecar = layer.sidecar
-    by = ", ".join(sidecar.punched_by) if sidecar else ""
-    return NoPages(OwnerKind.PUNCHED, f"dedup of {by or 'a later layer'} freed it in layer {layer.name}", layer.name)
 
 
 def _runs_of(areas: Iterable[MemoryArea]) -> PageRuns:

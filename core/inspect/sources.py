@@ -27,7 +27,9 @@ class OwnerKind(StrEnum):
     LIVE = "live"
     """A running process."""
     ABSENT = "absent"
-    """Nobody: it is not in the images, and not in a file that is still the same."""
+    """No image, as it should be: the kernel makes it, or the mapped file has it, but is no longer the same."""
+    MISSING = "missing"
+    """No image, though one should have it."""
     PUNCHED = "punched"
     """Nobody any more: dedup freed it."""
 
@@ -51,7 +53,7 @@ class Owner:
     def __str__(self) -> str:
         if self.kind is OwnerKind.PUNCHED:
             return f"punched: {self.why}"
-        if self.kind is OwnerKind.ABSENT:
+        if self.why:
             return f"not in the images: {self.why}"
         return f"{self.kind} {self.name}".rstrip()
 

@@ -13,6 +13,7 @@ from lamina.core.image.format import VmaStatus
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
+from lamina.core.inspect.holdings import read_owned
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
 REAP_S: Final = 10.0
@@ -151,28 +152,10 @@ def vdso_blockers(entries: Sequence[vma_entry], owners: OwnerMap, pid: int) -> l
     if len(areas) == 1 and areas[0].end - areas[0].start == len(own):
         start = areas[0].start
         held = [at for at in range(0, len(own), PAGE) if owners.of(start + at)]
-        if held[:1] == [0] and all(dumped_bytes(owners, start + at, PAGE) == own[at : at + PAGE] for at in held):
+        content = read_owned(owners, start, len(own))
+        if held[:1] == [0] and all(content[at : at + PAGE] == own[at : at + PAGE] for at in held):
             return []
     if not areas and not own:
         return []
     why = "this kernel has another one than the one the program was dumped on" if areas else "the layer has none, this kernel has one"
     return [Blocker("[vdso]", why, "restore on the kernel it was dumped on", pid)]
-
-
-def dumped_bytes(owners: OwnerMap, start: int, size: int, page: int = PAGE) -> bytes:
-    """Memory as the layer has it; zeros where no layer has the page. For small pieces."""
-    content = bytearray()
-    for address in range(start // page * page, start + size, page):
-        content += _page(owners, address, page)
-    skip = start % page
-    return bytes(content[skip : skip + size])
-
-
-def _page(owners: OwnerMap, address: int, page: int) -> bytes:
-    found = owners.of(address)
-    if found is None:
-        return bytes(page)
-    layer, offset = found
-    path = next(share.pages_file for share in owners.shares if share.layer is layer)
-    with path.open("rb") as file:
-        return os.pread(file.fileno(), page, offset)

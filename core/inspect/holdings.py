@@ -1,0 +1,104 @@
+"""What the layers of a chain hold of an address space, as pieces with their sources."""
+
+from typing import Final
+
+import numpy as np
+
+from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.image.layer import Layer
+from lamina.core.image.owners import OwnerMap, Share, to_addresses
+from lamina.core.image.punched import freed_in
+from lamina.core.inspect.areas import MemoryArea
+from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.pieces import PieceBuilder
+from lamina.core.inspect.sources import LayerPages, NoPages, OwnerKind, Source, ZeroPages
+
+USER_END: Final = 1 << 63
+
+
+class Holdings:
+    """Pieces and sources while they are collected.
+
+    Attributes:
+        sources: by number; pieces: what comes from where; covered: the pages that have a source.
+    """
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self.pieces = PieceBuilder()
+        self.covered = PageRuns.empty()
+
+    def source(self, source: Source) -> int:
+        """Add a source; returns its number."""
+        self.sources.append(source)
+        return len(self.sources) - 1
+
+    def nobody(self, kind: OwnerKind, why: str, name: str = "") -> int:
+        """Add a source without content."""
+        return self.source(NoPages(kind, why, name))
+
+    def add(self, runs: PageRuns, source: int) -> None:
+        """The pages of *runs* that have no source yet come from *source*, which needs no offsets."""
+        new = runs - self.covered
+        self.pieces.add_runs(new, source)
+        self.covered |= new
+
+    def own(self, owners: OwnerMap, within: PageRuns, low: int = 0, high: int = USER_END, shift: int = 0) -> None:
+        """Of a task or object its bytes [low, high), *shift* bytes further in memory: what of them is *within* and not covered.
+
+        Raises:
+            ImageError: a pages file or sidecar cannot be looked at.
+        """
+
+        def moved(runs: PageRuns) -> PageRuns:
+            part = runs.clip(low, high)
+            return PageRuns.from_arrays(part.starts + delta, part.ends + delta)
+
+        delta = np.uint64(shift % (1 << 64))
+        for share in owners.shares:
+            part = share.runs.clip(low, high)
+            if not part:
+                continue
+            at = np.searchsorted(share.runs.starts, part.starts, side="right") - 1
+            offsets = share.offsets[at] + (part.starts - share.runs.starts[at])
+            mine = (moved(share.runs) & within) - self.covered
+            gone = mine & moved(share.punched)
+            pages = self.source(LayerPages(share.layer, share.pages_file.name))
+            self.pieces.add_part((part.starts + delta, part.ends + delta, offsets), mine - gone, pages)
+            if gone:
+                foreign = moved(_freed_by_others(share, owners)) & gone
+                self.pieces.add_runs(gone - foreign, self.source(_punched(share.layer)))
+                self.pieces.add_runs(foreign, self.source(_punched(share.layer, "another tool")))
+            self.covered |= mine
+        for lacking, runs in owners.missing:
+            why = f"layer {lacking.name} should have it and has not"
+            self.add(moved(runs) & within, self.nobody(OwnerKind.MISSING, why, lacking.name))
+        if owners.nowhere:
+            why = "it was left to be fetched later (a lazy dump), and never came"
+            self.add(moved(owners.nowhere) & within, self.nobody(OwnerKind.MISSING, why))
+
+
+def read_owned(owners: OwnerMap, start: int, size: int) -> bytes:
+    """The *size* bytes at *start* of a task as its layers have them; zeros where no layer has the page. For small pieces.
+
+    Raises:
+        ImageError: a page was punched or is missing, or cannot be read.
+    """
+    area = MemoryArea(start & -PAGE, -(-(start + size) // PAGE) * PAGE)
+    within = PageRuns.of([(area.start, area.end)])
+    held = Holdings()
+    held.own(owners, within, area.start, area.end)
+    held.add(within, held.source(ZeroPages()))
+    with Memory(f"{owners.which} of layer {owners.chain[0]}", 0, [area], held.pieces.build(), held.sources) as memory:
+        return memory.read(start, size)
+
+
+def _freed_by_others(share: Share, owners: OwnerMap) -> PageRuns:
+    """The pages of *share* under holes that no dedup of ours made."""
+    foreign = freed_in(share.layer, share.pages_file.name).foreign
+    return to_addresses(share.layer.pagemap(owners.which).present, foreign) if foreign else PageRuns.empty()
+
+
+def _punched(layer: Layer, by: str = "") -> NoPages:
+    names = ", ".join(layer.sidecar.punched_by) if layer.sidecar else ""
+    return NoPages(OwnerKind.PUNCHED, f"{by or f'dedup of {names}'} freed it in layer {layer.name}", layer.name)
