@@ -29,6 +29,31 @@ def pid(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time as in 30s, 10m, 1h, 1d, 1w; more than nothing."""
+    return _with_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}, "a time such as 10m, 1h or 1d", least=1)
+
+
+def byte_count(text: str) -> int:
+    """Bytes, also as in 500K, 500M, 2G, 1T (powers of 1024)."""
+    return _with_unit(text.upper(), {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}, "a size such as 500M or 2G", least=0)
+
+
+def _with_unit(text: str, units: dict[str, int], form: str, least: int) -> int:
+    number = text.rstrip("".join(units))
+    unit = text[len(number) :]
+    if unit not in units or not (number.isascii() and number.isdigit()) or len(number) > 15 or int(number) * units[unit] < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
+    return int(number) * units[unit]
+
+
 def add(verbs: Verbs, name: str, text: str) -> argparse.ArgumentParser:
     """A verb *name* that does *text*."""
     return verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")

@@ -86,25 +86,25 @@ class PrunePlan:
 
 
 def kept_by(candidates: Iterable[Candidate], policy: Policy) -> dict[Key, tuple[str, ...]]:
-    """The rules that keep each layer, the size aside; without one of them everything is kept ("all")."""
+    """The rules that keep each layer, the size aside; without one of them the size alone decides ("max-bytes")."""
     ordered = sorted(candidates, key=lambda it: it.time, reverse=True)
     rules: dict[Key, list[str]] = {it.key: ["pinned"] if it.pinned else [] for it in ordered}
     if ordered:
         rules[ordered[0].key].append("newest")
     points = [it for it in ordered if it.restorable]
     if policy.keep_last is not None:
-        for number, it in enumerate(points[: policy.keep_last], start=1):
-            rules[it.key].append(f"last {number} of {policy.keep_last}")
+        for it in points[: policy.keep_last]:
+            rules[it.key].append("keep-last")
     if policy.keep_every is not None:
         seen: set[int] = set()
         for it in points:
             period = int(it.time // policy.keep_every)
             if period not in seen:
                 seen.add(period)
-                rules[it.key].append("every")
+                rules[it.key].append("keep-every")
     if policy.keep_last is None and policy.keep_every is None:
         for it in ordered:
-            rules[it.key].append("all")
+            rules[it.key].append("max-bytes")
     return {key: tuple(names) for key, names in rules.items()}
 
 

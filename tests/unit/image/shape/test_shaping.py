@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import BusyError, Cancelled, ImageError
 from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
@@ -310,9 +311,7 @@ def test_punched_pages(tmp_path: Path) -> None:
         plan_drop([layers[0]])
 
 
-def layers_range() -> object:
-    from lamina.core.dirty.runs import PAGE, PageRuns
-
+def layers_range() -> PageRuns:
     return PageRuns.of([(PAGE, 2 * PAGE)])
 
 
