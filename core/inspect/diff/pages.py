@@ -4,10 +4,13 @@ By map: pages whose content lies at the same place of the same file are the same
 all others "maybe". By content: these others, and only these, are read and compared.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -24,6 +27,7 @@ from lamina.core.inspect.pieces import cut
 STEP_PAGES: Final = 2048
 """Pages compared between two looks at progress and cancellation: 8 MiB of each side."""
 _MOST_OPEN: Final = 64
+_WORKERS: Final = min(4, os.cpu_count() or 1)
 _NONE: Final = PageRuns.empty()
 
 Done = Callable[[int], None]
@@ -209,20 +213,31 @@ class _Comparison:
         offsets_a = mine.offsets[at_a] + (starts - mine.starts[at_a])
         offsets_b = theirs.offsets[at_b] + (starts - theirs.starts[at_b])
         pair = mine.owners[at_a].astype(np.uint32) << 16 | theirs.owners[at_b]
-        for number, chosen in _groups(pair):
-            owner_a, owner_b = number >> 16, number & 0xFFFF
-            one, other = a.content(owner_a), b.content(owner_b)
-            for some in _steps(chosen, ends - starts):
-                runs = PageRuns(starts[some], ends[some])
+        pool = ThreadPoolExecutor(_WORKERS)
+        try:
+            for number, chosen in _groups(pair):
+                owner_a, owner_b = number >> 16, number & 0xFFFF
+                one, other = a.content(owner_a), b.content(owner_b)
+                steps = list(_steps(chosen, ends - starts))
                 if one.fd is None or other.fd is None:
-                    self.by_reading(PageRuns.from_arrays(runs.starts, runs.ends))
+                    for some in steps:
+                        self.by_reading(PageRuns.from_arrays(starts[some], ends[some]))
                     continue
+                compare = partial(_equal, one.fd, offsets_a, other.fd, offsets_b, ends - starts)
                 try:
-                    equal = equal_stretches(one.fd, offsets_a[some], other.fd, offsets_b[some], runs.sizes)
+                    for some, equal in zip(steps, pool.map(compare, steps), strict=True):
+                        self._step(PageRuns(starts[some], ends[some]).addresses(), equal)
                 except NativeError as error:
                     name = a.file(owner_a) if error.object_id == one.fd else b.file(owner_b)
                     raise ImageError("cannot read image", name, error.detail or error.reason) from error
-                self._step(runs.addresses(), equal)
+        finally:
+            # What was begun reads from files that are closed next.
+            pool.shutdown(cancel_futures=True)
+
+
+def _equal(a: int, offsets_a: Addresses, b: int, offsets_b: Addresses, sizes: Addresses, some: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pages of the stretches *some* are equal; the files are open descriptors."""
+    return equal_stretches(a, offsets_a[some], b, offsets_b[some], sizes[some])
 
 
 def _short(starts: Addresses, ends: Addresses, index: NDArray[np.int64]) -> tuple[Addresses, Addresses, NDArray[np.int64]]:
