@@ -63,7 +63,7 @@ def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
         if info.st_size > limit:
             raise ImageError("cannot read image", str(path), f"{info.st_size} bytes, more than the {limit} it can have")
         with os.fdopen(fd, "rb", closefd=False) as file:
-            return file.read(limit + 1)
+            return file.read(info.st_size)  # not more: a buffer of the whole size asked for is made first
     except OSError as error:
         raise ImageError("cannot read image", str(path), os.strerror(error.errno or 0)) from error
     finally:

@@ -1,5 +1,6 @@
 """The tree of a layer, a file of one, or a record: dictionaries, lists, numbers and text, ready for JSON."""
 
+import os
 import signal
 import struct
 from pathlib import Path
@@ -48,15 +49,15 @@ def as_tree(path: Path, limit: int | None = None) -> Tree:
 
 def _place_and_name(path: Path) -> Place | tuple[Place, str]:
     """The layer, or the file in one, that *path* names."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         return DirectoryPlace(path.parent), path.name
-    if path.is_file() and _is_of_a_layer(path):
+    if os.path.isfile(path) and _is_of_a_layer(path):
         return DirectoryPlace(path.parent), path.name
     try:
         return place_of(path)
     except ImageError:
-        if path.exists():
-            if path.is_dir():
+        if os.path.exists(path):
+            if os.path.isdir(path):
                 raise
             return DirectoryPlace(path.parent), path.name  # a file that is neither an image nor an archive, or nothing to read
         try:
