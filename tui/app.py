@@ -124,50 +124,6 @@ class LaminaApp(ReadingApp):
         """Let the user choose one."""
         self.push_screen(ChooseStack(message.stacks), lambda path: self.open_stack(path) if path else None)
 
-    def on_processes_read(self, message: messages.ProcessesRead) -> None:
-        """To the process screen."""
-        self.processes.show_processes(message.table)
-
-    def on_target_examined(self, message: messages.TargetExamined) -> None:
-        """To the process screen."""
-        self.processes.show_examined(message.examined)
-
-    def on_target_memory_read(self, message: messages.TargetMemoryRead) -> None:
-        """To the target screen."""
-        self.target_screen.show_memory(message.memory)
-
-    def on_target_parts_read(self, message: messages.TargetPartsRead) -> None:
-        """To the target screen."""
-        self.target_screen.show_parts(message.parts)
-
-    def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
-        """To the stack screen."""
-        self.stack.show_memory(message.memory)
-
-    def on_contents_read(self, message: messages.ContentsRead) -> None:
-        """To the image screen."""
-        self.image.show_contents(message.contents)
-
-    def on_fields_read(self, message: messages.FieldsRead) -> None:
-        """To the image screen."""
-        self.image.show_fields(message)
-
-    def on_areas_read(self, message: messages.AreasRead) -> None:
-        """To the image screen."""
-        self.image.show_areas(message.areas)
-
-    def on_windows_read(self, message: messages.WindowsRead) -> None:
-        """To the image screen."""
-        self.image.show_windows(message)
-
-    def on_search_went_on(self, message: messages.SearchWentOn) -> None:
-        """To the image screen."""
-        self.image.show_search_progress(message)
-
-    def on_search_done(self, message: messages.SearchDone) -> None:
-        """To the image screen."""
-        self.image.show_search(message.found)
-
     # Keys
 
     def action_show(self, mode: str) -> None:

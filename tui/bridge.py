@@ -11,6 +11,7 @@ from typing import Any
 
 from textual.app import App
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.worker import get_current_worker
 
 from lamina.core.errors import Cancelled, LaminaError
@@ -76,22 +77,34 @@ class Bridge:
         while self._work is not None:
             await asyncio.sleep(0.02)
 
-    def ask(self, group: str, *questions: Callable[[], Message | None]) -> None:
-        """Answer *questions* one after the other in a thread and post each answer, until a newer call for *group* makes them pointless."""
+    def ask(self, group: str, *questions: Callable[[], Message | None], to: MessagePump | None = None) -> None:
+        """Answer *questions* one after the other in a thread, until a newer call for *group* makes them pointless.
+
+        Each answer is posted to *to* (the app by default); what could not be read is always told to the app.
+        """
+        whom = to or self._app
 
         def body() -> None:
             worker = get_current_worker()
             for question in questions:
                 if worker.is_cancelled:
                     return
+                failure = ""
+                answer: Message | None = None
                 try:
-                    answer: Message | None = question()
+                    answer = question()
+                except Cancelled:
+                    return
                 except (LaminaError, OSError) as error:
-                    answer = messages.ReadFailed(group, str(error))
+                    failure = str(error)
                 except Exception as error:  # a bug of ours must not vanish with the thread
-                    answer = messages.ReadFailed(group, f"internal error: {type(error).__name__}: {error}")
-                if answer is not None and not worker.is_cancelled:
-                    self._app.post_message(answer)
+                    failure = f"internal error: {type(error).__name__}: {error}"
+                if worker.is_cancelled:
+                    return
+                if failure:
+                    self._app.post_message(messages.ReadFailed(group, failure))
+                elif answer is not None:
+                    whom.post_message(answer)
 
         self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
 

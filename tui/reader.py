@@ -1,7 +1,6 @@
 """What the app looks at, now and then and after each act: the target and its stack. Questions go through the bridge."""
 
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from lamina.tui.read.stack import StackReader
 from lamina.tui.read.stacks import known_stacks
 
 if TYPE_CHECKING:
-    from lamina.tui.read.target_memory import TargetMemoryReader
     from lamina.tui.reading import ReadingApp
 
 
@@ -27,13 +25,6 @@ class Reader:
         self.processes = ProcessReader()
         self.stacks = StackReader()
         self.dirty = DirtyReader()
-
-    @cached_property
-    def memory(self) -> "TargetMemoryReader":
-        """Of the target; made when it is first looked at."""
-        from lamina.tui.read.target_memory import TargetMemoryReader
-
-        return TargetMemoryReader()
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -57,18 +48,6 @@ class Reader:
             return messages.DirtyRead(self.dirty.read(target.identity))
         except LaminaError:
             return None  # it ended meanwhile, which `look_at_target` says
-
-    def read_target(self) -> None:
-        """The target's memory, threads and descriptors."""
-        target = self._app.session.target
-        if target is not None and target.alive:
-            from lamina.tui.read.target_parts import read_parts
-
-            self._app.bridge.ask(
-                "memory of the target",
-                lambda: messages.TargetMemoryRead(self.memory.read(target)),
-                lambda: messages.TargetPartsRead(read_parts(target.pid)),
-            )
 
     def find_stacks(self) -> None:
         """List the stacks there are."""

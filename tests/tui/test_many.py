@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lamina.core.attach.processes import ProcessInfo
+from lamina.tui import messages
 from lamina.tui.app import LaminaApp
 from lamina.tui.model.session import Session
 from lamina.tui.read.process import Processes
@@ -29,14 +30,14 @@ async def test_ten_thousand_rows_are_refreshed_filtered_and_scrolled(monkeypatch
     monkeypatch.setattr(ProcessScreen, "read", lambda _: None)
     app = LaminaApp(Session())
     async with app.run_test(size=(110, 40)) as pilot:
-        app.processes.show_processes(table(1))
+        app.processes.on_processes_read(messages.ProcessesRead(table(1)))
         rows = app.processes._list
         for _ in range(6):
             await pilot.press("pagedown")
         at = rows.row
         again = table(1)
         took = time.thread_time()
-        app.processes.show_processes(again)
+        app.processes.on_processes_read(messages.ProcessesRead(again))
         took = time.thread_time() - took
         assert took < 1, "a refresh keeps the screen from answering"
         assert rows.row == at

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
@@ -76,6 +77,10 @@ class Frame(Screen[None]):
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""
+
+    def ask(self, group: str, *questions: Callable[[], Message | None]) -> None:
+        """Answer *questions* in a thread; the answers come to this screen. See `Bridge.ask`."""
+        self.lamina.bridge.ask(group, *questions, to=self)
 
     def when_at_rest(self, look: Callable[[], None]) -> None:
         """Call *look* once the cursor rests: holding an arrow key must not start a look at every row it passes."""

@@ -91,27 +91,29 @@ class ImageScreen(Frame):
         if not self.is_attached:
             return
         reader, layer = self._bytes, source.layer
-        self.lamina.bridge.ask("memory", lambda: messages.AreasRead(reader.areas(source)))
+        self.ask("memory", lambda: messages.AreasRead(reader.areas(source)))
         self._tree_pane.display = layer is not None
         if layer is not None and other_layer:
-            self.lamina.bridge.ask("contents", lambda: messages.ContentsRead(read_contents(layer)))
+            self.ask("contents", lambda: messages.ContentsRead(read_contents(layer)))
 
     # -- what was read ---------------------------------------------------------------------------------------------------------------
 
-    def show_contents(self, contents: Contents) -> None:
+    def on_contents_read(self, message: messages.ContentsRead) -> None:
         """The tree of a layer was read."""
+        contents = message.contents
         if self._source is not None and contents.layer == self._source.layer:
             self._contents = contents
             self._tree.show(contents)
             self._tree_pane.border_title = f"layer {contents.name}"
 
-    def show_fields(self, message: messages.FieldsRead) -> None:
+    def on_fields_read(self, message: messages.FieldsRead) -> None:
         """The fields of a file were read."""
         if self._contents is not None and message.layer == self._contents.layer:
             self._tree.show_fields(message.file, message.branches)
 
-    def show_areas(self, areas: SourceAreas) -> None:
+    def on_areas_read(self, message: messages.AreasRead) -> None:
         """It is known what is mapped."""
+        areas = message.areas
         if areas.source == self._source:
             self._areas = areas
             self._hex.show_hits(())
@@ -119,13 +121,14 @@ class ImageScreen(Frame):
             self._hex.show_areas(areas.areas, areas.begin if self._wanted_address is None else self._wanted_address)
             self._wanted_address = None
 
-    def show_windows(self, message: messages.WindowsRead) -> None:
+    def on_windows_read(self, message: messages.WindowsRead) -> None:
         """Some memory was read."""
         if message.source == self._source:
             self._hex.show_windows(message.first, message.windows)
 
-    def show_search(self, found: Search) -> None:
+    def on_search_done(self, message: messages.SearchDone) -> None:
         """A search came to its end."""
+        found = message.found
         if found.source != self._source:
             return
         self._found, self._searching = found, None
@@ -146,7 +149,7 @@ class ImageScreen(Frame):
     def _read_windows(self, event: HexView.Wanted) -> None:
         source, reader = self._source, self._bytes
         if source is not None:
-            self.lamina.bridge.ask("bytes", lambda: messages.WindowsRead(source, event.first, reader.windows(source, event.stretches)))
+            self.ask("bytes", lambda: messages.WindowsRead(source, event.first, reader.windows(source, event.stretches)))
 
     @on(HexView.Moved)
     def _describe(self) -> None:
@@ -171,7 +174,7 @@ class ImageScreen(Frame):
     def _read_fields(self, event: ContentsTree.Opened) -> None:
         if self._contents is not None:
             layer, file = self._contents.layer, event.file
-            self.lamina.bridge.ask(f"fields of {file}", lambda: messages.FieldsRead(layer, file, read_file_branches(layer, file)))
+            self.ask(f"fields of {file}", lambda: messages.FieldsRead(layer, file, read_file_branches(layer, file)))
 
     @on(ContentsTree.Led)
     def _lead(self, event: ContentsTree.Led) -> None:
@@ -234,15 +237,15 @@ class ImageScreen(Frame):
         cancel = self._searching = CancelToken()
         self._hits_pane.display = True
         self._hits_pane.border_title = f"{event.how.value}: {event.typed} · searching …"
-        post = self.app.post_message
+        post = self.post_message
 
         def look() -> messages.SearchDone:
             found = search(reader.memory(source), source, event.typed, event.how, lambda it: post(messages.SearchWentOn(it)), cancel)
             return messages.SearchDone(found)
 
-        self.lamina.bridge.ask("search", look)
+        self.ask("search", look)
 
-    def show_search_progress(self, message: messages.SearchWentOn) -> None:
+    def on_search_went_on(self, message: messages.SearchWentOn) -> None:
         """A search goes on."""
         if self._searching is not None and message.progress.total:
             share = units.share(message.progress.done, message.progress.total)

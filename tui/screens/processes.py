@@ -81,10 +81,11 @@ class ProcessScreen(Frame):
         """Ask for the process table, unless nobody sees it."""
         if self.is_attached and (self.is_current or not self._processes.rows):
             reader = self.lamina.reader.processes
-            self.lamina.bridge.ask("processes", lambda: messages.ProcessesRead(reader.read()))
+            self.ask("processes", lambda: messages.ProcessesRead(reader.read()))
 
-    def show_processes(self, processes: Processes) -> None:
+    def on_processes_read(self, message: messages.ProcessesRead) -> None:
         """The table was read."""
+        processes = message.table
         self._processes = processes
         self._examined = {pid: seen for pid, seen in self._examined.items() if pid in processes.by_pid}
         self.title_bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
@@ -92,8 +93,9 @@ class ProcessScreen(Frame):
         self._arrange()
         self.when_at_rest(self._examine)
 
-    def show_examined(self, examined: Examined) -> None:
+    def on_target_examined(self, message: messages.TargetExamined) -> None:
         """A process was examined."""
+        examined = message.examined
         self._examined[examined.identity.pid] = examined
         self._list.refresh()
         self._show_detail()
@@ -141,7 +143,7 @@ class ProcessScreen(Frame):
             other, seen = self._processes.by_pid[row.pid], self._examined.get(row.pid)
             if other is not process and (seen is None or seen.identity.start_time != other.start_time):
                 wanted.append(other)
-        self.lamina.bridge.ask("examine", *(partial(_look_at, one) for one in wanted if not one.protected))
+        self.ask("examine", *(partial(_look_at, one) for one in wanted if not one.protected))
 
     @on(RowList.Moved)
     def _moved(self) -> None:

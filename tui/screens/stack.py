@@ -94,10 +94,11 @@ class StackScreen(Frame):
             self._strip.show_nothing("no layer chosen")
         else:
             known = self._memory.pid if self._memory is not None else 0
-            self.lamina.bridge.ask("memory of a layer", lambda: messages.LayerMemoryRead(read_layer_memory(row.path, pid or known)))
+            self.ask("memory of a layer", lambda: messages.LayerMemoryRead(read_layer_memory(row.path, pid or known)))
 
-    def show_memory(self, memory: LayerMemory) -> None:
+    def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
         """The memory of a layer was resolved."""
+        memory = message.memory
         row = self._list.row
         if row is not None and row.path == memory.layer:
             self._memory = memory

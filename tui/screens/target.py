@@ -7,12 +7,13 @@ from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from lamina.tui import messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import TARGET_SCREEN_KEYS
 from lamina.tui.model.session import Session
 from lamina.tui.read.page_bytes import MemorySource
-from lamina.tui.read.target_memory import TargetMemory
-from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow
+from lamina.tui.read.target_memory import TargetMemory, TargetMemoryReader
+from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow, read_parts
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.dump_now import DumpNow
 from lamina.tui.widgets.map_pane import MapPane
@@ -30,6 +31,7 @@ class TargetScreen(Frame):
 
     def __init__(self) -> None:
         super().__init__()
+        self._reader = TargetMemoryReader()
         self._memory: TargetMemory | None = None
         self._pane = MapPane(id="target-map")
         self._map = self._pane.map
@@ -77,7 +79,14 @@ class TargetScreen(Frame):
     def read(self) -> None:
         """Ask for the target's memory and parts, if anyone sees it."""
         if self.is_attached and self.is_current:
-            self.lamina.reader.read_target()
+            target = self.lamina.session.target
+            if target is not None and target.alive:
+                memory = self._reader
+                self.ask(
+                    "memory of the target",
+                    lambda: messages.TargetMemoryRead(memory.read(target)),
+                    lambda: messages.TargetPartsRead(read_parts(target.pid)),
+                )
 
     def session_changed(self, session: Session) -> None:
         """Another target, or it ended."""
@@ -86,19 +95,23 @@ class TargetScreen(Frame):
             self._memory = None
             ended = f"{target.name} {target.pid} has ended" if target else "no target: press 1 and choose a process"
             self._pane.show_nothing(ended)
-            self.show_parts(TargetParts(0))
+            self._show_parts(TargetParts(0))
         self._dump_now.show(target, self._memory, session.dirty)
 
-    def show_memory(self, memory: TargetMemory) -> None:
+    def on_target_memory_read(self, message: messages.TargetMemoryRead) -> None:
         """The target's memory was read."""
+        memory = message.memory
         target = self.lamina.session.target
         if target is not None and target.alive and memory.identity == target.identity:
             self._memory = memory
             self._pane.show("memory", memory.space)
             self._dump_now.show(target, memory, self.lamina.session.dirty)
 
-    def show_parts(self, parts: TargetParts) -> None:
+    def on_target_parts_read(self, message: messages.TargetPartsRead) -> None:
         """Its threads and descriptors were read."""
+        self._show_parts(message.parts)
+
+    def _show_parts(self, parts: TargetParts) -> None:
         self._threads.show_rows(parts.threads)
         self._descriptors.show_rows(parts.descriptors)
 
