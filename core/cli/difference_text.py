@@ -62,7 +62,7 @@ def _tasks(found: "Difference") -> Iterator[str]:
 
 def _task(task: "Task") -> str:
     threads = len(task.threads)
-    return f"{task.pid} {task.comm} ({task.state}{f', {threads} threads' if threads > 1 else ''})"
+    return f"{task.pid} {task.comm} ({task.state or 'only its memory is known'}{f', {threads} threads' if threads > 1 else ''})"
 
 
 def _changed_task(change: "TaskChange") -> Iterator[str]:

@@ -49,7 +49,7 @@ class LayerSide(Side):
         self.chain: tuple[Layer, ...] = tuple(known.get(it.key, it) for it in layer.chain())
         self.layer = layer = self.chain[0]
         if layer.is_pre_dump:
-            self.tasks = tuple(Task(pid) for pid in layer.pids)
+            self.tasks = tuple(Task(pid, state="") for pid in layer.pids)
             self.notes = (f"{self.name} is a pre-dump: of its tasks only memory is known",)
         else:
             self.tasks = tuple(self._task(task) for task in layer.pstree)

@@ -28,7 +28,7 @@ class Task:
     Attributes:
         pid, ppid, pgid, sid: as ps(1) names them.
         comm: its name, which is its leader's.
-        state: "alive", "stopped", or "ended" (a zombie).
+        state: "alive", "stopped", "ended" (a zombie); "" if nothing but its memory is known (a pre-dump).
         exe, cwd, root: paths; "" if not known.
         threads: the leader first.
     """
@@ -132,7 +132,11 @@ def diff_tasks(a: Sequence[Task], b: Sequence[Task], pairs: Sequence[tuple[Task,
 
 
 def diff_task(a: Task, b: Task) -> TaskChange | None:
-    """What differs between one task of both sides; None if nothing does. Threads are the same by their id, leaders always."""
+    """What differs between one task of both sides; None if nothing does, or one side knows only its memory. Threads are the same by their
+    id, leaders always.
+    """
+    if not a.state or not b.state:
+        return None
     fields = [FieldChange(name, str(one), str(other)) for name, one, other in _fields(a, b) if one != other]
     mine = {0 if thread.tid == a.pid else thread.tid: thread for thread in a.threads}
     theirs = {0 if thread.tid == b.pid else thread.tid: thread for thread in b.threads}

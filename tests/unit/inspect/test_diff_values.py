@@ -40,6 +40,11 @@ def test_registers_nobody_knows_are_not_compared() -> None:
     assert diff_tasks((TASK,), (live,), ((TASK, live),)).same == 1
 
 
+def test_of_a_pre_dump_no_task_is_compared() -> None:
+    bare = Task(7, state="")
+    assert diff_tasks((bare,), (TASK,), ((bare, TASK),)).same == 1
+
+
 def test_another_run_of_the_program_is_paired_by_place() -> None:
     a = (TASK, Task(9, 7), Task(10, 9))
     b = (replace(TASK, pid=20, threads=(replace(LEADER, tid=20), Thread(21, "worker", {"ip": 5}, b"y"))), Task(21, 20), Task(22, 21))
