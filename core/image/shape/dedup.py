@@ -17,7 +17,7 @@ from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image import owners
 from lamina.core.image.holes import file_holes, punch
 from lamina.core.image.layer import Layer, Object
-from lamina.core.image.shape.needs import NONE, Family, FileKey, LayerKey, file_key, hold_stacks, needed_by_others
+from lamina.core.image.shape.needs import NONE, Family, FileKey, file_key, hold_stacks, needed_by_others
 from lamina.core.image.shape.resum import Meter, open_plain, renew, require_contents
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.verify import Checker
@@ -165,24 +165,27 @@ def _cuts_of(family: Family, places: list[tuple[Layer, str]], ranges: PageRuns) 
 
 def _losing(chain: tuple[Layer, ...], cuts: list[Cut]) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """Of the ancestors that resolve a page to one that is cut or was: those that resolved all of theirs before; those to be marked."""
-    lost: dict[tuple[LayerKey, Object], PageRuns] = {}
-    for cut in cuts:
-        for which in cut.layer.objects:
-            if cut.layer.pages_name(which) == cut.pages_file:
-                lost[cut.layer.key, which] = owners.to_addresses(cut.layer.pagemap(which).present, cut.ranges)
+    lost: dict[Object, PageRuns] = {}  # as addresses, in the layer last looked at
+    gone: dict[Object, PageRuns] = {}  # the same, lost before
     losing: list[Layer] = []
     marks: list[Layer] = []
-    for at, ancestor in enumerate(chain[1:], start=1):
+    for ancestor in reversed(chain[1:]):
+        ranges = {cut.pages_file: cut.ranges for cut in cuts if cut.layer.key == ancestor.key}
+        lost, above = {}, lost
+        gone, gone_above = {}, gone
+        for which in ancestor.objects:
+            pagemap = ancestor.pagemap(which)
+            own = owners.to_addresses(pagemap.present, ranges.get(ancestor.pages_name(which), NONE))
+            lost[which] = own | (pagemap.parent & above.get(which, NONE))
+            gone[which] = owners.punched_in(ancestor, which) | (pagemap.parent & gone_above.get(which, NONE))
         if ancestor.is_pre_dump:
             continue
-        maps = {which: owners.resolve(chain[at:], which) for which in ancestor.objects}
-        already = any(owned.punched for owned in maps.values())
-        loses = any(share.runs & lost.get((share.layer.key, which), NONE) for which, owned in maps.items() for share in owned.shares)
+        already, loses = any(gone.values()), any(lost.values())
         if loses and not already:
             losing.append(ancestor)
         if (loses or already) and (ancestor.sidecar is None or ancestor.sidecar.restorable):
             marks.append(ancestor)
-    return tuple(losing), tuple(marks)
+    return tuple(losing[::-1]), tuple(marks[::-1])
 
 
 # -- doing ---------------------------------------------------------------------------------------------------------------------------

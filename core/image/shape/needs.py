@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.image import owners
-from lamina.core.image.layer import Layer
+from lamina.core.image.layer import Layer, Object
 from lamina.core.image.leftovers import sweep_beside
 from lamina.core.image.lock import locked, stack_of
+from lamina.core.image.owners import to_offsets
 from lamina.core.image.stack import Stack
 
 LayerKey = tuple[object, ...]
@@ -93,12 +93,19 @@ class Family:
             self._parents[layer.key] = self.layers.setdefault(above.key, above) if above else None
         return self._parents[layer.key]
 
-    def chain_of(self, layer: Layer) -> tuple[Layer, ...]:
-        """`Layer.chain` in objects of the family. Circles were refused when the stacks were read."""
-        found = [layer]
-        while (above := self.parent_of(found[-1])) is not None:
-            found.append(above)
-        return tuple(found)
+    def youngest_first(self) -> list[Layer]:
+        """Every layer before its parent. Circles were refused when the stacks were read."""
+        depth: dict[LayerKey, int] = {}
+        for layer in list(self.layers.values()):
+            path: list[Layer] = []
+            at: Layer | None = layer
+            while at is not None and at.key not in depth:
+                path.append(at)
+                at = self.parent_of(at)
+            base = depth[at.key] if at is not None else 0
+            for above, member in enumerate(reversed(path), start=1):
+                depth[member.key] = base + above
+        return sorted(self.layers.values(), key=lambda layer: -depth[layer.key])
 
     def names_of(self, wanted: Iterable[FileKey]) -> dict[FileKey, list[tuple[Layer, str]]]:
         """Every name that a pages file of *wanted* has in the family."""
@@ -112,57 +119,40 @@ class Family:
         return names
 
 
-def resolved_by(chain: tuple[Layer, ...]) -> dict[FileKey, PageRuns]:
-    """Where the pages that `chain[0]` resolves lie: offsets by pages file. Files in archives are left out, for nothing changes there."""
-    needed: dict[FileKey, PageRuns] = {}
-    for which in chain[0].objects:
-        for share in owners.resolve(chain, which).shares:
-            if share.layer.place.writable and not share.layer.compressed:
-                _add(needed, share.layer, share.pages_file.name, PageRuns.from_arrays(share.offsets, share.offsets + share.runs.sizes))
-    return needed
-
-
-def owned_by(layer: Layer, name: str) -> PageRuns:
-    """The bytes of its pages file *name* that a layer's own maps claim."""
-    claimed = NONE
-    for which in layer.objects:
-        if layer.pages_name(which) == name:
-            claimed |= PageRuns.of([(0, layer.pagemap(which).data_bytes)])
-    return claimed
-
-
-def _add(needed: dict[FileKey, PageRuns], layer: Layer, name: str, ranges: PageRuns) -> None:
-    key = file_key(layer, name)
-    needed[key] = needed.get(key, NONE) | ranges
-
-
 def needed_by_others(
     family: Family, names: dict[FileKey, list[tuple[Layer, str]]], pinned: Iterable[Layer] = ()
 ) -> dict[FileKey, PageRuns]:
     """What must stay of the files in *names* when the ancestors of `family.chain[0]` may lose pages.
 
     That is what the layer itself resolves, what every layer off the chain does, what the *pinned* ancestors do, and what a layer that does
-    descend from it holds under another name of the same file.
+    descend from it holds under another name of the same file. One pass from the youngest layers to the full ones: each asks of its parent
+    what it inherits itself, and what was asked of it and it inherits.
     """
-    layer = family.chain[0]
-    ancestors = {member.key for member in family.chain[1:]}
+    losing = {member.key for member in family.chain[1:]} - {member.key for member in pinned}
+    order = family.youngest_first()
+    below = _descendants(family, order)
+    files = {(other.key, name): key for key, places in names.items() for other, name in places}
+    asked: dict[tuple[LayerKey, Object], PageRuns] = {}
     needed: dict[FileKey, PageRuns] = {}
-    for other in family.layers.values():
-        if other.key in ancestors:
-            continue
-        above = family.chain_of(other)
-        descends = other is not layer and any(member.key == layer.key for member in above)
-        if not descends and any(member.key in ancestors for member in above):
-            _merge(needed, resolved_by(above))
-    for member in pinned:
-        _merge(needed, resolved_by(family.chain_of(member)))
-    for key, places in names.items():
-        for other, name in places:
-            if other.key not in ancestors:
-                needed[key] = needed.get(key, NONE) | owned_by(other, name)
+    for other in order:
+        above = family.parent_of(other)
+        for which in other.objects:
+            pagemap = other.pagemap(which)
+            present = pagemap.present
+            wanted = asked.get((other.key, which), NONE) if other.key in losing else present if other.key in below else pagemap.all
+            key = files.get((other.key, other.pages_name(which)))
+            if key is not None and (own := wanted & present):
+                needed[key] = needed.get(key, NONE) | to_offsets(present, own)
+            if above is not None and (inherited := wanted & pagemap.parent):
+                asked[above.key, which] = asked.get((above.key, which), NONE) | inherited
     return needed
 
 
-def _merge(into: dict[FileKey, PageRuns], more: dict[FileKey, PageRuns]) -> None:
-    for key, ranges in more.items():
-        into[key] = into.get(key, NONE) | ranges
+def _descendants(family: Family, youngest_first: list[Layer]) -> set[LayerKey]:
+    """The layers that stand on `family.chain[0]`."""
+    found: set[LayerKey] = set()
+    for other in reversed(youngest_first):
+        above = family.parent_of(other)
+        if above is not None and (above.key == family.chain[0].key or above.key in found):
+            found.add(other.key)
+    return found
