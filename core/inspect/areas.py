@@ -1,5 +1,6 @@
 """The mappings of a task as a reader of its memory sees them: the same for a layer and for a running process; and a choice among them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -133,7 +134,8 @@ class AreaFilter:
     ranges: tuple[tuple[int, int], ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if set(self.prot) - set("rwx-") or (len(self.prot) == 3 and not all(a in (b, "-") for a, b in zip(self.prot, "rwx", strict=True))):
+        exact = len(self.prot) == 3
+        if set(self.prot) - set("rwx-") or len(self.prot) > 3 or (exact and not re.fullmatch("[r-][w-][x-]", self.prot)):
             raise UsageError("not a protection", repr(self.prot), "letters of rwx, or three as in r-x")
 
     def fits(self, area: MemoryArea) -> bool:

@@ -14,6 +14,7 @@ TESTS = (
     "tests/native/test_freeze.py",
     "tests/native/test_owner_pieces.py",
     "tests/native/test_pagemap.py",
+    "tests/native/test_search.py",
     "tests/native/test_spawn.py",
     "tests/unit/image/test_pagemap.py",
     "tests/unit/restore/test_fill.py",
