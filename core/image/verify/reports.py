@@ -10,6 +10,7 @@ from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer
+from lamina.core.image.leftovers import TRASH
 from lamina.core.image.stack import Stack
 from lamina.core.image.verify.chain import Checker
 from lamina.core.image.verify.contents import Meter
@@ -98,8 +99,9 @@ def verify_stack(stack: Stack, contents: bool = True, listener: Listener = ignor
         except ImageError as error:
             name = "inventory.img" if "inventory.img" in error.why else ""
             finding = Finding(bad.path, name, "missing" if name else error.why, error.fix)
-            lost.append(Report(bad.path, bad.path.name, State.BROKEN, _line(finding, bad.path), (finding,)))
-    trashed = {layer.key for layer in stack.trashed}
+            dropped = bad.path.name.startswith(TRASH)
+            lost.append(Report(bad.path, bad.path.name, State.BROKEN, _line(finding, bad.path), (finding,), dropped))
+    trashed = {layer.key for layer in layers if layer.name.startswith(TRASH)}
     found = _verify(layers, layers, contents, listener, cancel, f"verify of {stack.path}", trashed)
     return Verified((*found.reports, *lost), found.bytes_read, found.elapsed_us)
 
