@@ -20,10 +20,12 @@ MAX_MEMBERS = 1 << 18
 MAX_HEADER = 1 << 20
 MAX_SPARSE_LIST = 1 << 26
 MAX_SIZE = 1 << 46
+_NO_TAR = "it is neither a tar nor a compressed one"
 _LINK, _SYMBOLIC = b"1", b"2"
 _DIRECTORY = b"5"
 _FILES = (b"0", b"\0", b"7", b"S")
-_KINDS = {_LINK: "a hard link", b"3": "a device", b"4": "a device", b"6": "a pipe"}
+HARD_LINK = "a hard link to what is not in the archive"
+_KINDS = {_LINK: HARD_LINK, b"3": "a device", b"4": "a device", b"6": "a pipe"}
 
 Offsets = npt.NDArray[np.int64]
 
@@ -37,7 +39,7 @@ class Member:
         kind: "file", "directory", "link" (symbolic), or what else it is, in words.
         size: bytes, holes included.
         mtime: seconds since 1970.
-        target: text of a symbolic link.
+        target: text of a symbolic link, or the file that a hard link names.
         offset: where the header is in the archive.
         starts, sizes, places: what a file holds, ascending: offset in the file, bytes, offset in the archive. The rest are holes.
     """
@@ -122,17 +124,18 @@ class _Reader:
             yield member
             extra, start = {}, at
         if at == 0:
-            raise ImageError("cannot read", self.name, "it is neither a tar nor a tar that is compressed")
+            raise ImageError("cannot read", self.name, _NO_TAR)
         if extra:
             raise self.bad("it is cut short", at)
 
     # -- headers ---------------------------------------------------------------------------------------------------------------------
 
     def header(self, block: bytes, at: int) -> _Header:
-        plain = sum(block) - sum(block[148:156]) + 8 * 32
-        if self.number(block[148:156], at) != plain:
-            why = "it is not a tar, nor one that is compressed" if at == 0 else "the checksum of a header is wrong: it is damaged"
-            raise ImageError("cannot read", self.name, why) if at == 0 else self.bad(why, at)
+        digits = block[148:156].replace(b"\0", b" ").strip()
+        if not digits.isdigit() or digits.translate(None, b"01234567") or int(digits, 8) != sum(block) - sum(block[148:156]) + 8 * 32:
+            if at == 0:
+                raise ImageError("cannot read", self.name, _NO_TAR)
+            raise self.bad("the checksum of a header is wrong: it is damaged", at)
         name = _text(block[0:100])
         if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
             name = f"{prefix}/{name}"
@@ -228,7 +231,7 @@ class _Reader:
         return (
             Member(
                 self.clean(header.name, start), _kind_of(header.type), size, header.mtime,
-                header.target if header.type == _SYMBOLIC else "", start, starts, sizes, places,
+                header.target if header.type in (_LINK, _SYMBOLIC) else "", start, starts, sizes, places,
             ),
             end,
         )  # fmt: skip

@@ -7,7 +7,7 @@ podman's `../pre-checkpoint` does; a link that leads out of the archive is refus
 import posixpath
 import stat
 from collections import OrderedDict, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
@@ -18,7 +18,7 @@ from lamina.core.image.places.compressed import CompressedContent
 from lamina.core.image.places.directory import COMPRESSED, is_compressed_name
 from lamina.core.image.places.place import Content, FileInfo, Place
 from lamina.core.image.places.streams import open_stream
-from lamina.core.image.places.tar import Member, members_of
+from lamina.core.image.places.tar import HARD_LINK, Member, members_of
 
 _TYPES = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK}
 # Archives kept open: a chain of layers opens its archive once for each of them.
@@ -170,7 +170,13 @@ _lock = Lock()
 def _sorted_out(content: Content, name: str) -> tuple[dict[str, dict[str, Member]], dict[str, Member]]:
     """The members by layer, and those of none."""
     by_directory: dict[str, list[Member]] = defaultdict(list)
-    for member in members_of(content, name):
+    files_seen: dict[str, Member] = {}
+    for found in members_of(content, name):
+        # A hard link is another name of a file that came before it, in the same archive: tar writes one where a stack has one.
+        first = files_seen.get(posixpath.normpath(found.target)) if found.kind == HARD_LINK else None
+        member = replace(first, name=found.name) if first else found
+        if member.kind == "file":
+            files_seen[member.name] = member
         by_directory[posixpath.dirname(member.name)].append(member)
     layers: dict[str, dict[str, Member]] = {}
     others: dict[str, Member] = {}
