@@ -56,7 +56,9 @@ class Sidecar:
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
         punched_by: names of the layers whose dedup did it.
         compressed: its pages files lie there compressed.
+        restarts: thread id → code of the kernel (512 to 514) of the call that the thread was in and makes again; images do not hold it.
         pinned: it may not be dropped, pruned or squashed away; pin_reason says why, or is "".
+        squashed: ids of the layers whose pages it took when they were squashed into it.
         dropped: when it went to the trash, seconds since 1970 (UTC); dropped_name: the name it had. Mean nothing outside the trash.
         other: fields a newer lamina wrote; kept as they are.
     """
@@ -86,8 +88,10 @@ class Sidecar:
     punched: Mapping[str, PageRuns] = field(default_factory=dict)
     punched_by: tuple[str, ...] = ()
     compressed: bool = False
+    restarts: Mapping[int, int] = field(default_factory=dict)
     pinned: bool = False
     pin_reason: str = ""
+    squashed: tuple[str, ...] = ()
     dropped: float = 0.0
     dropped_name: str = ""
     other: Mapping[str, Any] = field(default_factory=dict)
@@ -117,6 +121,7 @@ class Sidecar:
         """The text of lamina.json."""
         record: dict[str, Any] = {**self.other, "version": VERSION}
         record |= {name: getattr(self, name) for name in _PLAIN}
+        record["restarts"] = {str(tid): code for tid, code in sorted(self.restarts.items())}
         record["checksum"] = {"algorithm": ALGORITHM, "block": BLOCK}
         record["checksums"] = {
             name: {"size": it.size, "blocks": "".join(f"{block:016x}" for block in it.blocks)}
@@ -144,12 +149,13 @@ class Sidecar:
                 raise ValueError(f"its version is {record.get('version')!r}; this lamina reads {VERSION}")
             plain = {key: _as(kind, key, record[key]) for key, kind in _PLAIN.items() if key in record}
             sums = _sums(record)
+            restarts = {int(tid): int(code) for tid, code in record.get("restarts", {}).items()}
             punched = {str(key): _ranges(key, value) for key, value in record.get("punched", {}).items()}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise ImageError("damaged sidecar", name, str(error) or type(error).__name__) from error
-        known = {*_PLAIN, "version", "checksum", "checksums", "punched"}
+        known = {*_PLAIN, "version", "checksum", "checksums", "punched", "restarts"}
         other = {key: value for key, value in record.items() if key not in known}
-        return cls(**plain, checksums=sums, punched=punched, other=other)
+        return cls(**plain, checksums=sums, punched=punched, restarts=restarts, other=other)
 
     @classmethod
     def load(cls, directory: Path) -> "Sidecar | None":
@@ -191,7 +197,7 @@ _PLAIN: dict[str, type] = {
     "cpu_features": tuple, "cmdline": tuple, "pid": int, "start_time": int, "boot": str, "tracker": str, "tracked": bool,
     "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str, "restorable": bool, "why_not": str,
     "punched_by": tuple, "compressed": bool,
-    "pinned": bool, "pin_reason": str, "dropped": float, "dropped_name": str,
+    "pinned": bool, "pin_reason": str, "squashed": tuple, "dropped": float, "dropped_name": str,
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Rewriting:
         own: what it will hold itself, by task or shared object, where that changes.
         pages: pages it takes from the layers that go.
         copied: bytes written for it; grown: bytes by which it takes more space afterwards.
+        squashed: ids of the layers squashed into it.
     """
 
     layer: Layer
@@ -38,6 +39,7 @@ class Rewriting:
     pages: int
     copied: int
     grown: int
+    squashed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +182,8 @@ def _rewrite_all(plan: Plan, listen: Listener, cancel: CancelToken) -> None:
     for done, it in enumerate(plan.rewritings):
         try:
             # Opened again: the layers of the plan remember what the ones made anew before were.
-            rewrite(Layer(it.layer.directory), Layer(it.parent.directory) if it.parent else None, it.own, listen, cancel)
+            parent = Layer(it.parent.directory) if it.parent else None
+            rewrite(Layer(it.layer.directory), parent, it.own, listen, cancel, it.squashed)
         except Cancelled as error:
             if not done:
                 raise

@@ -8,7 +8,7 @@ the map covers does not change, so children go on as before; nor does the layer'
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lamina.core.dirty.runs import PAGE, PageRuns
@@ -28,12 +28,17 @@ from lamina.core.image.sums import FileSum, blocks_of, sum_blocks, sum_bytes, su
 
 
 def rewrite(
-    layer: Layer, parent: Layer | None, own: Mapping[Object, PageRuns], listen: Listener = ignore, cancel: CancelToken | None = None
+    layer: Layer,
+    parent: Layer | None,
+    own: Mapping[Object, PageRuns],
+    listen: Listener = ignore,
+    cancel: CancelToken | None = None,
+    squashed: Sequence[str] = (),
 ) -> Layer:
     """Make *layer* anew on *parent*, owning exactly `own[which]` of each task or shared object; returns it, opened again.
 
     What it knows beside that is inherited from *parent*, whose map must cover it. Objects that *own* does not name keep what they own. The
-    caller holds the writer's lock of the stack.
+    sidecar remembers the ids of the layers *squashed* into it. The caller holds the writer's lock of the stack.
 
     Raises:
         ImageError: it is not a plain directory, pages to copy were punched or do not match their checksums, *parent* does not have what it
@@ -46,7 +51,7 @@ def rewrite(
     work = _Work(layer, changed, listen, cancel or CancelToken())
     with Sibling(layer.directory) as sibling:
         try:
-            work.build(sibling, parent)
+            work.build(sibling, parent, squashed)
             require_same(layer, Layer(sibling.path), {it.which for it in changed}, work.cancel)
             work.cancel.check(work.what)
             sibling.exchange()
@@ -85,7 +90,7 @@ class _Work:
         self._done = 0
         self._told = 0.0
 
-    def build(self, sibling: Sibling, parent: Layer | None) -> None:
+    def build(self, sibling: Sibling, parent: Layer | None, squashed: Sequence[str]) -> None:
         """Everything of the new layer, fsynced."""
         sidecar = self.layer.sidecar or Sidecar.for_foreign(self.layer.directory)
         replaced = {"parent", SIDECAR}
@@ -105,7 +110,10 @@ class _Work:
             (sibling.path / "parent").symlink_to(self._link(parent))
         above = parent.sidecar if parent is not None else None
         by = (sidecar.punched_by or ("another tool",)) if punched else ()
-        sidecar = replace(sidecar, parent_id=above.layer_id if above else None, checksums=sums, punched=punched, punched_by=by)
+        sidecar = replace(
+            sidecar, parent_id=above.layer_id if above else None, checksums=sums, punched=punched, punched_by=by,
+            squashed=tuple(dict.fromkeys((*sidecar.squashed, *squashed))),
+        )  # fmt: skip
         self._write(sibling, SIDECAR, sidecar.to_json().encode("ascii"))
 
     def _link(self, parent: Layer) -> str:

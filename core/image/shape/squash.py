@@ -1,5 +1,10 @@
-"""Squash: of a stretch of a chain only the last layer stays, holding all that it resolved there, on what the first one stood on."""
+"""Squash: of a stretch of a chain only the last layer stays, holding all that it resolved there, on what the first one stood on.
 
+The last layer's sidecar remembers which layers were squashed into it, so that a squash that was interrupted before they all went can be
+repeated, although they are no longer its ancestors.
+"""
+
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +12,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image import owners
 from lamina.core.image.layer import Layer
 from lamina.core.image.shape.plan import Plan, deepest_first, require_free, with_rewritings
-from lamina.core.image.shape.tree import Node, Tree
+from lamina.core.image.shape.tree import Key, Node, Tree
 from lamina.core.image.stack import Stack
 
 WHAT = "cannot squash"
@@ -26,31 +31,46 @@ def plan_squash(first: Layer, last: Layer) -> Plan:
 
 def _plan(first: Path, last: Path, stack: Stack) -> Plan:
     tree = Tree(stack)
-    top, bottom = tree.node(Layer(last)), Layer(first)
-    chain = [top, *tree.ancestors(top)]
-    at = next((at for at, node in enumerate(chain) if node.layer.key == bottom.key), 0)
-    if not at:
-        why = "they are the same layer" if top.layer.key == bottom.key else f"{bottom.name} is no ancestor of {top.layer.name}"
-        raise ImageError(WHAT, f"layers {bottom.name}..{top.layer.name}", why)
-    between = chain[1 : at + 1]
+    top, bottom = tree.node(Layer(last)), tree.node(Layer(first))
     if not tree.here(top):
         raise ImageError(WHAT, f"layer {top.layer.path}", f"it does not lie in the stack {stack.path}")
-    kept = _needed(tree, [top, *between])
+    chain = [top, *tree.ancestors(top)]
+    above = bottom in chain
+    between = chain[1 : chain.index(bottom) + 1] if above else _left_over(tree, top)
+    if bottom is top or bottom not in between:
+        why = "they are the same layer" if bottom is top else f"{bottom.layer.name} is no ancestor of {top.layer.name}"
+        raise ImageError(WHAT, f"layers {bottom.layer.name}..{top.layer.name}", why)
+    kept = _needed(tree, top, between)
     going = [node for node in between if node.layer.key not in kept]
     require_free(tree, going, WHAT)
-    for _ in between:
+    for _ in between if above else ():
         tree.take(top)
     tree.drop(going)
     staying = tuple(node.layer for node in between if node.layer.key in kept)
     plan = Plan(WHAT, tree.directory, dropped=deepest_first(going), kept=staying, again=partial(_plan, first, last))
-    return with_rewritings(tree, plan)
+    plan = with_rewritings(tree, plan)
+    ids = tuple(_id(node) for node in between if _id(node))
+    rewritings = [replace(it, squashed=ids) if it.layer is top.layer else it for it in plan.rewritings]
+    return replace(plan, rewritings=tuple(rewritings))
 
 
-def _needed(tree: Tree, stretch: list[Node]) -> set[tuple[object, ...]]:
-    """Those behind the first of *stretch* on which others stand, too, and those whose pages these need."""
-    inside = {node.layer.key for node in stretch}
-    needed: set[tuple[object, ...]] = set()
-    for node in stretch[1:]:
+def _left_over(tree: Tree, top: Node) -> list[Node]:
+    """The layers squashed into *top* that are still there: kept, brought back, or left by a squash that was interrupted."""
+    sidecar = top.layer.sidecar
+    squashed = sidecar.squashed if sidecar else ()
+    return [node for node in tree.nodes.values() if _id(node) in squashed and tree.here(node) and not node.trashed]
+
+
+def _id(node: Node) -> str:
+    sidecar = node.layer.sidecar
+    return sidecar.layer_id if sidecar else ""
+
+
+def _needed(tree: Tree, top: Node, between: list[Node]) -> set[Key]:
+    """Those of *between* on which others stand, too, and those whose pages these need."""
+    inside = {node.layer.key for node in (top, *between)}
+    needed: set[Key] = set()
+    for node in between:
         if not any(below.layer.key not in inside and not below.trashed for below in tree.children(node)):
             continue
         needed.add(node.layer.key)

@@ -22,7 +22,7 @@ SIDECARS = st.builds(
     layer_id=WORDS, parent_id=st.none() | WORDS, label=WORDS, time=st.floats(0, 1e10), host=WORDS, cpu_features=st.tuples(WORDS, WORDS),
     cmdline=st.tuples(st.just(os.fsdecode(b"\xff")), WORDS), pid=st.integers(0, 1 << 22), tracked=st.booleans(),
     freeze_us=st.integers(0, 1 << 60), restorable=st.booleans(), why_not=WORDS,
-    pinned=st.booleans(), pin_reason=WORDS, dropped=st.floats(0, 1e10), dropped_name=WORDS,
+    pinned=st.booleans(), pin_reason=WORDS, squashed=st.tuples(WORDS), dropped=st.floats(0, 1e10), dropped_name=WORDS,
     checksums=st.dictionaries(WORDS, st.binary(max_size=9).map(sum_bytes), max_size=3),
     punched=st.dictionaries(WORDS, RUNS, max_size=3),
     other=st.dictionaries(WORDS.map("newer-".__add__), st.integers() | WORDS, max_size=2),
