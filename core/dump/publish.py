@@ -17,7 +17,7 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.schema import dump_stats_entry, inventory_entry, stats_entry
 from lamina.core.image.sidecar import Sidecar
-from lamina.core.kinds import descriptors, pstree
+from lamina.core.kinds import descriptors, interrupted, pstree
 from lamina.core.kinds.files import FileTable
 from lamina.core.kinds.ids import IdTable
 from lamina.core.kinds.save import CG_SET, save_task
@@ -81,10 +81,12 @@ def put_stats(draft: LayerDraft, meter: Meter) -> None:
 
 
 def describe_layer(
-    request: DumpRequest, layer_id: str, parent_id: str, root: Watched, cmdline: tuple[str, ...], meter: Meter, frozen_at: float
-) -> Sidecar:
+    request: DumpRequest, layer_id: str, parent_id: str, root: Watched, cmdline: tuple[str, ...], captured: Captured, meter: Meter,
+    frozen_at: float,
+) -> Sidecar:  # fmt: skip
     """The sidecar: what CRIU's images do not say. *parent_id*: "" for a full dump; *frozen_at*: seconds since 1970."""
     name, identity = os.uname(), root.identity
+    threads = [thread for task in captured.tasks if not task.is_zombie for thread in task.threads]
     return Sidecar(
         layer_id=layer_id,
         parent_id=parent_id or None,
@@ -104,6 +106,7 @@ def describe_layer(
         dump_us=meter.elapsed_us,
         live_rounds=meter.live_rounds,
         memory_only=request.memory_only,
+        restarts={thread.tid: code for thread in threads if (code := interrupted.for_image(thread.regs)[1])},
     )
 
 

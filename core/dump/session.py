@@ -209,7 +209,9 @@ class Session:
         put_stats(self.draft, self.meter)
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("commit", self.meter.pages_written)
-        sidecar = describe_layer(self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, self.meter, self.frozen_at)
+        sidecar = describe_layer(
+            self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, self.meter, self.frozen_at
+        )
         self.draft.commit(sidecar)
 
     # -- before and after ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""System calls that a stop interrupted, as registers of a *new* process see them.
+"""System calls that a stop interrupted: their registers in an image, and in a *new* process.
 
 A stopped thread that was waiting in the kernel shows one of the kernel's own codes in rax (include/linux/errno.h); put back unchanged
 with orig_rax, the kernel of any process finishes them: it restarts the call, or gives EINTR if a handler is due. Three things need help:
@@ -9,7 +9,11 @@ with orig_rax, the kernel of any process finishes them: it restarts the call, or
 * restart_syscall: the kernel puts that number in place of the original one when it resumes such a wait, so a second stop of the same wait
   does not show which call it is. The code before the instruction pointer does.
 * EINTR from a call that answers it to any stop, even one without a signal: the stop was the dump's. lamina marks these for restart at the
-  freeze (native/tracee.c); images of CRIU still have them.
+  freeze (native/tracee.c); images of CRIU still have them. They also have EINTR for every restart block.
+
+An image must not hold the kernel's codes: criu restores by rt_sigreturn(2), which ends the call, and the program would see errno 514. As in
+CRIU, `for_image` lets the thread make the call again: the instruction pointer at the call, its number in rax. What that loses, whether a
+handler that is due means EINTR instead, is the code, which the sidecar keeps.
 """
 
 import struct
@@ -19,7 +23,9 @@ from typing import Final
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS
 
-ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR = 514, 516, 4
+ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR = 512, 513, 514, 516, 4
+RESTARTING: Final = frozenset({ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND})
+"""Codes that mean: the same call again."""
 CODE_BYTES: Final = 16
 """How much code before the instruction pointer `for_new_process` wants to see."""
 _MASK: Final = 2**64 - 1
@@ -70,12 +76,29 @@ def call_number(regs: Mapping[str, int], code: bytes = b"") -> int | None:
     return None
 
 
-def for_new_process(regs: Mapping[str, int], code: bytes = b"") -> dict[str, int]:
+def for_image(regs: Mapping[str, int]) -> tuple[dict[str, int], int]:
+    """Registers as an image has them, and the code for the sidecar (one of RESTARTING, or 0).
+
+    *regs* are those of the stopped thread, names as in `struct user_regs_struct`.
+    """
+    if not in_call(regs) or _code(regs["rax"]) not in RESTARTING | {ERESTART_RESTARTBLOCK}:
+        return dict(regs), 0
+    new = for_new_process(regs)
+    code = _code(new["rax"])
+    if code in RESTARTING:
+        new["rax"] = new["orig_rax"]
+        new["rip"] -= len(_SYSCALL)
+        return new, code
+    return new, 0  # a restarted restart block: EINTR, until `for_new_process` sees the code
+
+
+def for_new_process(regs: Mapping[str, int], code: bytes = b"", recorded: int = 0) -> dict[str, int]:
     """Registers to put into a new process (RESTORE's last step, before PTRACE_SETREGS).
 
     Args:
         regs: as the image has them, names as in `struct user_regs_struct`.
         code: up to CODE_BYTES bytes of the thread's memory that end at rip; needed only where orig_rax is restart_syscall.
+        recorded: the code that `for_image` gave.
 
     A sleep's request register differs afterwards (it points to the remainder). A wait without a remainder pointer waits in full again: how
     much had passed is known nowhere outside the kernel. A call that cannot be told answers EINTR, as it would have on its own.
@@ -83,9 +106,16 @@ def for_new_process(regs: Mapping[str, int], code: bytes = b"") -> dict[str, int
     new = dict(regs)
     if not in_call(regs):
         return new
-    if _code(regs["rax"]) == EINTR and regs["orig_rax"] in NEVER_RESTARTED:
-        new["rax"] = -ERESTARTNOHAND & _MASK
-    if _code(regs["rax"]) != ERESTART_RESTARTBLOCK:
+    if recorded in RESTARTING and regs["rax"] == regs["orig_rax"]:
+        new["rax"] = -recorded & _MASK
+        new["rip"] = (regs["rip"] + len(_SYSCALL)) & _MASK
+        return new
+    blocked = _code(regs["rax"]) == ERESTART_RESTARTBLOCK
+    if _code(regs["rax"]) == EINTR:
+        blocked = regs["orig_rax"] in _BLOCKS | {_RESTART_SYSCALL}
+        if regs["orig_rax"] in NEVER_RESTARTED:
+            new["rax"] = -ERESTARTNOHAND & _MASK
+    if not blocked:
         return new
     number = call_number(regs, code)
     if number is None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from lamina.core.errors import Blocker, ImageError
 from lamina.core.image.schema import core_entry, thread_info_x86, user_x86_regs_entry, user_x86_regs_mode
+from lamina.core.kinds import interrupted
 from lamina.core.kinds import xstate as xstates
 from lamina.core.kinds.xstate import XstateLayout
 
@@ -41,14 +42,15 @@ class Registers:
 
 
 def save(regs: Mapping[str, int], xstate: bytes, clear_tid: int, layout: XstateLayout | None = None) -> thread_info_x86:
-    """A thread's registers; *clear_tid* is what PR_GET_TID_ADDRESS gave.
+    """A stopped thread's registers; *clear_tid* is what PR_GET_TID_ADDRESS gave.
 
     Raises:
         TargetError: see `xstate.save`.
     """
     info = thread_info_x86(clear_tid_addr=clear_tid, fpregs=xstates.save(xstate, layout))
+    general, _ = interrupted.for_image(regs)
     for name, field in _FIELDS.items():
-        setattr(info.gpregs, field, regs[name])
+        setattr(info.gpregs, field, general[name])
     info.gpregs.mode = user_x86_regs_mode.NATIVE
     return info
 

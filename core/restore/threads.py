@@ -58,11 +58,13 @@ def put_back_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> 
 
 def put_back_registers(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
     """Step 13: nothing may run inside after this."""
+    sidecar = plan.layer.sidecar
     for tracee in process.threads:
         core = plan.layer.core(tracee.tid)
         loaded = registers.load(core)
         thread = tracee.thread
-        for name, value in interrupted.for_new_process(loaded.general, _code_before(task, loaded.general["rip"])).items():
+        restart = sidecar.restarts.get(tracee.tid, 0) if sidecar else 0
+        for name, value in interrupted.for_new_process(loaded.general, _code_before(task, loaded.general["rip"]), restart).items():
             setattr(thread.regs, name, value)
         ffi.memmove(thread.xstate, loaded.xstate, len(loaded.xstate))
         thread.xstate_size = len(loaded.xstate)
@@ -90,7 +92,4 @@ def let_go(processes: list[Rebuilding]) -> None:
     kept = [int(tracee.thread.own_signals) for process in processes for tracee in process.threads]
     pids = [process.pid for process in processes]
     err = new_error()
-    check(
-        C.lm_release_all(ffi.new("int[]", tids), ffi.new("uint64_t[]", kept), len(tids), ffi.new("int[]", pids), len(pids), err), err
-    )
-
+    check(C.lm_release_all(ffi.new("int[]", tids), ffi.new("uint64_t[]", kept), len(tids), ffi.new("int[]", pids), len(pids), err), err)

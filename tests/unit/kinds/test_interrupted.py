@@ -29,6 +29,44 @@ def test_codes_the_kernel_finishes_by_itself_stay(code: int) -> None:
     assert interrupted.for_new_process(regs) == regs
 
 
+@pytest.mark.parametrize("name", ["poll", "futex", "nanosleep", "clock_nanosleep"])
+def test_eintr_in_place_of_a_restart_block_is_criu(name: str) -> None:
+    regs = stopped(name, 4, rdi=1)
+    assert interrupted.for_new_process(regs) == interrupted.for_new_process(regs | {"rax": -516 & MASK})
+
+
+@pytest.mark.parametrize("code", [512, 513, 514])
+def test_an_image_lets_the_call_be_made_again(code: int) -> None:
+    """By rt_sigreturn, as criu does it; with the code of the sidecar the kernel decides, as it would have."""
+    regs = stopped("read", code)
+    image, recorded = interrupted.for_image(regs)
+    assert image == regs | {"rax": regs["orig_rax"], "rip": regs["rip"] - 2}
+    assert recorded == code
+    assert interrupted.for_new_process(image, recorded=recorded) == regs
+    assert interrupted.for_new_process(image) == image
+
+
+def test_an_image_holds_no_restart_block() -> None:
+    regs = stopped("nanosleep", 516, rdi=0x1000, rsi=0x2000)
+    image, recorded = interrupted.for_image(regs)
+    assert image == regs | {"rax": regs["orig_rax"], "rip": regs["rip"] - 2, "rdi": 0x2000}
+    assert interrupted.for_new_process(image, recorded=recorded) == interrupted.for_new_process(regs)
+
+
+def test_a_restarted_restart_block_is_eintr_in_an_image_and_found_again() -> None:
+    regs = stopped("restart_syscall", 516)
+    code = b"\x90" * 9 + b"\xb8" + struct.pack("<I", SYSCALL_NUMBERS["poll"]) + b"\x0f\x05"
+    image, recorded = interrupted.for_image(regs)
+    assert (image["rax"], recorded) == (-4 & MASK, 0)
+    assert interrupted.for_new_process(image, code) == interrupted.for_new_process(regs, code)
+
+
+@pytest.mark.parametrize("code", [0, 4, 110])
+def test_results_are_results_in_an_image(code: int) -> None:
+    regs = stopped("read", code)
+    assert interrupted.for_image(regs) == (regs, 0)
+
+
 def test_outside_a_call_nothing_changes() -> None:
     regs = stopped("poll", 516, orig_rax=MASK)
     assert not interrupted.in_call(regs)
