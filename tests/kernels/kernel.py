@@ -1,4 +1,4 @@
-"""Debian kernels for the tests: found in the archive, unpacked into build/kernels, never installed (an installed kernel runs hooks of the boot loader)."""
+"""Debian kernels for the tests: downloaded and unpacked into build/kernels, never installed (that would run hooks of the boot loader)."""
 
 import subprocess
 from dataclasses import dataclass
@@ -28,9 +28,8 @@ class Kernel:
         """
         asked = subprocess.run(["apt-cache", "depends", "--important", self.package], capture_output=True, text=True, check=False)
         for word in asked.stdout.split():
-            if word.startswith("linux-image-"):
-                if word != self.package:
-                    return word
+            if word.startswith("linux-image-") and word != self.package:
+                return word
         raise LookupError(f"apt knows no kernel {self.package} (apt-get update; it is in bookworm-security)")
 
     def unpacked(self) -> Path:
