@@ -6,11 +6,13 @@ program fills by a userfaultfd it would wait for the program. Such a page is zer
 
 import errno
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from lamina.core.attach.procfs import describe, read_maps
+from lamina.core.attach.procfs import Area, describe, read_maps
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -32,7 +34,8 @@ def open_live_memory(pid: int) -> Memory:
         TargetError: no such process, or it may not be read.
     """
     process = ProcessPages(pid)
-    areas = [area_of_maps(area) for area in read_maps(pid)]
+    maps = read_maps(pid)
+    areas = [area_of_maps(area) for area in maps]
     if not areas:
         process.close()
         raise TargetError("cannot read", f"memory of {describe(pid)}", "it has none: a kernel thread, or a process that has ended")
@@ -42,11 +45,11 @@ def open_live_memory(pid: int) -> Memory:
     pieces = PieceBuilder()
     pieces.add_runs(there, 0)
     parts: list[tuple[int, int, int, int]] = []
-    for area in areas:
+    for area, mapped in zip(areas, maps, strict=True):
         if area.kind in KERNEL_OWN and area.end <= _USER_END:
             parts.append((area.start, area.end, 2, 0))
         elif area.kind in _BACKED:
-            parts += _file_parts(pid, area, sources)
+            parts += _file_parts(area, _file_of(pid, area, mapped), sources)
         elif area.end <= _USER_END:
             parts.append((area.start, area.end, 1, 0))
     rest = PageRuns.of((part[0], part[1]) for part in parts) - there
@@ -57,9 +60,21 @@ def open_live_memory(pid: int) -> Memory:
     return Memory(describe(pid), pid, areas, pieces.build(), sources)
 
 
-def _file_parts(pid: int, area: MemoryArea, sources: list[Source]) -> list[tuple[int, int, int, int]]:
-    """(start, end, source, offset) of a mapping whose pages a file or shared object has: what it has, and what lies behind its end."""
-    file = FilePages(area.name, f"/proc/{pid}/map_files/{area.start:x}-{area.end:x}")
+def _file_of(pid: int, area: MemoryArea, mapped: Area) -> FilePages:
+    """The very file or object that is mapped: by the kernel's own link, which needs CAP_CHECKPOINT_RESTORE, else by its path."""
+    link = f"/proc/{pid}/map_files/{area.start:x}-{area.end:x}"
+    try:
+        Path(link).stat()
+    except OSError:
+        with suppress(OSError, ValueError):
+            found = Path(area.name).stat()
+            if (f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", found.st_ino) == (mapped.dev, mapped.inode):
+                return FilePages(area.name)
+    return FilePages(area.name, link)
+
+
+def _file_parts(area: MemoryArea, file: FilePages, sources: list[Source]) -> list[tuple[int, int, int, int]]:
+    """(start, end, source, offset) of a mapping whose pages *file* has: what it has, and what lies behind its end."""
     try:
         there = max(0, min(area.size, whole_pages(file.size) - area.offset))
     except ImageError as error:
