@@ -17,7 +17,7 @@ _USER_END: Final = 1 << 56
 
 
 def entries_of(layer: Layer, pid: int) -> tuple[vma_entry, ...]:
-    """The mappings of a task, ascending; guard pages, which lie inside others, are left out.
+    """The mappings of a task, ascending; guard pages, which lie inside others, are left out, and the main stack is marked as one.
 
     Raises:
         ImageError: missing, or not aligned, empty, overlapping or out of user space.
@@ -30,7 +30,17 @@ def entries_of(layer: Layer, pid: int) -> tuple[vma_entry, ...]:
             why = f"area {entry.start:x}-{entry.end:x} is not page aligned, empty, out of order or outside user space"
             raise ImageError("damaged image", str(layer.file(f"mm-{pid}.img")), why)
         last = entry.end
-    return tuple(entries)
+    return tuple(_marked(entry, layer.mm(pid).mm_start_stack) for entry in entries)
+
+
+def _marked(entry: vma_entry, start_stack: int) -> vma_entry:
+    """CRIU marks heaps but not stacks."""
+    if not entry.start <= start_stack < entry.end or not VmaStatus(entry.status) & VmaStatus.ANON_PRIVATE:
+        return entry
+    marked = vma_entry()
+    marked.CopyFrom(entry)
+    marked.status |= VmaStatus.STACK
+    return marked
 
 
 def object_of(layer: Layer, entry: vma_entry) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.core.cli.entry import main
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
@@ -48,6 +49,34 @@ def test_shared_memory_of_a_set_of_criu(tmp_path: Path) -> None:
                 contents |= {memory.read(area.start, area.size) for area in areas}
         # Both tasks map the same object.
         assert len(contents) == 1 and any(contents.pop())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stack_heap_and_vdso_are_known(name: str, tmp_path: Path) -> None:
+    for layer in layers_of(unpack(name, tmp_path)):
+        for pid in () if layer.is_pre_dump else tasks_with_memory(layer):
+            with open_layer_memory(layer, pid) as memory:
+                kinds = [area.kind.value for area in memory.areas]
+                assert kinds.count("stack") == kinds.count("vdso") == 1 and "heap" in kinds
+                pointer = layer.core(pid).thread_info.gpregs.sp
+                assert memory.area_at(pointer) == next(area for area in memory.areas if area.kind == "stack")
+
+
+def test_archives_and_compressed_layers_read_the_same(tmp_path: Path) -> None:
+    stack = unpack("lamina-0.1/three", tmp_path)
+    pid = Layer(stack / "3").pids[0]
+    with open_layer_memory(Layer(stack / "3"), pid) as memory:
+        runs = memory.owned_by(OwnerKind.LAYER)
+        expected = [memory.read(start, end - start) for start, end in runs]
+    archive = tmp_path / "exported.tar.zst"
+    assert main(["export", str(stack / "3"), "--output", str(archive)]) == 0
+    for name in ("1", "3"):
+        assert main(["compress", str(stack / name)]) == 0
+    for place in (archive, stack / "3"):
+        with open_layer_memory(Layer(place), pid) as memory:
+            assert [memory.read(start, end - start) for start, end in runs] == expected
+            # An archive has a name of its own for the layer it is of.
+            assert len({span.owner.name for start, end in runs for span in memory.spans(start, end)}) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
