@@ -127,7 +127,7 @@ class FrameWriter:
         written: bytes of frames handed to *write* so far.
     """
 
-    def __init__(self, write: Callable[[bytes], None], level: int = LEVEL) -> None:
+    def __init__(self, write: Callable[[bytes], object], level: int = LEVEL) -> None:
         """*write* gets the frames, on the caller's thread."""
         self._write = write
         self._level = level

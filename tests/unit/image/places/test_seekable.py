@@ -28,7 +28,7 @@ PIECES = st.lists(
 
 def write(path: Path, pieces: list[bytes], between: bytes = b"") -> None:
     with path.open("wb") as file:
-        with FrameWriter(lambda data: file.write(data) and None) as frames:
+        with FrameWriter(file.write) as frames:
             for piece in pieces:
                 if between:
                     frames.add_skippable(between)
