@@ -14,7 +14,6 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import COMMITTING, IMPORT, finish_import
 from lamina.core.image.renames import rename_new, sync_directory
 
-# What an archive may hold beside files, and a layer does not need.
 _LINK = "parent"
 
 
@@ -62,7 +61,8 @@ def unpack(layer: Layer, directory: Path, parent: str | None, work: Work) -> Non
         fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             _fill(layer, name, fd, work)
-            os.utime(fd, (info.mtime, info.mtime))
+            when = round(info.mtime * 1_000_000) * 1000
+            os.utime(fd, ns=(when, when))
             os.fsync(fd)
         finally:
             os.close(fd)
