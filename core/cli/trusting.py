@@ -115,12 +115,12 @@ def relink(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> in
         apply_relink(plan)
     value = {
         "layer": plan.layer.path, "parent": plan.parent.path, "link": plan.link, "before": plan.before, "because": plan.because,
-        "changed": plan.needed and not args.dry_run, "dry_run": args.dry_run,
+        "changed": plan.needed and not args.dry_run, "dry_run": args.dry_run, "still": plan.still,
     }  # fmt: skip
     if not plan.needed:
         text = f"{plan.layer.path}: its parent is {plan.parent.path}, as its link says"
     else:
         did = "would be linked" if args.dry_run else "is linked"
         text = f"{plan.layer.path} {did} to {plan.link} (before: {plan.before or 'nothing'}): {plan.because}"
-    output.result(value, text)
+    output.result(value, text + (f"\nbut {plan.still}" if plan.still else ""))
     return 0

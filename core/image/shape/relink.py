@@ -42,6 +42,15 @@ class Relinking:
     because: str
 
     @property
+    def still(self) -> str:
+        """What is broken farther up: the parent's own link, or one above it; "" if the chain is whole."""
+        try:
+            self.parent.chain()
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    @property
     def needed(self) -> bool:
         """The link does not say so already."""
         return self.link != self.before and not (self.before is not None and _leads_to(self.layer, self.parent))
@@ -123,7 +132,7 @@ def _only(layer: Layer, fit: list[Layer], before: str | None) -> Layer:
         name = Path(before).name if before else ""
         same = [it for it in fit if it.name == name]
         if len(same) != 1:
-            last = max(fit, key=lambda it: (_time(it), len(it.chain())))
+            last = max(fit, key=lambda it: (_time(it), len(_above(it))))
             names = ", ".join(it.name for it in sorted(fit, key=_time))
             raise ImageError(
                 WHAT, f"layer {layer.path}", f"several layers could be its parent: {names}",
@@ -134,16 +143,34 @@ def _only(layer: Layer, fit: list[Layer], before: str | None) -> Layer:
 
 
 def _candidates(layer: Layer, search: tuple[Path, ...]) -> list[Layer]:
-    """Every layer under the searched directories but this one and what stands on it."""
+    """Every layer under the searched directories but this one and what stands on it. Their own links may be broken, too."""
     found: dict[tuple[object, ...], Layer] = {}
     for directory in dict.fromkeys((stack_of(layer.directory), *search)):
         stack = Stack.open(directory)
-        for candidate in (*stack.layers, *stack.trashed):
+        broken = [it.path for it in stack.unreadable]
+        beside = [*broken, directory] if (directory / "inventory.img").exists() else broken
+        for candidate in (*stack.layers, *stack.trashed, *filter(None, map(_opened, beside))):
             found.setdefault(candidate.key, candidate)
-        if (directory / "inventory.img").exists():
-            own = Layer(directory)
-            found.setdefault(own.key, own)
-    return [it for key, it in found.items() if key != layer.key and not any(above.key == layer.key for above in it.chain())]
+    return [it for key, it in found.items() if key != layer.key and layer.key not in _above(it)]
+
+
+def _opened(path: Path) -> Layer | None:
+    try:
+        return Layer(path)
+    except ImageError:
+        return None
+
+
+def _above(layer: Layer) -> set[tuple[object, ...]]:
+    """The ancestors of a layer, as far as the links lead."""
+    found: set[tuple[object, ...]] = set()
+    try:
+        while (above := layer.parent()) is not None and above.key not in found:
+            found.add(above.key)
+            layer = above
+    except ImageError:
+        pass
+    return found
 
 
 def _unfit(layer: Layer, parent: Layer) -> str:
@@ -151,11 +178,8 @@ def _unfit(layer: Layer, parent: Layer) -> str:
     own, other = layer.sidecar, _sidecar(parent)
     if parent.key == layer.key:
         return "it is the layer itself"
-    try:
-        if any(above.key == layer.key for above in parent.chain()):
-            return f"it stands on {layer.name} itself"
-    except ImageError as error:
-        return error.why
+    if layer.key in _above(parent):
+        return f"it stands on {layer.name} itself"
     if own and own.parent_id and other and other.made_by == "lamina" and other.layer_id != own.parent_id:
         return f"it has the id {other.layer_id[:8]}, not {own.parent_id[:8]}"
     for which, causes in lost_pages(layer, parent, {}).items():
