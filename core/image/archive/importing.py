@@ -17,10 +17,12 @@ from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.image.leftovers import cannot_write, sweep_stack
 from lamina.core.image.places.place import place_of
 from lamina.core.image.places.tarball import ArchivePlace
+from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack
 from lamina.core.image.trust import untrusted_file
 from lamina.core.image.verify import Checker
 from lamina.core.image.verify.contents import Meter
+from lamina.core.image.verify.memory import is_memory
 
 
 @dataclass(frozen=True)
@@ -183,12 +185,12 @@ def _write(new: list[Layer], names: list[str], stack: Path, base: Path | None, w
 
 
 def _refuse_broken(sources: list[Layer], written: list[Layer], work: Work) -> None:
-    """Read what was written, and compare it with its checksums. An ancestor may have lost pages, if it says so; the leaf needs all."""
+    """Read what was written, and compare it with its checksums. The leaf needs all; an ancestor may have lost pages to a dedup."""
     checker = Checker(Meter(f"import of {sources[0].path}", work.listener, work.cancel), written)
     for at, (source, layer) in enumerate(zip(sources, written, strict=True)):
-        marked = at > 0 and layer.sidecar is not None and not layer.sidecar.restorable
-        bad = [it for it in checker.check(layer) if it.stops]
-        if bad and not marked:
+        # What the leaf needs of the memory of an ancestor is among the findings of the leaf.
+        bad = [it for it in checker.check(layer) if it.stops and (at == 0 or not (is_memory(it.file) or it.file == SIDECAR))]
+        if bad:
             raise ImageError("cannot import", str(source.path), f"it is not whole: {bad[0].file}: {bad[0].why}", bad[0].fix)
 
 

@@ -33,7 +33,9 @@ class TarWriter:
             self._member(name, b"0", size, mode, mtime)
             self._left = size
         else:
-            numbers = [len(pieces), *(number for piece in pieces for number in piece)]
+            # An empty piece ends a file that ends in a hole: GNU tar makes it as long as its last piece reaches.
+            last = [] if pieces and sum(pieces[-1]) == size else [(size, 0)]
+            numbers = [len(pieces) + len(last), *(number for piece in (*pieces, *last) for number in piece)]
             table = "".join(f"{number}\n" for number in numbers).encode("ascii")
             table += bytes(-len(table) % BLOCK)
             stored = sum(length for _, length in pieces)
