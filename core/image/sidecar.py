@@ -55,7 +55,6 @@ class Sidecar:
         checksums: file name → what it held when it was written. Punched ranges count as zeros.
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
         punched_by: names of the layers whose dedup did it.
-        compressed: its pages files lie there compressed.
         restarts: thread id → code of the kernel (512 to 514) of the call that the thread was in and makes again; images do not hold it.
         pinned: it may not be dropped, pruned or squashed away; pin_reason says why, or is "".
         squashed: ids of the layers whose pages it took when they were squashed into it.
@@ -87,7 +86,6 @@ class Sidecar:
     checksums: Mapping[str, FileSum] = field(default_factory=dict)
     punched: Mapping[str, PageRuns] = field(default_factory=dict)
     punched_by: tuple[str, ...] = ()
-    compressed: bool = False
     restarts: Mapping[int, int] = field(default_factory=dict)
     pinned: bool = False
     pin_reason: str = ""
@@ -196,7 +194,7 @@ _PLAIN: dict[str, type] = {
     "layer_id": str, "parent_id": str, "label": str, "time": float, "host": str, "kernel": str, "page_size": int,
     "cpu_features": tuple, "cmdline": tuple, "pid": int, "start_time": int, "boot": str, "tracker": str, "tracked": bool,
     "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str, "restorable": bool, "why_not": str,
-    "punched_by": tuple, "compressed": bool,
+    "punched_by": tuple,
     "pinned": bool, "pin_reason": str, "squashed": tuple, "dropped": float, "dropped_name": str,
 }  # fmt: skip
 

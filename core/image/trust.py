@@ -5,7 +5,6 @@ import pwd
 import stat
 
 from lamina.core.image.layer import Layer
-from lamina.core.image.places.tarball import ArchivePlace
 
 
 def _callers() -> set[int]:
@@ -23,8 +22,8 @@ def untrusted_owner(layer: Layer) -> str | None:
     None if there is none. Raises `ImageError` if the chain cannot be followed.
     """
     for member in layer.chain():
-        if isinstance(member.place, ArchivePlace):
-            places = [str(member.place.archive.path)]
+        if not member.place.writable:
+            places = [str(next(path for path in member.directory.parents if path.exists()))]  # the archive
         else:
             with os.scandir(member.directory) as entries:
                 places = [str(member.directory), *sorted(entry.path for entry in entries)]
