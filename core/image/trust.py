@@ -23,7 +23,7 @@ def untrusted_owner(layer: Layer) -> str | None:
     """
     for member in layer.chain():
         if not member.place.writable:
-            places = [str(next(path for path in member.directory.parents if path.exists()))]  # the archive
+            places = [str(next(path for path in (member.directory, *member.directory.parents) if path.exists()))]  # the archive
         else:
             with os.scandir(member.directory) as entries:
                 places = [str(member.directory), *sorted(entry.path for entry in entries)]
