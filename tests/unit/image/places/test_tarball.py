@@ -16,6 +16,7 @@ from lamina.core.image.places.place import place_of
 from lamina.core.image.places.seekable import FRAME
 from lamina.core.image.places.tarball import ArchivePlace
 from lamina.core.image.stack import Stack
+from lamina.core.image.trust import untrusted_owner
 from tests.unit.image.layers import Spec, make, read_page
 
 FORMATS = [
@@ -225,3 +226,11 @@ def test_what_an_archive_says_of_owners_counts_for_nothing(tmp_path: Path) -> No
     assert isinstance(place, ArchivePlace)
     found = place.info("inventory.img")
     assert found is not None and found.uid == os.geteuid() and found.mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("what", ["pre-checkpoint", "."])
+def test_a_layer_in_an_archive_is_trusted_as_far_as_its_file(podman: Path, tmp_path: Path, what: str) -> None:
+    archive = tar(podman / what, tmp_path / "a.tar")
+    assert untrusted_owner(Layer(archive)) is None
+    archive.chmod(0o666)
+    assert untrusted_owner(Layer(archive)) == f"{archive} can be written by everybody"
