@@ -76,8 +76,14 @@ def _row(drawn: str, summary: Summary, above: Layer | None, marks: dict[str, Any
         duration(summary.freeze_us) if summary.freeze_us else "?",
         datetime.fromtimestamp(summary.time).strftime("%Y-%m-%d %H:%M:%S"),
         " ".join(part for part in (summary.label, pinned) if part),
-        "yes" if report.state is State.RESTORABLE else f"no: {report.why}",
+        _verdict(report),
     )
+
+
+def _verdict(report: Report) -> str:
+    if report.state is State.RESTORABLE:
+        return "yes"
+    return f"no: {report.why}" if report.state is State.BROKEN else f"{report.state.value}: {report.why}"
 
 
 def _marks(layer: Layer) -> dict[str, Any]:

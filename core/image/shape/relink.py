@@ -33,6 +33,7 @@ class Relinking:
         link: the text of the new link.
         before: the text of the old one, or None if there was none.
         because: how the parent was found, in words.
+        needed: the old link does not lead to it.
     """
 
     layer: Layer
@@ -40,6 +41,7 @@ class Relinking:
     link: str
     before: str | None
     because: str
+    needed: bool
 
     @property
     def still(self) -> str:
@@ -49,11 +51,6 @@ class Relinking:
         except ImageError as error:
             return str(error)
         return ""
-
-    @property
-    def needed(self) -> bool:
-        """The link does not say so already."""
-        return self.link != self.before and not (self.before is not None and _leads_to(self.layer, self.parent))
 
 
 def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = ()) -> Relinking:
@@ -76,7 +73,7 @@ def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = (
     if not parent.place.writable:
         raise ImageError(WHAT, f"layer {layer.path}", f"{parent.path} is in an archive", f"lamina import {parent.path} DIR")
     link = os.path.relpath(parent.directory, layer.directory)
-    return Relinking(layer, parent, link, before, because)
+    return Relinking(layer, parent, link, before, because, needed=not _leads_to(layer, parent))
 
 
 def apply_relink(plan: Relinking) -> None:
