@@ -98,13 +98,15 @@ def test_every_layer_survives(verb: Verb, stack: Path, tmp_path: Path, tally: Co
     require_all(place, known, verb)
     dice = random.Random(verb.name)
     wanted, kills = TIMES if verb.name in OFTEN else SELDOM, 0
-    for _ in range(4 * wanted):
+    latest = high
+    for _ in range(8 * wanted):
         if kills == wanted:
             break
         shutil.rmtree(place)
         shutil.copytree(untouched, place, symlinks=True)
         if killed_after(dice.uniform(low, high), *verb.words(place)):
             kills += 1
+            high = min(high * 1.03, latest)
             tally[f"lamina killed in {verb.name}"] += 1
         else:
             high = max(high * 0.9, low * 1.1)

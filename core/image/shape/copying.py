@@ -11,10 +11,13 @@ import numpy as np
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import NativeError
 from lamina.core.events import CancelToken
+from lamina.core.image.comparing import equal_stretches
 from lamina.core.image.holes import holes_of
 from lamina.core.image.owners import to_addresses, to_offsets
 
 CHUNK = 16 << 20
+# Pieces compared between two looks at whether the work is to stop.
+BATCH = 1 << 14
 # What says that this pair of files must be copied by reading and writing.
 _NOT_HERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
@@ -102,43 +105,26 @@ def copy_piece(source_fd: int, target_fd: int, source: int, target: int, size: i
 
 
 def first_difference(one_fd: int, other_fd: int, pieces: Pieces, cancel: CancelToken, what: str) -> int | None:
-    """Where *pieces* of two open files differ, as an offset in the second (of the page, not the byte); None if they are equal.
+    """Where *pieces* of two open files differ, as an offset of a page in the second; None if they are equal.
 
     Raises:
-        OSError: one of them cannot be read.
+        OSError: one of them cannot be read, or is shorter than its map says.
         Cancelled: *cancel* asked for it; *what* names the work.
     """
-    one, other = bytearray(CHUNK), bytearray(CHUNK)
-    batch: list[tuple[int, int, int]] = []  # (position in the buffers, offset in `other`, size)
-    filled = 0
-    for source, target, size in pieces:
-        if filled + size > CHUNK:
-            cancel.check(what)
-            if (found := _differing(one, other, filled, batch)) is not None:
-                return found
-            batch, filled = [], 0
-        _read_into(one_fd, memoryview(one)[filled : filled + size], source)
-        _read_into(other_fd, memoryview(other)[filled : filled + size], target)
-        batch.append((filled, target, size))
-        filled += size
-    return _differing(one, other, filled, batch)
-
-
-def _differing(one: bytearray, other: bytearray, filled: int, batch: list[tuple[int, int, int]]) -> int | None:
-    mine, others = np.frombuffer(one, np.uint64, filled // 8), np.frombuffer(other, np.uint64, filled // 8)
-    if np.array_equal(mine, others):
-        return None
-    at = int(np.argmax(mine != others)) * 8
-    start, target, _ = next(piece for piece in reversed(batch) if piece[0] <= at)
-    return target + (at - start) // PAGE * PAGE
-
-
-def _read_into(fd: int, view: memoryview, offset: int) -> None:
-    while view:
-        got = os.preadv(fd, [view], offset)
-        if not got:
-            raise OSError(errno.EIO, "a pages file is shorter than its map says")
-        view, offset = view[got:], offset + got
+    for low in range(0, len(pieces.size), BATCH):
+        cancel.check(what)
+        part = slice(low, low + BATCH)
+        source, target, size = pieces.source[part], pieces.target[part], pieces.size[part]
+        try:
+            equal = equal_stretches(one_fd, source, other_fd, target, size)
+        except NativeError as error:
+            raise OSError(error.errnum or errno.EIO, str(error)) from error
+        if not equal.all():
+            at = int(np.argmin(equal))
+            behind = np.cumsum(size, dtype=np.uint64) // np.uint64(PAGE)
+            number = int(np.searchsorted(behind, at, side="right"))
+            return int(target[number]) + (at - int(behind[number]) + int(size[number]) // PAGE) * PAGE
+    return None
 
 
 def shares_blocks(directory: os.PathLike[str], source_fd: int) -> bool:

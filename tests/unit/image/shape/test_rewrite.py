@@ -19,6 +19,7 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import REBUILT, sweep_stack
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.shape import sibling
+from lamina.core.image.shape.copying import Pieces, first_difference
 from lamina.core.image.shape.rewrite import rewrite
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sums import sum_file
@@ -300,3 +301,20 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         with pytest.raises(ImageError):
             rewrite(top, None, {})
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_page_that_differs_is_named(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"".join(bytes([n]) * PAGE for n in range(8)))
+    changed = bytearray(one.read_bytes())
+    changed[6 * PAGE + 17] ^= 1
+    other.write_bytes(bytes(PAGE) + changed)
+    pieces = Pieces(*(np.array(column, dtype=np.uint64) * PAGE for column in ([0, 3, 5], [1, 4, 6], [2, 1, 3])))
+    with one.open("rb") as a, other.open("rb") as b:
+        assert first_difference(a.fileno(), b.fileno(), pieces, CancelToken(), "test") == 7 * PAGE
+        for same in (Pieces(pieces.source[:2], pieces.target[:2], pieces.size[:2]), Pieces(*(np.empty(0, np.uint64),) * 3)):
+            assert first_difference(a.fileno(), b.fileno(), same, CancelToken(), "test") is None
+        with pytest.raises(OSError):
+            first_difference(
+                a.fileno(), b.fileno(), Pieces(pieces.source, pieces.target, pieces.size * np.uint64(2)), CancelToken(), "test"
+            )
