@@ -9,6 +9,12 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
+def in_one_line(text: str) -> str:
+    """*text* on one line, with nothing in it that moves a cursor: names of files and links in layers come from anybody."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in line)
+
+
 @dataclass(eq=False)
 class LaminaError(Exception):
     """Base of everything lamina raises on purpose.
@@ -33,7 +39,7 @@ class LaminaError(Exception):
             line += f": {self.why}"
         if self.fix:
             line += f" ({self.fix})"
-        return " ".join(line.split())
+        return in_one_line(line)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.what, self.obj, self.why, self.fix))
@@ -91,7 +97,7 @@ class RefusedError(LaminaError):
     def __str__(self) -> str:
         head = " ".join(part for part in (self.what, self.obj) if part)
         reasons = "; ".join(str(blocker) for blocker in self.blockers)
-        return " ".join(f"{head}: {self.why or reasons}".split())
+        return in_one_line(f"{head}: {self.why or reasons}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.what, self.obj, self.why, self.fix, self.blockers))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from lamina.core.errors import ImageError
+from lamina.core.errors import ImageError, in_one_line
 from lamina.core.image.layer import Layer
 
 
@@ -56,4 +56,4 @@ class Finding:
 
     def __str__(self) -> str:
         text = f"{self.layer / self.file if self.file else self.layer}: {self.why}"
-        return text + (f" ({self.fix})" if self.fix else "")
+        return in_one_line(text + (f" ({self.fix})" if self.fix else ""))

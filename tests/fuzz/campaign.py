@@ -90,7 +90,7 @@ class Campaign:
         mutator.damage(rng)
         try:
             with bounded(), self._watch.armed(self._stack, self._cores, files_named(self._stack)):
-                answer = read_stack(self._stack, self._cores)
+                answer = read_stack(self._stack, self._cores, frozenset(mutator.touched))
             self.errors += len(answer.said)
             wrong = "; ".join(dict.fromkeys(self._watch.violations)) or self._untrue(answer)
         except (Exception, TooLongError) as error:

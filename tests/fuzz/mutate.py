@@ -35,6 +35,7 @@ class Mutator:
     """Damages a copy of a stack, says what it did, and can take it back.
 
     Attributes:
+        touched: what is no longer as it was, as LAYER/FILE.
         log: what was done since the last `undo`, in words.
         tampered: a sidecar or a `parent` link was changed: what vouches for the contents is no longer what it was.
     """
@@ -43,7 +44,7 @@ class Mutator:
         """*pristine* is never changed, *work* must be equal to it; *outside* is a directory that no reader may look into."""
         self._pristine, self._work, self._outside = pristine, work, outside
         self._layers = sorted(path.name for path in pristine.iterdir())
-        self._touched: set[str] = set()
+        self.touched: set[str] = set()
         self.log: list[str] = []
         self.tampered = False
 
@@ -65,7 +66,7 @@ class Mutator:
 
     def undo(self) -> None:
         """Make the copy equal to the original again."""
-        for name in self._touched:
+        for name in self.touched:
             path, old = self._work / name, self._pristine / name
             _remove(path)
             if old.is_symlink():
@@ -73,12 +74,12 @@ class Mutator:
             elif old.exists():
                 shutil.copy2(old, path)
                 _punch_like(old, path)
-        self._touched.clear()
+        self.touched.clear()
         self.log.clear()
         self.tampered = False
 
     def _touch(self, path: Path) -> None:
-        self._touched.add(str(path.relative_to(self._work)))
+        self.touched.add(str(path.relative_to(self._work)))
 
     def _acts(self, name: str) -> list[Act]:
         if name == "parent":
@@ -248,7 +249,7 @@ def _frames(name: str, data: bytes) -> list[tuple[Message, int, int]]:
         except Exception:  # it was damaged before: what came first is enough
             end = found[-1][1] if found else 0
             found = found[:-1]
-    ends = [at for _, at in found[1:]] + [end]
+    ends = [*(at for _, at in found[1:]), end][: len(found)]
     return [(message, at, stop) for (message, at), stop in zip(found, ends, strict=True)]
 
 

@@ -17,12 +17,13 @@ from lamina.core.errors import ImageError, LaminaError
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
+from lamina.core.image.places.directory import DirectoryPlace
 from lamina.core.image.places.place import Content, FileInfo, Place
-from lamina.core.image.show import as_overview, as_text, as_tree
+from lamina.core.image.show import as_overview, as_text
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
-from lamina.core.image.verify import State, verify_layer, verify_stack
+from lamina.core.image.verify import State, verify_stack
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.layer_memory import open_layer_memory, tasks_with_memory
@@ -78,7 +79,7 @@ class BytesPlace(Place):
 def one_line(error: LaminaError) -> str:
     """The line that a user sees; it must be one, and say something."""
     line = str(error)
-    assert line and "\n" not in line and len(line) < 4096, f"not one line: {line!r}"
+    assert line.isprintable() and line and len(line) < 8192, f"not one line: {line!r}"
     return line
 
 
@@ -101,7 +102,7 @@ def read_image(name: str, data: bytes) -> list[str]:
         as_overview({name: shown})
     if "error" in whole:
         said.append(whole["error"])
-        assert "\n" not in whole["error"]
+        assert whole["error"].isprintable()
     return said
 
 
@@ -166,15 +167,21 @@ class Answer:
             return None
 
 
-def read_stack(path: Path, scratch: Path) -> Answer:
-    """All that can be read of the layers in the directory *path*; *scratch* is where core files may be written."""
+def read_stack(path: Path, scratch: Path, shown: frozenset[str] | None = None) -> Answer:
+    """All that can be read of the layers in the directory *path*.
+
+    *scratch* is where core files may be written; *shown* are the files (LAYER/FILE) to be shown, None for all.
+    """
     answer = Answer()
+    for name in sorted(str(it.relative_to(path)) for it in path.glob("*/*")) if shown is None else sorted(shown):
+        _show(path / name, answer)
     stack = answer.attempt(lambda: Stack.open(path))
     if stack is not None:
         for verified in (answer.attempt(lambda: verify_stack(stack, contents=False)), answer.attempt(lambda: verify_stack(stack))):
             for report in verified.reports if verified else ():
                 for finding in report.findings:
-                    assert "\n" not in str(finding)
+                    assert str(finding).isprintable()
+                assert report.why.isprintable()
                 assert report.why or report.state is State.RESTORABLE
         answer.whole = {report.name for report in verified.reports if report.state is not State.BROKEN} if verified else set()
     for name in sorted(os.listdir(path)):
@@ -182,17 +189,21 @@ def read_stack(path: Path, scratch: Path) -> Answer:
     return answer
 
 
-def _read_layer(path: Path, scratch: Path, answer: Answer) -> None:
-    tree = answer.attempt(lambda: as_tree(path))
-    if tree is not None:
-        json.dumps(tree)
-        text = f"{as_overview(tree)}\n{as_text(as_tree(path, 4))}"
+def _show(path: Path, answer: Answer) -> None:
+    """One file, as it is shown with the whole layer."""
+    tree = show_file(DirectoryPlace(path.parent), path.name)
+    json.dumps(tree)
+    if "error" in tree:
+        answer.said.append(tree["error"])
+    for text in (as_text(tree), as_overview({path.name: tree})):
         assert all(line.isprintable() for line in text.split("\n")), "a name could drive the terminal"
+
+
+def _read_layer(path: Path, scratch: Path, answer: Answer) -> None:
     layer = answer.attempt(lambda: Layer(path))
     if layer is None:
         return
     answer.attempt(layer.summary)
-    answer.attempt(lambda: verify_layer(layer, contents=False))
     parent = answer.attempt(layer.parent)
     for which in answer.attempt(lambda: layer.objects) or ():
         found = answer.attempt(lambda which=which: ownership(layer, which))  # type: ignore[misc]  # bound now

@@ -1,7 +1,8 @@
 """The tree of a layer, a file of one, or a record: dictionaries, lists, numbers and text, ready for JSON."""
 
-import os
+import re
 import signal
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 
 Tree = dict[str, Any]
 BYTES_PER_ROW = 16
+# A file that is called so and is none is refused for what it lacks, not shown as raw data.
+_ARCHIVE = re.compile(r"\.(tar|tgz|tzst|txz)\b")
 # The signals that a list of actions is about: those that can have one.
 ACTED_ON = tuple(number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGSTOP))
 # Fields that CRIU declares bytes and that hold no text.
@@ -47,18 +50,27 @@ def as_tree(path: Path, limit: int | None = None) -> Tree:
     return {name: show_file(found, name, limit) for name in found.names()}
 
 
+def _mode(path: Path) -> int:
+    """The type and rights of what *path* leads to; 0 if that is nothing. Unlike pathlib's tests it takes a name that is too long."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
 def _place_and_name(path: Path) -> Place | tuple[Place, str]:
     """The layer, or the file in one, that *path* names."""
-    if os.path.islink(path) and not os.path.exists(path):
+    mode = _mode(path)
+    if path.is_symlink() and not mode:
         return DirectoryPlace(path.parent), path.name
-    if os.path.isfile(path) and _is_of_a_layer(path):
+    if stat.S_ISREG(mode) and _is_of_a_layer(path):
         return DirectoryPlace(path.parent), path.name
     try:
         return place_of(path)
     except ImageError:
-        if os.path.exists(path):
-            if os.path.isdir(path):
-                raise
+        if stat.S_ISDIR(mode) or _ARCHIVE.search(path.name):
+            raise
+        if mode:
             return DirectoryPlace(path.parent), path.name  # a file that is neither an image nor an archive, or nothing to read
         try:
             inside = place_of(path.parent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from lamina.core.errors import ImageError
+from lamina.core.errors import ImageError, in_one_line
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer
@@ -157,4 +157,4 @@ def at_rest(layer: Layer) -> ImageError | None:
 def _line(finding: Finding, directory: Path) -> str:
     place = "" if finding.layer == directory else f"ancestor {finding.layer.name}: "
     fix = f" ({finding.fix})" if finding.fix else ""
-    return f"{place}{f'{finding.file}: ' if finding.file else ''}{finding.why}{fix}"
+    return in_one_line(f"{place}{f'{finding.file}: ' if finding.file else ''}{finding.why}{fix}")

@@ -3,6 +3,7 @@
 import json
 import resource
 import struct
+import tarfile
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from google.protobuf.message import Message
 
+from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image import schema
 from lamina.core.image.pagemap import PAGE, PageMap
@@ -171,3 +173,20 @@ def test_an_overview_of_a_made_layer(tmp_path: Path) -> None:
     assert lines["files.img"].endswith("2 open files: 2 reg")
     assert lines["pagemap-7.img"].endswith("1 run, 2 pages (8.0 KiB) in pages-1.img")
     assert lines["pages-1.img"].endswith("2 pages")
+
+
+def test_archives_are_shown_like_directories(tmp_path: Path) -> None:
+    layer = make(tmp_path, "1", Spec({7: {1, 2}}))
+    with tarfile.open(tmp_path / "one.tar.gz", "w:gz") as archive:
+        archive.add(layer.path, "checkpoint")
+    whole = as_tree(tmp_path / "one.tar.gz")
+    assert {name: shown["summary"] for name, shown in whole.items()} == {
+        name: shown["summary"] for name, shown in as_tree(layer.path).items()
+    }
+    assert as_tree(tmp_path / "one.tar.gz/checkpoint") == whole
+    assert as_tree(tmp_path / "one.tar.gz/checkpoint/core-7.img") == whole["core-7.img"]
+    assert as_tree(tmp_path / "one.tar.gz/core-7.img") == whole["core-7.img"]
+    (tmp_path / "none.tar").write_bytes(b"hello")
+    for path in ("none.tar", "one.tar.gz/core-8.img", "one.tar.gz/other"):
+        with pytest.raises(ImageError):
+            as_tree(tmp_path / path)
