@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 # Cheap and telling first: a broken page run should not be found by a redis that came back wrong.
-ROOMS = ("contract", "unit", "native", "live", "tui")
+ROOMS = ("contract", "unit", "native", "fuzz", "live", "tui")
 
 
 def _room(item: pytest.Item) -> int:
