@@ -20,7 +20,7 @@ class Pair(Cells):
         return cls(start_c(reaper, directory, "pair", cls.pages))
 
     def same_as(self, layer: Path, state: State) -> None:
-        before, after = self.states[layer]
+        before, _ = self.states[layer]
         assert {name: state[name] for name in ("step", "digest")} == {name: before[name] for name in ("step", "digest")}
         Program.same_as(self, layer, state)
 
