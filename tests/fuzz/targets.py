@@ -19,11 +19,11 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.places.directory import DirectoryPlace
 from lamina.core.image.places.place import Content, FileInfo, Place
-from lamina.core.image.show import as_overview, as_text
+from lamina.core.image.show import as_overview, as_text, as_tree
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
-from lamina.core.image.verify import State, verify_stack
+from lamina.core.image.verify import State, verify_layer, verify_stack
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.layer_memory import open_layer_memory, tasks_with_memory
@@ -236,3 +236,17 @@ def _digest_of(layer: Layer, pid: int) -> str:
             digest.update(str(span[1].owner).encode())
         search([memory], text_pattern("a needle"), limit=4)
     return digest.hexdigest()
+
+
+def read_archive(path: Path) -> list[str]:
+    """One layer of an archive: what it shows, whether it is whole, and the memory of its tasks."""
+    answer = Answer()
+    tree = answer.attempt(lambda: as_tree(path, 4))
+    if tree is not None:
+        assert all(line.isprintable() for line in as_text(tree).split("\n")), "a name could drive the terminal"
+    layer = answer.attempt(lambda: Layer(path))
+    if layer is not None:
+        answer.attempt(lambda: verify_layer(layer))
+        for pid in answer.attempt(lambda: tasks_with_memory(layer)) or ():
+            answer.attempt(lambda pid=pid: _digest_of(layer, pid))  # type: ignore[misc]  # bound now
+    return answer.said

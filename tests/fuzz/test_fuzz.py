@@ -4,11 +4,14 @@ minutes of atheris."""
 import importlib.util
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -107,3 +110,25 @@ def test_atheris(tmp_path: Path, tally: Counter[str]) -> None:
     done = re.search(r"Done (\d+) runs", ran.stderr)
     assert done is not None, ran.stderr[-2000:]
     tally["inputs of atheris"] += int(done[1])
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz"])
+def test_damaged_archives(suffix: str, tmp_path: Path) -> None:
+    """A set in an archive, some of whose bytes are not what they were."""
+    whole = tmp_path / f"whole.{suffix}"
+    mode: Any = f"w:{suffix.removeprefix('tar').removeprefix('.')}"
+    with tarfile.open(whole, mode) as archive:
+        archive.add(unpack("lamina-0.1/three", tmp_path), ".")
+    good, rng = whole.read_bytes(), random.Random(SEED)
+    answers = set()
+    for _ in range(400 if FULL else 25):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 6)):
+            # Headers of small files are many, pages most of the bytes: both are hit.
+            at = rng.randrange(len(data)) if rng.random() < 0.5 else rng.randrange(0, len(data), 512) + rng.randrange(512)
+            data[min(at, len(data) - 1)] = rng.randrange(256)
+        damaged = tmp_path / f"damaged.{suffix}"
+        damaged.write_bytes(data[: rng.randint(0, len(data))] if rng.random() < 0.2 else data)
+        for name in ("", "1", "3", "../x"):
+            answers.update(targets.read_archive(damaged / name))
+    assert answers
