@@ -133,8 +133,8 @@ class Cells(Program):
     """A C program over some MiB, whose every page can be told from a stale one."""
 
     name = "cells in C"
-    moving = ("step",)
-    clean = ("wrong",)
+    moving: ClassVar[tuple[str, ...]] = ("step",)
+    clean: ClassVar[tuple[str, ...]] = ("wrong",)
     mib = 16
     pages_per_layer = 300
     seed = 0

@@ -11,7 +11,8 @@ PAGES = st.sets(st.integers(0, 300), max_size=120)
 
 
 def areas_of(gaps: list[tuple[int, int]]) -> list[MapArea]:
-    at, areas = 0, []
+    at = 0
+    areas: list[MapArea] = []
     for gap, pages in gaps:
         at += gap
         areas.append(MapArea(at * PAGE, (at + pages) * PAGE, f"a{len(areas)}", blank="." if pages % 2 else "·"))
