@@ -9,8 +9,9 @@ from lamina.core.events import CancelToken
 from lamina.core.image.layer import Object
 from lamina.core.inspect.areas import MemoryArea
 from lamina.core.inspect.diff.areas import AreaChange, all_areas, diff_areas
+from lamina.core.inspect.diff.counts import PageCounts, count_by_range
 from lamina.core.inspect.diff.descriptors import DescriptorChange, diff_descriptors
-from lamina.core.inspect.diff.pages import Done, PageCounts, PageDiff, count_by_range, diff_pages
+from lamina.core.inspect.diff.pages import Done, PageDiff, diff_pages
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, TaskDiff, diff_tasks, pair_tasks
 

@@ -3,12 +3,13 @@
 import os
 import socket
 import stat
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import psutil
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import describe, read_maps, read_smaps, read_stat, threads_of, tree_of
+from lamina.core.attach.procfs import describe, is_running, read_maps, read_smaps, read_stat, threads_of, tree_of
 from lamina.core.dirty.copy import WarmBuffer, copy_runs
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.untracked import UntrackedTracker
@@ -28,6 +29,8 @@ _STATES: Final = {"T": "stopped", "Z": "ended", "X": "ended"}
 _ANON_INODES: Final = {"eventfd": "eventfd", "eventpoll": "epoll", "signalfd": "signalfd", "timerfd": "timerfd", "inotify": "inotify",
                        "fanotify": "fanotify", "pidfd": "pidfd", "bpf-map": "bpf map"}  # fmt: skip
 
+T = TypeVar("T")
+
 
 class LiveSide(Side):
     """A process and all below it."""
@@ -40,23 +43,29 @@ class LiveSide(Side):
         self.tasks = tuple(task for each in tree_of(pid) if (task := _task(each, pid)) is not None)
         self.notes = (f"{self.name} runs on while it is read: what is told of it is not of one moment, and registers are not compared",)
 
-    def _ended(self, pid: int) -> bool:
-        return any(task.pid == pid and task.state == "ended" for task in self.tasks)
+    def _ask(self, pid: int, how: Callable[[], T]) -> T | None:
+        """What *how* tells of a task; None if it has ended. That of the root is an error, and so is what may not be read."""
+        if any(task.pid == pid and task.state == "ended" for task in self.tasks):
+            return None
+        try:
+            return how()
+        except TargetError:
+            if pid == self.pid or is_running(pid):
+                raise
+            return None
 
     def descriptors(self, pid: int) -> tuple[Descriptor, ...] | None:
         """See `Side`. The descriptor of lamina's own tracker is not one of the program's."""
-        if self._ended(pid):
-            return None
         sockets = _sockets(pid)
-        return tuple(_descriptor(raw, sockets) for raw in read_table(pid) if raw.link != UFFD_LINK)
+        return self._ask(pid, lambda: tuple(_descriptor(raw, sockets) for raw in read_table(pid) if raw.link != UFFD_LINK))
 
     def areas(self, pid: int) -> tuple[MemoryArea, ...] | None:
         """See `Side`."""
-        return None if self._ended(pid) else tuple(area_of_maps(area) for area in read_maps(pid))
+        return self._ask(pid, lambda: tuple(area_of_maps(area) for area in read_maps(pid)))
 
     def held(self, which: Object) -> "HeldByProcess | None":
         """See `Side`. Of shared objects nothing: no id of an image leads to them."""
-        return None if isinstance(which, str) or self._ended(which) else HeldByProcess(which)
+        return None if isinstance(which, str) else self._ask(which, lambda: HeldByProcess(which))
 
 
 def _task(pid: int, root: int) -> Task | None:

@@ -17,7 +17,8 @@ from lamina.core.image.owners import resolve
 from lamina.core.image.places.place import Content
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.diff import pages as pages_room
-from lamina.core.inspect.diff.pages import Held, HeldByLayer, PageCount, PageDiff, count_by_range, diff_pages
+from lamina.core.inspect.diff.counts import PageCount, count_by_range
+from lamina.core.inspect.diff.pages import Held, HeldByLayer, PageDiff, diff_pages
 from tests.unit.image.layers import BASE, Spec, address, content, make, runs
 from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 
