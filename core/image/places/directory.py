@@ -12,7 +12,11 @@ COMPRESSED = ".zst"
 
 
 class DirectoryPlace(Place):
-    """A directory that holds the files of a layer."""
+    """A directory that holds the files of a layer.
+
+    A layer is changed by exchanging its directory for another one (`lamina.core.image.shape.rewrite`). Who read a map before that must not
+    read pages after it, so a file of another directory than the one that was opened is an error.
+    """
 
     writable = True
 
@@ -69,8 +73,24 @@ class DirectoryPlace(Place):
         if self._is_compressed(name):
             from lamina.core.image.places.compressed import CompressedContent
 
-            return CompressedContent(self.path / (name + COMPRESSED))
-        return PlainContent(self.path / name)
+            content: Content = CompressedContent(self.path / (name + COMPRESSED))
+        else:
+            content = PlainContent(self.path / name)
+        if self._is_another():
+            content.close()
+            raise self._exchanged(name)
+        return content
+
+    def _is_another(self) -> bool:
+        """Whether the path leads to another directory by now. Asked after a file was opened: what was opened before is not called right."""
+        try:
+            info = self.path.stat()
+        except OSError:
+            return True
+        return (info.st_dev, info.st_ino) != self.key
+
+    def _exchanged(self, name: str) -> ImageError:
+        return ImageError("cannot read image", str(self.path / name), "the layer was changed or moved meanwhile", "try again")
 
     def _is_compressed(self, name: str) -> bool:
         """Whether the file is there in its compressed form only; while it is being compressed or expanded, there are both."""
@@ -79,7 +99,12 @@ class DirectoryPlace(Place):
 
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
         """See `Place`."""
-        return super().read(name, limit) if self._is_compressed(name) else read_file(self.path / name, limit)
+        if self._is_compressed(name):
+            return super().read(name, limit)
+        data = read_file(self.path / name, limit)
+        if self._is_another():
+            raise self._exchanged(name)
+        return data
 
     def link(self, name: str) -> str:
         """See `Place`."""
