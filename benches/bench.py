@@ -1,4 +1,4 @@
-"""What a dump and a restore cost, as ratios to what this machine can do in the same minute, and to criu if one works.
+"""What dumps, restores and the verbs over stacks cost, as ratios to what this machine can do in the same minute, and to criu if one works.
 
 Run by `make bench`. Images lie on tmpfs. Every figure is the median of several runs with the best beside it, in ms:
 
@@ -8,6 +8,8 @@ Run by `make bench`. Images lie on tmpfs. Every figure is the median of several 
     gap     the freeze as the target feels it: the largest gap between two stamps of one of its threads
 
     limit   for a dump: reading that much of another process and writing it to tmpfs, warm; for a restore: filling that much fresh memory
+
+What is measured of stacks is said in stack_bench.py.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benches import stack_bench  # noqa: E402
 from lamina.core.attach.procfs import read_maps  # noqa: E402
 from tests.live.harness import Reaper, Victim, lamina, reaping, start, wait_gone  # noqa: E402
 
@@ -220,8 +223,10 @@ def report(rows: list[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mib", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--mib", type=int, nargs="*", default=[64, 256, 1024])
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--stack-mib", type=int, default=256, help="the full layer of the stack; 0 leaves the verbs over stacks out")
+    parser.add_argument("--where", type=Path, default=ROOT / "build", help="whose disk the stack lies on")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -234,9 +239,12 @@ def main() -> None:
                 rows += Bench(reaper, scratch, mib, options.times).rows()
     finally:
         shutil.rmtree(scratch)
-    print(report(rows))
+    if rows:
+        print(report(rows), end="\n\n")
+    text, stack_rows = stack_bench.run(options.where, options.stack_mib, min(3, options.times)) if options.stack_mib else ("", [])
+    print(text)
     options.json.parent.mkdir(exist_ok=True)
-    options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    options.json.write_text(json.dumps([*map(asdict, rows), *map(asdict, stack_rows)], indent=1))
 
 
 if __name__ == "__main__":

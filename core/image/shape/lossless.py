@@ -4,8 +4,10 @@ Nothing is punched. The layer is made anew with fewer pages of its own (`rewrite
 pages of the stack share theirs (`sharing`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from lamina.core.image.stack import Stack
 
 WHAT = "cannot dedup"
 _CHUNK = 1 << 20
+_AHEAD = 64  # pieces
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ def _compare(one: Content, other: Content, pieces: Pieces, meter: Meter, cancel:
     """The offsets in *one* of the pages that are equal in both."""
     starts: list[int] = []
     ends: list[int] = []
-    for begin, there, size in pieces:
+    for begin, there, size in _announced(pieces, one, other):
         for at in range(0, size, _CHUNK):
             length = min(_CHUNK, size - at)
             cancel.check("dedup --lossless")
@@ -221,6 +224,17 @@ def _compare(one: Content, other: Content, pieces: Pieces, meter: Meter, cancel:
                 ends += (index + PAGE).tolist()
             meter.moved(length // PAGE)
     return PageRuns.from_arrays(np.array(starts, dtype=np.uint64), np.array(ends, dtype=np.uint64))
+
+
+def _announced(pieces: Pieces, one: Content, other: Content) -> Iterator[tuple[int, int, int]]:
+    """*pieces*, of which the kernel is told some before they are read: scattered pages wait for the disk together, not one by one."""
+    listed = iter(pieces)
+    while batch := list(islice(listed, _AHEAD)):
+        for begin, there, size in batch:
+            for content, at in ((one, begin), (other, there)):
+                if content.fd is not None:
+                    os.posix_fadvise(content.fd, at, size, os.POSIX_FADV_WILLNEED)
+        yield from batch
 
 
 def _offsets(layer: Layer, which: Object, runs: PageRuns) -> PageRuns:
