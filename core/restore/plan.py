@@ -19,7 +19,7 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import fs, ids, vmas
+from lamina.core.kinds import cgroups, fs, ids, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -163,7 +163,7 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
         found += _task_blockers(layer, task, path_of)
     living = {pid: layer.ids(pid) for pid, task in tasks.items() if not task.is_zombie}
     found += ids.shared(living)
-    plan = RestorePlan(layer, tasks, memberships, path_of, memberships.notices)
+    plan = RestorePlan(layer, tasks, memberships, path_of, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
     found += machine.wait_until_reaped(plan.ids, gone)
     _refuse(obj, found)
     return plan
@@ -174,9 +174,7 @@ def _refuse(obj: str, blockers: Sequence[Blocker]) -> None:
         raise RefusedError("cannot restore", obj, blockers=tuple(dict.fromkeys(blockers)))
 
 
-def _plan_task(
-    layer: Layer, chain: Sequence[Layer], entry: pstree_entry, membership: Membership, path_of: PathOf
-) -> TaskPlan:
+def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, membership: Membership, path_of: PathOf) -> TaskPlan:
     core = layer.core(entry.pid)
     threads = tuple(entry.threads) or (entry.pid,)
     if core.tc.task_state == TaskState.DEAD:
@@ -191,9 +189,7 @@ def _plan_task(
         return at < len(starts) and starts[at] < area.end
 
     areas = vmas.plan(mm.vmas, path_of, has_pages)
-    return TaskPlan(
-        entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners
-    )
+    return TaskPlan(entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners)
 
 
 def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocker]:
