@@ -62,7 +62,7 @@ kernels: $(VENV)/.kernels native ## boot a Debian kernel under qemu and test wit
 	@$(BIN)/python -m tests.kernels.boot $(ARGS)
 
 .PHONY: bench
-bench: dev ## freeze, dump and restore times as ratios to this machine's limits (and to criu, if one works)
+bench: dev ## times of dumps, restores and verbs over stacks as ratios to this machine's limits (and to criu, if one works)
 	@$(BIN)/python benches/bench.py $(ARGS)
 
 .PHONY: screenshots

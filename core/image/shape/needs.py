@@ -15,6 +15,7 @@ from lamina.core.image.layer import Layer, Object
 from lamina.core.image.leftovers import sweep_beside
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.owners import to_offsets
+from lamina.core.image.shape.beside import stands_beside
 from lamina.core.image.stack import Stack
 
 LayerKey = tuple[object, ...]
@@ -57,7 +58,8 @@ def hold_stacks(layers: Iterable[Layer], own_held: bool = False) -> Iterator[Non
 
 @dataclass
 class Family:
-    """The layers among which a layer lives: those of every stack directory that its chain passes through, dropped ones too.
+    """The layers among which a layer lives: those of every stack directory that its chain passes through, dropped ones too,
+    and those in directories near by that stand on one of its ancestors.
 
     Each is one object, so that its maps are decoded once. The chain's own order is `chain`, the layer itself first.
     """
@@ -76,15 +78,23 @@ class Family:
         family = cls(layer.chain())
         family.layers = {member.key: member for member in family.chain}
         family._parents = dict(zip((member.key for member in family.chain), (*family.chain[1:], None), strict=True))
-        for directory in dict.fromkeys(stack_of(member.directory) for member in family.chain):
-            stack = Stack.open(directory)
-            if stack.unreadable:
-                bad = stack.unreadable[0]
-                why = f"what {bad.path.name} needs of it is not known: {bad.why}"
-                raise ImageError(what, f"layer {layer.path}", why, f"repair or remove {bad.path}")
-            for member in (*stack.layers, *stack.trashed):
-                family.layers.setdefault(member.key, member)
+        directories = list(dict.fromkeys(stack_of(member.directory) for member in family.chain))
+        for directory in directories:
+            family._take(Stack.open(directory), what)
+        # What stands on an ancestor from another directory needs its pages as well; what stands on that one is content with those.
+        known = {member.directory for member in family.layers.values()}
+        above = {member.directory for member in family.chain[1:]}
+        for below in [path for directory in directories for path, _ in stands_beside(directory, above) if path not in known]:
+            family._take(Stack.of(below.parent, [below]), what)
         return family
+
+    def _take(self, stack: Stack, what: str) -> None:
+        if stack.unreadable:
+            bad = stack.unreadable[0]
+            why = f"what {bad.path.name} needs of it is not known: {bad.why}"
+            raise ImageError(what, f"layer {self.chain[0].path}", why, f"repair or remove {bad.path}")
+        for member in (*stack.layers, *stack.trashed):
+            self.layers.setdefault(member.key, member)
 
     def parent_of(self, layer: Layer) -> Layer | None:
         """Its parent, as the one object of the family."""

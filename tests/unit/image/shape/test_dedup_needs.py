@@ -150,6 +150,19 @@ def test_a_dropped_layer_keeps_its_pages(stack: Path) -> None:
     assert read_page(Layer(stack / "4"), 7, 1) == content(1, 7, 1)
 
 
+def test_a_layer_in_a_directory_near_by_keeps_its_pages(tmp_path: Path) -> None:
+    stack, other = tmp_path / "S", tmp_path / "T"
+    make(stack, "1", Spec({7: {1, 2, 3}}), tag=1)
+    make(stack, "2", Spec({7: {1, 2}}, {7: {3}}), "1", tag=2)
+    near = make(other, "x", Spec({7: {2}}, {7: {1}}), "../S/1", tag=3)
+    plan, _ = dedup(Layer(stack / "2"))
+    assert [(cut.layer.name, list(cut.ranges)) for cut in plan.cuts] == [("1", [(PAGE, 2 * PAGE)])]
+    assert read_page(near, 7, 1) == content(1, 7, 1)
+    near.file("inventory.img").write_bytes(b"broken")
+    with pytest.raises(ImageError, match="what x needs of it is not known"):
+        plan_dedup(Layer(stack / "2"))
+
+
 def test_a_pinned_ancestor_stays_whole(stack: Path) -> None:
     pin(Layer(stack / "2"))
     plan, freed = dedup(Layer(stack / "3"))
