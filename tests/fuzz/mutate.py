@@ -218,7 +218,7 @@ class Mutator:
         self.tampered = True
         try:
             value = json.loads(_read(path))
-        except ValueError:
+        except (ValueError, RecursionError):
             return self._flip(path, rng)
         holder: Any = value
         key: Any = rng.choice(sorted(value)) if isinstance(value, dict) and value else None

@@ -233,7 +233,7 @@ def _digest_of(layer: Layer, pid: int) -> str:
             digest.update(struct.pack("<Q", address + kept))
             digest.update(data[kept:])
         for span in zip(range(1000), memory.spans(0, 1 << 47), strict=False):
-            digest.update(str(span[1].owner).encode())
+            digest.update(str(span[1].owner).encode("utf-8", "surrogateescape"))
         search([memory], text_pattern("a needle"), limit=4)
     return digest.hexdigest()
 

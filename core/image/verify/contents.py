@@ -4,7 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lamina.core.dirty.runs import PAGE
+from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, Progress, ignore
 from lamina.core.image.places.place import Content
@@ -52,23 +52,28 @@ class Meter:
         self._listener(event)
 
 
-def read_through(content: Content, meter: Meter) -> None:
-    """Read all of a file that has no checksum: a disk that cannot read it says so.
+def read_through(content: Content, holes: PageRuns, meter: Meter) -> None:
+    """Read all of a file that has no checksum, but its *holes*: a disk that cannot read it says so. A terabyte of holes takes no time.
 
     Raises:
         ImageError: it cannot be read.
     """
 
-    def read(share: int) -> None:
-        for at in range(share, min(share + _SHARE, content.size), _CHUNK):
-            got = content.pread(min(_CHUNK, content.size - at), at)
-            if len(got) != min(_CHUNK, content.size - at):
+    def read(share: tuple[int, int]) -> None:
+        start, end = share
+        for at in range(start, end, _CHUNK):
+            wanted = min(_CHUNK, end - at)
+            got = content.pread(wanted, at)
+            if len(got) != wanted:
                 raise ImageError("truncated image", "", f"ends at offset {at + len(got)} of {content.size}")
             meter.step(len(got))
 
+    meter.step(min(holes.bytes, content.size))
+    whole = PageRuns.of([(0, -(-content.size // PAGE) * PAGE)]) if content.size else PageRuns.empty()
+    shares = ((at, min(at + _SHARE, end, content.size)) for start, end in whole - holes for at in range(start, end, _SHARE))
     with ThreadPoolExecutor(2) as pool:
         try:
-            for _ in pool.map(read, range(0, content.size, _SHARE)):
+            for _ in pool.map(read, shares):
                 pass
         finally:
             pool.shutdown(cancel_futures=True)
