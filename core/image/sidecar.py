@@ -126,11 +126,13 @@ class Sidecar:
             for name, it in sorted(self.checksums.items())
         }
         # In pages, start and length in turn: a tenth of the text of named fields.
-        record["punched"] = {
+        punched = {
             name: np.stack((runs.starts // PAGE, runs.sizes // PAGE), axis=1).ravel().tolist()
             for name, runs in sorted(self.punched.items())
         }
-        return json.dumps(record, indent=1, ensure_ascii=True) + "\n"
+        # On one line: there can be millions of numbers, and a line each would double the file.
+        text = json.dumps(record, indent=1, ensure_ascii=True).removesuffix("\n}")
+        return f'{text},\n "punched": {json.dumps(punched, separators=(",", ":"))}\n}}\n'
 
     @classmethod
     def from_json(cls, text: bytes | str, name: str = NAME) -> "Sidecar":
@@ -171,16 +173,19 @@ class Sidecar:
         """Write it into the layer in *directory*: whole or not at all, on the disk when this returns.
 
         Raises:
-            ImageError: it could not be written; the old one is still there.
+            ImageError: it could not be written, or nobody could read it again; the old one is still there.
         """
         path, new = directory / NAME, directory / NEW_NAME
+        text = self.to_json().encode("ascii")
+        if len(text) > MAX_SIZE:
+            raise ImageError("cannot write", str(path), f"it would have {len(text)} bytes, more than the {MAX_SIZE} it can have")
         try:
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
                 if not lock.take(fd):
                     raise ImageError("cannot write", str(path), f"{lock.holder_of(fd)} is writing it")
                 os.ftruncate(fd, 0)
-                file.write(self.to_json().encode("ascii"))
+                file.write(text)
                 file.flush()
                 os.fsync(fd)
             new.replace(path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.places.plain import PlainContent
-from lamina.core.image.sidecar import NAME, NEW_NAME, Sidecar, new_layer_id
+from lamina.core.image.sidecar import MAX_SIZE, NAME, NEW_NAME, Sidecar, new_layer_id
 from lamina.core.image.sums import BLOCK, FileSum, blocks_of, differing_block, sum_bytes, sum_file
 
 WORDS = st.text(max_size=8)
@@ -132,3 +132,20 @@ def test_sums_say_where_and_count_punched_as_zeros(tmp_path: Path) -> None:
     assert blocks_of(hole) == [0, 1, 3]
     assert differs(path, replace(whole, size=7)) == f"has {len(content)} bytes, was written with 7"
     assert sum_bytes(b"") == FileSum(0, ())
+
+
+def test_a_sidecar_that_nobody_could_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Sidecar(new_layer_id())
+    first.store(tmp_path)
+    monkeypatch.setattr("lamina.core.image.sidecar.MAX_SIZE", 4096)
+    scattered = PageRuns.from_pages([2 * PAGE * at for at in range(2000)])
+    with pytest.raises(ImageError, match="more than the 4096"):
+        first.with_punched("pages-1.img", scattered, "2").store(tmp_path)
+    assert Sidecar.load(tmp_path) == first
+
+
+def test_a_million_punched_ranges_fit() -> None:
+    scattered = PageRuns.from_pages([2 * PAGE * at for at in range(1_000_000)])
+    text = Sidecar(new_layer_id()).with_punched("pages-1.img", scattered, "2").to_json()
+    assert len(text) < MAX_SIZE // 4
+    assert Sidecar.from_json(text).punched["pages-1.img"] == scattered
