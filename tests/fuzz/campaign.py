@@ -132,10 +132,11 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     failures: list[str] = []
+    cases = range(options.cases) if options.only is None else [options.only]
     with tempfile.TemporaryDirectory(prefix="lamina-fuzz-") as scratch:
         campaign = Campaign(options.name, options.seed, Path(scratch))
         slowest = 0.0
-        for number in [options.only] if options.only is not None else range(options.cases):
+        for number in cases:
             start = time.monotonic()
             if wrong := campaign.run(number):
                 failures.append(f"case {number}: {wrong}")
@@ -145,7 +146,7 @@ def main() -> int:
         errors = campaign.errors
     json.dump(
         {
-            "set": options.name, "seed": options.seed, "cases": options.cases, "errors_said": errors, "failed": len(failures),
+            "set": options.name, "seed": options.seed, "cases": len(cases), "errors_said": errors, "failed": len(failures),
             "failures": failures[:HELD], "slowest_s": round(slowest, 2), "seconds": round(time.monotonic() - began, 1),
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         },
