@@ -7,27 +7,17 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
-
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from typing import Any
 
 from lamina.core.image import format as fmt
+from tests.fuzz.records import NUMBERS, TEXTS, frames_of, set_something
 
-NUMBERS = (
-    0, 1, 2, 3, 7, 255, 4095, 4096, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**47, 2**52, 2**63 - 1, 2**63, 2**64 - 1, -1, -(2**31),
-)  # fmt: skip
-TEXTS = ("", "x", "../..", "/etc/passwd", "\x1b[2J\n", "a" * 300, "\0", "\udcff", "💥")
 JUNK: tuple[Any, ...] = (None, True, -1, 0, 2**64, 1e308, "", "x" * 1000, [], {}, [[]], {"a": {"b": []}}, [1, 2, 3], "ff" * 8)
 LINKS = (
     "/", "..", ".", "../none", "/proc/self", "../1/../2", "x" * 300, "../\x1b[31m", "parent", "/dev/null", "../1/core.img", "\n", "//",
     "../" * 500,
 )  # fmt: skip
 WRONG_JSON = ("[" * 100_000, "{}", "null", '{"version": 1, "layer_id": "x"}', '{"version": 1' + " " * 1000, "NaN", '{"version": 1}' * 2)
-_RANGES = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1), FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1), FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}  # fmt: skip
 Act = Callable[[Path, random.Random], None]
 
 
@@ -157,7 +147,7 @@ class Mutator:
 
     def _length(self, path: Path, rng: random.Random) -> None:
         data = bytearray(_read(path))
-        starts = [at for _, at, _ in _frames(path.name, bytes(data))]
+        starts = [at for _, at, _ in frames_of(path.name, bytes(data))]
         if starts:
             at = rng.choice(starts)
             (length,) = struct.unpack_from("<I", data, at)
@@ -169,7 +159,7 @@ class Mutator:
     def _reorder(self, path: Path, rng: random.Random) -> None:
         """A record twice, away, or in the place of another."""
         data = _read(path)
-        frames = _frames(path.name, data)
+        frames = frames_of(path.name, data)
         if not frames:
             return
         parts = [data[at:end] for _, at, end in frames]
@@ -187,12 +177,12 @@ class Mutator:
 
     def _edit_field(self, path: Path, rng: random.Random) -> None:
         data = _read(path)
-        frames = _frames(path.name, data)
+        frames = frames_of(path.name, data)
         if not frames:
             return
         message, at, end = rng.choice(frames)
         old = len(message.SerializePartialToString())
-        self.log[-1] += f": {_set_something(message, rng)}"
+        self.log[-1] += f": {set_something(message, rng)}"
         payload = message.SerializePartialToString()
         if rng.random() < 0.1:
             payload += rng.choice((b"\x32\x01\x00", b"\xf8\x07\x01", b"\x38\x05", b"\xff\xff\xff"))  # a field of a newer release, or none
@@ -235,65 +225,6 @@ class Mutator:
             )
         path.write_text(text)
         return None
-
-
-def _frames(name: str, data: bytes) -> list[tuple[Message, int, int]]:
-    """The records that can be read: each with where its length stands and where the next one begins."""
-    kind = fmt.kind_of_file(name)
-    found: list[tuple[Message, int]] = []
-    end = len(data)
-    if kind is not None:
-        try:
-            for message, _, at in fmt.records_of(data, kind, name):
-                found.append((message, at))
-        except Exception:  # it was damaged before: what came first is enough
-            end = found[-1][1] if found else 0
-            found = found[:-1]
-    ends = [*(at for _, at in found[1:]), end][: len(found)]
-    return [(message, at, stop) for (message, at), stop in zip(found, ends, strict=True)]
-
-
-def _set_something(message: Message, rng: random.Random) -> str:
-    """One field of *message* or of a message in it."""
-    present = message.ListFields()
-    nested = [(field, value) for field, value in present if field.type == FieldDescriptor.TYPE_MESSAGE]
-    if nested and rng.random() < 0.7:
-        field, value = rng.choice(nested)
-        if not field.is_repeated:
-            return f"{field.name}.{_set_something(value, rng)}"
-        if len(value):
-            return f"{field.name}[].{_set_something(rng.choice(list(value)), rng)}"
-    chosen = rng.choice([it for it, _ in present] if present and rng.random() < 0.8 else list(message.DESCRIPTOR.fields))
-    return _set(message, cast(FieldDescriptor, chosen), rng)
-
-
-def _set(message: Message, field: FieldDescriptor, rng: random.Random) -> str:
-    if rng.random() < 0.15:
-        message.ClearField(field.name)
-        return f"{field.name} gone"
-    try:
-        value = _something(field, rng)
-        if field.is_repeated:
-            if field.type != FieldDescriptor.TYPE_MESSAGE:
-                getattr(message, field.name).extend([value] * rng.choice((1, 1, 5, 1000)))
-        elif field.type != FieldDescriptor.TYPE_MESSAGE:
-            setattr(message, field.name, value)
-        return f"{field.name} = {value!r:.30}"
-    except (ValueError, TypeError, UnicodeError, DecodeError):
-        return f"{field.name} kept"
-
-
-def _something(field: FieldDescriptor, rng: random.Random) -> Any:
-    if field.enum_type is not None:
-        return rng.choice(field.enum_type.values).number
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return rng.random() < 0.5
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return rng.choice(TEXTS).encode("utf-8", "surrogateescape")
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return rng.choice(TEXTS).encode("utf-8", "replace").decode()
-    low, high = _RANGES.get(field.cpp_type, (0, 2**32 - 1))
-    return min(max(rng.choice((*NUMBERS, rng.randrange(2**48) & ~4095, rng.randrange(2**20))), low), high)
 
 
 def _read(path: Path) -> bytes:
