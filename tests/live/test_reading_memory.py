@@ -1,6 +1,8 @@
 """mem and search on layers of real programs: the bytes are those that the program held at that dump, from whichever layer they come."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -153,7 +155,11 @@ def test_reading_a_running_program_changes_nothing_of_it(reaper: Reaper, tmp_pat
         text = Path(f"/proc/{victim.pid}/smaps").read_text()
         return [line for line in text.splitlines() if line.startswith(("Rss", "Anonymous", "Private_Dirty")) or "-" in line.split()[0]]
 
+    # Stopped: a thread that only now comes to its wait would touch a page of its stack by itself.
+    os.kill(victim.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, victim.pid, os.WSTOPPED)
     before = resident()
     assert raw("-", victim.pid, at["heap"], 256 * PAGE).count(b"heap text of step 5") == 1
     lamina("search", "-", "surely nowhere", "--pid", victim.pid)
     assert resident() == before
+    os.kill(victim.pid, signal.SIGCONT)
