@@ -19,7 +19,7 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import cgroups, fs, ids, timens, vmas
+from lamina.core.kinds import cgroups, fs, ids, timens, unrestored, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -154,6 +154,7 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
     memberships = plan_memberships(layer.pstree, shell_job)
     path_of = path_reader(layer.files)
     found = [*memberships.blockers, *machine.right_blockers(), *machine.processor_blockers(sidecar)]
+    found += unrestored.blockers(layer)
     found += plan_descriptions(layer, OpenOptions(shell_job=shell_job, ending=gone))
     tasks: dict[int, TaskPlan] = {}
     chain = layer.chain()

@@ -30,6 +30,7 @@ from lamina.core.kinds import (
     sigactions,
     subreaper,
     tid_address,
+    unrestored,
 )
 from lamina.core.kinds.paths import PathOf
 
@@ -56,6 +57,7 @@ def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: b
     found += posix_timers.blockers(list(tc.timers.posix), list(cores))
     for tid, core in cores.items():
         found += registers.blockers(core)
+        found += unrestored.thread_blockers(core)
         if core.thread_core.HasField("creds"):
             found += creds.blockers(core.thread_core.creds, own)
         if core.thread_core.seccomp_mode:
