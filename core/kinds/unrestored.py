@@ -1,7 +1,7 @@
 """What an image set may hold that no kind here puts back: refused by name, so that nothing is lost in silence.
 
-An image is opened by whoever needs it: a restore that knows nothing of file locks, queued data or security profiles would leave them out, and
-nobody would notice. Images of namespaces are not here: `ids.blockers` refuses those.
+An image is opened by whoever needs it: a restore that knows nothing of file locks, queued data or security profiles would leave them
+out, and nobody would notice. Images of namespaces are not here: `ids.blockers` refuses those.
 """
 
 from pathlib import Path
