@@ -51,10 +51,12 @@ def decide(parent: Layer | None, identity: Identity, state: TargetState, tracked
     if parent is None:
         return Lineage()
     sidecar = parent.sidecar
-    if sidecar is None:
-        _same_root(parent, identity)
-        return Lineage(parent, "", f"{parent.name} was not made by lamina, so no tracker counts from it")
     stands_on = state.layer_id
+    if sidecar is None or (sidecar.made_by != "lamina" and sidecar.layer_id != stands_on):
+        # criu does not say which life of the pid it dumped; what is written is everything, so a wrong guess costs only room.
+        _same_root(parent, identity)
+        layer_id = sidecar.layer_id if sidecar else ""
+        return Lineage(parent, layer_id, f"{parent.name} was not made by lamina, so no tracker counts from it")
     own = (sidecar.pid, sidecar.start_time, sidecar.boot) == (identity.pid, identity.start_time, identity.boot)
     if sidecar.layer_id != stands_on and not own and not _is_ancestor(parent, state):
         raise ImageError(
