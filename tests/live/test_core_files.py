@@ -96,7 +96,7 @@ def test_gdb_opens_every_layer_of_python(reaper: Reaper, layers: Layers, tmp_pat
         core = tmp_path / f"core.{number}"
         lamina("core", layer, victim.pid, "--output", core)
         address = found[digest][0]["address"]
-        said = gdb(sys.executable, core, "info threads", "bt", f"print *(char (*)[16]){address:#x}")
+        said = gdb(sys.executable, core, "info threads", "bt", f"print *(char (*)[{len(digest)}]){address:#x}")
         assert f'"{digest}"' in said and "LWP" in said, said
         assert re.search(r"#\d+ .*(PyEval|_start|main)", said), said
 
