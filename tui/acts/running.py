@@ -1,41 +1,19 @@
-"""What a user can make the engine do, one function per act: the request, the command line, what to say afterwards.
-
-An act's `run` is called in a worker thread by the bridge. The engine is imported there, so that the first screen need not wait for it.
-"""
+"""Acts on a running program: track it, take layers of it, put it back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 from lamina.tui import commands, places
+from lamina.tui.acts.act import Act
 from lamina.tui.model import units
 from lamina.tui.model.target import Target, look_up
 from lamina.tui.read.process import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.tui.bridge import Work
-
-
-@dataclass(frozen=True)
-class Act:
-    """One thing the engine is asked to do.
-
-    Attributes:
-        kind: "track", "untrack", "dump", "final", "restore", "plan", "dedup".
-        title: for people, as in "dump of redis-server 4711".
-        run: does it; called in a worker thread.
-        summarise: the result in one line.
-        pid: the process it is about; 0 if none.
-    """
-
-    kind: str
-    title: str
-    run: Callable[["Work"], Any]
-    summarise: Callable[[Any], str]
-    pid: int = 0
 
 
 def track(pid: int, name: str) -> Act:
@@ -98,45 +76,6 @@ def restore(request: RestoreRequest, pid: int, name: str) -> Act:
         return restore_tree(request, work.listen, work.cancel)
 
     return Act("restore", f"restore layer {layer.name} of {name} {pid}", run, _restore_summary(layer.name), pid)
-
-
-def plan_dedup(layer: Path) -> Act:
-    """What dedup of *layer* would free and what it would cost; changes nothing."""
-
-    def run(work: "Work") -> Any:
-        from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.dedup import plan_dedup as plan
-
-        work.announce(commands.dedup_line(layer, dry_run=True))
-        return plan(Layer(layer))
-
-    return Act("plan", f"dedup layer {layer.name}, dry run", run, lambda plan: f"would free {units.size(plan.bytes_freed)}")
-
-
-def apply_dedup(layer: Path, plan: Any) -> Act:
-    """Take out of the ancestors what *layer* itself holds, as planned."""
-
-    def run(work: "Work") -> int:
-        from lamina.core.image.shape.dedup import apply_dedup as apply
-
-        work.announce(commands.dedup_line(layer))
-        return apply(plan)
-
-    return Act("dedup", f"dedup layer {layer.name}", run, lambda freed: f"freed {units.size(freed)}")
-
-
-def core(layer: Path, pid: int) -> Act:
-    """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
-    output = layer.parent / f"core.{layer.name}.{pid}"
-
-    def run(work: "Work") -> Any:
-        from lamina.core.image.layer import Layer
-        from lamina.core.inspect.corefile import write_core
-
-        work.announce(commands.core_line(layer, pid, output))
-        return write_core(Layer(layer), pid, output, work.listen, work.cancel)
-
-    return Act("core", f"core file of {pid} in layer {layer.name}", run, lambda _: f"gdb -c {output}")
 
 
 def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> DumpRequest:

@@ -1,0 +1,89 @@
+"""The terminal of a program: a real pseudo terminal, its screen as a value, keys as bytes."""
+
+import os
+import select
+import sys
+
+import pytest
+
+from lamina.tui.terminal.emulator import Emulator
+from lamina.tui.terminal.keys import bytes_of
+from lamina.tui.terminal.pty import Pty
+
+COLOURED = "\x1b[2J\x1b[3;5H\x1b[1;31mred\x1b[0m \x1b[38;5;208mo\x1b[7mrev\x1b[0m 漢字 end\x1b[?1h\x1b[10;20H".encode()
+
+
+def screen() -> Emulator:
+    return Emulator(40, 12, lambda _answer: None)
+
+
+def test_a_saved_screen_is_the_same_after_loading() -> None:
+    one, other = screen(), screen()
+    one.feed(COLOURED)
+    other.feed(b"something else\r\n" * 20)
+    other.load(one.save())
+    assert other.save() == one.save()
+    assert [other.line(at) for at in range(12)] == [one.line(at) for at in range(12)]
+    assert other.cursor == one.cursor == (19, 9) and other.application_keys
+    one.feed(b"and on\r\nit goes")
+    other.feed(b"and on\r\nit goes")
+    assert other.text == one.text and "漢字 end" in one.text
+
+
+def test_a_smaller_window_cuts() -> None:
+    one, small = screen(), Emulator(10, 4, lambda _answer: None)
+    one.feed(COLOURED)
+    small.load(one.save())
+    assert small.size == (10, 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "columns": -1, "lines": 3}', '{"version": 1, "columns": "x"}']
+)
+def test_what_is_no_state_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        screen().load(text)
+
+
+def test_answers_go_back() -> None:
+    answers: list[bytes] = []
+    Emulator(40, 12, answers.append).feed(b"\x1b[5;7H\x1b[6n")
+    assert answers == [b"\x1b[5;7R"]
+
+
+@pytest.mark.parametrize(
+    ("key", "character", "wanted"),
+    [
+        ("a", "a", b"a"), ("up", None, b"\x1b[A"), ("ctrl+c", None, b"\x03"), ("enter", "\r", b"\r"), ("ctrl+left", None, b"\x1b[1;5D"),
+        ("alt+b", None, b"\x1bb"), ("é", "é", "é".encode()), ("f10", None, b"\x1b[21~"), ("ctrl+backslash", None, b"\x1c"),
+        ("f20", None, b""),
+    ],
+)  # fmt: skip
+def test_keys(key: str, character: str | None, wanted: bytes) -> None:
+    assert bytes_of(key, character) == wanted
+
+
+def test_application_cursor_keys() -> None:
+    assert bytes_of("up", None, True) == b"\x1bOA"
+
+
+def test_a_program_on_a_terminal_of_its_own() -> None:
+    code = (
+        "import os; print(os.getsid(0) == os.getpid(), os.ttyname(0) == os.ttyname(2), os.get_terminal_size().columns);"
+        "print(sorted(os.listdir('/proc/self/fd')), input())"
+    )
+    pty = Pty([sys.executable, "-c", code], 77, 20)
+    shown = bytearray()
+    marks: list[int] = []
+    try:
+        pty.write(b"typed\n")
+        while select.select([pty.master], [], [], 20)[0] and pty.drain():
+            pty.take(shown.extend)
+        pty.mark(lambda: marks.append(len(shown)))
+        pty.take(shown.extend)
+        assert os.waitpid(pty.pid, 0)[1] == 0
+    finally:
+        pty.close()
+    text = shown.decode()
+    assert "True True 77" in text and "typed" in text and "['0', '1', '2', '3']" in text
+    assert marks == [len(shown)] and pty.ended

@@ -1,0 +1,30 @@
+"""One thing a user can make the engine do: the request, the command line, what to say afterwards.
+
+An act's `run` is called in a worker thread by the bridge. The engine is imported there, so that the first screen need not wait for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing the engine is asked to do.
+
+    Attributes:
+        kind: "track", "untrack", "dump", "final", "restore", "plan", "dedup".
+        title: for people, as in "dump of redis-server 4711".
+        run: does it; called in a worker thread.
+        summarise: the result in one line.
+        pid: the process it is about; 0 if none.
+    """
+
+    kind: str
+    title: str
+    run: Callable[["Work"], Any]
+    summarise: Callable[[Any], str]
+    pid: int = 0

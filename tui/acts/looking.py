@@ -1,0 +1,24 @@
+"""Acts that write out what was looked at, and change nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.tui import commands
+from lamina.tui.acts.act import Act
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+def core(layer: Path, pid: int) -> Act:
+    """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
+    output = layer.parent / f"core.{layer.name}.{pid}"
+
+    def run(work: "Work") -> Any:
+        from lamina.core.image.layer import Layer
+        from lamina.core.inspect.corefile import write_core
+
+        work.announce(commands.core_line(layer, pid, output))
+        return write_core(Layer(layer), pid, output, work.listen, work.cancel)
+
+    return Act("core", f"core file of {pid} in layer {layer.name}", run, lambda _: f"gdb -c {output}")

@@ -1,0 +1,156 @@
+"""The screen of a terminal: pyte does the emulation; here are its lines as cells, and its state as a value that a layer can keep."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyte
+from pyte.screens import Char, Cursor
+from wcwidth import wcwidth
+
+_VERSION = 1
+_FLAGS = ("bold", "italics", "underscore", "strikethrough", "reverse", "blink")
+_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Neighbouring cells of one style: text, colours as pyte names them ("default", "red", "ff8700"), and which of `_FLAGS`."""
+
+    text: str
+    fg: str
+    bg: str
+    flags: tuple[str, ...]
+
+
+class _Screen(pyte.Screen):
+    """Answers that a program asks for go back to it."""
+
+    def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
+        self._answer = answer
+        super().__init__(columns, lines)
+
+    def write_process_input(self, data: str) -> None:
+        self._answer(data.encode())
+
+
+class Emulator:
+    """What a terminal shows."""
+
+    def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
+        """A blank screen; *answer* gets the terminal's answers to the program (its cursor position, what it is)."""
+        self._screen = _Screen(columns, lines, answer)
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns, lines."""
+        return self._screen.columns, self._screen.lines
+
+    @property
+    def cursor(self) -> tuple[int, int] | None:
+        """Column and line of the cursor; None while it is hidden."""
+        cursor = self._screen.cursor
+        return None if cursor.hidden else (min(cursor.x, self._screen.columns - 1), cursor.y)
+
+    @property
+    def application_keys(self) -> bool:
+        """Whether cursor keys are to be sent in their application form (DECCKM)."""
+        return 1 << 5 in self._screen.mode
+
+    @property
+    def bracketed_paste(self) -> bool:
+        """Whether pasted text is to be bracketed."""
+        return 2004 << 5 in self._screen.mode
+
+    def feed(self, data: bytes) -> None:
+        """The program wrote *data*."""
+        self._stream.feed(data)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """The window has another size."""
+        self._screen.resize(lines, columns)
+
+    def line(self, number: int) -> list[Cells]:
+        """Line *number*, from 0 at the top."""
+        row = self._screen.buffer[number]
+        cells = []
+        for style, same in groupby((row[column] for column in range(self._screen.columns)), key=_style):
+            # The second half of a wide character is an empty cell.
+            cells.append(Cells("".join(char.data for char in same), *style))
+        return cells
+
+    @property
+    def text(self) -> str:
+        """All of it, without colours; blanks at the ends of lines left out."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
+
+    # -- as a value ------------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> str:
+        """Its state as JSON."""
+        screen = self._screen
+        return json.dumps(
+            {
+                "version": _VERSION, "columns": screen.columns, "lines": screen.lines,
+                "rows": [[[cells.text, cells.fg, cells.bg, list(cells.flags)] for cells in self.line(at)] for at in range(screen.lines)],
+                "cursor": [screen.cursor.x, screen.cursor.y, screen.cursor.hidden], "pen": list(_style(screen.cursor.attrs)),
+                "modes": sorted(screen.mode), "margins": list(screen.margins) if screen.margins else None,
+            }
+        )  # fmt: skip
+
+    def load(self, text: str) -> None:
+        """Show a state that `save` gave. Of another size it is cut or filled up with blanks.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            state = json.loads(text)
+            if state["version"] != _VERSION:
+                raise ValueError(f"version {state['version']!r}")
+            columns, lines = (int(state[key]) for key in ("columns", "lines"))
+            if not (0 < columns <= _LIMIT and 0 < lines <= _LIMIT):
+                raise ValueError("no such size")
+            before = self.size
+            self._screen.reset()
+            self._screen.resize(lines, columns)
+            for number, row in enumerate(state["rows"][:lines]):
+                self._load_row(number, row)
+            self._load_modes(state)
+            self._screen.resize(before[1], before[0])
+        except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not the state of a terminal: {error}") from error
+
+    def _load_row(self, number: int, row: Any) -> None:
+        column = 0
+        for shown, fg, bg, flags in row:
+            for letter in str(shown):
+                wide = wcwidth(letter) == 2
+                for data in (letter, "") if wide else (letter,):
+                    if column < self._screen.columns:
+                        self._screen.buffer[number][column] = _char(data, fg, bg, flags)
+                    column += 1
+
+    def _load_modes(self, state: Any) -> None:
+        screen = self._screen
+        screen.mode = {int(mode) for mode in state["modes"]}
+        x, y, hidden = state["cursor"]
+        fg, bg, flags = state["pen"]
+        pen = _char(" ", fg, bg, flags)
+        screen.cursor = Cursor(max(0, min(int(x), screen.columns)), max(0, min(int(y), screen.lines - 1)), pen)
+        screen.cursor.hidden = bool(hidden)
+        if state["margins"]:
+            top, bottom = state["margins"]
+            screen.set_margins(int(top) + 1, int(bottom) + 1)
+            screen.cursor.x, screen.cursor.y = int(x), int(y)
+
+
+def _char(data: str, fg: Any, bg: Any, flags: Any) -> Char:
+    return Char(data, str(fg), str(bg), *(flag in flags for flag in _FLAGS))
+
+
+def _style(char: Char) -> tuple[str, str, tuple[str, ...]]:
+    return char.fg, char.bg, tuple(flag for flag in _FLAGS if getattr(char, flag))
