@@ -7,5 +7,5 @@ from tests.live.harness import ROOT
 
 def test_every_package_is_listed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"lamina." + ".".join(path.parent.relative_to(ROOT).parts) for top in ("core", "tui") for path in (ROOT / top).rglob("__init__.py")}
-    assert found == set(listed)
+    folders = [path.parent.relative_to(ROOT) for top in ("core", "tui") for path in (ROOT / top).rglob("__init__.py")]
+    assert {"lamina." + ".".join(folder.parts) for folder in folders} == set(listed)
