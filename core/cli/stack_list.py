@@ -10,8 +10,9 @@ from typing import Any
 from lamina.core.cli.output import Output, duration, size, table
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken
-from lamina.core.image.layer import Layer, Summary
+from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack, Unreadable
+from lamina.core.image.summary import Summary, summary_of
 from lamina.core.image.verify import Report, State, verify_stack
 
 _HEAD = ("LAYER", "PARENT", "OWN", "INHERITED", "ON DISK", "FROZEN", "TIME", "LABEL", "RESTORABLE")
@@ -22,8 +23,8 @@ def stack(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina stack DIR`."""
     found = Stack.open(args.dir)
     reports = {report.layer: report for report in verify_stack(found, contents=False, cancel=cancel).reports}
-    rows = [(drawn, layer, layer.summary(), found.parent_of(layer), reports[layer.directory]) for drawn, layer in _tree(found)]
-    trash = [layer.summary() for layer in found.trashed]
+    rows = [(drawn, layer, summary_of(layer), found.parent_of(layer), reports[layer.directory]) for drawn, layer in _tree(found)]
+    trash = [summary_of(layer) for layer in found.trashed]
     in_trash = sum(it.disk_bytes for it in trash)
     value = {
         "dir": args.dir,

@@ -1,7 +1,6 @@
 """One layer, read: its files as values, each decoded when first asked for. Opening one runs nothing and touches nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -21,36 +20,6 @@ MAX_DEPTH = 1000
 PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 M = TypeVar("M", bound=Message)
 Object = int | str
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a list of layers shows of one.
-
-    Attributes:
-        name: its directory's name; path: the directory; layer_id: "" for a layer without sidecar.
-        parent: the text of its `parent` link, or None.
-        own_pages: pages in its pages files; inherited_pages: pages its maps leave to the parent.
-        disk_bytes: blocks its files occupy; logical_bytes: their sizes.
-        time: seconds since 1970 (UTC).
-        freeze_us: how long the target stood still, 0 if not known.
-        restorable: what the sidecar says; why_not: the reason, in words.
-    """
-
-    name: str
-    path: Path
-    layer_id: str
-    label: str
-    parent: str | None
-    own_pages: int
-    inherited_pages: int
-    disk_bytes: int
-    logical_bytes: int
-    time: float
-    freeze_us: int
-    tracker: str
-    restorable: bool
-    why_not: str
 
 
 class Layer:
@@ -338,35 +307,3 @@ class Layer:
             keys.add(above.key)
             found.append(above)
         return tuple(found)
-
-    def summary(self) -> Summary:
-        """What a list of layers shows. Reads the maps, not the pages. A layer that cannot be read is one that cannot be restored."""
-        maps: list[PageMap] = []
-        sidecar, damage = None, ""
-        try:
-            sidecar = self.sidecar
-            maps += [self.pagemap(which) for which in self.objects]
-            if self.is_pre_dump:
-                damage = "memory only (pre-dump)"
-        except ImageError as error:
-            damage = str(error)
-        infos = [info for name in self.names() if (info := self.info(name)) and info.is_file]
-        inventory = self.info("inventory.img")
-        restorable, why_not = (sidecar.restorable, sidecar.why_not) if sidecar else (True, "")
-        return Summary(
-            name=self.name, path=self.path, layer_id=sidecar.layer_id if sidecar else "", label=sidecar.label if sidecar else "",
-            parent=self.parent_link, own_pages=sum(it.present.pages for it in maps),
-            inherited_pages=sum(it.parent.pages for it in maps), disk_bytes=sum(it.disk_bytes for it in infos),
-            logical_bytes=sum(it.size for it in infos),
-            time=sidecar.time if sidecar else inventory.mtime if inventory else 0.0,
-            freeze_us=sidecar.freeze_us if sidecar else self._recorded_freeze(),
-            tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable and not damage, why_not=damage or why_not,
-        )  # fmt: skip
-
-    def _recorded_freeze(self) -> int:
-        if not self.has("stats-dump"):
-            return 0
-        try:
-            return self._one("stats-dump", fmt.STATS_DUMP).dump.frozen_time
-        except ImageError:
-            return 0

@@ -125,10 +125,11 @@ def in_order(rows: Iterable[LayerRow]) -> list[LayerRow]:
 def _read_row(path: Path) -> LayerRow:
     from lamina.core.attach.procfs import PAGE
     from lamina.core.image.layer import Layer
+    from lamina.core.image.summary import summary_of
 
     layer = Layer(path)
     _ = layer.inventory  # a damaged one must not pass for a pre-dump
-    summary, sidecar = layer.summary(), layer.sidecar
+    summary, sidecar = summary_of(layer), layer.sidecar
     pids = layer.pids
     return LayerRow(
         path=path,

@@ -106,6 +106,7 @@ class TargetMemoryReader:
 
 
 def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | None", owned: tuple[PageRuns, ...]) -> TargetMemory:
+    from lamina.core.image.summary import summary_of
     from lamina.core.inspect.areas import area_of_maps
 
     known = PageRuns.empty()
@@ -119,7 +120,7 @@ def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | N
     paints += [*by_age([runs & report.data for runs in owned]), Paint("≈", shared)]
     if tracked:
         paints += [Paint("+", changed - known), Paint("*", changed & known), Paint("╱", report.untracked)]
-    summary = layer.summary() if layer else None
+    summary = summary_of(layer) if layer else None
     dump = (changed | (report.data - known)) if tracked else report.data
     return TargetMemory(
         target.identity,

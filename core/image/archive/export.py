@@ -25,6 +25,7 @@ from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.places.seekable import FrameWriter
 from lamina.core.image.renames import rename_new, sync_directory
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.summary import summary_of
 from lamina.core.image.sums import FileSum, sum_bytes
 from lamina.core.image.verify import check_chain
 
@@ -96,7 +97,7 @@ def _refuse_broken(layer: Layer) -> None:
 
 def _write_layers(tar: TarWriter, members: tuple[Layer, ...], packed: list[Packed], flat: bool, work: Work) -> None:
     leaf = members[0]
-    when = round(leaf.summary().time, 6)
+    when = round(summary_of(leaf).time, 6)
     for name, content in files_beside(leaf, packed).items():
         tar.put(name, content, when)
     if leaf.has("stats-dump"):

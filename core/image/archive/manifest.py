@@ -15,6 +15,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.archive.entries import NAME
 from lamina.core.image.layer import Layer
 from lamina.core.image.places.tarball import Archive, ArchivePlace, MemberContent
+from lamina.core.image.summary import summary_of
 
 MANIFEST = "lamina-export.json"
 LEAF = "checkpoint"
@@ -55,7 +56,7 @@ def _sound(name: str) -> str:
 
 def files_beside(layer: Layer, packed: Sequence[Packed]) -> dict[str, bytes]:
     """The files at the top of an archive of *layer*, by name."""
-    summary = layer.summary()
+    summary = summary_of(layer)
     sidecar = layer.sidecar
     made = datetime.fromtimestamp(summary.time, UTC).isoformat().replace("+00:00", "Z")
     config: dict[str, Any] = {

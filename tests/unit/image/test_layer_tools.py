@@ -13,6 +13,7 @@ from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.show import as_text, as_tree
+from lamina.core.image.summary import summary_of
 from lamina.core.image.trust import untrusted_owner
 from tests.unit.image.layers import Spec, make, read_page
 
@@ -104,14 +105,14 @@ def test_a_terminal_cannot_be_driven_by_a_name(tmp_path: Path) -> None:
 def test_summary(tmp_path: Path) -> None:
     make(tmp_path, "1", Spec({7: {1, 2, 5}, 8: {1}}), label="first", tag=3)
     child = make(tmp_path, "2", Spec({7: {1}}, {7: {2, 5}}), "1")
-    first = Layer(tmp_path / "1").summary()
+    first = summary_of(Layer(tmp_path / "1"))
     assert (first.name, first.label, first.parent, first.own_pages, first.inherited_pages) == ("1", "first", None, 4, 0)
     assert (first.time, first.restorable, first.why_not) == (1_700_000_003.0, True, "")
-    second = child.summary()
+    second = summary_of(child)
     assert (second.parent, second.own_pages, second.inherited_pages) == ("../1", 1, 2)
     assert second.disk_bytes >= 4096 < second.logical_bytes
     (tmp_path / "2" / "lamina.json").unlink()
-    foreign = Layer(tmp_path / "2").summary()
+    foreign = summary_of(Layer(tmp_path / "2"))
     assert (foreign.layer_id, foreign.tracker, foreign.restorable) == ("", "unknown", True)
     assert foreign.time == (tmp_path / "2" / "inventory.img").stat().st_mtime
     assert read_page(child, 8, 1) is None if 8 in child.objects else True

@@ -14,6 +14,7 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.schema import pagemap_entry, pagemap_head
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import check_chain, require_whole
 from tests.unit.image.layers import BASE, Spec, core, inventory, make, mm, runs
 
@@ -233,7 +234,7 @@ def test_a_pre_dump_is_a_parent_and_no_more(tmp_path: Path) -> None:
     assert found(tmp_path / "2", contents=True) == []
     with pytest.raises(ImageError, match="it is a pre-dump"):
         require_whole(Layer(tmp_path / "1"))
-    assert not Layer(tmp_path / "1").summary().restorable
+    assert not summary_of(Layer(tmp_path / "1")).restorable
     assert Layer(tmp_path / "1").pids == (7,)
 
 

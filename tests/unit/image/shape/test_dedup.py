@@ -19,6 +19,7 @@ from lamina.core.image.shape import dedup
 from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack, covered
+from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import check_chain, require_whole
 from tests.unit.image.layers import Spec, address, content, make, read_page, runs
 from tests.unit.image.stacks import PIDS, Plan, build, new_stack, plans, resolve_naively
@@ -53,12 +54,12 @@ def test_restorable_layers_keep_every_page(plan: Plan, data: st.DataObject) -> N
                 findings = check_chain(layer, contents=True)
                 if other in whole_before - losing:
                     assert findings == []
-                    assert layer.summary().restorable
+                    assert summary_of(layer).restorable
                     assert images(layer, plan.pages) == expected[other]
                 else:
                     assert findings
-                    assert not layer.summary().restorable
-                    assert layer.summary().why_not.startswith("punched by ")
+                    assert not summary_of(layer).restorable
+                    assert summary_of(layer).why_not.startswith("punched by ")
                     kept = {key: page for key, page in images(layer, plan.pages).items() if page is not None}
                     assert kept.items() <= expected[other].items(), "what is left is what was there"
             assert plan_dedup(Layer(stack / name)).cuts == (), "doing it again frees nothing"
@@ -117,7 +118,7 @@ def test_what_it_leaves_behind(stack: Path) -> None:
     assert first.sidecar is not None
     assert dict(first.sidecar.punched) == {"pages-1.img": PageRuns.of([(0, PAGE)])}
     assert first.sidecar.punched_by == ("3",)
-    assert (first.summary().restorable, first.summary().why_not) == (False, "punched by 3")
+    assert (summary_of(first).restorable, summary_of(first).why_not) == (False, "punched by 3")
     assert covered(first, 7) == runs({2, 3})
     assert covered(second, 7) == runs({2, 3})
     for name in ("3", "4"):
@@ -138,7 +139,7 @@ def test_a_layer_that_owns_nothing_punched_but_needs_it_is_marked_too(tmp_path: 
     plan = plan_dedup(Layer(tmp_path / "3"))
     assert [layer.name for layer in plan.losing] == ["2", "1"]
     apply_dedup(plan)
-    assert Layer(tmp_path / "2").summary().why_not == "punched by 3"
+    assert summary_of(Layer(tmp_path / "2")).why_not == "punched by 3"
     with pytest.raises(ImageError, match="1 page it needs of 1 was punched by 3"):
         require_whole(Layer(tmp_path / "2"))
 
@@ -169,7 +170,7 @@ def test_death_after_the_record_is_made_good_by_the_next_dedup(stack: Path, monk
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(dedup, "punch", dies)
         apply_dedup(plan_dedup(Layer(stack / "3")))
-    assert not Layer(stack / "1").summary().restorable
+    assert not summary_of(Layer(stack / "1")).restorable
     assert check_chain(Layer(stack / "4"), contents=True) == []
     assert check_chain(Layer(stack / "3"), contents=True) == []
     again = plan_dedup(Layer(stack / "3"))

@@ -26,6 +26,7 @@ from lamina.core.image.shape.dedup import apply_dedup, dedup, plan_dedup
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
+from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import check_chain
 from tests.unit.image.layers import Spec, address, content, make, read_page
 from tests.unit.image.shape.memory import memory_of
@@ -190,7 +191,7 @@ def test_a_stack_of_criu(stack: Path) -> None:
     plan, freed = dedup(Layer(stack / "3"))
     assert (plan.pages, freed, [it.name for it in plan.losing]) == (3, 3 * PAGE, ["2", "1"])
     assert Layer(stack / "3").sidecar is None, "what loses nothing is not touched"
-    assert [Layer(stack / name).summary().why_not for name in "12"] == ["punched by 3"] * 2
+    assert [summary_of(Layer(stack / name)).why_not for name in "12"] == ["punched by 3"] * 2
     top = Layer(stack / "3")
     assert check_chain(top) == []
     assert [read_page(top, 7, page) for page in (1, 2, 3)] == [content(3, 7, 1), content(3, 7, 2), content(1, 7, 3)]
@@ -338,9 +339,9 @@ def test_a_mark_that_was_not_written_is_made_good(stack: Path, monkeypatch: pyte
         patch.setattr(Sidecar, "store", dies)
         dedup(Layer(stack / "3b"))
     assert [it.name for it in stored] == ["1"], "what will be punched is recorded before who needs it is marked"
-    assert Layer(stack / "2b").summary().restorable
+    assert summary_of(Layer(stack / "2b")).restorable
     assert check_chain(Layer(stack / "2b")), "but verify knows"
     again, freed = dedup(Layer(stack / "3b"))
     assert (freed, again.losing, [it.name for it in again.marks]) == (PAGE, (), ["2b"])
-    assert Layer(stack / "2b").summary().why_not == "punched by 3b"
+    assert summary_of(Layer(stack / "2b")).why_not == "punched by 3b"
     assert check_chain(Layer(stack / "3b"), contents=True) == []

@@ -21,6 +21,7 @@ from lamina.core.image.lock import locked
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.shape.lossless import apply_lossless, plan_lossless
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import check_chain
 from tests.unit.image.layers import Spec, make, runs
 from tests.unit.image.shape.memory import leftovers, memories, memory_of
@@ -54,16 +55,16 @@ def test_every_layer_stays_as_it_is(plan: Plan, data: st.DataObject) -> None:
         if punched:
             dedup(Layer(stack / punched))
         before, findings = memories(stack), {name: check_chain(Layer(stack / name)) == [] for name in plan.layers}
-        ids = {name: Layer(stack / name).summary().layer_id for name in plan.layers}
+        ids = {name: summary_of(Layer(stack / name)).layer_id for name in plan.layers}
         expected = equal_to_parent(plan, stack) if not punched else {}
         foreseen = plan_lossless(stack)
         done = apply_lossless(stack)
         assert {it.layer.name: it.pages for it in foreseen.layers} == {it.layer.name: it.pages for it in done.layers}
         assert punched or {it.layer.name: it.pages for it in done.layers if it.layer.parent_link} == expected
         assert memories(stack) == before
-        assert {name: Layer(stack / name).summary().layer_id for name in plan.layers} == ids
+        assert {name: summary_of(Layer(stack / name)).layer_id for name in plan.layers} == ids
         for name, whole in findings.items():
-            assert (check_chain(Layer(stack / name), contents=True) == []) == whole == Layer(stack / name).summary().restorable
+            assert (check_chain(Layer(stack / name), contents=True) == []) == whole == summary_of(Layer(stack / name)).restorable
         assert leftovers(stack) == []
         assert apply_lossless(stack).pages == 0
 
