@@ -1,6 +1,5 @@
-"""Where layers go: the stack directory of a process, the name of the next layer, the space that is left."""
+"""Where layers go: the stack directory of a process, the space that is left; and paths as people see them."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -22,41 +21,6 @@ def default_stack(name: str, identity: Identity) -> Path:
     """
     safe = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".") or "program"
     return stacks_root() / f"{safe}-{identity.pid}-{identity.start_time}"
-
-
-def next_layer(stack: Path) -> Path:
-    """The directory of the next layer: one more than the highest number in *stack*; not created here."""
-    taken = [int(name) for name in _names(stack) if name.isdecimal()]
-    return stack / str(max(taken, default=0) + 1)
-
-
-def make_layer_dir(stack: Path) -> Path:
-    """Create the next layer's directory, private as images must be.
-
-    Raises:
-        OSError: the stack cannot be written.
-    """
-    stack.mkdir(mode=0o700, parents=True, exist_ok=True)
-    while True:
-        path = next_layer(stack)
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            continue  # another lamina took this number
-        return path
-
-
-def drop_if_empty(path: Path) -> None:
-    """Take back a directory a failed dump left empty."""
-    try:
-        path.rmdir()
-    except OSError:
-        return  # it holds something: not ours to judge
-
-
-def relative_parent(layer: Path, parent: Path) -> str:
-    """What `--prev-images-dir` takes: *parent* as seen from *layer*, "../2"."""
-    return os.path.relpath(parent, layer)
 
 
 def free_bytes(path: Path) -> int:
@@ -84,10 +48,3 @@ def short_line(command: str) -> str:
 
 def _tail(path: str) -> str:
     return "…/" + "/".join(path.rsplit("/", 2)[1:])
-
-
-def _names(stack: Path) -> list[str]:
-    try:
-        return os.listdir(stack)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []

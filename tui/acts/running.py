@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, request_for
+from lamina.core.dump.request import DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.tui import commands, places
+from lamina.tui import commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
-from lamina.tui.model.target import Target, look_up
+from lamina.tui.model.target import look_up
 from lamina.tui.read.process import needs_shell_job
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def dump(pid: int, name: str, stack: Path | None, final: bool = False) -> Act:
         from lamina.core.dump.session import dump as dump_tree
 
         place = look_up(pid, stack)
-        layer = places.make_layer_dir(place.stack)
+        layer = make_layer_dir(place.stack)
         try:
-            request = _dump_request(place, layer, needs_shell_job(pid), final)
+            request = request_for(pid, layer, place.layer, needs_shell_job(pid), final)
             work.announce(commands.dump_line(request))
             return dump_tree(request, work.listen, work.cancel)
         except BaseException:
-            places.drop_if_empty(layer)
+            drop_if_empty(layer)
             raise
 
     kind, verb = ("final", "final dump") if final else ("dump", "dump")
@@ -76,19 +77,6 @@ def restore(request: RestoreRequest, pid: int, name: str) -> Act:
         return restore_tree(request, work.listen, work.cancel)
 
     return Act("restore", f"restore layer {layer.name} of {name} {pid}", run, _restore_summary(layer.name), pid)
-
-
-def _dump_request(place: Target, layer: Path, shell_job: bool, final: bool) -> DumpRequest:
-    parent = place.layer
-    inside = parent is not None and parent.parent.resolve() == layer.parent.resolve()
-    return DumpRequest(
-        pid=place.pid,
-        images_dir=layer,
-        prev_images_dir=places.relative_parent(layer, parent) if parent and inside else None,
-        leave_running=not final,
-        track_mem=not final,
-        shell_job=shell_job,
-    )
 
 
 def _dump_summary(result: DumpResult) -> str:
