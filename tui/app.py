@@ -1,30 +1,23 @@
 """The app: its screens and keys, and what acts lead to."""
 
-import asyncio
-import os
-import signal
 import sys
-import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
 from textual.binding import Binding
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.dialogs.dedup import ask_dedup
-from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.keymap import APP_KEYS
+from lamina.tui.leaving import LeavingApp, run
 from lamina.tui.model.session import Session
-from lamina.tui.reading import ReadingApp
 from lamina.tui.screens.frame import Frame
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.theme import LAMINA
 
 if TYPE_CHECKING:
     from lamina.tui.read.page_bytes import MemorySource
@@ -32,13 +25,11 @@ if TYPE_CHECKING:
     from lamina.tui.screens.stack import StackScreen
     from lamina.tui.screens.target import TargetScreen
 
-# How long leaving may take once the terminal is gone.
-LAST_RESORT_S = 5.0
 # Acts after which the target and its stack look different.
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
 
 
-class LaminaApp(ReadingApp):
+class LaminaApp(LeavingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
@@ -50,8 +41,6 @@ class LaminaApp(ReadingApp):
         super().__init__(session)
         self.processes = ProcessScreen()
         self.jobs = JobScreen()
-        self.register_theme(LAMINA)
-        self.theme = LAMINA.name
         self.add_mode("processes", lambda: self.processes)
         self.add_mode("target", lambda: self.target_screen)
         self.add_mode("stack", lambda: self.stack)
@@ -88,9 +77,7 @@ class LaminaApp(ReadingApp):
 
     async def on_mount(self) -> None:
         """Open the first screen; leave properly when the terminal or the system asks."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.leave_now)
-        loop.add_signal_handler(signal.SIGHUP, self.hung_up)
+        self.obey_signals()
         await self.switch_mode(self.FIRST)
         self.bridge.ask("what other screens need", _load)
         self.set_interval(2.0, self.reader.look_at_target)
@@ -153,38 +140,6 @@ class LaminaApp(ReadingApp):
         if self.bridge.cancel():
             self.notify("asked to stop", timeout=2)
 
-    def action_leave(self) -> None:
-        """Leave; ask first while the engine works."""
-        self._leave()
-
-    @work(exclusive=True, group="leave")
-    async def _leave(self) -> None:
-        job = self.journal.running
-        if job is not None and self.bridge.busy_with is not None:
-            if await self.push_screen_wait(leave_dialog(job)) != "leave":
-                return
-            self.bridge.cancel()
-        await self.bridge.wait_idle()
-        self.exit()
-
-    def leave_now(self) -> None:
-        """Asked from outside: cancel what runs and leave without a question."""
-        self.bridge.cancel()
-        self.exit()
-
-    def hung_up(self) -> None:
-        """The terminal is gone. Writing to it fails, Textual's writer thread ends of that, and the app would wait for it for ever.
-
-        So nothing is written any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
-        """
-        last_resort = threading.Timer(LAST_RESORT_S, os._exit, (128 + signal.SIGHUP,))
-        last_resort.daemon = True
-        last_resort.start()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(nowhere, fd)
-        self.leave_now()
-
 
 def _load() -> None:
     import lamina.tui.screens.image
@@ -206,7 +161,7 @@ def run_app(argv: list[str]) -> int:
 
         return run_demo(session)
     app = LaminaApp(session)
-    app.run()
+    code = run(app)
     for line in app.reader.what_stays(app.journal):
         print(line, file=sys.stderr)
-    return app.return_code or 0
+    return code

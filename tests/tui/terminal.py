@@ -39,6 +39,11 @@ class Terminal:
         """A tmux format of its pane, as in "#{pane_pid}"."""
         return self._tmux("display-message", "-p", about).strip()
 
+    @staticmethod
+    def children(pid: int) -> list[int]:
+        """The processes that *pid* started."""
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def screen(self) -> str:
         """What can be read on it."""
         return self._tmux("capture-pane", "-p")

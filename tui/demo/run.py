@@ -10,6 +10,7 @@ from lamina.tui.app import LaminaApp
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screen import DemoScreen
+from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
 
 _LOOK_S = 0.12
@@ -71,8 +72,6 @@ def run_demo(session: Session) -> int:
         print(f"lamina: {error}", file=sys.stderr)
         return 1
     try:
-        app = DemoApp(session, program)
-        app.run()
+        return run(DemoApp(session, program))
     finally:
         program.end()
-    return app.return_code or 0
