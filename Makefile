@@ -51,7 +51,7 @@ lint: dev build/typing/lamina/.linked ## ruff, mypy --strict, import contracts, 
 
 .PHONY: test
 test: lint ## everything that must be green: lint, then all tests with small counts (at most 10 minutes on 2 cores)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: live
 live: dev ## the full counts: the seed's session 50 times, 100 kills, 200,000 keys, 10,000 damaged copies of each set; prints a table of what was run

@@ -3,9 +3,9 @@
 import os
 
 from tests.kernels.criu import why_not
-from tests.live.conftest import layers, pytest_terminal_summary, reaper, tally
+from tests.live.conftest import layers, reaper
 
-__all__ = ["layers", "pytest_terminal_summary", "reaper", "tally"]
+__all__ = ["layers", "reaper"]
 
 # Elsewhere test_which_criu.py alone says (and proves) why not; inside a guest nothing is left out.
 collect_ignore_glob = [] if os.environ.get("LAMINA_KERNEL") or not why_not() else ["test_with_*.py"]
