@@ -1,7 +1,22 @@
 """What a dump is asked for and what it answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+
+class Companion(Protocol):
+    """Keeps something that belongs to a target and is not in it, as of the freeze: the screen of its terminal.
+
+    What it raises is told as a notice and keeps no layer from being made.
+    """
+
+    def frozen(self) -> None:
+        """The target stands still from here on, and waits: be quick. Called on the tracer's thread."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """Files that are committed with the layer, by name; called once the memory is written."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class DumpRequest:
         memory_only: a pre-dump: pages only, never restorable.
         auto_dedup: punch the ancestors' copies of what this layer writes, after the commit.
         label: a name for people, or "".
+        companion: what is kept beside the target, or None.
     """
 
     pid: int
@@ -29,6 +45,7 @@ class DumpRequest:
     memory_only: bool = False
     auto_dedup: bool = False
     label: str = ""
+    companion: Companion | None = None
 
 
 @dataclass(frozen=True)

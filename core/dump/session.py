@@ -23,7 +23,7 @@ from lamina.core.dump.meter import Meter
 from lamina.core.dump.preflight import examine
 from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
 from lamina.core.dump.recover import recover_targets
-from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.dump.request import Companion, DumpRequest, DumpResult
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
@@ -151,6 +151,7 @@ class Session:
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
+            self._ask_companion(Companion.frozen)
             captured = self._capture(still, known)
             if not self.keeps_running:
                 with captured.descriptors:
@@ -203,6 +204,7 @@ class Session:
         if not self.request.memory_only:
             put_images(self.draft, captured)
         put_inventory(self.draft, self.request)
+        self._ask_companion(self._put_companion)
         self.meter.mark("written")
         if not self.keeps_running:
             self.meter.mark("thawed")  # nobody waits for this thaw; the statistics count to here
@@ -213,6 +215,19 @@ class Session:
             self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, self.meter, self.frozen_at
         )
         self.draft.commit(sidecar)
+
+    def _put_companion(self, companion: Companion) -> None:
+        for name, data in companion.files().items():
+            self.draft.put_bytes(name, data)
+
+    def _ask_companion(self, ask: Callable[[Companion], None]) -> None:
+        """What belongs to the target and is not in it is welcome; that it fails is no reason to have no layer."""
+        companion = self.request.companion
+        if companion is not None:
+            try:
+                ask(companion)
+            except Exception as error:
+                self.meter.notice(f"not kept with the layer: {error}")
 
     # -- before and after ------------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from lamina.core.image.sums import ALGORITHM, BLOCK, FileSum
 
 NAME = "lamina.json"
 NEW_NAME = ".lamina.json.new"
+# What the terminal of the program showed, if it was one of the screen's own (docs/terminal.md).
+TERMINAL_NAME = "lamina-terminal.json"
 VERSION = 1
 MAX_SIZE = 1 << 26
 

@@ -9,12 +9,13 @@ from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import DRAFT
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.sidecar import TERMINAL_NAME
 from lamina.core.image.sums import differing_block
 from lamina.core.image.verify.collect import collect, readable
 from lamina.core.image.verify.memory import is_memory
 
-# Nobody restores from statistics.
-_STATISTICS = ("stats-", "irmap-cache")
+# No program is restored from statistics, nor from what a terminal showed.
+_STATISTICS = ("stats-", "irmap-cache", TERMINAL_NAME)
 # Images without head or records (lamina.core.image.format.catalogue).
 _RAW_NAMES = "ifaddr|route|route6|rule|iptables|ip6tables|nftables|netns-ct|netns-exp|tmpfs|tmpfs-dev|autofs"
 _RAW = re.compile(rf"({_RAW_NAMES})-[A-Za-z0-9.-]+\.img")
@@ -78,6 +79,6 @@ def _unlisted(layer: Layer) -> list[Finding]:
     sidecar = layer.sidecar if readable(lambda: layer.sidecar) else None
     if sidecar is None or not sidecar.checksums:
         return found
-    known = {*sidecar.checksums, SIDECAR, "parent", "lamina", "stats-restore"}
+    known = {*sidecar.checksums, SIDECAR, "parent", TERMINAL_NAME, "lamina", "stats-restore"}
     extra = [name for name in names if name not in known and not name.startswith(".lamina") and not name.endswith(".log")]
     return found + [Finding.of(layer, name, "was not written by the dump of this layer", Severity.NOTICE) for name in extra]
