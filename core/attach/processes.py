@@ -1,10 +1,12 @@
 """The process table, for `lamina ps` and the first screen: who runs, who is whose child, and who may not be touched.
 
-A refresh reads one file per process (/proc/PID/stat, about 10 µs with parsing); name, user and command line are asked of psutil only for a
-process that is new or has execed. So a table of 10,000 processes refreshes in about 0.1 s.
+A refresh reads one file per process (/proc/PID/stat, about 6 µs, parsed only if it changed); name, user and command line are asked of
+psutil only for a process that is new or has execed. So a table of 10,000 processes refreshes in about 0.1 s. Its first reading takes some
+0.5 s more for psutil: who cannot wait that long takes the rows without, and lets the rest be asked little by little.
 """
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -55,12 +57,14 @@ class ProcessInfo:
         state: one letter as in proc(5): "R", "S", "D", "T", "t", "Z", …
         rss: resident bytes, as /proc/PID/stat has it (the kernel may lag by some pages).
         threads: their number.
-        user: login name, or the number if it has none.
-        cmdline: argv; empty for kernel threads and zombies.
+        user: login name, or the number if it has none; "" until psutil was asked.
+        cmdline: argv; empty for kernel threads and zombies, and until psutil was asked.
         protected: why lamina will not touch it, or "".
         tracker: the tracker armed on it, or "".
         layer_dir: the layer it stands on, or "".
         settled: False if its last dump was cut short, so that the next one writes everything.
+        virtual: bytes of address space.
+        cpu_ticks: processor time it has used, in clock ticks.
     """
 
     pid: int
@@ -76,6 +80,8 @@ class ProcessInfo:
     tracker: str = ""
     layer_dir: str = ""
     settled: bool = True
+    virtual: int = 0
+    cpu_ticks: int = 0
 
     @property
     def identity(self) -> Identity:
@@ -94,19 +100,32 @@ class _Line(NamedTuple):
     start_time: int
     rss: int
     start_code: int
+    virtual: int
+    cpu_ticks: int
+
+    @property
+    def program(self) -> tuple[int, str, int]:
+        """Another one after an exec."""
+        return self.start_time, self.comm, self.start_code
 
 
-@dataclass(frozen=True, slots=True)
-class _Lasting:
-    """What stays the same until a process execs, and by which a change is noticed."""
+class _Asked(NamedTuple):
+    """What psutil says and what stays the same until a process execs."""
 
-    start_time: int
-    comm: str
-    start_code: int
     name: str
     user: str
     uid: int
     cmdline: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """A process as it was at the last refresh. An exec shows in *line*; *row* leaves out where it stands."""
+
+    raw: bytes
+    line: _Line
+    asked: _Asked | None
+    row: ProcessInfo
 
 
 def ancestors_of(pid: int) -> tuple[int, ...]:
@@ -122,9 +141,7 @@ def ancestors_of(pid: int) -> tuple[int, ...]:
     return tuple(chain)
 
 
-def protected_reason(
-    pid: int, state: str, flags: int, us: int, ancestors: Collection[int], uid: int | None = None
-) -> str:
+def protected_reason(pid: int, state: str, flags: int, us: int, ancestors: Collection[int], uid: int | None = None) -> str:
     """Why lamina will not touch a process, or "".
 
     Args:
@@ -160,51 +177,107 @@ class ProcessTable:
     def __init__(self, standing: Callable[[], Iterable[Standing]] = tuple) -> None:
         """*standing* tells on which layers processes stand: `lamina.core.dirty.state.all_states`."""
         self._standing = standing
-        self._lasting: dict[int, _Lasting] = {}
+        self._known: dict[int, _Known] = {}
+        self._us = os.getpid()
+        self._ancestors: frozenset[int] = frozenset()
 
-    def refresh(self) -> tuple[ProcessInfo, ...]:
-        """All processes now, by ascending pid. One that ends meanwhile is left out."""
-        us = os.getpid()
-        ancestors = frozenset(ancestors_of(us))
-        boot = boot_id()
-        states = {(s.identity.pid, s.identity.start_time): s for s in self._standing() if s.identity.boot == boot}
-        rows: list[ProcessInfo] = []
-        lasting: dict[int, _Lasting] = {}
+    @property
+    def unasked(self) -> int:
+        """How many rows lack what only psutil says."""
+        return sum(known.asked is None for known in self._known.values())
+
+    def refresh(self, ask: bool = True) -> tuple[ProcessInfo, ...]:
+        """All processes now, by ascending pid. One that ends meanwhile is left out. Without *ask*, psutil is not asked about new ones."""
+        self._us = os.getpid()
+        ancestors = frozenset(ancestors_of(self._us))
+        before = self._known if ancestors == self._ancestors else {}
+        self._ancestors = ancestors
+        self._known = {}
         for pid in psutil.pids():
             try:
-                line = _read_line(pid)
-                kept = self._lasting.get(pid)
-                if kept is None or (kept.start_time, kept.comm, kept.start_code) != (line.start_time, line.comm, line.start_code):
-                    kept = _ask(pid, line)
-            except (psutil.Error, OSError):
+                self._known[pid] = self._look(pid, before.get(pid))
+            except OSError:
                 continue
-            lasting[pid] = kept
-            row = ProcessInfo(
-                pid, line.ppid, line.start_time, kept.name, line.state, line.rss, line.threads, kept.user, kept.cmdline,
-                protected_reason(pid, line.state, line.flags, us, ancestors, kept.uid),
-            )  # fmt: skip
-            state = states.get((pid, line.start_time))
-            if state is not None:
-                row = replace(row, tracker=state.tracker, layer_dir=str(state.layer_dir or ""), settled=state.settled)
-            rows.append(row)
-        self._lasting = lasting
+        if ask:
+            self.ask_on()
+        return self.rows()
+
+    def ask_on(self, first: Collection[int] = (), seconds: float = float("inf")) -> None:
+        """Ask psutil about rows that lack what it says, those of *first* before the others, for about *seconds*."""
+        lacking = [pid for pid, known in self._known.items() if known.asked is None]
+        if first:
+            lacking.sort(key=lambda pid: pid not in first)
+        until = time.monotonic() + seconds
+        for pid in lacking:
+            known = self._known[pid]
+            try:
+                known.asked = _ask(pid)
+            except psutil.Error:
+                del self._known[pid]
+                continue
+            known.row = self._row(pid, known.line, known.asked)
+            if time.monotonic() > until:
+                break
+
+    def rows(self) -> tuple[ProcessInfo, ...]:
+        """The processes as of the last refresh, with what is known of them by now."""
+        boot = boot_id()
+        states = {(s.identity.pid, s.identity.start_time): s for s in self._standing() if s.identity.boot == boot}
+        rows = [known.row for known in self._known.values()]
+        if states:
+            rows = [_standing(row, states.get((row.pid, row.start_time))) for row in rows]
         return tuple(rows)
 
+    def _look(self, pid: int, before: _Known | None) -> _Known:
+        raw = _read(pid)
+        if before is not None and before.raw == raw:
+            return before
+        line = _parse(raw)
+        asked = before.asked if before is not None and before.line.program == line.program else None
+        return _Known(raw, line, asked, self._row(pid, line, asked))
 
-def _read_line(pid: int) -> _Line:
+    def _row(self, pid: int, line: _Line, asked: _Asked | None) -> ProcessInfo:
+        name, user, uid, cmdline = asked or (line.comm, "", None, ())
+        return ProcessInfo(
+            pid, line.ppid, line.start_time, name, line.state, line.rss, line.threads, user, cmdline,
+            protected_reason(pid, line.state, line.flags, self._us, self._ancestors, uid), virtual=line.virtual, cpu_ticks=line.cpu_ticks,
+        )  # fmt: skip
+
+
+def _standing(row: ProcessInfo, state: Standing | None) -> ProcessInfo:
+    if state is None:
+        return row
+    return replace(row, tracker=state.tracker, layer_dir=str(state.layer_dir or ""), settled=state.settled)
+
+
+def _read(pid: int) -> bytes:
     # Not `read_stat`: the table needs a tenth of it, for thousands of processes, and the resident pages, which no image holds.
     fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     try:
-        raw = os.read(fd, 4096)
+        return os.read(fd, 4096)
     finally:
         os.close(fd)
+
+
+def _parse(raw: bytes) -> _Line:
     head, _, tail = raw.rpartition(b")")
     f = tail.split(None, 24)  # f[0] is field 3 of proc(5)
     comm = head[head.index(b"(") + 1 :].decode(errors="surrogateescape")
-    return _Line(comm, f[0].decode(), int(f[1]), int(f[6]), int(f[17]), int(f[19]), int(f[21]) * PAGE, int(f[23]))
+    return _Line(
+        comm,
+        f[0].decode(),
+        int(f[1]),
+        int(f[6]),
+        int(f[17]),
+        int(f[19]),
+        int(f[21]) * PAGE,
+        int(f[23]),
+        int(f[20]),
+        int(f[11]) + int(f[12]),
+    )
 
 
-def _ask(pid: int, line: _Line) -> _Lasting:
+def _ask(pid: int) -> _Asked:
     process = psutil.Process(pid)
     with process.oneshot():
         uid = process.uids().effective
@@ -212,4 +285,4 @@ def _ask(pid: int, line: _Line) -> _Lasting:
             cmdline = tuple(process.cmdline())
         except (psutil.ZombieProcess, psutil.AccessDenied):
             cmdline = ()
-        return _Lasting(line.start_time, line.comm, line.start_code, process.name(), _login(uid), uid, cmdline)
+        return _Asked(process.name(), _login(uid), uid, cmdline)
