@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from textual.app import App
 from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.bridge import Bridge
+from lamina.tui.looks import LookingGood
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job, Journal
 from lamina.tui.model.session import Session
 
 
-class ActingApp(App[None]):
+class ActingApp(LookingGood):
     """An app that asks the engine to do things."""
 
     def __init__(self, session: Session) -> None:

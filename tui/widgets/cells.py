@@ -4,7 +4,8 @@ from rich.text import Text
 from textual.widget import Widget
 
 from lamina.tui.demo.host import Cells
-from lamina.tui.theme import GOOD, QUIET, WARM
+from lamina.tui.looks import is_shaded
+from lamina.tui.theme import DIRTY, NEW, QUIET
 from lamina.tui.widgets.painting import paint
 
 
@@ -35,13 +36,13 @@ class CellsPane(Widget):
         for at, step in enumerate(cells.frozen):
             if at % cells.columns == 0:
                 text.append(("\n" if at else "") + margin)
-            text.append_text(_cell(bool(step), self._glyphs.get(at, ""), self.app.no_color))
+            text.append_text(_cell(bool(step), self._glyphs.get(at, ""), is_shaded(self.app)))
         return text
 
 
-def _cell(frozen: bool, glyph: str, no_color: bool) -> Text:
+def _cell(frozen: bool, glyph: str, shaded: bool) -> Text:
     if glyph == "*":
-        return Text("**" if frozen else "* ", style=f"bold {WARM}")
+        return Text("**" if frozen else "* ", style=f"bold {DIRTY}")
     if not frozen:
         return Text("· ", style=QUIET)
-    return paint(glyph, no_color, 2) if glyph else Text("██", style=GOOD)
+    return paint(glyph, shaded, 2) if glyph else Text("██", style=NEW)

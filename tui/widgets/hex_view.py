@@ -152,6 +152,11 @@ class HexView(Widget, can_focus=True):
         """A screenful up or down."""
         self.action_line(by * max(1, self.size.height - 1))
 
+    def action_end(self, last: bool) -> None:
+        """To the first or the last byte."""
+        if self._lines.count:
+            self.go_to(self._lines.address_of(self._lines.count - 1) + LINE - 1 if last else self._lines.address_of(0))
+
     def action_page(self, by: int) -> None:
         """To the start of a page before or behind."""
         self.action_line(by * (PAGE // LINE))
@@ -210,10 +215,8 @@ class HexView(Widget, can_focus=True):
             changed = window.changed and window.changed[address - window.start]
             kind = "hit" if self._is_hit(address) else "changed" if changed else "byte" if value else "zero"
             code, letter, style = f"{value:02x}", chr(value) if 32 <= value < 127 else ".", self._style(kind)
-            if changed and self.app.no_color:
-                style += Style(underline=True)
         if address == self._address:
-            style += self.get_component_rich_style("hex--cursor", partial=True) + Style(reverse=True)
+            style += self.get_component_rich_style("hex--cursor", partial=True) + Style(reverse=True, underline=True)
         return code, letter, style
 
     def _is_hit(self, address: int) -> bool:

@@ -19,6 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lamina.tui.keymap import MAP_KEYS
+from lamina.tui.looks import is_shaded
 from lamina.tui.model import units
 from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_scale
 
@@ -106,7 +107,7 @@ class MemoryMap(ScrollView, can_focus=True):
         text = Text(no_wrap=True, overflow="ellipsis")
         for paint in reversed(self._paints):
             if paint.runs and (piece := f" {MEANING.get(paint.glyph, paint.glyph)}  ") not in text.plain:
-                text.append("█" if paint.glyph in _FULL and not self.app.no_color else paint.glyph, self._colour(paint.glyph, _LEVELS))
+                text.append("█" if paint.glyph in _FULL and not is_shaded(self.app) else paint.glyph, self._colour(paint.glyph, _LEVELS))
                 text.append(piece, self.get_component_rich_style("map--label"))
         return text
 
@@ -258,13 +259,14 @@ class MemoryMap(ScrollView, can_focus=True):
         place = self._cells.place_of(self._address)
         cursor = place[1] if place and place[0] == number else -1
         cells = [(glyph, self._level(share), at == cursor) for at, (glyph, share) in enumerate(zip(line.glyphs, line.shares, strict=True))]
-        segments = []
+        segments, shaded = [], is_shaded(self.app)
         for (glyph, level, under), same in groupby(cells):
-            shape = "█" if glyph in _FULL and not self.app.no_color else glyph
+            shape = "█" if glyph in _FULL and not shaded else glyph
             style = self._colour(glyph, level)
             if under:
-                style += Style(reverse=not self.app.no_color or None, underline=True) + self._cursor(glyph)
-                shape = glyph if glyph not in _FULL or self.app.no_color else "◆"
+                style += Style(reverse=True, underline=True) + self._cursor(glyph)
+                # A full block turned round would be an empty one.
+                shape = "◆" if shape == "█" else glyph
             segments.append(Segment(shape * len(list(same)), style))
         return segments
 

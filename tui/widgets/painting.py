@@ -4,17 +4,17 @@ from itertools import groupby
 
 from rich.text import Text
 
-from lamina.tui.theme import QUIET, WARM
+from lamina.tui.theme import AGES, DIRTY, QUIET
 
 AGE_COLOUR = {
-    ".": QUIET, "·": QUIET, "░": "#3f6f9f", "▒": "#4f93bd", "▓": "#74bcd6", "█": "#c4eef5", "*": WARM,
+    ".": QUIET, "·": QUIET, "░": AGES[0], "▒": AGES[1], "▓": AGES[2], "█": AGES[3], "*": DIRTY,
 }  # fmt: skip
 
 
-def paint(cells: str, no_color: bool, width: int = 1) -> Text:
-    """Glyphs in their colours, each *width* times. Colour alone tells the age of a full cell; without colour the shade does."""
+def paint(cells: str, shaded: bool, width: int = 1) -> Text:
+    """Glyphs in their colours, each *width* times. Colour alone tells the age of a cell; where colours are few (*shaded*), the shade."""
     text = Text()
     for glyph, same in groupby(cells):
-        shape = "█" if glyph in "░▒▓" and not no_color else glyph
+        shape = "█" if glyph in "░▒▓" and not shaded else glyph
         text.append(shape * len(list(same)) * width, style=AGE_COLOUR[glyph])
     return text
