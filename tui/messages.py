@@ -11,6 +11,7 @@ from lamina.core.events import Progress
 
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
+    from lamina.tui.model.layers import StackView
     from lamina.tui.model.target import Target
     from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
     from lamina.tui.read.process import Examined, Processes
     from lamina.tui.read.searching import Search
-    from lamina.tui.read.stack import StackView
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts

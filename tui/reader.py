@@ -57,7 +57,10 @@ class Reader:
         """Read the layers of the session's stack."""
         place = self._app.session.stack_dir
         if place is not None:
-            self._app.bridge.ask("stack", lambda: messages.StackRead(self.stacks.read(place)))
+            # First what is there, then whether it is whole.
+            self._app.bridge.ask(
+                "stack", lambda: messages.StackRead(self.stacks.read(place)), lambda: messages.StackRead(self.stacks.judge(place))
+            )
 
     def _again(self, target: Target) -> Target:
         option = self._app.session.stack_option

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lamina.tui.model.lanes import draw_lanes
-from lamina.tui.read.stack import LayerRow, in_order
+from lamina.tui.model.layers import LayerRow, in_order
 
 
 def drawn(layers: list[tuple[str, str | None]]) -> list[str]:

@@ -11,7 +11,7 @@ from lamina.core.restore.request import RestoreRequest
 from lamina.tui import acts, commands
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
-from lamina.tui.read.stack import LayerRow
+from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamina.tui.model.layers import StackView
 from lamina.tui.model.target import Target
 from lamina.tui.read.dirty import Dirty
-from lamina.tui.read.stack import StackView
 
 
 @dataclass(frozen=True)

@@ -1,152 +1,157 @@
-"""Reads a stack for the screen, called in worker threads: its layers as rows, newest first, with their lanes."""
+"""Reads a stack for the screen, called in worker threads: its layers as rows, newest first, with their lanes, and the trash."""
 
+import os
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lamina.core.errors import LaminaError
 from lamina.tui import places
-from lamina.tui.model import lanes
+from lamina.tui.model.layers import Check, LayerRow, StackView, arrange, by_drop
+from lamina.tui.read.layer_row import name_in, read_row, stamp_of, time_of, unreadable_row
 
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer as a row.
-
-    Attributes:
-        path, name: its directory.
-        parent: the layer its `parent` link names, or None.
-        lane: its piece of the graph.
-        pid: the root of the tree in it; 0 if unknown.
-        label: a name for people, or "".
-        time: seconds since the epoch; 0 if unknown.
-        frozen_us, elapsed_us: how long the target was frozen and the dump took, µs; 0 if unknown.
-        own_pages, inherited_pages: pages whose content is here, pages the parent has.
-        disk_bytes: blocks its files occupy.
-        memory_bytes: memory it describes, own and inherited.
-        restorable: it can be put back; else `why` not.
-        tracker, kernel: what it was made with.
-        shell_job: it belongs to a terminal outside the tree.
-    """
-
-    path: Path
-    name: str
-    parent: Path | None
-    lane: str = ""
-    pid: int = 0
-    label: str = ""
-    time: float = 0.0
-    frozen_us: int = 0
-    elapsed_us: int = 0
-    own_pages: int = 0
-    inherited_pages: int = 0
-    disk_bytes: int = 0
-    memory_bytes: int = 0
-    restorable: bool = True
-    why: str = ""
-    tracker: str = ""
-    kernel: str = ""
-    shell_job: bool = False
-
-
-@dataclass(frozen=True)
-class StackView:
-    """A stack at one moment.
-
-    Attributes:
-        path: its directory.
-        rows: its layers, newest first, children before parents.
-        disk_bytes: of all layers.
-        free: bytes left on its file system.
-    """
-
-    path: Path
-    rows: tuple[LayerRow, ...] = ()
-    disk_bytes: int = 0
-    free: int = 0
+if TYPE_CHECKING:
+    from lamina.core.events import CancelToken, Listener
+    from lamina.core.image.layer import Layer
+    from lamina.core.image.stack import Key, Stack
+    from lamina.core.image.verify.reports import Report, Verified
 
 
 class StackReader:
-    """Reads stacks; keeps what it read of layers that did not change."""
+    """Reads stacks. Keeps what it read of layers that did not change, and the stack it read last with all decoded maps."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[Path, tuple[object, LayerRow]] = {}
+        self._stack: Stack | None = None
+        self._stamps: dict[Key, int] = {}
+        self._rows: dict[Path, LayerRow] = {}
+        self._reports: dict[Path, tuple[int, Report]] = {}
+        self._checks: dict[Path, tuple[int, Check]] = {}
+        self._judged: object = None
 
     def read(self, path: Path) -> StackView:
-        """The layers under *path*; none if there is no such directory yet.
+        """The stack in the directory or archive *path*; no layers if there is no such directory yet.
 
         Raises:
-            OSError: it cannot be listed.
+            ImageError, OSError: it cannot be read.
         """
-        rows = []
-        for entry in sorted(path.iterdir()) if path.is_dir() else ():
-            try:
-                if (entry / "inventory.img").exists():
-                    rows.append(self._row(entry))
-            except (LaminaError, OSError) as error:
-                rows.append(LayerRow(entry, entry.name, None, restorable=False, why=str(error)))
-        ordered = in_order(rows)
-        drawn = lanes.draw_lanes([(row.path, row.parent) for row in ordered])
-        rows = [replace(row, lane=lane) for row, lane in zip(ordered, drawn, strict=True)]
-        return StackView(path, tuple(rows), sum(row.disk_bytes for row in rows), places.free_bytes(path))
+        if not os.path.lexists(path):
+            return StackView(path, free=places.free_bytes(path))
+        stack, stamps = self._open(path)
+        live = [self._row(stack, layer, stamps[layer.key]) for layer in stack.layers]
+        dropped = [self._row(stack, layer, stamps[layer.key]) for layer in stack.trashed]
+        for bad in stack.unreadable:
+            row = self._with_checks(unreadable_row(bad.path, bad.why), bad.path.resolve())
+            (dropped if row.trashed else live).append(row)
+        rows, trash = tuple(arrange(live)), tuple(by_drop(dropped))
+        disk, in_trash = (sum(row.disk_bytes for row in some) for some in (rows, trash))
+        return StackView(path, rows, trash, disk, in_trash, places.free_bytes(path), path.is_file())
 
-    def _row(self, path: Path) -> LayerRow:
-        sidecar = path / "lamina.json"
-        stamp = ((path / "inventory.img").stat().st_mtime_ns, sidecar.stat().st_mtime_ns if sidecar.exists() else 0)
+    def judge(self, path: Path) -> StackView:
+        """As `read`, with the quick check of every layer, which is what every restore does first. Raises as `read`."""
+        from lamina.core.image.verify import verify_stack
+
+        if os.path.lexists(path):
+            stack, stamps = self._open(path)
+            key = (path, tuple(stamps.items()), stack.unreadable)
+            if key != self._judged:
+                found = verify_stack(stack, contents=False).reports
+                at = {layer.directory: stamps[layer.key] for layer in (*stack.layers, *stack.trashed)}
+                with self._lock:
+                    self._reports = {report.layer: (at.get(report.layer, 0), report) for report in found}
+                self._judged = key
+        return self.read(path)
+
+    def verify(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
+        """Check the layer at *path* to its last byte, and remember what that said.
+
+        Raises:
+            ImageError: there is no such layer.
+            Cancelled: as asked.
+        """
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.verify import verify_layer
+
+        layer = Layer(path)
+        stamp = stamp_of(layer)
+        found = verify_layer(layer, True, listen, cancel)
+        self._remember(layer, stamp, found.reports[0])
+        return found
+
+    def verify_all(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
+        """As `verify`, of every layer of the stack in *path*. Raises as `read`, and `Cancelled`."""
+        from lamina.core.image.verify import verify_stack
+
+        stack, stamps = self._open(path)
+        found = verify_stack(stack, True, listen, cancel)
+        reports = {report.layer: report for report in found.reports}
+        for layer in (*stack.layers, *stack.trashed):
+            self._remember(layer, stamps[layer.key], reports[layer.directory])
+        return found
+
+    def layer(self, path: Path) -> "Layer":
+        """The layer at *path*: that of the stack that was read last if it is in it, so that its maps and its ancestors' are decoded once.
+
+        Raises:
+            ImageError: there is none.
+        """
+        from lamina.core.image.layer import Layer
+
         with self._lock:
-            kept = self._kept.get(path)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
-        row = _read_row(path)
+            stack = self._stack
+        known = (*stack.layers, *stack.trashed) if stack is not None else ()
+        return next((layer for layer in known if layer.path == path), None) or Layer(path)
+
+    def _open(self, path: Path) -> "tuple[Stack, dict[Key, int]]":
+        """The stack in *path*, and the stamps of its layers: the very one that was read last, unless a layer changed."""
+        from lamina.core.image.stack import Stack
+
+        stack = Stack.open(path)
+        layers = (*stack.layers, *stack.trashed)
+        stamps: dict[Key, int] = {}
+        for layer in layers:
+            stamp_of(layer, stamps)
         with self._lock:
-            self._kept[path] = (stamp, row)
+            kept = self._stack
+            if kept is not None and kept.path == path and stamps == self._stamps and kept.unreadable == stack.unreadable:
+                return kept, stamps
+            self._stack, self._stamps = stack, stamps
+        return stack, stamps
+
+    def _row(self, stack: "Stack", layer: "Layer", stamp: int) -> LayerRow:
+        with self._lock:
+            row = self._rows.get(layer.path)
+        if row is None or row.stamp != stamp:
+            above = stack.parent_of(layer)
+            row = replace(
+                read_row(layer),
+                name=name_in(stack.path, layer),
+                parent=above.path if above else None,
+                parent_time=time_of(above) if above else 0.0,
+                stamp=stamp,
+            )
+            with self._lock:
+                self._rows[layer.path] = row
+        return self._with_checks(row, layer.directory)
+
+    def _remember(self, layer: "Layer", stamp: int, report: "Report") -> None:
+        sums = layer.sidecar is not None and bool(layer.sidecar.checksums)
+        with self._lock:
+            self._checks[layer.path] = (stamp, Check(time.time(), report.whole, report.why, sums))
+
+    def _with_checks(self, row: LayerRow, directory: Path) -> LayerRow:
+        """*row* with what the checks said of it, as far as that still holds."""
+        with self._lock:
+            stamp, report = self._reports.get(directory, (None, None))
+            checked_at, check = self._checks.get(row.path, (None, None))
+        if report is not None and stamp == row.stamp:
+            found = report.why.replace(f"{directory.parent}/", "")
+            restorable = report.state.value == "restorable"
+            row = replace(row, restorable=restorable, whole=report.whole, why="" if restorable else row.why or found, finding=found)
+        if check is not None and checked_at == row.stamp:
+            row = replace(row, checked=check)
+            if not check.good:
+                found = check.why.replace(f"{directory.parent}/", "")
+                row = replace(row, restorable=False, whole=False, why=row.why or found, finding=found)
         return row
-
-
-def in_order(rows: Iterable[LayerRow]) -> list[LayerRow]:
-    """Newest first, but never a parent before its child, whatever the clocks said."""
-    left = {row.path: row for row in rows}
-    children = dict.fromkeys(left, 0)
-    for row in left.values():
-        if row.parent in children:
-            children[row.parent] += 1
-    ordered = []
-    while left:
-        free = [row for row in left.values() if not children[row.path]] or list(left.values())
-        row = max(free, key=lambda row: (row.time, row.path))
-        ordered.append(left.pop(row.path))
-        if row.parent in children:
-            children[row.parent] -= 1
-    return ordered
-
-
-def _read_row(path: Path) -> LayerRow:
-    from lamina.core.attach.procfs import PAGE
-    from lamina.core.image.layer import Layer
-    from lamina.core.image.summary import summary_of
-
-    layer = Layer(path)
-    _ = layer.inventory  # a damaged one must not pass for a pre-dump
-    summary, sidecar = summary_of(layer), layer.sidecar
-    pids = layer.pids
-    return LayerRow(
-        path=path,
-        name=summary.name,
-        parent=(path / summary.parent).resolve() if summary.parent else None,
-        pid=pids[0] if pids else 0,
-        label=summary.label,
-        time=summary.time,
-        frozen_us=summary.freeze_us,
-        elapsed_us=sidecar.dump_us if sidecar else 0,
-        own_pages=summary.own_pages,
-        inherited_pages=summary.inherited_pages,
-        disk_bytes=summary.disk_bytes,
-        memory_bytes=(summary.own_pages + summary.inherited_pages) * PAGE,
-        restorable=summary.restorable,
-        why=summary.why_not,
-        tracker=summary.tracker,
-        kernel=" ".join(sidecar.kernel.split()[:2]).partition("-")[0] if sidecar else "",
-        shell_job=layer.has("tty-info.img"),
-    )

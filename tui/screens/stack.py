@@ -10,10 +10,10 @@ from textual.widget import Widget
 from lamina.tui import acts, messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
+from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.session import Session
 from lamina.tui.read.layer_memory import LayerMemory, read_layer_memory
 from lamina.tui.read.page_bytes import MemorySource
-from lamina.tui.read.stack import LayerRow, StackView
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail

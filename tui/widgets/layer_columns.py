@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lamina.tui.model import units
-from lamina.tui.read.stack import LayerRow
+from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Cell, Column
 
 

@@ -8,8 +8,8 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from lamina.tui.model import units
+from lamina.tui.model.layers import LayerRow
 from lamina.tui.read.dirty import Dirty
-from lamina.tui.read.stack import LayerRow
 from lamina.tui.theme import DANGER, GOOD, WARM
 
 _BAR = 20

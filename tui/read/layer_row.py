@@ -1,0 +1,140 @@
+"""One layer as a row of the list, read from its files; called in worker threads."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import ImageError
+from lamina.tui.model.layers import LayerRow
+
+if TYPE_CHECKING:
+    from lamina.core.image.layer import Layer
+    from lamina.core.image.stack import Key
+
+
+def stamp_of(layer: "Layer", known: "dict[Key, int] | None" = None) -> int:
+    """A number that changes with any file of *layer* or of an ancestor. *known* holds those of other layers, and gets the new ones."""
+    stamps = {} if known is None else known
+    below: list[Layer] = []
+    at: Layer | None = layer
+    stamp = 0
+    while at is not None and (stamp := stamps.get(at.key, 0)) == 0 and at not in below:
+        below.append(at)
+        try:
+            at = at.parent()
+        except ImageError:
+            at = None
+    for member in reversed(below):
+        stamp = stamps[member.key] = hash((_files_of(member), stamp))
+    return stamp
+
+
+def _files_of(layer: "Layer") -> int:
+    if not layer.place.writable:
+        return hash(layer.key)
+    found = []
+    try:
+        with os.scandir(layer.directory) as entries:
+            for entry in entries:
+                info = entry.stat(follow_symlinks=False)
+                found.append((entry.name, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns))
+    except OSError:
+        return 0
+    return hash((layer.key, *sorted(found)))
+
+
+def name_in(stack: Path, layer: "Layer") -> str:
+    """What it is called: of a layer in another directory also where that is."""
+    from lamina.core.image.leftovers import TRASH
+    from lamina.core.image.shape.trash import name_of
+
+    if layer.name.startswith(TRASH):
+        return name_of(layer)
+    if not layer.place.writable or layer.path.parent == stack:
+        return layer.name
+    return os.path.relpath(layer.directory, stack.resolve())
+
+
+def unreadable_row(path: Path, why: str) -> LayerRow:
+    """A layer that a stack cannot use, and why; what can be read of it nevertheless."""
+    from lamina.core.image.layer import Layer
+    from lamina.core.image.leftovers import TRASH
+
+    trashed = path.name.startswith(TRASH)
+    row = LayerRow(path, path.name.removeprefix(TRASH), None, restorable=False, whole=False, why=why, trashed=trashed)
+    with suppress(ImageError, OSError):
+        # Only its ancestors are out of reach: what is in it can be said.
+        row = replace(read_row(Layer(path)), name=row.name, restorable=False, whole=False, why=why, unlinked=True, trashed=trashed)
+    return row
+
+
+def read_row(layer: "Layer") -> LayerRow:
+    """What can be said of *layer* by itself.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    from lamina.core.attach.procfs import PAGE
+    from lamina.core.image.leftovers import TRASH
+    from lamina.core.image.summary import summary_of
+
+    _ = layer.inventory  # a damaged one must not pass for a pre-dump
+    summary, sidecar = summary_of(layer), layer.sidecar
+    pids = layer.pids
+    kernel = " ".join(sidecar.kernel.split()[:2]).partition("-")[0] if sidecar else ""
+    row = LayerRow(
+        path=layer.path,
+        name=summary.name,
+        parent=None,
+        pid=pids[0] if pids else 0,
+        program=_program(layer, pids),
+        layer_id=summary.layer_id,
+        label=summary.label,
+        time=summary.time,
+        frozen_us=summary.freeze_us,
+        elapsed_us=sidecar.dump_us if sidecar else 0,
+        own_pages=summary.own_pages,
+        inherited_pages=summary.inherited_pages,
+        disk_bytes=summary.disk_bytes,
+        memory_bytes=(summary.own_pages + summary.inherited_pages) * PAGE,
+        restorable=summary.restorable,
+        why=summary.why_not,
+        tracker=summary.tracker if sidecar and sidecar.made_by == "lamina" else "",
+        kernel=kernel,
+        foreign=sidecar is None or sidecar.made_by != "lamina",
+        shell_job=layer.has("tty-info.img"),
+        trashed=layer.name.startswith(TRASH),
+        compressed=layer.compressed,
+        archived=not layer.place.writable,
+    )
+    if not row.whole or layer.is_pre_dump or not row.restorable:
+        row = replace(row, whole=layer.is_pre_dump)
+    elif row.archived:
+        row = replace(row, restorable=False, why="it is in an archive: I imports it")
+    elif row.compressed:
+        row = replace(row, restorable=False, why="its pages are compressed: K expands them")
+    if sidecar is None:
+        return row
+    return replace(
+        row, pinned=sidecar.pinned, pin_reason=sidecar.pin_reason, squashed=len(sidecar.squashed),
+        dropped=sidecar.dropped if row.trashed else 0.0,
+    )  # fmt: skip
+
+
+def time_of(layer: "Layer") -> float:
+    """When it was taken, seconds since the epoch; 0 if nothing says so."""
+    with suppress(ImageError):
+        sidecar, inventory = layer.sidecar, layer.info("inventory.img")
+        return sidecar.time if sidecar else inventory.mtime if inventory else 0.0
+    return 0.0
+
+
+def _program(layer: "Layer", pids: tuple[int, ...]) -> str:
+    """What the root of its tree calls itself; "" if it holds no task."""
+    if not pids or layer.is_pre_dump:
+        return ""
+    with suppress(ImageError):
+        return os.fsdecode(layer.core(pids[0]).tc.comm)
+    return ""
