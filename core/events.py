@@ -60,6 +60,10 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._asked.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until asked to stop, at most *seconds*; returns `cancelled`."""
+        return self._asked.wait(seconds)
+
     def check(self, what: str) -> None:
         """Raise `Cancelled` if asked to stop; *what* names the work, as in "dump of 4711"."""
         if self._asked.is_set():

@@ -43,16 +43,19 @@ def _dump(request: DumpRequest, output: Output, cancel: CancelToken) -> int:
 
 
 def _summary(request: DumpRequest, result: DumpResult) -> str:
-    stats = result.stats
     count = len(result.pids)
-    parts = [f"{pages(stats.pages_written)} written"]
-    if request.prev_images_dir is not None:
-        parts.append(f"{stats.pages_skipped_parent:,} inherited")
-    parts += [f"frozen {duration(stats.frozen_time)}", f"took {duration(result.elapsed_us)}", f"tracker: {result.tracker}"]
+    inherited = f", {result.stats.pages_skipped_parent:,} inherited" if request.prev_images_dir is not None else ""
     what = "memory of " if request.memory_only else ""
     ended = "" if request.leave_running else ", which has ended"
     tree = f"process {request.pid}" if count == 1 else f"{count} processes from {request.pid} on"
-    return f"{request.images_dir}: {what}{tree}{ended}: " + ", ".join(parts)
+    return f"{request.images_dir}: {what}{tree}{ended}: {cost(result, inherited)}"
+
+
+def cost(result: DumpResult, inherited: str) -> str:
+    """What a layer cost: "812 pages (3.2 MiB) written, 54,514 inherited, frozen 3.8 ms, …"; *inherited* with its comma, or ""."""
+    stats = result.stats
+    times = f"frozen {duration(stats.frozen_time)}, took {duration(result.elapsed_us)}"
+    return f"{pages(stats.pages_written)} written{inherited}, {times}, tracker: {result.tracker}"
 
 
 def track(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from lamina.core.cli.options.common import Verb, Verbs, add, images, tree
+from lamina.core.cli.options.common import Verb, Verbs, add, byte_count, count, images, seconds, tree
 
 VERBS: dict[str, Verb] = {
     "dump": ("dumping", "dump"),
     "pre-dump": ("dumping", "pre_dump"),
+    "every": ("timing", "every"),
     "restore": ("restoring", "restore"),
     "track": ("dumping", "track"),
     "untrack": ("dumping", "untrack"),
@@ -18,6 +19,7 @@ VERBS: dict[str, Verb] = {
 def declare(verbs: Verbs) -> None:
     """Add them."""
     _dumps(verbs)
+    _every(verbs)
     _restore(verbs)
     _tracking(verbs)
     _system(verbs)
@@ -38,6 +40,21 @@ def _dumps(verbs: Verbs) -> None:
         parser.add_argument("--auto-dedup", action="store_true", help="take out of the ancestors what this layer holds itself")
         parser.add_argument("-j", "--shell-job", action="store_true", help="the tree belongs to a terminal session outside it")
         parser.add_argument("--label", default="", help="a name for the layer")
+
+
+def _every(verbs: Verbs) -> None:
+    parser = add(verbs, "every", "take a layer of a running tree every so often, until it ends or you press Ctrl-C")
+    parser.add_argument(
+        "interval", nargs="?", type=seconds, metavar="TIME", help="a layer every 30s, 10m, 1h; without it only --dirtied counts"
+    )
+    tree(parser)
+    parser.add_argument(
+        "-D", "--stack-dir", dest="images_dir", type=Path, required=True, metavar="STACK", help="where the layers go: 1, 2, …"
+    )
+    parser.add_argument("--dirtied", type=byte_count, metavar="SIZE", help="a layer once so much was written since the last, as in 64M")
+    parser.add_argument("--count", type=count, metavar="N", help="stop after N layers")
+    parser.add_argument("--keep-last", type=count, metavar="N", help="of the layers it takes, remove all but the newest N for good")
+    parser.add_argument("-j", "--shell-job", action="store_true", help="as in dump")
 
 
 def _restore(verbs: Verbs) -> None:

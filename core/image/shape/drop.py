@@ -12,8 +12,10 @@ from lamina.core.image.stack import Stack
 WHAT = "cannot drop"
 
 
-def plan_drop(layers: Iterable[Layer]) -> Plan:
+def plan_drop(layers: Iterable[Layer], for_good: bool = False) -> Plan:
     """What dropping some layers of one stack would do. Each that stays is made anew at most once, however many go.
+
+    *for_good*: they do not stay in the trash.
 
     Raises:
         ImageError: one of them is pinned, or what stands on them cannot take what it needs.
@@ -21,12 +23,14 @@ def plan_drop(layers: Iterable[Layer]) -> Plan:
     """
     going = list(layers)
     (directory,) = {layer.directory.parent for layer in going}
-    return _plan(frozenset(layer.directory for layer in going), Stack.open(directory))
+    return _plan(frozenset(layer.directory for layer in going), for_good, Stack.open(directory))
 
 
-def _plan(going: frozenset[Path], stack: Stack) -> Plan:
+def _plan(going: frozenset[Path], for_good: bool, stack: Stack) -> Plan:
     tree = Tree(stack)
     nodes = [tree.node(layer) for layer in map(Layer, sorted(going))]
     require_free(tree, nodes, WHAT)
-    tree.drop(nodes)
-    return with_rewritings(tree, Plan(WHAT, tree.directory, dropped=deepest_first(nodes), again=partial(_plan, going)))
+    tree.drop(nodes, for_good)
+    dropped = deepest_first(nodes)
+    plan = Plan(WHAT, tree.directory, dropped=dropped, removed=dropped if for_good else (), again=partial(_plan, going, for_good))
+    return with_rewritings(tree, plan)
