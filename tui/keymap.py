@@ -2,6 +2,19 @@
 
 from textual.binding import Binding, BindingType
 
+
+def _moves(lines: tuple[str, str], pages: tuple[str, str], ends: tuple[str, str]) -> list[BindingType]:
+    """The keys that move in everything that has a cursor or scrolls; each pair is the action backward and forward."""
+    return [
+        Binding("up,k", lines[0], "up", show=False, tooltip="a line up"),
+        Binding("down,j", lines[1], "down", show=False, tooltip="a line down"),
+        Binding("pageup,ctrl+b", pages[0], "page up", show=False, tooltip="a screenful up"),
+        Binding("pagedown,ctrl+f", pages[1], "page down", show=False, tooltip="a screenful down"),
+        Binding("home,g", ends[0], "first", show=False, tooltip="to the beginning"),
+        Binding("end,G", ends[1], "last", show=False, tooltip="to the end"),
+    ]
+
+
 APP_KEYS: list[BindingType] = [
     Binding("1", "show('processes')", "processes", tooltip="the process tree"),
     Binding("2", "show('target')", "target", tooltip="the memory of the target as it is now"),
@@ -9,9 +22,22 @@ APP_KEYS: list[BindingType] = [
     Binding("4", "show('image')", "image", tooltip="what a layer holds, byte by byte"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
-    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="all keys"),
+    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what the colours mean, and what : takes"),
+    Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every act there is, found by a few letters of its name"),
+    Binding("colon", "jump_line", "go to", key_display=":", tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
-    Binding("ctrl+c", "leave", "quit", show=False),
+    Binding("ctrl+c,ctrl+q", "leave", "quit", show=False, key_display="^c", tooltip="leave lamina, as q"),
+]
+
+PANE_KEYS: list[BindingType] = [
+    Binding("f,f10", "maximise", "maximise", show=False, key_display="f", tooltip="the focused pane alone on the screen, and back"),
+    Binding("tab", "next_pane(1)", "next pane", show=False, key_display="Tab", tooltip="to the next pane"),
+    Binding("shift+tab", "next_pane(-1)", "pane before", show=False, key_display="shift+Tab", tooltip="to the pane before"),
+    Binding("ctrl+o", "jump_mode", "any pane", show=False, key_display="^o", tooltip="a letter on every pane: press it to go there"),
+    Binding("ctrl+right", "resize(1, 0)", "wider", show=False, key_display="^→", tooltip="the focused pane wider; or drag its edge"),
+    Binding("ctrl+left", "resize(-1, 0)", "narrower", show=False, key_display="^←", tooltip="the focused pane narrower"),
+    Binding("ctrl+down", "resize(0, 1)", "taller", show=False, key_display="^↓", tooltip="the focused pane taller; or drag its edge"),
+    Binding("ctrl+up", "resize(0, -1)", "lower", show=False, key_display="^↑", tooltip="the focused pane lower"),
 ]
 
 TARGET_KEYS: list[BindingType] = [
@@ -39,8 +65,27 @@ STACK_KEYS: list[BindingType] = [
     Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
     Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
+    Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
+    Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
+    Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers; or the marked one with this one; or this one with its parent"),
     Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
     Binding("escape", "app.show('processes')", "back", show=False),
+]
+
+DIFF_KEYS: list[BindingType] = [
+    Binding("n", "page(1)", "next page", tooltip="to the next page that differs; of a run that came or went to its first"),
+    Binding("N", "page(-1)", "previous", tooltip="to the page before that differs"),
+    Binding("left_square_bracket", "area(-1)", "area", show=False, key_display="[", tooltip="to the area before that differs"),
+    Binding("right_square_bracket", "area(1)", "area", show=False, key_display="]", tooltip="to the next area that differs"),
+    Binding("a", "address", "address", tooltip="go to the page at an address, on both sides"),
+    Binding("equals_sign", "again", "again", show=False, key_display="=", tooltip="compare anew: the program has gone on"),
+    Binding("y", "copy", "copy", show=False, tooltip="copy the command line that says the same"),
+    Binding("escape", "back", "back", show=False, tooltip="from the page to the areas, from there to the stack"),
+]
+
+PAIR_KEYS: list[BindingType] = [
+    *_moves(("lines(-1)", "lines(1)"), ("screens(-1)", "screens(1)"), ("ends(False)", "ends(True)")),
+    Binding("space", "whole", "whole page", tooltip="the whole page, or only what differs in it"),
 ]
 
 IMAGE_KEYS: list[BindingType] = [
@@ -60,24 +105,14 @@ JOB_KEYS: list[BindingType] = [
 ]
 
 LIST_KEYS: list[BindingType] = [
-    Binding("up,k", "move(-1)", "up", show=False),
-    Binding("down,j", "move(1)", "down", show=False),
-    Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
-    Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
-    Binding("home,g", "end(False)", "first", show=False),
-    Binding("end,G", "end(True)", "last", show=False),
-    Binding("enter", "choose", "choose", show=False),
+    *_moves(("move(-1)", "move(1)"), ("page(-1)", "page(1)"), ("end(False)", "end(True)")),
+    Binding("enter", "choose", "choose", show=False, tooltip="take what is under the cursor"),
 ]
 
 MAP_KEYS: list[BindingType] = [
     Binding("left", "cell(-1)", "pan", show=False, key_display="←", tooltip="to the cell before"),
     Binding("right", "cell(1)", "pan", show=False, key_display="→", tooltip="to the next cell"),
-    Binding("up,k", "line(-1)", "up", show=False),
-    Binding("down,j", "line(1)", "down", show=False),
-    Binding("pageup,ctrl+b", "screen(-1)", "page up", show=False),
-    Binding("pagedown,ctrl+f", "screen(1)", "page down", show=False),
-    Binding("home,g", "end(False)", "first", show=False),
-    Binding("end,G", "end(True)", "last", show=False),
+    *_moves(("line(-1)", "line(1)"), ("screen(-1)", "screen(1)"), ("end(False)", "end(True)")),
     Binding("plus,equals_sign", "zoom(True)", "zoom in", key_display="+", tooltip="half as many pages a cell, down to one page"),
     Binding("minus", "zoom(False)", "zoom out", key_display="-", tooltip="twice as many pages a cell"),
     Binding("0", "whole", "whole", show=False, tooltip="the whole address space at once"),
@@ -85,12 +120,9 @@ MAP_KEYS: list[BindingType] = [
 ]
 
 HEX_KEYS: list[BindingType] = [
-    Binding("left", "byte(-1)", "before", show=False),
-    Binding("right", "byte(1)", "next", show=False),
-    Binding("up,k", "line(-1)", "up", show=False),
-    Binding("down,j", "line(1)", "down", show=False),
-    Binding("pageup,ctrl+b", "screen(-1)", "page up", show=False),
-    Binding("pagedown,ctrl+f", "screen(1)", "page down", show=False),
+    Binding("left", "byte(-1)", "before", show=False, tooltip="to the byte before"),
+    Binding("right", "byte(1)", "next", show=False, tooltip="to the next byte"),
+    *_moves(("line(-1)", "line(1)"), ("screen(-1)", "screen(1)"), ("end(False)", "end(True)")),
     Binding("left_square_bracket", "area(-1)", "area", show=False, key_display="[", tooltip="to the area before"),
     Binding("right_square_bracket", "area(1)", "area", show=False, key_display="]", tooltip="to the next area"),
     Binding("less_than_sign", "page(-1)", "page", show=False, key_display="<", tooltip="a page back"),
@@ -98,13 +130,11 @@ HEX_KEYS: list[BindingType] = [
 ]
 
 TREE_KEYS: list[BindingType] = [
-    Binding("up,k", "cursor_up", "up", show=False),
-    Binding("down,j", "cursor_down", "down", show=False),
+    *_moves(("cursor_up", "cursor_down"), ("page_up", "page_down"), ("scroll_home", "scroll_end")),
     Binding("left", "cursor_parent", "parent", show=False, tooltip="to the branch it hangs on"),
     Binding("right,space", "toggle_node", "open", show=False, tooltip="open or close the branch"),
     Binding("enter", "select_cursor", "choose", show=False, tooltip="open or close it; of an area, go there"),
-    Binding("pageup,ctrl+b", "page_up", "page up", show=False),
-    Binding("pagedown,ctrl+f", "page_down", "page down", show=False),
-    Binding("home,g", "scroll_home", "first", show=False),
-    Binding("end,G", "scroll_end", "last", show=False),
 ]
+
+# Texts that are longer than their pane.
+SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up", "page_down"), ("scroll_home", "scroll_end"))
