@@ -9,7 +9,7 @@ Run by `make bench`. Images lie on tmpfs. Every figure is the median of several 
 
     limit   for a dump: reading that much of another process and writing it to tmpfs, warm; for a restore: filling that much fresh memory
 
-What is measured of stacks is said in stack_bench.py.
+What is measured of stacks is said in stack_bench.py, and what of the screen in screen_bench.py.
 """
 
 import argparse
@@ -29,9 +29,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benches import stack_bench  # noqa: E402
+from benches import screen_bench, stack_bench  # noqa: E402
+from benches.programs import launch  # noqa: E402
 from lamina.core.attach.procfs import read_maps  # noqa: E402
-from tests.live.harness import Reaper, Victim, lamina, reaping, start, wait_gone  # noqa: E402
+from tests.live.harness import Reaper, Victim, lamina, reaping, wait_gone  # noqa: E402
 
 CHANGED = 0.05  # share of pages written between two layers
 CHUNK = 4 << 20
@@ -93,15 +94,6 @@ def copy_limit_ms(victim: Victim, nbytes: int, where: Path) -> float:
     best = min(ms_of(once) for _ in range(5))
     (where / "limit").unlink()
     return best
-
-
-def launch(reaper: Reaper, where: Path, mib: int) -> Victim:
-    built = ROOT / "build/victims/bench_victim"
-    built.parent.mkdir(parents=True, exist_ok=True)
-    source = Path(__file__).with_name("bench_victim.c")
-    include = f"-I{ROOT / 'tests/victims'}"
-    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-pthread", include, "-o", built, source], check=True)
-    return start(reaper, where, [built, str(where), str(mib)])
 
 
 class Bench:
@@ -227,10 +219,14 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--stack-mib", type=int, default=256, help="the full layer of the stack; 0 leaves the verbs over stacks out")
     parser.add_argument("--where", type=Path, default=ROOT / "build", help="whose disk the stack lies on")
+    parser.add_argument("--screen-mib", type=int, default=4096, help="the program dumped while keys are pressed; 0 leaves the screen out")
+    parser.add_argument("--only-screen", action="store_true", help="leave all the others out")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the bench needs root")
+    if options.only_screen:
+        options.mib, options.stack_mib = [], 0
     scratch = Path(tempfile.mkdtemp(prefix="lamina-bench-", dir="/dev/shm"))
     rows: list[Row] = []
     try:
@@ -243,8 +239,9 @@ def main() -> None:
         print(report(rows), end="\n\n")
     text, stack_rows = stack_bench.run(options.where, options.stack_mib, min(3, options.times)) if options.stack_mib else ("", [])
     print(text)
+    screen_rows = screen_bench.run(options.screen_mib) if options.screen_mib else []
     options.json.parent.mkdir(exist_ok=True)
-    options.json.write_text(json.dumps([*map(asdict, rows), *map(asdict, stack_rows)], indent=1))
+    options.json.write_text(json.dumps([*map(asdict, rows), *map(asdict, stack_rows), *map(asdict, screen_rows)], indent=1))
 
 
 if __name__ == "__main__":

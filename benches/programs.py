@@ -1,0 +1,18 @@
+"""The program that is dumped and restored."""
+
+import subprocess
+from pathlib import Path
+
+from tests.live.harness import Reaper, Victim, start
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def launch(reaper: Reaper, where: Path, mib: int) -> Victim:
+    """bench_victim.c with *mib* MiB of memory, all of it touched."""
+    built = ROOT / "build/victims/bench_victim"
+    built.parent.mkdir(parents=True, exist_ok=True)
+    source = Path(__file__).with_name("bench_victim.c")
+    include = f"-I{ROOT / 'tests/victims'}"
+    subprocess.run(["gcc", "-O2", "-D_GNU_SOURCE", "-pthread", include, "-o", built, source], check=True)
+    return start(reaper, where, [built, str(where), str(mib)])
