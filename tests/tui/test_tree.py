@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.tui.model.tree import arrange, matches
+from lamina.tui.model.tree import arrange
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,6 @@ def test_every_process_outside_a_circle_and_outside_a_fold_is_shown_once(pairs: 
     assert len(shown) == len(set(shown))
     assert set(shown) <= {process.pid for process in processes}
     assert {p.pid for p in processes if p.ppid not in {q.pid for q in processes}} <= set(shown)
-
-
-def test_matching_knows_names_command_lines_pids_and_not() -> None:
-    redis = Process(4711, 1, "redis-server")
-    assert matches(redis, "redis-server *:6379", "REDIS")
-    assert matches(redis, "redis-server *:6379", "6379")
-    assert matches(redis, "", "471")
-    assert not matches(redis, "", "nginx")
-    assert matches(redis, "", "!nginx")
-    assert not matches(redis, "", "!redis")
 
 
 def test_ten_thousand_processes_in_a_deep_tree_take_a_moment_only() -> None:

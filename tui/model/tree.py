@@ -1,9 +1,8 @@
 """Processes as rows of a tree: pure arrangement of what the process table says, so that it can be tested and stays fast at 10,000."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 
 class ProcessLike(Protocol):
@@ -13,12 +12,9 @@ class ProcessLike(Protocol):
     def pid(self) -> int: ...  # noqa: D102
     @property
     def ppid(self) -> int: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class TreeRow:
+class TreeRow(NamedTuple):
     """One visible line of the tree.
 
     Attributes:
@@ -34,12 +30,9 @@ class TreeRow:
     folded: int = 0
 
 
-def matches(process: ProcessLike, cmdline: str, wanted: str) -> bool:
-    """Whether *wanted* is its pid or part of its name or command line, whatever the case; a leading "!" turns it round."""
-    if wanted.startswith("!"):
-        return not matches(process, cmdline, wanted[1:]) if wanted != "!" else True
-    needle = wanted.lower()
-    return needle in process.name.lower() or needle in cmdline.lower() or needle in str(process.pid)
+def in_order(pids: Iterable[int], hits: Collection[int] | None = None) -> list[TreeRow]:
+    """Rows without a tree, in the order of *pids*; only *hits* if given."""
+    return [TreeRow(pid, "") for pid in pids if hits is None or pid in hits]
 
 
 def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = None, folded: Collection[int] = ()) -> list[TreeRow]:
@@ -50,12 +43,12 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
         hits: pids to show, with the way to them; None shows all.
         folded: pids whose children are hidden.
     """
-    by_pid = {process.pid: process for process in processes}
-    shown = set(by_pid) if hits is None else _with_ancestors(by_pid, hits)
+    parents = {process.pid: process.ppid for process in processes}
+    shown: Collection[int] = parents if hits is None else _with_ancestors(parents, hits)
     children: dict[int, list[int]] = defaultdict(list)
     roots = []
     for pid in sorted(shown):
-        parent = by_pid[pid].ppid
+        parent = parents[pid]
         if parent in shown and parent != pid:
             children[parent].append(pid)
         else:
@@ -65,24 +58,28 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
     pending = [(pid, "", "") for pid in reversed(roots)]
     while pending:
         pid, branch, below = pending.pop()
-        hidden = _count_below(children, pid) if pid in folded and children[pid] else 0
+        kin = children.get(pid)
+        hidden = _count_below(children, pid) if kin and pid in folded else 0
         rows.append(TreeRow(pid, branch, hits is None or pid in hits, hidden))
-        if hidden:
-            continue
-        kin = children.get(pid, [])
-        for at in range(len(kin) - 1, -1, -1):
-            last = at == len(kin) - 1
-            pending.append((kin[at], below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
+        if kin and not hidden:
+            twig, beside, last = below + "├─ ", below + "│  ", len(kin) - 1
+            pending.append((kin[last], below + "└─ ", below + "   "))
+            pending.extend([(kin[at], twig, beside) for at in range(last - 1, -1, -1)])
     return rows
 
 
-def _with_ancestors(by_pid: dict[int, ProcessLike], hits: Collection[int]) -> set[int]:
+def with_children(processes: Iterable[ProcessLike]) -> set[int]:
+    """The pids of those that have children."""
+    return {process.ppid for process in processes}
+
+
+def _with_ancestors(parents: dict[int, int], hits: Collection[int]) -> set[int]:
     shown: set[int] = set()
     for hit in hits:
         pid = hit
-        while pid in by_pid and pid not in shown:
+        while pid in parents and pid not in shown:
             shown.add(pid)
-            pid = by_pid[pid].ppid
+            pid = parents[pid]
     return shown
 
 

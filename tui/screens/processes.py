@@ -13,6 +13,7 @@ from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages
 from lamina.tui.keymap import PROCESS_KEYS
 from lamina.tui.model import tree
+from lamina.tui.model.process_filter import parse_filter, searchable
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
@@ -105,7 +106,8 @@ class ProcessScreen(Frame):
         wanted = self._filter.strip()
         hits = None
         if wanted:
-            hits = {p.pid for p in rows if tree.matches(p, " ".join(p.cmdline), wanted)}
+            found = parse_filter(wanted)
+            hits = found.hits((p.pid, searchable(p.pid, p.name, p.cmdline)) for p in rows) if found else set()
             if follow is None and (self._list.row is None or self._list.row.pid not in hits):
                 follow = min(hits, default=None)
         arranged = tree.arrange(rows, hits, self._folded)
