@@ -27,7 +27,7 @@ from lamina.core.dump.standing import (
 from lamina.core.errors import Blocker, NativeError, TargetError
 from lamina.core.kinds.descriptors import UFFD_LINK, group, kind_of
 from lamina.core.kinds.fdkind import TreeView
-from lamina.core.kinds.pipe import holders_outside
+from lamina.core.kinds.pipe import PipeHolders
 from lamina.core.kinds.rawfd import RawFd, read_table
 from lamina.core.kinds.tty import Terminal
 from lamina.core.kinds.unsupported import held_lock, unsupported
@@ -58,15 +58,17 @@ class Examination:
     own_uffds: frozenset[int] = field(default=frozenset())
 
 
-def examine(pid: int, shell_job: bool = False) -> Examination:
-    """Examine the tree below *pid*. A few ms for a small one.
+def examine(pid: int, shell_job: bool = False, pipes: PipeHolders | None = None) -> Examination:
+    """Examine the tree below *pid*. A few ms for a small one; if it has pipes, a few more for every hundred processes there are.
+
+    pipes: who holds them, if that was looked up a moment ago.
 
     Raises:
         TargetError: there is no such process.
     """
     for _ in range(_TRIES):
         try:
-            return _examine(pid, shell_job)
+            return _examine(pid, shell_job, pipes or PipeHolders())
         except NativeError as error:
             failure = error
             if error.errnum != errno.ESRCH:
@@ -74,7 +76,7 @@ def examine(pid: int, shell_job: bool = False) -> Examination:
     return _refused(read_stat(pid), f"what its tasks share cannot be compared: {failure}", "see `lamina check`")
 
 
-def _examine(pid: int, shell_job: bool) -> Examination:
+def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
     root = read_stat(pid)
     reason = protected(pid)
     if reason:
@@ -92,7 +94,7 @@ def _examine(pid: int, shell_job: bool) -> Examination:
     blockers += relation_blockers(stats)
     blockers += sharing_blockers(stats)
     raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
-    with _view(stats, raws, shell_job) as view:
+    with _view(stats, raws, shell_job, pipes) as view:
         blockers += _descriptor_blockers(raws, view)
     terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
@@ -143,11 +145,9 @@ def _descriptors(stats: Sequence[Stat]) -> tuple[list[RawFd], frozenset[int]]:
 
 
 @contextmanager
-def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool) -> Iterator[TreeView]:
+def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: PipeHolders) -> Iterator[TreeView]:
     pids = frozenset(stat.pid for stat in stats)
     pidfds: dict[int, int] = {}
-    pipes: dict[int, list[tuple[int, int]]] = {}
-    looked = False
 
     def pidfd(pid: int) -> int:
         if pid not in pidfds:
@@ -155,11 +155,7 @@ def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool) -> Iter
         return pidfds[pid]
 
     def pipe_holders(inode: int) -> list[tuple[int, int]]:
-        nonlocal looked
-        if not looked:
-            looked = True
-            pipes.update(holders_outside({raw.ino for raw in raws if raw.link.startswith("pipe:[")}, pids))
-        return pipes.get(inode, [])
+        return pipes.outside(inode, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
 
     try:
         yield TreeView(pids, shell_job, pipe_holders, pidfd)
