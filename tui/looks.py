@@ -1,14 +1,26 @@
-"""The part of the app that looks are about: themes, colours of texts, and terminals with few colours or none."""
+"""The part of the app that looks are about: themes, colours of texts, and terminals with few colours or none, or with ASCII only."""
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
+from rich.segment import Segment
 from textual.app import App
-from textual.filter import LineFilter, NoColor
+from textual.color import Color
+from textual.filter import ANSIToTruecolor, LineFilter, Monochrome, NoColor
 from textual.theme import Theme
 from textual.widgets import Static
 
 from lamina.tui import theme as themes
+from lamina.tui.model.glyphs import ascii_only, to_ascii
+
+
+class Ascii(LineFilter):
+    """Writes everything in ASCII, frames and names of other people's files included."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments, glyphs replaced by signs of the same width."""
+        return [Segment(to_ascii(text), style, control) for text, style, control in segments]
 
 
 def fitting_theme(environ: Mapping[str, str]) -> str:
@@ -24,20 +36,31 @@ def is_shaded(app: App[object]) -> bool:
 
 
 class LookingGood(App[None]):
-    """An app with lamina's themes."""
+    """An app with lamina's themes.
 
-    def __init__(self) -> None:
+    Attributes:
+        ascii: only ASCII is written.
+    """
+
+    def __init__(self, theme: str | None = None, ascii: bool | None = None) -> None:
+        """None for what fits the terminal, as its environment describes it."""
         super().__init__()
+        # Textual takes an empty NO_COLOR for a wish too.
+        self.no_color = bool(os.environ.get("NO_COLOR"))
+        self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if ascii is None else ascii
+        self._own_filters = [*([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
         self._inked = False
         for found in themes.THEMES.values():
             self.register_theme(found)
-        # Textual takes an empty NO_COLOR for a wish too, and its grey is a colour.
-        self.no_color = bool(os.environ.get("NO_COLOR"))
-        self._filters: list[LineFilter] = [kept for kept in self._filters if type(kept).__name__ != "Monochrome"]
-        if self.no_color and not any(isinstance(kept, NoColor) for kept in self._filters):
-            self._filters.append(NoColor())
-        self.theme = fitting_theme(os.environ)
+        self.theme = theme or fitting_theme(os.environ)
         self._ink()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's filters and lamina's. Without colours, Textual's would still turn dim text into a shade, and all colours into greys."""
+        theirs = super().get_line_filters()
+        if self.no_color:
+            theirs = [it for it in theirs if not isinstance(it, ANSIToTruecolor | Monochrome | NoColor)]
+        return [*theirs, *self._own_filters]
 
     def get_css_variables(self) -> dict[str, str]:
         """Textual's variables, and a colour for every meaning."""
