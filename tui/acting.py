@@ -1,16 +1,20 @@
-"""The half of the app that acts: hands acts to the bridge, keeps the journal, and says what came of them."""
+"""The half of the app that acts: hands acts to the bridge one after the other, keeps journal and log, and says what came of them."""
 
 from typing import Any
 
+from textual.notifications import SeverityLevel
 from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.bridge import Bridge
 from lamina.tui.looks import LookingGood
-from lamina.tui.model import journal
+from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job, Journal
+from lamina.tui.model.log import Entry, Level, Log
 from lamina.tui.model.session import Session
+
+_LEVELS: dict[SeverityLevel, Level] = {"information": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR}
 
 
 class ActingApp(LookingGood):
@@ -20,8 +24,11 @@ class ActingApp(LookingGood):
         super().__init__()
         self.session = session
         self.journal = Journal()
+        # Not `log`, which Textual has for its own console.
+        self.logbook = Log()
         self.bridge = Bridge(self)
         self.jobs_changed: Signal[Job | None] = Signal(self, "jobs_changed")
+        self.log_grew: Signal[Entry] = Signal(self, "log_grew")
 
     def begun(self, act: Act) -> None:
         """*act* was handed to the engine."""
@@ -29,27 +36,98 @@ class ActingApp(LookingGood):
     def acted(self, act: Act, result: Any) -> None:
         """*act* came to its end; *result* is None if it failed."""
 
-    def do(self, act: Act) -> None:
-        """Hand *act* to the engine, unless one is running or nothing may be changed."""
+    # What is told, and kept
+
+    def note(self, level: Level, text: str, about: str = "") -> None:
+        """An entry of the log. Called on the event loop."""
+        self.log_grew.publish(self.logbook.add(level, text, about))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """A toast, and the same for good in the log. Not markup: the engine names things like [heap]."""
+        self.note(_LEVELS[severity], message, title)
+        self._toast(message, title, severity, timeout)
+
+    def _toast(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None) -> None:
+        """What is in the log already."""
+        super().notify(text, title=title, severity=severity, timeout=timeout, markup=False)
+
+    # Acts
+
+    def do(self, act: Act) -> bool:
+        """Hand *act* to the engine, or let it wait until what runs is over. False, and said why, if it will not be done."""
         if self.session.readonly and act.kind != "plan":
             self.notify(f"{act.title}: this lamina was started with --readonly", severity="warning")
-        elif not self.bridge.start(act):
-            busy = self.bridge.busy_with
-            self.notify(f"{busy.title if busy else 'another act'} is still going on: c cancels it", severity="warning")
+            return False
+        waiting = self.journal.waiting
+        if any(job.act.title == act.title for job in waiting):
+            self.notify(f"{act.title} is waiting already: c in the jobs (5) takes it back", severity="warning")
+            return False
+        busy = self.bridge.busy_with
+        if busy is not None or waiting:
+            self.jobs_changed.publish(self.journal.wait(act))
+            self.notify(f"{act.title} follows {busy.title if busy else 'those before it'}; c cancels what runs", timeout=3)
         else:
-            self.jobs_changed.publish(self.journal.begin(act))
-            self.begun(act)
+            self._start(act)
+        return True
+
+    def _start(self, act: Act) -> None:
+        self.bridge.start(act)
+        self.jobs_changed.publish(self.journal.begin(act))
+        self.begun(act)
+
+    def _follow(self, after: Job) -> None:
+        """The next one that waits. What was to follow something that did not happen, on the same process, does not happen either."""
+        for job in self.journal.waiting:
+            if after.state != journal.DONE and after.act.pid and job.act.pid == after.act.pid:
+                why = "was cancelled" if after.state == journal.CANCELLED else "failed"
+                self.take_back(job, f"not done, as the {after.act.title} before it {why}")
+        if self.bridge.busy_with is None and self.journal.waiting:
+            self._start(self.journal.waiting[0].act)
+
+    def take_back(self, job: Job, why: str = "taken back before it began") -> None:
+        """A job that waits is not done."""
+        self.journal.end(job.act, journal.CANCELLED, why)
+        self.note(Level.NOTICE, why, job.act.title)
+        self.jobs_changed.publish(job)
+
+    def take_back_all(self) -> None:
+        """Nothing follows any more: lamina is left."""
+        for job in self.journal.waiting:
+            self.take_back(job, "taken back, as lamina was left")
+
+    def cancel(self, job: Job | None = None) -> bool:
+        """Cancel *job*, or what runs; False if there is nothing to cancel."""
+        if job is not None and job.state == journal.WAITING:
+            self.take_back(job)
+            return True
+        running = self.journal.running
+        if (job is not None and job is not running) or not self.bridge.cancel():
+            return False
+        self.notify("asked to stop", title=running.act.title if running else "", timeout=2)
+        return True
 
     def on_act_started(self, message: messages.ActStarted) -> None:
         """The command line is known."""
         job = self.journal.of(message.act)
         job.command = message.command
+        self.note(Level.INFO, f"begins: {message.command}", message.act.title)
         self.jobs_changed.publish(job)
 
     def on_progress_made(self, message: messages.ProgressMade) -> None:
         """Work went on."""
         job = self.journal.of(message.act)
         if job.state == journal.RUNNING:
+            if job.progress is None or job.progress.phase != message.progress.phase:
+                at = units.duration(message.progress.elapsed_us)
+                self.note(Level.DEBUG, f"{message.progress.phase}, {at} after it began", message.act.title)
             job.progress, job.phase_us = message.progress, message.phase_us
             self.jobs_changed.publish(job)
 
@@ -58,20 +136,27 @@ class ActingApp(LookingGood):
         job = self.journal.of(message.act)
         if message.text not in job.notices:
             job.notices.append(message.text)
-            self.notify(message.text, severity="warning", timeout=8)
+            self.note(Level.NOTICE, message.text, message.act.title)
+            self._toast(message.text, severity="warning", timeout=8)
             self.jobs_changed.publish(job)
 
     def on_act_finished(self, message: messages.ActFinished) -> None:
         """Done: the job bar says so."""
         for text in message.notices:
             self.on_notice_given(messages.NoticeGiven(message.act, text))
-        act = message.act
-        self.jobs_changed.publish(self.journal.end(act, journal.DONE, message.summary))
-        self.acted(act, message.result)
+        job = self.journal.end(message.act, journal.DONE, message.summary)
+        self.note(Level.INFO, f"{message.summary}; {units.duration(job.took_us)} in all", message.act.title)
+        self._over(job, message.result)
 
     def on_act_failed(self, message: messages.ActFailed) -> None:
-        """Refused, failed or cancelled: the engine's own words, as a toast and in the jobs."""
+        """Refused, failed or cancelled: the engine's own words, as a toast, in the log and in the jobs."""
         state = journal.CANCELLED if message.cancelled else journal.FAILED
-        self.jobs_changed.publish(self.journal.end(message.act, state, message.text))
-        self.notify(message.text, title=message.act.title, severity="information" if message.cancelled else "error", timeout=10)
-        self.acted(message.act, None)
+        job = self.journal.end(message.act, state, message.text)
+        self.note(Level.NOTICE if message.cancelled else Level.ERROR, message.text, message.act.title)
+        self._toast(message.text, message.act.title, "information" if message.cancelled else "error", timeout=10)
+        self._over(job, None)
+
+    def _over(self, job: Job, result: Any) -> None:
+        self.jobs_changed.publish(job)
+        self.acted(job.act, result)
+        self._follow(job)

@@ -45,6 +45,7 @@ class LeavingApp(ReadingApp):
         if job is not None and self.bridge.busy_with is not None:
             if await self.push_screen_wait(leave_dialog(job)) != "leave":
                 return
+            self.take_back_all()
             self.bridge.cancel()
         await self.bridge.wait_idle()
         self.exit()
@@ -52,6 +53,7 @@ class LeavingApp(ReadingApp):
     def told_to_leave(self, number: signal.Signals) -> None:
         """Told from outside: cancel what runs and leave without a question, with the status shells give to that signal."""
         self.last_words = f"lamina: ended by {number.name}; what ran was cancelled, the targets run on"
+        self.take_back_all()
         self.bridge.cancel()
         self.exit(return_code=128 + number)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lamina.core.events import Progress
 from lamina.tui.acts import Act
 
-RUNNING, DONE, FAILED, CANCELLED = "running", "ok", "failed", "cancelled"
+WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "ok", "failed", "cancelled"
 
 
 @dataclass
@@ -16,12 +16,12 @@ class Job:
     Attributes:
         act: what was asked.
         command: the command line that does the same; "" until the request is known.
-        state: "running", "ok", "failed" or "cancelled".
+        state: "waiting", "running", "ok", "failed" or "cancelled".
         outcome: the summary, or the engine's own words for what went wrong.
         notices: sentences the engine said meanwhile.
         progress: the newest, or None.
         phase_us: how long the present phase has taken, µs.
-        began, ended: seconds since the epoch; `ended` is 0 while it runs.
+        began, ended: seconds since the epoch; `began` is when it was asked for until it runs, `ended` is 0 until it is over.
     """
 
     act: Act
@@ -33,6 +33,16 @@ class Job:
     phase_us: int = 0
     began: float = field(default_factory=time.time)
     ended: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """It came to its end."""
+        return self.state not in (WAITING, RUNNING)
+
+    @property
+    def took_us(self) -> float:
+        """How long it took or has taken, µs; 0 of what never ran."""
+        return 0.0 if self.state == WAITING else ((self.ended or time.time()) - self.began) * 1e6
 
 
 class Journal:
@@ -47,13 +57,27 @@ class Journal:
         return next((job for job in self.jobs if job.state == RUNNING), None)
 
     @property
+    def waiting(self) -> list[Job]:
+        """Those that are to follow, the first one first."""
+        return [job for job in reversed(self.jobs) if job.state == WAITING]
+
+    @property
     def newest(self) -> Job | None:
         """The last one asked for."""
         return self.jobs[0] if self.jobs else None
 
     def begin(self, act: Act) -> Job:
-        """An act was handed to the engine."""
-        job = Job(act)
+        """An act was handed to the engine, at once or after it had waited."""
+        job = next((job for job in self.jobs if job.act is act), None)
+        if job is None:
+            job = Job(act)
+            self.jobs.insert(0, job)
+        job.state, job.began = RUNNING, time.time()
+        return job
+
+    def wait(self, act: Act) -> Job:
+        """An act will be handed to the engine after those before it."""
+        job = Job(act, state=WAITING)
         self.jobs.insert(0, job)
         return job
 
