@@ -78,9 +78,9 @@ stay()
         assert kcmp(one, two, KCMP_FILE, 4, 4) == 0
         assert kcmp(two, two, KCMP_FILE, 3, 6) != 0
         # The restorer let go of its copies: the tree holds the only ends.
-        from lamina.core.kinds.pipe import holders_outside
+        from lamina.core.kinds.pipe import PipeHolders
 
-        assert holders_outside([os.stat(f"/proc/{one}/fd/4").st_ino], {one, two}) == {}
+        assert PipeHolders().outside(os.stat(f"/proc/{one}/fd/4").st_ino, {one, two}) == []
 
 
 @pytest.mark.parametrize("size", [4096, 65536, 1 << 20])
