@@ -1,7 +1,8 @@
 """The screen of a terminal: pyte does the emulation; here are its lines as cells, and its state as a value that a layer can keep."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -36,13 +37,29 @@ class _Screen(pyte.Screen):
         self._answer(data.encode())
 
 
+class _Forgiving:
+    """The screen as the parser sees it: a sequence that it does not know, or that means nothing, is left out."""
+
+    def __init__(self, screen: _Screen) -> None:
+        self._screen = screen
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._screen, name)
+
+        def call(*values: Any, **named: Any) -> None:
+            with suppress(Exception):  # of a library, over what anybody may write
+                found(*values, **named)
+
+        return call
+
+
 class Emulator:
     """What a terminal shows."""
 
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
         """A blank screen; *answer* gets the terminal's answers to the program (its cursor position, what it is)."""
         self._screen = _Screen(columns, lines, answer)
-        self._stream = pyte.ByteStream(self._screen)
+        self._stream = pyte.ByteStream(_Forgiving(self._screen), strict=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -69,23 +86,38 @@ class Emulator:
         """The program wrote *data*."""
         self._stream.feed(data)
 
+    def changed_lines(self) -> frozenset[int]:
+        """The lines that look different since this was last asked."""
+        found = frozenset(self._screen.dirty)
+        self._screen.dirty.clear()
+        return found
+
     def resize(self, columns: int, lines: int) -> None:
         """The window has another size."""
         self._screen.resize(lines, columns)
 
     def line(self, number: int) -> list[Cells]:
         """Line *number*, from 0 at the top."""
+        return [Cells("".join(char.data for char in same), *style) for style, same in groupby(self._chars(number), key=_style)]
+
+    def _chars(self, number: int) -> Iterator[Char]:
+        """The cells of a line, as wide together as the line: the second half of a wide character is empty, half of one is a blank."""
         row = self._screen.buffer[number]
-        cells = []
-        for style, same in groupby((row[column] for column in range(self._screen.columns)), key=_style):
-            # The second half of a wide character is an empty cell.
-            cells.append(Cells("".join(char.data for char in same), *style))
-        return cells
+        column, last = 0, self._screen.columns - 1
+        while column <= last:
+            char = row[column]
+            width = _width(char.data)
+            if width == 2 and column < last and _width(row[column + 1].data) == 0:
+                yield char._replace(data=char.data + row[column + 1].data)
+                column += 2
+            else:
+                yield char if width == 1 else char._replace(data=" ")
+                column += 1
 
     @property
     def text(self) -> str:
         """All of it, without colours; blanks at the ends of lines left out."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        return "\n".join("".join(char.data for char in self._chars(at)).rstrip() for at in range(self._screen.lines))
 
     # -- as a value ------------------------------------------------------------------------------------------------------------------
 
@@ -111,9 +143,7 @@ class Emulator:
             state = json.loads(text)
             if state["version"] != _VERSION:
                 raise ValueError(f"version {state['version']!r}")
-            columns, lines = (int(state[key]) for key in ("columns", "lines"))
-            if not (0 < columns <= _LIMIT and 0 < lines <= _LIMIT):
-                raise ValueError("no such size")
+            columns, lines = saved_size(text)
             before = self.size
             self._screen.reset()
             self._screen.resize(lines, columns)
@@ -126,12 +156,17 @@ class Emulator:
 
     def _load_row(self, number: int, row: Any) -> None:
         column = 0
+        line = self._screen.buffer[number]
         for shown, fg, bg, flags in row:
             for letter in str(shown):
-                wide = wcwidth(letter) == 2
-                for data in (letter, "") if wide else (letter,):
+                width = wcwidth(letter)
+                if width <= 0 and 0 < column <= self._screen.columns:
+                    # An accent of the letter before it.
+                    at = column - 1 if line[column - 1].data or column == 1 else column - 2
+                    line[at] = line[at]._replace(data=line[at].data + letter)
+                for data in (letter, "")[:width] if width > 0 else ():
                     if column < self._screen.columns:
-                        self._screen.buffer[number][column] = _char(data, fg, bg, flags)
+                        line[column] = _char(data, fg, bg, flags)
                     column += 1
 
     def _load_modes(self, state: Any) -> None:
@@ -146,6 +181,27 @@ class Emulator:
             top, bottom = state["margins"]
             screen.set_margins(int(top) + 1, int(bottom) + 1)
             screen.cursor.x, screen.cursor.y = int(x), int(y)
+
+
+def saved_size(text: str) -> tuple[int, int]:
+    """Columns and lines of a state that `Emulator.save` gave.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        state = json.loads(text)
+        columns, lines = int(state["columns"]), int(state["lines"])
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not the state of a terminal: {error}") from error
+    if not (0 < columns <= _LIMIT and 0 < lines <= _LIMIT):
+        raise ValueError("not the state of a terminal: no such size")
+    return columns, lines
+
+
+def _width(data: str) -> int:
+    """Columns that the content of a cell takes: 0 for the second half of a wide character."""
+    return max(0, wcwidth(data[0])) if data else 0
 
 
 def _char(data: str, fg: Any, bg: Any, flags: Any) -> Char:

@@ -7,17 +7,21 @@ import os
 import subprocess
 import sys
 
+from lamina.tui.terminal.reports import Reports
+
 
 def main() -> int:
     """Run the command; returns its exit status, 127 if there is no such program."""
     from lamina.core.restore.foreground import wait_as_foreground_job
 
+    reports = Reports()
     try:
         # It gets the terminal before it can ask for it: setpgid is done in the child, tcsetpgrp before its first read is answered.
         child = subprocess.Popen(sys.argv[1:], process_group=0)
     except OSError as error:
-        print(f"lamina: cannot run {sys.argv[1]}: {os.strerror(error.errno or 0)}")
+        reports.failed(f"cannot run {sys.argv[1]}: {os.strerror(error.errno or 0)}")
         return 127
+    reports.runs(child.pid)
     return wait_as_foreground_job(child.pid)
 
 

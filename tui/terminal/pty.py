@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+import select
+import signal
 import struct
 import termios
 import threading
@@ -11,6 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 _CHUNK = 1 << 16
+# What a terminal may have written before a freeze and nobody took yet: its buffer, many times over.
+_AT_ONCE = 1 << 20
+_PATIENCE_S = 2.0
+# Where the leader finds the pipe it reports through.
+REPORTS = 3
+# Ours, and wrong for the program: what it writes to is no terminal that we are in.
+_NOT_ITS = ("COLUMNS", "LINES", "COLORTERM", "TERMCAP", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TMUX", "TMUX_PANE", "STY", "WINDOW")
 
 
 class Pty:
@@ -21,8 +30,8 @@ class Pty:
         master: our end, non-blocking.
     """
 
-    def __init__(self, argv: Sequence[str], columns: int, lines: int, extra: dict[str, str] | None = None) -> None:
-        """Start *argv*, found along PATH, on a new pseudo terminal of that size, with *extra* in its environment.
+    def __init__(self, argv: Sequence[str], columns: int, lines: int, reports: int = -1) -> None:
+        """Start *argv*, found along PATH, on a new pseudo terminal of that size; it gets *reports*, a pipe of ours, as `REPORTS`.
 
         Raises:
             OSError: there is no such program, or no pseudo terminal left.
@@ -39,12 +48,13 @@ class Pty:
             self.pid = os.posix_spawnp(
                 argv[0],
                 list(argv),
-                os.environ | {"TERM": "linux"} | (extra or {}),
+                {name: value for name, value in os.environ.items() if name not in _NOT_ITS} | {"TERM": "linux"},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
                     (os.POSIX_SPAWN_DUP2, 0, 2),
                     *((os.POSIX_SPAWN_CLOSE, fd) for fd in _handed_down()),
+                    *([(os.POSIX_SPAWN_DUP2, reports, REPORTS)] if reports >= 0 else []),
                 ],
                 setsid=True,
                 setsigmask=[],
@@ -57,28 +67,29 @@ class Pty:
 
     def resize(self, columns: int, lines: int) -> None:
         """Tell the program how large its terminal is."""
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        with suppress(OSError):
+            fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def write(self, data: bytes) -> None:
         """Type *data*. What does not fit into the terminal's own buffer is lost, as on a real one."""
         with suppress(OSError):
             os.write(self.master, data)
 
-    def drain(self) -> bool:
-        """Take what the program has written so far; False once there will be no more. Any thread."""
+    def drain(self, at_most: int = _AT_ONCE) -> bool:
+        """Take what the program has written so far, about *at_most* bytes; False once there will be no more. Any thread."""
         with self._lock:
-            return self._drain()
+            return self._drain(at_most)
 
     def mark(self, reached: Callable[[], None]) -> None:
         """Have *reached* called by `take` when everything written before this call was taken. Any thread; quick."""
         with self._lock:
-            self._drain()
+            self._drain(_AT_ONCE)
             self._output.append(reached)
 
-    def _drain(self) -> bool:
-        while not self.ended:
+    def _drain(self, at_most: int) -> bool:
+        while not self.ended and at_most > 0:
             try:
-                data = os.read(self.master, _CHUNK)
+                data = os.read(self.master, min(at_most, _CHUNK))
             except BlockingIOError:
                 return True
             except OSError as error:
@@ -90,7 +101,8 @@ class Pty:
                 self.ended = True
                 return False
             self._output.append(data)
-        return False
+            at_most -= len(data)
+        return not self.ended
 
     def take(self, feed: Callable[[bytes], None]) -> None:
         """Hand all output so far to *feed*, marks in their places."""
@@ -103,6 +115,18 @@ class Pty:
                 feed(item)
             else:
                 item()
+
+    def end(self) -> None:
+        """Hang up and reap the leader, which ends by that; one that does not within two seconds is killed. May block for that long."""
+        self.close()
+        with suppress(ChildProcessError, ProcessLookupError):
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                if not select.select([pidfd], [], [], _PATIENCE_S)[0]:
+                    os.kill(self.pid, signal.SIGKILL)
+                os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            finally:
+                os.close(pidfd)
 
     def close(self) -> None:
         """Hang up: the foreground job gets SIGHUP from the kernel."""

@@ -1,0 +1,209 @@
+"""One program in a terminal of ours, on the event loop: what it writes is emulated in small portions, so that keys come through."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from lamina.core.errors import TargetError
+from lamina.tui.terminal.emulator import Emulator, saved_size
+from lamina.tui.terminal.leader import Held, Size
+from lamina.tui.terminal.pty import Pty
+
+# A portion is emulated in less time than one notices; after one that took longer than this others have their turn.
+_PORTION = 4096
+_SHARE_S = 0.002
+_PATIENCE_S = 3.0
+
+
+class Pane:
+    """A terminal and the program in it, and its successors after each restore.
+
+    Attributes:
+        pid: the program; name: what to call it.
+        emulator: what the terminal shows; another one after a restore.
+        alive: the program runs.
+        ending: how it ended, in words; "" while it runs.
+    """
+
+    def __init__(self, size: Size, changed: Callable[["Pane"], None]) -> None:
+        """*changed* is called whenever it shows something else, or ended."""
+        self.pid, self.name = 0, ""
+        self.alive, self.ending = False, ""
+        self._size = size
+        self._changed = changed
+        self._pty: Pty | None = None
+        self._leader = -1
+        self._reading = False
+        self.emulator = Emulator(*size, self.write)
+
+    # -- the program -----------------------------------------------------------------------------------------------------------------
+
+    def hold(self, held: Held) -> None:
+        """Show *held* from now on; what was in the terminal before has ended, or does.
+
+        Raises:
+            ValueError: what it showed cannot be read; it runs, on a blank screen.
+        """
+        self._let_go()
+        self.pid, self.name, self.alive, self.ending = held.pid, held.name, True, ""
+        loop = asyncio.get_running_loop()
+        self._pty, self._leader = held.pty, os.pidfd_open(held.pty.pid)
+        loop.add_reader(self._leader, self._ended)
+        try:
+            if held.shown is not None:
+                self._show(held.shown)
+        finally:
+            self._resume()
+            # After a restore the terminal had the size of that layer, which the program still believes in: it draws itself anew.
+            self._set_size()
+            self._changed(self)
+
+    def _show(self, shown: str) -> None:
+        self.emulator = Emulator(*(saved_size(shown) if shown else self._size), self.write)
+        if shown:
+            self.emulator.load(shown)
+
+    def _let_go(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._pty is not None:
+            if self._reading:
+                loop.remove_reader(self._pty.master)
+            self._pty.close()
+        if self._leader >= 0:
+            loop.remove_reader(self._leader)
+            # It may still be on its way out. Nobody else waits for it.
+            threading.Thread(target=_reap, args=(self._leader,), daemon=True).start()
+        self._pty, self._leader, self._reading = None, -1, False
+
+    def _ended(self) -> None:
+        """The leader has ended, and with it the program. What it wrote last is still to be read."""
+        self._pump(1 << 20)
+        asyncio.get_running_loop().remove_reader(self._leader)
+        try:
+            found = os.waitid(os.P_PIDFD, self._leader, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            found = None
+        os.close(self._leader)
+        self._leader = -1
+        self.alive, self.ending = False, _in_words(found.si_status if found and found.si_code == os.CLD_EXITED else None)
+        self._changed(self)
+
+    def close(self) -> None:
+        """Hang up: the program is told by SIGHUP. Returns at once."""
+        self._let_go()
+        self.alive = False
+
+    # -- what it writes --------------------------------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        if self._pty is not None and not self._reading and not self._pty.ended:
+            self._reading = True
+            asyncio.get_running_loop().add_reader(self._pty.master, self._pump)
+
+    def _pause(self) -> None:
+        if self._pty is not None and self._reading:
+            self._reading = False
+            asyncio.get_running_loop().remove_reader(self._pty.master)
+
+    def _pump(self, portion: int = _PORTION) -> None:
+        """Take a portion of what was written, and let others have as much time as that took."""
+        pty = self._pty
+        if pty is None:
+            return
+        began = time.monotonic()
+        more = pty.drain(portion)
+        pty.take(self.emulator.feed)
+        self._changed(self)
+        took = time.monotonic() - began
+        if not more:
+            self._pause()
+        elif took > _SHARE_S:
+            self._pause()
+            asyncio.get_running_loop().call_later(took, self._resume)
+
+    # -- what is typed, and the window -----------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Type *data*."""
+        if self._pty is not None and self.alive:
+            self._pty.write(data)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """The window has another size."""
+        if (columns, lines) != self._size and columns > 0 and lines > 0:
+            self._size = columns, lines
+            if self.alive:
+                self._set_size()
+
+    def _set_size(self) -> None:
+        if self.emulator.size != self._size and self._pty is not None:
+            self.emulator.resize(*self._size)
+            self._pty.resize(*self._size)
+
+    @property
+    def size(self) -> Size:
+        """Columns, lines."""
+        return self._size
+
+    # -- for its layers --------------------------------------------------------------------------------------------------------------
+
+    def keeper(self) -> "Keeper | None":
+        """What keeps its screen for the layer of the next dump; None if it has ended."""
+        if self._pty is None or not self.alive:
+            return None
+        loop = asyncio.get_running_loop()
+        return Keeper(self._pty, self.emulator.save, lambda: loop.call_soon_threadsafe(self._pump))
+
+    def last_screen(self) -> str:
+        """What the terminal shows, once everything was read that the program has written."""
+        self._pump(1 << 20)
+        return self.emulator.save()
+
+
+class Keeper:
+    """The `Companion` of a dump: the screen exactly as of the freeze, though what led to it may be emulated only later."""
+
+    def __init__(self, pty: Pty, save: Callable[[], str], wake: Callable[[], object]) -> None:
+        self._pty, self._save, self._wake = pty, save, wake
+        self._shown = ""
+        self._known = threading.Event()
+
+    def frozen(self) -> None:
+        """Put a mark behind everything that was written so far."""
+        self._pty.mark(self._reached)
+        self._wake()
+
+    def _reached(self) -> None:
+        self._shown = self._save()
+        self._known.set()
+
+    def files(self) -> Mapping[str, bytes]:
+        """The screen as a file of the layer.
+
+        Raises:
+            TargetError: the event loop is gone, or too busy.
+        """
+        from lamina.core.image.sidecar import TERMINAL_NAME
+
+        if not self._known.wait(_PATIENCE_S):
+            raise TargetError("the screen of the terminal", why="it was not known in time")
+        return {TERMINAL_NAME: self._shown.encode()}
+
+
+def _in_words(code: int | None) -> str:
+    if code is None:
+        return "has ended"
+    if code > 128:
+        with suppress(ValueError):
+            return f"was ended by {signal.Signals(code - 128).name}"
+    return f"has ended with exit status {code}"
+
+
+def _reap(pidfd: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)

@@ -1,0 +1,55 @@
+"""Leads the session of a pseudo terminal and puts a program back into it as its foreground job: `lamina restore -D LAYER -j`, with its
+words sent to the screen instead of into the terminal, which is the program's. `python -m … LAYER [--replace] [--no-rescue]`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from lamina.tui.terminal.reports import Reports
+
+
+def main() -> int:
+    """Restore, then wait for the program; returns its exit status, 1 if it could not be put back."""
+    from lamina.core.errors import Cancelled, LaminaError
+    from lamina.core.events import CancelToken
+    from lamina.core.restore.request import RestoreRequest
+    from lamina.core.restore.run import restore, wait_as_foreground_job
+
+    _quiet()
+    layer, *options = sys.argv[1:]
+    request = RestoreRequest(Path(layer), shell_job=True, replace="--replace" in options, rescue="--no-rescue" not in options)
+    reports, cancel = Reports(), CancelToken()
+    signal.signal(signal.SIGTERM, lambda *_: cancel.cancel())
+    try:
+        result = restore(request, reports.listen, cancel)
+    except LaminaError as error:
+        # A restore that failed half way brings back what ran before: then that is our job.
+        pid = _child()
+        reports.failed(str(error), isinstance(error, Cancelled), pid)
+        return wait_as_foreground_job(pid) if pid else 1
+    except Exception as error:
+        reports.failed(f"internal error: {type(error).__name__}: {error}")
+        return 1
+    reports.runs(
+        result.pid, pids=result.pids, pages=result.pages, elapsed_us=result.elapsed_us, rescue_dir=result.rescue_dir, notices=result.notices
+    )
+    return wait_as_foreground_job(result.pid)
+
+
+def _quiet() -> None:
+    """What goes wrong is reported; the terminal is the program's."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _child() -> int:
+    """A child that runs; 0 if there is none."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return int(children[0]) if children else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
