@@ -34,6 +34,10 @@ class Work:
         """Say which command line does the same; called once the request is known."""
         self._post(messages.ActStarted(self.act, command))
 
+    def tell(self, message: Message) -> None:
+        """Let the app know what has happened before the act is over."""
+        self._post(message)
+
     def listen(self, event: Event) -> None:
         """The listener given to the engine."""
         if not isinstance(event, Progress):

@@ -1,6 +1,7 @@
 """The command line that does the same as an act on the screen, from the very request the engine gets."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from lamina.core.dump.request import DumpRequest
@@ -31,6 +32,11 @@ def restore_line(request: RestoreRequest) -> str:
         "--no-rescue" if request.replace and not request.rescue else None,
         "-j" if request.shell_job else None,
     )  # fmt: skip
+
+
+def run_line(command: Sequence[str]) -> str:
+    """`lamina run -- python3 -q`."""
+    return _line("run", "--", *command)
 
 
 def track_line(pid: int) -> str:

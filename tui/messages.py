@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
+    from lamina.tui.terminal.leader import Held
 
 
 @dataclass
@@ -144,6 +145,14 @@ class ReadFailed(Message):
 
     about: str
     text: str
+
+
+@dataclass
+class ProgramHeld(Message):
+    """A program runs in a terminal of ours; *rescue* is the layer made of what ran there before, which gets the last screen of that."""
+
+    held: "Held"
+    rescue: Path | None = None
 
 
 @dataclass

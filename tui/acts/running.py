@@ -1,6 +1,7 @@
 """Acts on a running program: track it, take layers of it, put it back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from lamina.tui.model.target import look_up
 from lamina.tui.read.process import needs_shell_job
 
 if TYPE_CHECKING:
+    from lamina.core.dump.request import Companion
     from lamina.tui.bridge import Work
 
 
@@ -41,12 +43,13 @@ def untrack(pid: int, name: str) -> Act:
     return Act("untrack", f"untrack {name} {pid}", run, lambda _: "tracking has ended", pid)
 
 
-def dump(pid: int, name: str, stack: Path | None, final: bool = False) -> Act:
+def dump(pid: int, name: str, stack: Path | None, final: bool = False, companion: "Companion | None" = None) -> Act:
     """Take the next layer of *pid*: full, or only what changed since the layer it stands on.
 
     Args:
         stack: where layers go if the process stands on none; None for its default place.
         final: end the program once the layer is committed.
+        companion: what keeps the screen of its terminal, if that is one of ours.
     """
 
     def run(work: "Work") -> DumpResult:
@@ -56,6 +59,7 @@ def dump(pid: int, name: str, stack: Path | None, final: bool = False) -> Act:
         layer = make_layer_dir(place.stack)
         try:
             request = request_for(pid, layer, place.layer, needs_shell_job(pid), final)
+            request = replace(request, companion=companion)
             work.announce(commands.dump_line(request))
             return dump_tree(request, work.listen, work.cancel)
         except BaseException:
