@@ -20,7 +20,9 @@ from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 
 if TYPE_CHECKING:
+    from lamina.tui.model.diff import Compared
     from lamina.tui.read.page_bytes import MemorySource
+    from lamina.tui.screens.diff import DiffScreen
     from lamina.tui.screens.image import ImageScreen
     from lamina.tui.screens.stack import StackScreen
     from lamina.tui.screens.target import TargetScreen
@@ -45,6 +47,7 @@ class LaminaApp(LeavingApp):
         self.add_mode("target", lambda: self.target_screen)
         self.add_mode("stack", lambda: self.stack)
         self.add_mode("image", lambda: self.image)
+        self.add_mode("diff", lambda: self.diff)
         self.add_mode("jobs", lambda: self.jobs)
 
     # The first screen must not wait for what the others need.
@@ -62,6 +65,13 @@ class LaminaApp(LeavingApp):
         from lamina.tui.screens.image import ImageScreen
 
         return ImageScreen()
+
+    @cached_property
+    def diff(self) -> "DiffScreen":
+        """Where two layers, or a layer and what runs, are compared."""
+        from lamina.tui.screens.diff import DiffScreen
+
+        return DiffScreen()
 
     @cached_property
     def target_screen(self) -> "TargetScreen":
@@ -129,6 +139,11 @@ class LaminaApp(LeavingApp):
         self.image.look_at(source, address)
         self.switch_mode("image")
 
+    def show_difference(self, what: "Compared") -> None:
+        """The diff screen, on two layers or a layer and what runs."""
+        self.diff.compare(what)
+        self.switch_mode("diff")
+
     def action_help(self) -> None:
         """All keys, those of this screen first."""
         if isinstance(self.screen, Frame):
@@ -142,6 +157,7 @@ class LaminaApp(LeavingApp):
 
 
 def _load() -> None:
+    import lamina.tui.screens.diff
     import lamina.tui.screens.image
     import lamina.tui.screens.stack
     import lamina.tui.screens.target  # noqa: F401

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lamina.core.dump.request import DumpRequest
 from lamina.core.restore.request import RestoreRequest
+from lamina.tui.model.diff import Compared
 
 
 def _line(*words: str | Path | int | None) -> str:
@@ -52,6 +53,11 @@ def untrack_line(pid: int) -> str:
 def dedup_line(layer: Path, dry_run: bool = False) -> str:
     """`lamina dedup -D shots/3`."""
     return _line("dedup", "-D", layer, "--dry-run" if dry_run else None)
+
+
+def diff_line(what: Compared) -> str:
+    """`lamina diff shots/1 shots/3`, or `lamina diff shots/3 --live 4711`."""
+    return _line("diff", what.a, what.b) if what.b is not None else _line("diff", what.a, "--live", what.pid)
 
 
 def core_line(layer: Path, pid: int, output: Path) -> str:

@@ -68,6 +68,9 @@ STACK_KEYS: list[BindingType] = [
     Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
     Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
     Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers; or the marked one with this one; or this one with its parent"),
+    Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
+    Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
+    Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers, or this with its parent"),
     Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
     Binding("escape", "app.show('processes')", "back", show=False),
 ]

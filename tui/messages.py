@@ -11,6 +11,8 @@ from lamina.core.events import Progress
 
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
+    from lamina.tui.model.both_pages import BothPages
+    from lamina.tui.model.diff import Compared, DiffView
     from lamina.tui.model.layers import StackView
     from lamina.tui.model.target import Target
     from lamina.tui.read.contents import Branch, Contents
@@ -137,6 +139,32 @@ class SearchDone(Message):
     """A search in memory came to its end."""
 
     found: "Search"
+
+
+@dataclass
+class DiffRead(Message):
+    """Two sides were compared, by map or by content."""
+
+    view: "DiffView"
+
+
+@dataclass
+class DiffWentOn(Message):
+    """Pages are being compared; only the newest report counts."""
+
+    what: "Compared"
+    progress: Progress
+
+    def can_replace(self, message: Message) -> bool:
+        """A newer report makes an older one pointless."""
+        return isinstance(message, DiffWentOn)
+
+
+@dataclass
+class BothPagesRead(Message):
+    """One page was read on both sides of a difference."""
+
+    pages: "BothPages"
 
 
 @dataclass

@@ -24,9 +24,9 @@ def difference_text(found: "Difference", with_runs: bool = False) -> Iterator[st
     yield ""
     yield from _tasks(found)
     yield ""
-    yield from _section("descriptors", [_descriptor(it) for it in found.descriptors])
+    yield from _section("descriptors", descriptor_lines(found))
     yield ""
-    yield from _section("areas", [_area(it) for it in found.areas])
+    yield from _section("areas", area_lines(found))
     for it in found.memory:
         yield ""
         yield from _memory(it, found.by_map)
@@ -40,24 +40,31 @@ def difference_text(found: "Difference", with_runs: bool = False) -> Iterator[st
 
 def _section(what: str, lines: list[str]) -> Iterator[str]:
     yield f"{what}: {len(lines) or 'no'} difference{'' if len(lines) < 2 else 's'}"
-    yield from (f"  {_printable(line)}" for line in lines)
+    yield from (f"  {printable(line)}" for line in lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """*text* as it is, or escaped if it would do something to a terminal."""
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 # -- tasks ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _tasks(found: "Difference") -> Iterator[str]:
+def task_lines(found: "Difference") -> list[str]:
+    """Tasks that came, went and changed; what belongs to one task comes behind it, indented."""
     tasks = found.tasks
     lines = [f"+ {_task(task)}" for task in tasks.added] + [f"- {_task(task)}" for task in tasks.gone]
     for change in tasks.changed:
         lines += _changed_task(change)
+    return lines
+
+
+def _tasks(found: "Difference") -> Iterator[str]:
+    tasks = found.tasks
     counts = (f"{tasks.same} the same", f"{len(tasks.changed)} changed", f"{len(tasks.added)} added", f"{len(tasks.gone)} gone")
     yield f"tasks: {', '.join(counts)}"
-    yield from (f"  {_printable(line)}" for line in lines)
+    yield from (f"  {printable(line)}" for line in task_lines(found))
 
 
 def _task(task: "Task") -> str:
@@ -91,6 +98,16 @@ def _thread(change: "ThreadChange") -> str:
 
 
 # -- descriptors and areas -----------------------------------------------------------------------------------------------------------
+
+
+def descriptor_lines(found: "Difference") -> list[str]:
+    """Descriptors opened, closed, and changed."""
+    return [_descriptor(it) for it in found.descriptors]
+
+
+def area_lines(found: "Difference") -> list[str]:
+    """Areas mapped, unmapped, and changed."""
+    return [_area(it) for it in found.areas]
 
 
 def _descriptor(change: "DescriptorChange") -> str:
@@ -142,7 +159,7 @@ def _memory(it: "MemoryDiff", by_map: bool) -> Iterator[str]:
             f"{row.area.start:x}-{row.area.end:x}" if row.area else "in no known area",
             row.area.perms if row.area else "",
             *(f"{getattr(row.counts, name):,}" for name in ("same", *shown)),
-            _printable(str(row.area.name or row.area.kind)) if row.area else "",
+            printable(str(row.area.name or row.area.kind)) if row.area else "",
         )
         for row in it.areas
         if row.counts.differs

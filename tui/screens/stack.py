@@ -10,12 +10,14 @@ from textual.widget import Widget
 from lamina.tui import acts, messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
+from lamina.tui.model.diff import Compared
 from lamina.tui.model.layers import LayerRow, StackView
+from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session
 from lamina.tui.read.layer_memory import LayerMemory, read_layer_memory
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.screens.frame import Frame
-from lamina.tui.widgets.layer_columns import layer_columns
+from lamina.tui.widgets.layer_columns import layer_columns, mark_column
 from lamina.tui.widgets.layer_detail import LayerDetail
 from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
@@ -30,7 +32,9 @@ class StackScreen(Frame):
 
     def __init__(self) -> None:
         super().__init__()
-        self._list: RowList[LayerRow] = RowList(layer_columns(self._stands_on), lambda row: row.path, id="layers")
+        self._marks = Marks()
+        self._list: RowList[LayerRow] = RowList(
+            [mark_column(lambda row: row.path in self._marks), *layer_columns(self._stands_on)], lambda row: row.path, id="layers")
         self._left = Vertical(id="left", classes="pane")
         self._detail = LayerDetail()
         self._strip = MapPane(id="layer-map")
@@ -148,3 +152,28 @@ class StackScreen(Frame):
         """Plan first: the dialog shows what it frees and what it costs."""
         if row := self._chosen_layer():
             self.lamina.do(acts.plan_dedup(row.path))
+
+    def action_mark(self) -> None:
+        """Mark the layer under the cursor, or take its mark away; two marked ones are compared."""
+        if row := self._chosen_layer():
+            self._marks.toggle(row.path)
+            self._list.refresh()
+            if row.path in self._marks and len(self._marks) > 1:
+                self.action_compare()
+
+    def action_compare(self) -> None:
+        """Compare the marked layers, or what there is instead."""
+        if row := self._chosen_layer():
+            what = self._marks.compared(self._list.rows, row)
+            if what is None:
+                self.notify("compare it with what? It has no parent: m marks a layer, M compares with what runs", severity="warning")
+            else:
+                self.lamina.show_difference(what)
+
+    def action_compare_live(self) -> None:
+        """Compare the layer under the cursor with the program as it runs."""
+        target = self.lamina.session.target
+        if target is None or not target.alive:
+            self.notify("the program of this stack is not running", severity="warning")
+        elif row := self._chosen_layer():
+            self.lamina.show_difference(Compared(row.path, None, target.pid, target.name))

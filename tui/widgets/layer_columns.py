@@ -26,3 +26,8 @@ def _name(row: LayerRow, stands_on: bool) -> Cell:
 
 def _pages(row: LayerRow) -> Cell:
     return [("+" if row.parent is not None else "", "dim"), (units.pages(row.own_pages), "")]
+
+
+def mark_column(is_marked: Callable[[LayerRow], bool]) -> Column[LayerRow]:
+    """A sign beside the layers that are marked for a comparison."""
+    return Column("", 1, lambda row: [("◆" if is_marked(row) else "", "new")])

@@ -1,20 +1,22 @@
 """A frame around a `MemoryMap` that says what it shows, how much a cell is, and what lies under the cursor."""
 
+from collections.abc import Mapping
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
 from lamina.tui.model.address_space import AddressSpace
-from lamina.tui.widgets.memory_map import MemoryMap
+from lamina.tui.widgets.memory_map import MEANING, MemoryMap
 
 
 class MapPane(Vertical):
     """The pane; `map` is the map in it."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, meaning: Mapping[str, str] = MEANING) -> None:
         super().__init__(id=id, classes="pane")
-        self.map = MemoryMap()
+        self.map = MemoryMap(meaning=meaning)
         self._legend = Static(classes="legend")
         self._what = "memory"
 

@@ -3,7 +3,7 @@
 Lines are painted when they are looked at (Line API), from runs; see `lamina.tui.model.cellmap`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar
@@ -26,13 +26,13 @@ from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_
 # Which component class paints a glyph. Glyphs that carry meaning by shade alone are drawn full where there is colour.
 GLYPHS = {
     ".": "zero", "·": "file", "░": "old", "▒": "older", "▓": "parent", "█": "own", "*": "dirty", "+": "new",
-    "≈": "shared", "╱": "untracked", "!": "punched", "?": "unknown",
+    "≈": "shared", "╱": "untracked", "!": "punched", "?": "unknown", "=": "same", "~": "dirty", "-": "gone",
 }  # fmt: skip
 MEANING = {
     "░": "old", "▒": "older than the parent", "▓": "of the parent", "█": "of this layer", "*": "dirty", "+": "new",
     "≈": "shared", "╱": "not tracked", "!": "punched", "?": "in no layer",
 }  # fmt: skip
-_FULL = set("░▒▓█*+≈")
+_FULL = set("░▒▓█*+≈=")
 # Blends of a colour into the background, so that a cell of which few pages count is pale.
 _LEVELS = 4
 _NAME, _NOTE = 12, 22
@@ -59,8 +59,10 @@ class MemoryMap(ScrollView, can_focus=True):
         map: "MemoryMap"
         address: int
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, id: str | None = None, meaning: Mapping[str, str] = MEANING) -> None:
+        """*meaning*: what its glyphs say, in words."""
         super().__init__(id=id)
+        self._meaning = meaning
         self._areas: Sequence[MapArea] = ()
         self._paints: Sequence[Paint] = ()
         self._cells = CellMap((), (), 1, 1)
@@ -99,14 +101,14 @@ class MemoryMap(ScrollView, can_focus=True):
         if place is None:
             return ""
         area = self._cells.line(place[0]).area
-        counts = ", ".join(f"{count} {MEANING.get(glyph, glyph)}" for glyph, count in self._cells.counts(self._address))
+        counts = ", ".join(f"{count} {self._meaning.get(glyph, glyph)}" for glyph, count in self._cells.counts(self._address))
         return f"{self._address:x} {area.name}" + (f" · {counts}" if counts else "")
 
     def legend(self) -> Text:
         """What the glyphs that occur mean."""
         text = Text(no_wrap=True, overflow="ellipsis")
         for paint in reversed(self._paints):
-            if paint.runs and (piece := f" {MEANING.get(paint.glyph, paint.glyph)}  ") not in text.plain:
+            if paint.runs and (piece := f" {self._meaning.get(paint.glyph, paint.glyph)}  ") not in text.plain:
                 text.append("█" if paint.glyph in _FULL and not is_shaded(self.app) else paint.glyph, self._colour(paint.glyph, _LEVELS))
                 text.append(piece, self.get_component_rich_style("map--label"))
         return text

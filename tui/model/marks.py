@@ -1,0 +1,47 @@
+"""The layers marked for a comparison: at most two."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lamina.tui.model.diff import Compared
+from lamina.tui.model.layers import LayerRow
+
+MOST = 2
+
+
+class Marks:
+    """Which layers are marked, in the order in which they were."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def toggle(self, path: Path) -> None:
+        """Mark *path*, or take its mark away; a third mark takes away the first."""
+        if path in self._paths:
+            self._paths.remove(path)
+        else:
+            self._paths = [*self._paths, path][-MOST:]
+
+    def compared(self, rows: Sequence[LayerRow], cursor: LayerRow) -> Compared | None:
+        """What a comparison is about, the older layer first: the two that are marked; the marked one and that under the *cursor*; that and
+        its parent. None if there is only one layer to it.
+
+        Args:
+            rows: the layers of the stack, newest first; marks on others count no more.
+        """
+        known = [row.path for row in rows]
+        chosen = [path for path in self._paths if path in known]
+        if len(chosen) < MOST and cursor.path not in chosen:
+            chosen.append(cursor.path)
+        if len(chosen) < MOST and cursor.parent is not None:
+            return Compared(cursor.parent, cursor.path)
+        if len(chosen) < MOST:
+            return None
+        newer, older = sorted(chosen, key=known.index)
+        return Compared(older, newer)
