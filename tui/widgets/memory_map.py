@@ -285,6 +285,6 @@ class MemoryMap(ScrollView, can_focus=True):
             styles = self.get_component_styles(f"map--{GLYPHS.get(glyph, 'unknown')}")
             colour, ground = styles.color, self.background_colors[1]
             if glyph in _FULL and colour.ansi is None and ground.ansi is None:
-                colour = ground.blend(colour, 0.45 + 0.55 * level / _LEVELS)
+                colour = ground.blend(colour, 0.6 + 0.4 * level / _LEVELS)
             self._colours[key] = Style(color=colour.rich_color, bgcolor=ground.rich_color)
         return self._colours[key]

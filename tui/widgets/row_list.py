@@ -17,6 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lamina.tui.keymap import LIST_KEYS
+from lamina.tui.looks import is_shaded
 
 Row = TypeVar("Row")
 # Text and the name of a component class ("" for the row's own colour).
@@ -164,15 +165,15 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         if at >= len(self._rows):
             text = f" {self.empty_text}" if not self._rows and y == 2 else ""
             return Strip([Segment(set_cell_size(text, width), self.get_component_rich_style("row--dim"))], width)
-        base = self.rich_style
+        base, shaded = self.rich_style, is_shaded(self.app)
         chosen = at == self._at
         if chosen:
             base += self.get_component_rich_style("row--cursor", partial=not self.has_focus)
         row = self._rows[at]
         pieces = []
         for column in columns:
-            # What is dim elsewhere would be hard to read on the cursor.
-            cell = [Segment(text, base + self._colour("" if chosen and name == "dim" else name)) for text, name in column.cell(row)]
+            # What is dim elsewhere would be hard to read on the cursor, and so are colours turned round.
+            cell = [Segment(text, base + self._colour("" if chosen and (name == "dim" or shaded) else name)) for text, name in column.cell(row)]
             pieces.append(_fit(cell, column.width or rest, column.right, base))
         return self._join(pieces, base, width)
 
