@@ -165,20 +165,22 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         if at >= len(self._rows):
             text = f" {self.empty_text}" if not self._rows and y == 2 else ""
             return Strip([Segment(set_cell_size(text, width), self.get_component_rich_style("row--dim"))], width)
-        base, shaded = self.rich_style, is_shaded(self.app)
+        base = self.rich_style
         chosen = at == self._at
         if chosen:
             base += self.get_component_rich_style("row--cursor", partial=not self.has_focus)
         row = self._rows[at]
         pieces = []
         for column in columns:
-            # What is dim elsewhere would be hard to read on the cursor, and so are colours turned round.
-            cell = [Segment(text, base + self._colour("" if chosen and (name == "dim" or shaded) else name)) for text, name in column.cell(row)]
+            cell = [Segment(text, base + self._colour(name, chosen)) for text, name in column.cell(row)]
             pieces.append(_fit(cell, column.width or rest, column.right, base))
         return self._join(pieces, base, width)
 
-    def _colour(self, name: str) -> Style:
-        return self.get_component_rich_style(f"row--{name}", partial=True) if name else Style.null()
+    def _colour(self, name: str, chosen: bool) -> Style:
+        # What is dim elsewhere would be hard to read on the cursor, and so would colours turned round.
+        if not name or (chosen and (name == "dim" or is_shaded(self.app))):
+            return Style.null()
+        return self.get_component_rich_style(f"row--{name}", partial=True)
 
     @staticmethod
     def _join(pieces: list[list[Segment]], style: Style, width: int) -> Strip:
