@@ -5,17 +5,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.binding import Binding
+from textual.await_complete import AwaitComplete
+from textual.widget import AwaitMount
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.keymap import APP_KEYS
-from lamina.tui.leaving import LeavingApp, run
+from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
-from lamina.tui.screens.frame import Frame
-from lamina.tui.screens.help import HelpScreen
+from lamina.tui.moving import MovingApp
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
 
 
-class LaminaApp(LeavingApp):
+class LaminaApp(MovingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
@@ -123,7 +123,7 @@ class LaminaApp(LeavingApp):
 
     # Keys
 
-    def action_show(self, mode: str) -> None:
+    def action_show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen."""
         if (
             mode in ("stack", "target")
@@ -132,7 +132,7 @@ class LaminaApp(LeavingApp):
             and self.current_mode == "processes"
         ):
             self.processes.aim_at_cursor()
-        self.switch_mode(mode)
+        return super().action_show(mode)
 
     def look_at_memory(self, source: "MemorySource", address: int | None = None) -> None:
         """The image screen, on *address* of some memory."""
@@ -144,16 +144,9 @@ class LaminaApp(LeavingApp):
         self.diff.compare(what)
         self.switch_mode("diff")
 
-    def action_help(self) -> None:
-        """All keys, those of this screen first."""
-        if isinstance(self.screen, Frame):
-            keys = [key for key in type(self.screen).__dict__.get("BINDINGS", []) if isinstance(key, Binding)]
-            self.push_screen(HelpScreen(self.screen.WHERE, keys))
-
     def action_cancel_act(self) -> None:
         """Ask the running act to stop."""
-        if self.bridge.cancel():
-            self.notify("asked to stop", timeout=2)
+        self.cancel()
 
 
 def _load() -> None:

@@ -22,7 +22,7 @@ APP_KEYS: list[BindingType] = [
     Binding("4", "show('image')", "image", tooltip="what a layer holds, byte by byte"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
-    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what the colours mean, and what : takes"),
+    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
     Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every act there is, found by a few letters of its name"),
     Binding("colon", "jump_line", "go to", key_display=":", tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
@@ -65,9 +65,6 @@ STACK_KEYS: list[BindingType] = [
     Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
     Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
-    Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
-    Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
-    Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers; or the marked one with this one; or this one with its parent"),
     Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
     Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
     Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers, or this with its parent"),
@@ -141,3 +138,15 @@ TREE_KEYS: list[BindingType] = [
 
 # Texts that are longer than their pane.
 SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up", "page_down"), ("scroll_home", "scroll_end"))
+
+JUMP_LINE_KEYS: list[BindingType] = [
+    Binding("tab", "complete", "complete", key_display="Tab", tooltip="complete the word, then the next one that fits"),
+    Binding("up", "older(-1)", "typed before", key_display="↑", tooltip="the line typed before"),
+    Binding("down", "older(1)", "typed after", show=False, key_display="↓", tooltip="the line typed after it"),
+    Binding("escape", "leave", "back", key_display="Esc", tooltip="back to where you were"),
+]
+
+HELP_KEYS: list[BindingType] = [
+    Binding("slash", "search", "search", key_display="/", tooltip="show only what has a word in it"),
+    Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
+]

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from lamina.tui import acts
 from lamina.tui.dialogs.confirm import Choice, Confirm
-from lamina.tui.keymap import TARGET_KEYS
+from lamina.tui.keymap import PANE_KEYS, TARGET_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
+from lamina.tui.screens.panes import PanedScreen
 from lamina.tui.widgets.job_bar import JobBar
+from lamina.tui.widgets.jump_line import JumpLine
+from lamina.tui.widgets.key_bar import KeyBar
 from lamina.tui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ class Subject:
     stack: Path | None
 
 
-class Frame(Screen[None]):
-    """Base of the screens. Subclasses give `WHERE` and `compose_body`."""
+class Frame(PanedScreen):
+    """Base of the screens. Subclasses give `WHERE` and `compose_body`, and which actions come first in the bar of keys."""
 
-    WHERE: ClassVar[str] = ""
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
-    BINDINGS = TARGET_KEYS
+    USEFUL: ClassVar[tuple[str, ...]] = ()
+    BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
     _rest: Timer | None = None
 
     def __init__(self) -> None:
@@ -50,6 +49,7 @@ class Frame(Screen[None]):
         # Kept, and not queried for: what was read may arrive while the screen is being closed.
         self.title_bar = TitleBar(self.WHERE)
         self._job_bar = JobBar()
+        self.jump_line = JumpLine()
 
     @property
     def lamina(self) -> "LaminaApp":
@@ -65,7 +65,8 @@ class Frame(Screen[None]):
         yield self.title_bar
         yield from self.compose_body()
         yield self._job_bar
-        yield Footer(compact=True, show_command_palette=False)
+        yield self.jump_line
+        yield KeyBar(self.USEFUL)
 
     def on_mount(self) -> None:
         """Follow the session and the journal."""

@@ -1,53 +1,143 @@
-"""All keys: those of the present screen first, then those that mean the same everywhere."""
+"""Help: the keys of the focused pane, of the screen, of everywhere, what `:` takes, what is painted. `/` searches, Enter does it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.table import Table
-from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.binding import BindingType
+from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input
 
-from lamina.tui.keymap import APP_KEYS, LIST_KEYS, TARGET_KEYS
+from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
+from lamina.tui.jumps import JUMPS
+from lamina.tui.keymap import HELP_KEYS
+from lamina.tui.widgets.row_list import Cell, Column, RowList
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+_LEGEND = (
+    (".", "zero", "a page of zeros, or never touched"),
+    ("·", "file", "as in its file, and in no layer"),
+    ("░", "old", "its content is in an old layer"),
+    ("▒", "older", "in a layer older than the parent"),
+    ("▓", "parent", "in the parent of this layer"),
+    ("█", "own", "in this layer"),
+    ("*", "dirty", "dirty: written since the newest layer"),
+    ("+", "new", "new: not there when the newest layer was taken"),
+    ("≈", "shared", "shared with other processes"),
+    ("╱", "untracked", "not tracked: its changes cannot be seen"),
+    ("!", "punched", "punched: dedup took the content out of this layer"),
+    ("?", "punched", "in no layer yet"),
+    ("✓", "good", "of a process: can be dumped as it is. Of a layer: can be restored"),
+    ("!", "warn", "of a process: can be dumped with the options named beside it"),
+    ("✗", "danger", "cannot be dumped, or not restored: the reason is in the detail"),
+)
 
 
-class HelpScreen(ModalScreen[None]):
-    """Keys and what they do."""
+@dataclass(frozen=True)
+class HelpRow:
+    """One line of the help: a heading has no key; *deed* is what Enter does."""
 
-    BINDINGS = [Binding("escape,question_mark,q,f1", "dismiss", "back")]
+    key: str
+    text: str
+    colour: str = ""
+    name: str = ""
+    deed: Deed | None = None
 
-    def __init__(self, where: str, keys: Sequence[BindingType]) -> None:
+    @property
+    def heading(self) -> bool:
+        """Whether it names what follows."""
+        return not self.key
+
+
+class HelpList(RowList[HelpRow]):
+    """Rows that may be painted in the colours of the map."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"row--{name}" for name in ("zero", "file", "old", "older", "parent", "own", "dirty", "shared", "untracked", "punched")
+    }
+
+
+class HelpScreen(ModalScreen[Deed | None]):
+    """Answers with what to do, None if the reader only read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = HELP_KEYS
+
+    def __init__(self, app: "LaminaApp") -> None:
+        """Describe the screen that *app* shows now."""
         super().__init__()
-        self._where = where
-        self._keys = keys
+        self._rows = list(_rows(app))
+        self._input = Input(placeholder="a key or a word", id="help-filter", compact=True)
+        columns = (
+            Column[HelpRow]("", 15, _key, right=True),
+            Column[HelpRow]("", 14, lambda row: [(row.name, "")], keep=60),
+            Column[HelpRow]("", 0, lambda row: [(row.text, "bright" if row.heading else "dim")]),
+        )
+        self._list = HelpList(columns, lambda row: row, id="help-rows")
+        self._list.empty_text = "nothing here is called that"
 
     def compose(self) -> ComposeResult:
-        """One table per group."""
-        with VerticalScroll(id="help") as box:
-            box.border_title = "keys"
-            box.border_subtitle = "Esc back"
-            groups = ((self._where, self._keys), ("the target", TARGET_KEYS), ("everywhere", APP_KEYS), ("lists", LIST_KEYS))
-            for title, keys in groups:
-                yield Static(_table(title, keys))
+        """The line to search in, and the rows."""
+        with Vertical(id="help") as box:
+            box.border_title = "help"
+            box.border_subtitle = "/ search · Enter do it · Esc back"
+            yield self._input
+            yield self._list
+
+    def on_mount(self) -> None:
+        """Everything."""
+        self._input.display = False
+        self._list.show_rows(self._rows)
+        self._list.focus()
+
+    def action_search(self) -> None:
+        """Type a word."""
+        self._input.display = True
+        self.set_focus(self._input)
+
+    def action_back(self) -> None:
+        """Out of the search, then out of the help."""
+        if self._input.display:
+            self._input.value = ""
+            self._input.display = False
+            self.set_focus(self._list)
+        else:
+            self.dismiss(None)
+
+    @on(Input.Changed)
+    def _filter(self, event: Input.Changed) -> None:
+        wanted = event.value.strip().lower()
+        hits = [row for row in self._rows if not row.heading and wanted in f"{row.key} {row.name} {row.text}".lower()]
+        self._list.show_rows(hits if wanted else self._rows)
+
+    @on(Input.Submitted)
+    def _searched(self) -> None:
+        self.set_focus(self._list)
+
+    @on(RowList.Chosen)
+    def _chosen(self, event: RowList.Chosen) -> None:
+        if event.row.deed is not None:
+            self.dismiss(event.row.deed)
 
 
-def _table(title: str, keys: Sequence[BindingType]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=9, justify="right")
-    grid.add_column()
-    grid.add_row("", Text(title, style="bold"))
-    for key in keys:
-        if not isinstance(key, Binding):
-            continue
-        grid.add_row(_name(key), Text(key.tooltip or key.description, style="dim"))
-    grid.add_row("", "")
-    return grid
+def _key(row: HelpRow) -> Cell:
+    return [(row.key, row.colour)]
 
 
-def _name(key: Binding) -> str:
-    if key.key_display:
-        return key.key_display
-    names = {"full_stop": ".", "escape": "Esc", "enter": "Enter", "up": "↑", "down": "↓", "pageup": "PgUp", "pagedown": "PgDn"}
-    return " ".join(names.get(part, part.replace("ctrl+", "^")) for part in key.key.split(","))
+def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
+    place = ""
+    for deed in deeds_here(app.screen):
+        if deed.place != place:
+            place = deed.place
+            yield HelpRow("", place if place in (PANES, EVERYWHERE) else f"in {place}")
+        yield HelpRow(deed.keys, deed.does, "", deed.name, deed if deed.enabled else None)
+    yield HelpRow("", "after : (Tab completes; every act may be typed by its name, too)")
+    for jump in JUMPS:
+        yield HelpRow(f":{jump.names[-1]}", f"{jump.does} — {jump.usage}", "", jump.names[0])
+    yield HelpRow("", "what is painted")
+    for glyph, colour, meaning in _LEGEND:
+        yield HelpRow(glyph, meaning, colour)

@@ -206,3 +206,7 @@ class ProcessScreen(Frame):
         target = self.lamina.session.target
         if target is not None:
             self._arrange(follow=target.pid)
+
+    def go_to_process(self, pid: int) -> None:
+        """Put the cursor on *pid*."""
+        self._arrange(follow=pid)

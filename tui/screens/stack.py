@@ -34,7 +34,8 @@ class StackScreen(Frame):
         super().__init__()
         self._marks = Marks()
         self._list: RowList[LayerRow] = RowList(
-            [mark_column(lambda row: row.path in self._marks), *layer_columns(self._stands_on)], lambda row: row.path, id="layers")
+            [mark_column(lambda row: row.path in self._marks), *layer_columns(self._stands_on)], lambda row: row.path, id="layers"
+        )
         self._left = Vertical(id="left", classes="pane")
         self._detail = LayerDetail()
         self._strip = MapPane(id="layer-map")
@@ -177,3 +178,9 @@ class StackScreen(Frame):
             self.notify("the program of this stack is not running", severity="warning")
         elif row := self._chosen_layer():
             self.lamina.show_difference(Compared(row.path, None, target.pid, target.name))
+
+    def go_to_layer(self, name: str) -> None:
+        """Put the cursor on the layer *name*."""
+        at = next((at for at, row in enumerate(self._list.rows) if row.name == name), None)
+        if at is not None:
+            self._list.move_to(at)

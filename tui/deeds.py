@@ -1,0 +1,143 @@
+"""Everything that can be done by a key, as values: what the palette, the `:` line, the help and the bar of keys are made from.
+
+Nothing is listed twice: the bindings in force are the list.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widget import Widget
+
+from lamina.tui.keymap import APP_KEYS, PANE_KEYS
+from lamina.tui.screens.panes import PanedScreen
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+EVERYWHERE, PANES = "everywhere", "the panes"
+_OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Binding)}
+# The order of what is the same everywhere is that of the keymap.
+_RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS))) if isinstance(binding, Binding)}
+# What every list does, and what only leads back: no use in the palette or as a word after `:`.
+_MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
+_NAMES = {
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
+    "escape": "Esc", "enter": "Enter", "space": "Space", "tab": "Tab", "delete": "Del", "backspace": "Backspace",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing a key does.
+
+    Attributes:
+        name: one or two words, "final dump".
+        keys: what to press, as people write it, "↓ j".
+        does: a sentence.
+        action: what Textual runs.
+        place: where it works: the title of a pane, the name of a screen, `PANES` or `EVERYWHERE`.
+        shown: it is important enough for the bar of keys.
+        enabled: it can be done now.
+        node: whose action it is.
+        mode: the screen to go to first; "" if it can be done here.
+    """
+
+    name: str
+    keys: str
+    does: str
+    action: str
+    place: str
+    shown: bool = True
+    enabled: bool = True
+    node: DOMNode | None = field(default=None, compare=False)
+    mode: str = ""
+
+    @property
+    def word(self) -> str:
+        """Its name after `:`, "final-dump"."""
+        return self.name.rstrip("… ").replace(" ", "-")
+
+    @property
+    def moves(self) -> bool:
+        """It only moves about."""
+        return self.name in _MOVES
+
+
+def key_name(binding: Binding) -> str:
+    """The key of *binding* as people write it."""
+    return binding.key_display or _NAMES.get(binding.key, binding.key.replace("ctrl+", "^"))
+
+
+def deeds_here(screen: Screen[Any]) -> list[Deed]:
+    """What can be done on *screen* now: in the focused pane first, then on the screen, with the panes, and everywhere."""
+    found: dict[tuple[int, str], Deed] = {}
+    for active in screen.active_bindings.values():
+        binding, node = active.binding, active.node
+        # Textual's own keys that do nothing here have no sentence.
+        if binding.tooltip or binding.show:
+            known = found.get((id(node), binding.action))
+            deed = _deed(binding, _place(node, binding.action), known)
+            found[id(node), binding.action] = replace(deed, enabled=active.enabled, node=node)
+    entered = _enter(screen)
+    deeds = list(found.values())
+    if entered is not None:
+        deeds = [_of_rows(deed, entered) if deed.name == "choose" else deed for deed in deeds]
+    places = [*dict.fromkeys(deed.place for deed in deeds if deed.place not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
+    return sorted(deeds, key=lambda deed: (places.index(deed.place), deed.moves, _RANK.get(deed.action, 0)))
+
+
+def _of_rows(choose: Deed, entered: Deed) -> Deed:
+    return replace(entered, action=choose.action, place=choose.place, node=choose.node)
+
+
+def _enter(screen: Screen[Any]) -> Deed | None:
+    """What the screen says Enter does on the rows of a list, which only know that one was chosen."""
+    if not isinstance(screen, PanedScreen):
+        return None
+    return next((deed for deed in _of_class(type(screen)) if deed.keys.startswith("Enter")), None)
+
+
+def deeds_elsewhere(app: "LaminaApp") -> Iterable[Deed]:
+    """What the other screens do that this one cannot."""
+    here = {deed.action for deed in deeds_here(app.screen)}
+    for mode, frame in app.frames():
+        if mode != app.current_mode:
+            for deed in _of_class(type(frame)):
+                if deed.action not in here and not deed.moves:
+                    yield replace(deed, mode=mode)
+
+
+def _of_class(frame: type[PanedScreen]) -> list[Deed]:
+    """What is bound by a screen itself."""
+    found: dict[str, Deed] = {}
+    for cls in frame.__mro__[: frame.__mro__.index(PanedScreen)]:
+        bindings: list[BindingType] = cls.__dict__.get("BINDINGS", [])
+        for binding in Binding.make_bindings(bindings):
+            if binding.tooltip and not binding.action.startswith("app."):
+                found[binding.action] = _deed(binding, frame.WHERE, found.get(binding.action))
+    return list(found.values())
+
+
+def _deed(binding: Binding, place: str, known: Deed | None) -> Deed:
+    """*binding* as a value; *known*: the same by another key."""
+    keys = _joined(known.keys, key_name(binding)) if known else key_name(binding)
+    return Deed(binding.description, keys, binding.tooltip or binding.description, binding.action, place, binding.show)
+
+
+def _joined(keys: str, key: str) -> str:
+    return keys if key in keys.split() else f"{keys} {key}"
+
+
+def _place(node: DOMNode, action: str) -> str:
+    if action in _OF_PANES:
+        return PANES
+    if isinstance(node, PanedScreen):
+        return node.WHERE
+    if isinstance(node, Widget) and not isinstance(node, Screen):
+        pane = next((one for one in node.ancestors_with_self if isinstance(one, Widget) and one.has_class("pane")), None)
+        return str((pane.border_title if pane else "") or type(node).__name__).split(" · ")[0]
+    return EVERYWHERE

@@ -1,0 +1,178 @@
+"""What the `:` line takes: one table for jumping, completing and the help. Acts can be named too, as their keys are called."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.tui.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.dialogs.ask_text import address_of
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+
+class Unclear(Exception):
+    """A line cannot be meant; the text says why."""
+
+
+def _nothing(_app: "LaminaApp") -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Jump:
+    """One command.
+
+    Attributes:
+        names: the full one first.
+        argument: as the help shows it, "[DIR]", "" if it takes none; one in brackets may be left out.
+        does: a sentence.
+        go: does it; raises `Unclear`.
+        offers: what the argument may be, as far as that can be listed.
+        looks_up: the same where it must be looked for; called in a thread with what is typed so far.
+    """
+
+    names: tuple[str, ...]
+    argument: str
+    does: str
+    go: Callable[["LaminaApp", str], object]
+    offers: Callable[["LaminaApp"], Iterable[str]] = _nothing
+    looks_up: Callable[[str], Iterable[str]] = lambda _typed: ()
+
+    @property
+    def usage(self) -> str:
+        """ ":stack :s [DIR]"."""
+        return " ".join([*(f":{name}" for name in self.names), *([self.argument] if self.argument else [])])
+
+
+def _show(mode: str) -> Callable[["LaminaApp", str], object]:
+    return lambda app, _argument: app.action_show(mode)
+
+
+def _to_target(app: "LaminaApp", argument: str) -> None:
+    if argument:
+        app.reader.aim(_pid(argument))
+    app.action_show("target")
+
+
+async def _to_process(app: "LaminaApp", argument: str) -> None:
+    pid = _pid(argument)
+    await app.action_show("processes")
+    app.reader.aim(pid)
+    app.processes.go_to_process(pid)
+
+
+def _pid(argument: str) -> int:
+    if not argument.isdecimal():
+        raise Unclear(f"a pid is a number, {argument!r} is none" if argument else "which process? a pid")
+    if not Path("/proc", argument).exists():
+        raise Unclear(f"there is no process {argument}")
+    return int(argument)
+
+
+def _to_stack(app: "LaminaApp", argument: str) -> None:
+    if argument:
+        if app.session.stack_option is not None:
+            raise Unclear("lamina was started with --stack: it shows that one only")
+        path = Path(argument).expanduser().absolute()
+        if not path.is_dir():
+            raise Unclear(f"{argument} is no directory")
+        app.open_stack(path)
+    app.action_show("stack")
+
+
+def _directories(typed: str) -> list[str]:
+    """Directories whose path begins with *typed*."""
+    folder, _, begun = typed.rpartition("/")
+    try:
+        inside = sorted(entry.name for entry in Path(f"{folder}/" if "/" in typed else ".").expanduser().iterdir() if entry.is_dir())
+    except OSError:
+        return []
+    return [f"{folder}/{name}" if "/" in typed else name for name in inside if name.startswith(begun) and (begun or name[0] != ".")]
+
+
+async def _to_layer(app: "LaminaApp", argument: str) -> None:
+    names = list(_layers(app))
+    if argument not in names:
+        raise Unclear(f"there is no layer {argument}" if names else "no stack with layers is open")
+    await app.action_show("stack")
+    app.stack.go_to_layer(argument)
+
+
+def _layers(app: "LaminaApp") -> Iterable[str]:
+    return [row.name for row in app.session.stack.rows] if app.session.stack is not None else []
+
+
+def _to_address(app: "LaminaApp", argument: str) -> None:
+    address = address_of(argument)
+    if address is None:
+        raise Unclear(f"{argument!r} is no address: hexadecimal, as 7f12 4400 3000")
+    if not app.go_to_address(address):
+        raise Unclear(f"nothing on this screen has address {address:x}")
+
+
+def _to_theme(app: "LaminaApp", argument: str) -> None:
+    found = [name for name in sorted(app.available_themes, key=len) if argument in name]
+    if not argument or not found:
+        raise Unclear(f"there is no theme {argument!r}; Tab lists them" if argument else "which theme? Tab lists them")
+    app.theme = argument if argument in found else found[0]
+
+
+JUMPS: Sequence[Jump] = (
+    Jump(("processes", "proc", "p"), "", "the process tree", _show("processes")),
+    Jump(("target", "t"), "[PID]", "the memory of the target, or of another process", _to_target),
+    Jump(("stack", "s"), "[DIR]", "the layers of the target, or the stack in a directory", _to_stack, looks_up=_directories),
+    Jump(("image", "i"), "", "what a layer holds, byte by byte", _show("image")),
+    Jump(("jobs", "j"), "", "what was done, and the log", _show("jobs")),
+    Jump(("pid",), "PID", "to a process in the tree, which becomes the target", _to_process),
+    Jump(("layer", "l"), "NAME", "to a layer of the stack", _to_layer, _layers),
+    Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
+    Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
+    Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),
+    Jump(("quit", "q"), "", "leave lamina", lambda app, _: app.action_leave()),
+)
+
+
+async def go(app: "LaminaApp", line: str) -> None:
+    """Do what *line* says, without its colon. Raises `Unclear`."""
+    name, _, argument = line.strip().partition(" ")
+    argument = argument.strip()
+    jump = next((one for one in JUMPS if name in one.names), None)
+    if jump is not None:
+        if argument and not jump.argument:
+            raise Unclear(f":{name} takes nothing more")
+        done = jump.go(app, argument)
+        if isawaitable(done):
+            await done
+        return
+    acts = {deed.word: deed for deed in (*deeds_elsewhere(app), *deeds_here(app.screen)) if not deed.moves}
+    if name not in acts:
+        near = [word for word in _words(app) if word.startswith(name)]
+        if len(near) != 1:
+            raise Unclear(f"no {name!r} here; " + ("it may be " + ", ".join(near[:4]) if near else "Tab lists what there is, ? tells"))
+        await go(app, f"{near[0]} {argument}")
+        return
+    if argument:
+        raise Unclear(f":{name} takes nothing more")
+    await app.run_deed(acts[name])
+
+
+async def completions(app: "LaminaApp", line: str) -> list[str]:
+    """The lines that *line* may become: jumps before acts."""
+    name, blank, argument = line.lstrip().partition(" ")
+    if not blank:
+        return [word for word in _words(app) if word.startswith(name)]
+    jump = next((one for one in JUMPS if name in one.names), None)
+    if jump is None:
+        return []
+    values = [value for value in jump.offers(app) if value.startswith(argument)]
+    return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(jump.looks_up, argument))]
+
+
+def _words(app: "LaminaApp") -> list[str]:
+    jumps = [jump.names[0] for jump in JUMPS]
+    acts = {deed.word for deed in (*deeds_here(app.screen), *deeds_elsewhere(app)) if not deed.moves and deed.enabled}
+    return jumps + sorted(acts.difference(name for jump in JUMPS for name in jump.names))

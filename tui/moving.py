@@ -1,0 +1,92 @@
+"""The part of the app that finds its way: the palette, the `:` line, help, and acts of other screens."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.await_complete import AwaitComplete
+from textual.command import CommandPalette, Provider
+from textual.screen import Screen
+from textual.widget import AwaitMount
+
+from lamina.tui.deeds import Deed
+from lamina.tui.leaving import LeavingApp
+from lamina.tui.screens.frame import Frame
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+
+def _palette() -> type[Provider]:
+    from lamina.tui.palette import LaminaPalette
+
+    return LaminaPalette
+
+
+class MovingApp(LeavingApp):
+    """An app one moves about in by keys and by names."""
+
+    COMMANDS: ClassVar = {_palette}
+    # What was typed after `:`, oldest first.
+    lines_typed: ClassVar[list[str]] = []
+
+    def add_mode(self, mode: str, base_screen: str | Callable[[], Screen[Any]]) -> None:
+        """Remember what makes the screen: the palette asks the other screens for their acts."""
+        self._makers = {**getattr(self, "_makers", {}), mode: base_screen}
+        super().add_mode(mode, base_screen)
+
+    def frames(self) -> Iterable[tuple[str, Frame]]:
+        """All screens with their names; those that nobody has seen yet are made, but not opened."""
+        for mode, make in self._makers.items():
+            if callable(make):
+                yield mode, cast(Frame, make())
+
+    def action_show(self, mode: str) -> AwaitMount | AwaitComplete:
+        """Go to a screen."""
+        return self.switch_mode(mode)
+
+    async def run_deed(self, deed: Deed) -> None:
+        """Do what a key does, on the screen where it does."""
+        if deed.mode:
+            await self.action_show(deed.mode)
+        await self.run_action(deed.action, deed.node or self.screen)
+
+    async def jump(self, line: str) -> None:
+        """Do what a line after `:` says; what cannot be meant is a toast."""
+        from lamina.tui.jumps import Unclear, go
+
+        try:
+            await go(cast("LaminaApp", self), line)
+        except Unclear as why:
+            self.notify(str(why), severity="warning")
+
+    def go_to_address(self, address: int) -> bool:
+        """Put the cursor of the memory that is shown on *address*; False if it is not there."""
+        from lamina.tui.widgets.hex_view import HexView
+        from lamina.tui.widgets.memory_map import MemoryMap
+
+        for shown in (*self.screen.query(MemoryMap), *self.screen.query(HexView)):
+            if shown.display and shown.go_to(address):
+                shown.focus()
+                return True
+        return False
+
+    def action_jump_line(self) -> None:
+        """Type where to go."""
+        if isinstance(self.screen, Frame):
+            self.screen.jump_line.open()
+
+    def action_command_palette(self) -> None:
+        """Every act there is."""
+        if isinstance(self.screen, Frame):
+            self.push_screen(CommandPalette(placeholder="an act, a screen, a layer, a theme …", id="--command-palette"))
+
+    def action_help(self) -> None:
+        """Every key: those of the focused pane first."""
+        from lamina.tui.screens.help import HelpScreen
+
+        if isinstance(self.screen, Frame):
+            self.push_screen(HelpScreen(cast("LaminaApp", self)), self._chosen)
+
+    async def _chosen(self, deed: Deed | None) -> None:
+        if deed is not None:
+            await self.run_deed(deed)

@@ -1,0 +1,67 @@
+"""The palette: every act there is, of this screen and of the others, found by a few letters. Made from the bindings in force."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.types import IgnoreReturnCallbackType
+
+from lamina.tui.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.jumps import JUMPS
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
+
+_KEY_COLUMN = 34
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the palette: what it is called, its key, a sentence, and what it runs."""
+
+    name: str
+    keys: str
+    does: str
+    run: IgnoreReturnCallbackType
+
+
+class LaminaPalette(Provider):
+    """What `^p` offers: acts of the focused pane first, then of the screen, of other screens, layers, themes."""
+
+    async def startup(self) -> None:
+        """The list does not change while the palette is open."""
+        self._entries = list(self._all())
+
+    async def discover(self) -> Hits:
+        """All of them."""
+        for entry in self._entries:
+            yield DiscoveryHit(self._line(entry, Text(entry.name)), entry.run, entry.name, entry.does)
+
+    async def search(self, query: str) -> Hits:
+        """Those that match, names before sentences."""
+        matcher = self.matcher(query)
+        for entry in self._entries:
+            score = max(matcher.match(entry.name), 0.5 * matcher.match(entry.does))
+            if score > 0:
+                shown = Text(entry.name)
+                yield Hit(score, self._line(entry, shown), entry.run, entry.name, entry.does)
+
+    @staticmethod
+    def _line(entry: Entry, name: Text) -> Text:
+        name.pad_right(max(2, _KEY_COLUMN - name.cell_len))
+        return name.append(entry.keys, "bold")
+
+    def _all(self) -> Iterator[Entry]:
+        app = cast("LaminaApp", self.app)
+        for deed in deeds_here(self.screen):
+            if not deed.moves and deed.enabled and "command_palette" not in deed.action:
+                yield Entry(deed.name, deed.keys, deed.does, partial(app.run_deed, deed))
+        for deed in deeds_elsewhere(app):
+            yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed))
+        for jump in JUMPS:
+            for value in jump.offers(app):
+                line = f"{jump.names[0]} {value}"
+                yield Entry(line, f":{line}", jump.does, partial(app.jump, line))
