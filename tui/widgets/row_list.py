@@ -1,6 +1,6 @@
 """A list of rows under column titles that stays put: the cursor keeps its row and its line on the screen when the rows are read anew.
 
-Only visible lines are drawn, so 10,000 rows cost as much as 20. Columns drop from the right end of a declared order when it is narrow.
+Only visible lines are drawn, so 10,000 rows cost as much as 20. When it is narrow, columns drop in the order that they declare.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -30,10 +30,12 @@ class Column(Generic[Row]):
 
     Attributes:
         title: shown above it.
-        width: cells; 0 for the one column that takes what is left.
+        width: cells; 0 for the columns that share what is left.
         cell: a row's text, in pieces with their colours.
         right: aligned to the right, for numbers.
         keep: the column is dropped while the list is narrower than this many cells.
+        drop: while a column has less than its `least`, the one with the highest `drop` goes; 0 stays.
+        least: cells that a column of width 0 should have at least.
     """
 
     title: str
@@ -41,6 +43,8 @@ class Column(Generic[Row]):
     cell: Callable[[Row], Cell]
     right: bool = False
     keep: int = 0
+    drop: int = 0
+    least: int = 0
 
 
 class RowList(ScrollView, Generic[Row], can_focus=True):
@@ -60,10 +64,23 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """Enter was pressed, or the row under the cursor clicked."""
+        """Enter was pressed on a row, or it was clicked twice."""
 
         rows: "RowList[Any]"
         row: Any
+
+    @dataclass
+    class TitleClicked(Message):
+        """The title of a column was clicked."""
+
+        rows: "RowList[Any]"
+        title: str
+
+    @dataclass
+    class Scrolled(Message):
+        """Other rows came into view."""
+
+        rows: "RowList[Any]"
 
     def __init__(self, columns: Sequence[Column[Row]], key_of: Callable[[Row], Hashable], id: str | None = None) -> None:
         super().__init__(id=id)
@@ -71,7 +88,14 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self._key_of = key_of
         self._rows: Sequence[Row] = ()
         self._at = 0
+        self._sorted_by: tuple[str, bool] | None = None
+        self._laid_out: tuple[int, list[tuple[Column[Row], int]]] | None = None
         self.empty_text = ""
+
+    def show_columns(self, columns: Sequence[Column[Row]], sorted_by: tuple[str, bool] | None = None) -> None:
+        """Show these columns from now on; *sorted_by*: the title of the one that says the order, and whether that is downwards."""
+        self._columns, self._sorted_by, self._laid_out = columns, sorted_by, None
+        self.refresh()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -89,19 +113,28 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         """The row under the cursor."""
         return self._rows[self._at] if self._rows else None
 
-    def show_rows(self, rows: Sequence[Row], follow: Hashable = None) -> None:
-        """Replace the rows; the cursor stays on its row (or goes to *follow*) and that row on its line of the screen."""
-        before = self.row
+    def show_rows(self, rows: Sequence[Row], follow: Hashable = None, still: bool = False) -> None:
+        """Replace the rows; the cursor stays on its row (or goes to *follow*), whatever became of the others.
+
+        What is on the screen stays where it is: the row under the cursor on its line, or, if that was scrolled out of sight, the first one
+        to be seen. With *still* the place in the list stays instead: the top of a list by size is the top.
+        """
+        before, top = self.row, self.scroll_offset.y
         wanted = follow if follow is not None else (self._key_of(before) if before is not None else None)
-        line = self._at - self.scroll_offset.y
+        places = {self._key_of(row): at for at, row in enumerate(rows)}
+        anchor = self._at if top <= self._at < top + max(1, self.size.height - 1) else top
+        line = anchor - top
+        if anchor != self._at:
+            anchor = next((at for at in range(anchor, len(self._rows)) if self._key_of(self._rows[at]) in places), anchor)
+        stays = places.get(self._key_of(self._rows[anchor])) if anchor < len(self._rows) else None
         self._rows = rows
-        found = next((at for at, row in enumerate(rows) if self._key_of(row) == wanted), None)
+        found = places.get(wanted) if wanted is not None else None
         self._at = found if found is not None else max(0, min(self._at, len(rows) - 1))
         self.virtual_size = Size(0, len(rows) + 1)
-        if found is not None and follow is None:
-            self.scroll_to(y=max(0, self._at - line), animate=False, immediate=True)
-        else:
+        if follow is not None or found is None:
             self._bring_into_view()
+        elif not still and stays is not None:
+            self.scroll_to(y=max(0, stays - line), animate=False, immediate=True)
         after = self.row
         if after is not before:
             self.post_message(self.Moved(self, after))
@@ -141,25 +174,54 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
             self.post_message(self.Chosen(self, self.row))
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; a click on the cursor chooses."""
+        """A click moves the cursor, two choose; a click on a title tells which."""
+        if event.y == 0:
+            if title := self._title_at(event.x):
+                self.post_message(self.TitleClicked(self, title))
+            return
         at = event.y - 1 + self.scroll_offset.y
-        if 0 <= at < len(self._rows) and event.y > 0:
-            if at == self._at:
-                self.action_choose()
+        if at < len(self._rows):
             self.move_to(at)
+            if event.chain == 2:
+                self.action_choose()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows came into view, by whatever means."""
+        super().watch_scroll_y(old_value, new_value)
+        if round(old_value) != round(new_value):
+            self.post_message(self.Scrolled(self))
 
     def on_resize(self) -> None:
         """Keep the cursor on the screen."""
         self._bring_into_view()
 
+    def _layout(self) -> list[tuple[Column[Row], int]]:
+        """The columns there is room for, with their widths."""
+        width = self.scrollable_content_region.width
+        if self._laid_out is None or self._laid_out[0] != width:
+            self._laid_out = (width, _lay_out([column for column in self._columns if column.keep <= width], width))
+        return self._laid_out[1]
+
+    def _title_at(self, x: int) -> str:
+        left = 0
+        for column, width in self._layout():
+            left += width + 1
+            if x < left:
+                return column.title
+        return ""
+
+    def _title(self, column: Column[Row], width: int) -> str:
+        if self._sorted_by is None or self._sorted_by[0] != column.title:
+            return column.title
+        return column.title[: max(0, width - 1)] + ("↓" if self._sorted_by[1] else "↑")
+
     def render_line(self, y: int) -> Strip:
         """Line *y* of the screen: the titles, then the rows."""
         width = self.scrollable_content_region.width
-        columns = [column for column in self._columns if column.keep <= width]
-        rest = max(0, width - sum(column.width + 1 for column in columns if column.width) - 1)
+        columns = self._layout()
         if y == 0:
             style = self.get_component_rich_style("row--title")
-            pieces = [_fit([Segment(c.title, style)], c.width or rest, c.right, style) for c in columns]
+            pieces = [_fit([Segment(self._title(c, w), style)], w, c.right, style) for c, w in columns]
             return self._join(pieces, style, width)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
@@ -171,9 +233,9 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
             base += self.get_component_rich_style("row--cursor", partial=not self.has_focus)
         row = self._rows[at]
         pieces = []
-        for column in columns:
+        for column, room in columns:
             cell = [Segment(text, base + self._colour(name, chosen)) for text, name in column.cell(row)]
-            pieces.append(_fit(cell, column.width or rest, column.right, base))
+            pieces.append(_fit(cell, room, column.right, base))
         return self._join(pieces, base, width)
 
     def _colour(self, name: str, chosen: bool) -> Style:
@@ -187,6 +249,18 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         gap = Segment(" ", style)
         line = [segment for piece in pieces for segment in (gap, *piece)]
         return Strip(line).adjust_cell_length(width, style)
+
+
+def _lay_out(columns: list[Column[Row]], width: int) -> list[tuple[Column[Row], int]]:
+    while True:
+        loose = [column for column in columns if not column.width]
+        rest = width - sum(column.width + 1 for column in columns)
+        first = max(columns, key=lambda column: column.drop, default=None)
+        if first is None or not first.drop or rest >= sum(column.least for column in loose):
+            break
+        columns = [column for column in columns if column is not first]
+    share, more = divmod(max(0, rest), len(loose) or 1)
+    return [(column, column.width or share + (more if column is loose[0] else 0)) for column in columns]
 
 
 def _fit(cell: list[Segment], width: int, right: bool, base: Style) -> list[Segment]:
