@@ -5,6 +5,7 @@ counts. An act (`start`) changes something: one at a time, cancellable, with pro
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,9 @@ class Bridge:
     def __init__(self, app: App[Any]) -> None:
         self._app = app
         self._work: Work | None = None
+        self._lock = threading.Lock()
+        self._wanted: dict[str, Callable[[], Message | None]] = {}
+        self._followed: set[str] = set()
 
     @property
     def busy_with(self) -> Act | None:
@@ -93,24 +97,40 @@ class Bridge:
             for question in questions:
                 if worker.is_cancelled:
                     return
-                failure = ""
-                answer: Message | None = None
-                try:
-                    answer = question()
-                except Cancelled:
-                    return
-                except (LaminaError, OSError) as error:
-                    failure = str(error)
-                except Exception as error:  # a bug of ours must not vanish with the thread
-                    failure = f"internal error: {type(error).__name__}: {error}"
+                answer, failure = _answered(group, question)
                 if worker.is_cancelled:
                     return
-                if failure:
-                    self._app.post_message(messages.ReadFailed(group, failure))
-                elif answer is not None:
-                    whom.post_message(answer)
+                self._tell(whom, answer, failure)
 
         self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
+
+    def follow(self, group: str, question: Callable[[], Message | None], to: MessagePump) -> None:
+        """Answer *question* to *to*, at once or as soon as the running one of *group* is done; of those that wait only the newest is asked.
+
+        For what follows a cursor that is quick: looks never pile up, and while a key is held each one that comes to its end is shown.
+        """
+        with self._lock:
+            self._wanted[group] = question
+            if group in self._followed:
+                return
+            self._followed.add(group)
+
+        def body() -> None:
+            while True:
+                with self._lock:
+                    wanted = self._wanted.pop(group, None)
+                    if wanted is None:
+                        self._followed.discard(group)
+                        return
+                self._tell(to, *_answered(group, wanted))
+
+        self._app.run_worker(body, thread=True, exit_on_error=False, group=f"{group} (followed)", description=group)
+
+    def _tell(self, whom: MessagePump, answer: Message | None, failure: Message | None) -> None:
+        if failure is not None:
+            self._app.post_message(failure)
+        elif answer is not None:
+            whom.post_message(answer)
 
     def _run(self, work: Work) -> None:
         act = work.act
@@ -129,3 +149,15 @@ class Bridge:
         finally:
             self._work = None
         self._app.post_message(answer)
+
+
+def _answered(group: str, question: Callable[[], Message | None]) -> tuple[Message | None, Message | None]:
+    """What *question* says, or why it could not be read."""
+    try:
+        return question(), None
+    except Cancelled:
+        return None, None
+    except (LaminaError, OSError) as error:
+        return None, messages.ReadFailed(group, str(error))
+    except Exception as error:  # a bug of ours must not vanish with the thread
+        return None, messages.ReadFailed(group, f"internal error: {type(error).__name__}: {error}")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lamina.core.dirty.runs import PageRuns
 from lamina.tui.model.cellmap import MapArea, Paint
 
@@ -53,11 +55,12 @@ def shown_areas(areas: "Sequence[MemoryArea]", data: PageRuns, only_with_data: b
 
 def by_age(owned: Sequence[PageRuns]) -> list[Paint]:
     """Paints for what each layer of a chain owns, the layer itself first; of all but the nearest three the age is one."""
-    ages = [PageRuns.empty() for _ in AGES]
-    for depth, runs in enumerate(owned):
-        at = min(depth, len(AGES) - 1)
-        ages[at] = ages[at] | runs
-    return [Paint(glyph, runs) for glyph, runs in zip(reversed(AGES), reversed(ages), strict=True)]
+    nearest = len(AGES) - 1
+    near = [*owned[:nearest], *[PageRuns.empty()] * (nearest - len(owned))]
+    # At once: one union after the other would go over the oldest again for each of a hundred layers.
+    far = [runs for runs in owned[nearest:] if runs]
+    old = PageRuns.from_arrays(np.concatenate([runs.starts for runs in far]), np.concatenate([runs.ends for runs in far])) if far else None
+    return [Paint(glyph, runs) for glyph, runs in zip(reversed(AGES), (old or PageRuns.empty(), *reversed(near)), strict=True)]
 
 
 def _name(name: str, kind: str) -> str:

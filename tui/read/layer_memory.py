@@ -1,5 +1,6 @@
 """The memory of one task as of a layer: which layer of its chain owns each page. Called in worker threads."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from lamina.tui.model.cellmap import Paint
 if TYPE_CHECKING:
     from lamina.core.image.layer import Layer
     from lamina.core.inspect.areas import MemoryArea
+    from lamina.tui.read.kept_layers import KeptLayers
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,29 @@ class LayerMemory:
     inherited_pages: int
 
 
-def read_layer_memory(path: Path, pid: int = 0) -> LayerMemory:
-    """The memory of task *pid* (0: the first one that has any) as of the layer at *path*.
+class LayerMemoryReader:
+    """Reads the memory of layers; keeps what it decoded of those that do not change."""
 
-    Raises:
-        LaminaError: the layer or one it inherits from is damaged.
-    """
-    from lamina.core.image.layer import Layer
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: KeptLayers | None = None
+
+    def read(self, path: Path, pid: int = 0) -> LayerMemory:
+        """The memory of task *pid* (0: the first one that has any) as of the layer at *path*.
+
+        Raises:
+            LaminaError: the layer or one it inherits from is damaged.
+        """
+        from lamina.tui.read.kept_layers import KeptLayers
+
+        with self._lock:
+            self._kept = self._kept or KeptLayers()
+            return _read(path, self._kept.open(path), pid)
+
+
+def _read(path: Path, layer: "Layer", pid: int) -> LayerMemory:
     from lamina.core.image.owners import resolve
 
-    layer = Layer(path)
     chain = layer.chain()
     pids = tuple(one for one in layer.pids if one in layer.objects)
     pid = pid if pid in pids else pids[0] if pids else 0

@@ -1,6 +1,7 @@
 """Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -14,7 +15,7 @@ from lamina.tui.model.diff import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session
-from lamina.tui.read.layer_memory import LayerMemory, read_layer_memory
+from lamina.tui.read.layer_memory import LayerMemory, LayerMemoryReader
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.layer_columns import layer_columns, mark_column
@@ -40,6 +41,7 @@ class StackScreen(Frame):
         self._detail = LayerDetail()
         self._strip = MapPane(id="layer-map")
         self._memory: LayerMemory | None = None
+        self._memories = LayerMemoryReader()
         self._newest: LayerRow | None = None
 
     def compose_body(self) -> Iterable[Widget]:
@@ -91,7 +93,7 @@ class StackScreen(Frame):
     @on(RowList.Moved)
     def _moved(self) -> None:
         self._show_detail()
-        self.when_at_rest(self._read_memory)
+        self._read_memory()
 
     def _read_memory(self, pid: int = 0) -> None:
         row = self._list.row
@@ -99,16 +101,17 @@ class StackScreen(Frame):
             self._strip.show_nothing("no layer chosen")
         else:
             known = self._memory.pid if self._memory is not None else 0
-            self.ask("memory of a layer", lambda: messages.LayerMemoryRead(read_layer_memory(row.path, pid or known)))
+            question = partial(self._memories.read, row.path, pid or known)
+            self.lamina.bridge.follow("memory of a layer", lambda: messages.LayerMemoryRead(question()), to=self)
 
     def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
         """The memory of a layer was resolved."""
         memory = message.memory
-        row = self._list.row
-        if row is not None and row.path == memory.layer:
+        # While a key is held the cursor is further on already; the title says which layer it is.
+        if any(row.path == memory.layer for row in self._list.rows):
             self._memory = memory
             task = f", task {memory.pid} of {len(memory.pids)}" if len(memory.pids) > 1 else ""
-            self._strip.show(f"memory as of layer {row.name}{task}, by age of page", memory.space)
+            self._strip.show(f"memory as of layer {memory.name}{task}, by age of page", memory.space)
 
     def action_next_task(self) -> None:
         """The memory of the next task of the layer."""
