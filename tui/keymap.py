@@ -2,6 +2,8 @@
 
 from textual.binding import Binding, BindingType
 
+from lamina.tui.act_names import name_acts
+
 
 def _moves(lines: tuple[str, str], pages: tuple[str, str], ends: tuple[str, str]) -> list[BindingType]:
     """The keys that move in everything that has a cursor or scrolls; each pair is the action backward and forward."""
@@ -22,6 +24,8 @@ APP_KEYS: list[BindingType] = [
     Binding("4", "show('image')", "image", tooltip="what a layer holds, byte by byte"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
+    Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
+    Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
     Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
     Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every act there is, found by a few letters of its name"),
     Binding("colon", "jump_line", "go to", key_display=":", tooltip="go to a screen, layer, process or address by name"),
@@ -61,15 +65,28 @@ TARGET_SCREEN_KEYS: list[BindingType] = [
 ]
 
 STACK_KEYS: list[BindingType] = [
-    Binding("enter", "image", "image", tooltip="what this layer holds: tasks, files, every byte of its memory"),
-    Binding("o", "open", "open", show=False, tooltip="open another stack, also of a program that has ended"),
-    Binding("r", "restore", "restore", tooltip="put the program back to this layer (asks)"),
-    Binding("x", "dedup", "dedup", tooltip="take out of the ancestors what this layer holds (dry run first)"),
+    Binding("r", "restore", "restore…", tooltip="put the program back to this layer (asks)"),
     Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
+    Binding("v", "verify", "verify", tooltip="read this layer and what it needs to the last byte, against its checksums"),
+    Binding("x", "dedup", "dedup…", tooltip="free what layers hold twice, lossless or not (dry run first)"),
+    Binding("s", "squash", "squash…", tooltip="make one layer of those from the marked one to this (dry run first)"),
+    Binding("delete", "drop", "drop…", key_display="Del", tooltip="to the trash, from there for good (dry run first)"),
+    Binding("z", "undo", "undo", tooltip="bring back the layer dropped last, or the one under the cursor"),
+    Binding("l", "label", "label", tooltip="a name for people"),
+    Binding("greater_than_sign", "play", "play", key_display=">", tooltip="play this branch from its oldest layer; any key stops it"),
+    Binding("enter", "image", "image", tooltip="what this layer holds: tasks, files, every byte of its memory"),
+    Binding("P", "pin", "pin", show=False, tooltip="keep this layer from drop, squash and prune, or let it go"),
+    Binding("E", "export", "export…", show=False, tooltip="write this layer into one archive, with its ancestors or flat"),
+    Binding("I", "import", "import…", show=False, tooltip="make the layers of an archive layers of a stack"),
+    Binding("D", "tidy", "prune, trash…", show=False, tooltip="which layers to keep, and emptying the trash (dry run first)"),
+    Binding("K", "rest", "compress…", show=False, tooltip="compress the pages of this layer at rest, or expand them"),
+    Binding("R", "relink", "relink…", show=False, tooltip="find the parent of a layer that was moved or renamed"),
+    Binding("V", "verify_all", "verify all", show=False, tooltip="read every layer of the stack to the last byte"),
     Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
     Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers, or this with its parent"),
+    Binding("o", "open", "open…", show=False, tooltip="open another stack, also of a program that has ended"),
     Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
-    Binding("escape", "app.show('processes')", "back", show=False),
+    Binding("escape", "app.show('processes')", "back", show=False, tooltip="back to the processes"),
 ]
 
 DIFF_KEYS: list[BindingType] = [
@@ -100,8 +117,26 @@ IMAGE_KEYS: list[BindingType] = [
 ]
 
 JOB_KEYS: list[BindingType] = [
-    Binding("y", "copy", "copy command", tooltip="copy the command line to the clipboard"),
+    Binding("c", "cancel_job", "cancel", tooltip="cancel the job under the cursor, elsewhere the one that runs; the target runs on"),
+    Binding("y", "copy", "copy", tooltip="copy the command line, or the entry of the log, to the clipboard"),
     Binding("escape", "app.show('processes')", "back", show=False),
+]
+
+LOG_KEYS: list[BindingType] = [
+    Binding("n", "hit(1)", "next", show=False, tooltip="to the next hit"),
+    Binding("N", "hit(-1)", "previous", show=False, tooltip="to the hit before"),
+    Binding("plus,equals_sign", "levels(True)", "more levels", key_display="+", tooltip="also entries that matter less, down to debug"),
+    Binding("minus", "levels(False)", "fewer", key_display="-", tooltip="show only what matters more, up to errors"),
+    Binding("full_stop", "end(True)", "follow", show=False, key_display=".", tooltip="to the newest entry, and follow what comes"),
+    Binding("W", "wrap", "wrap", show=False, tooltip="long entries on several lines, or cut"),
+    *_moves(("move(-1)", "move(1)"), ("page(-1)", "page(1)"), ("end(False)", "end(True)")),
+]
+
+LOG_PANE_KEYS: list[BindingType] = [
+    Binding("slash", "search", "find", key_display="/", tooltip="look for something in the log"),
+    Binding("w", "app.save_view", "save", tooltip="save the entries shown in a file"),
+    Binding("o", "open", "pager", show=False, tooltip="read the entries shown with $PAGER, and come back"),
+    Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
 ]
 
 LIST_KEYS: list[BindingType] = [
@@ -150,3 +185,12 @@ HELP_KEYS: list[BindingType] = [
     Binding("slash", "search", "search", key_display="/", tooltip="show only what has a word in it"),
     Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
 ]
+
+# What the keys of a place are called in the configuration.
+PLACES: dict[str, list[BindingType]] = {
+    "app": APP_KEYS, "panes": PANE_KEYS, "target": TARGET_KEYS, "processes": PROCESS_KEYS, "memory": TARGET_SCREEN_KEYS, "stack": STACK_KEYS,
+    "diff": DIFF_KEYS, "pair": PAIR_KEYS, "image": IMAGE_KEYS, "jobs": JOB_KEYS, "log": LOG_KEYS, "list": LIST_KEYS, "map": MAP_KEYS,
+    "hex": HEX_KEYS, "tree": TREE_KEYS, "text": SCROLL_KEYS, "line": JUMP_LINE_KEYS, "help": HELP_KEYS,
+}  # fmt: skip
+for _place, _bindings in PLACES.items():
+    name_acts(_place, _bindings)
