@@ -23,6 +23,8 @@ APP_KEYS: list[BindingType] = [
     Binding("3", "show('stack')", "stack", tooltip="the layers of the target"),
     Binding("4", "show('image')", "image", tooltip="what a layer holds, byte by byte"),
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
+    Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
+    Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
     Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
@@ -139,6 +141,17 @@ LOG_PANE_KEYS: list[BindingType] = [
     Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
 ]
 
+# While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.
+TERMINAL_KEYS: list[BindingType] = [
+    Binding("ctrl+g", "prefix", "prefix", show=False, key_display="^g", tooltip="then a key of lamina's, as in ^g d; ^g ^g types ^g"),
+    Binding("r", "restore", "rewind…", tooltip="put the program and its screen back to the chosen layer (asks)"),
+    Binding("up,k", "layer(-1)", "newer", key_display="↑", tooltip="choose a newer layer"),
+    Binding("down,j", "layer(1)", "older", key_display="↓", tooltip="choose an older layer"),
+    Binding("n", "program(1)", "next program", tooltip="show the next program"),
+    Binding("p", "program(-1)", "program before", show=False, tooltip="show the program before"),
+    Binding("escape", "app.show('processes')", "back", show=False),
+]
+
 LIST_KEYS: list[BindingType] = [
     *_moves(("move(-1)", "move(1)"), ("page(-1)", "page(1)"), ("end(False)", "end(True)")),
     Binding("enter", "choose", "choose", show=False, tooltip="take what is under the cursor"),
@@ -188,9 +201,9 @@ HELP_KEYS: list[BindingType] = [
 
 # What the keys of a place are called in the configuration.
 PLACES: dict[str, list[BindingType]] = {
-    "app": APP_KEYS, "panes": PANE_KEYS, "target": TARGET_KEYS, "processes": PROCESS_KEYS, "memory": TARGET_SCREEN_KEYS, "stack": STACK_KEYS,
-    "diff": DIFF_KEYS, "pair": PAIR_KEYS, "image": IMAGE_KEYS, "jobs": JOB_KEYS, "log": LOG_KEYS, "list": LIST_KEYS, "map": MAP_KEYS,
-    "hex": HEX_KEYS, "tree": TREE_KEYS, "text": SCROLL_KEYS, "line": JUMP_LINE_KEYS, "help": HELP_KEYS,
+    "app": APP_KEYS, "panes": PANE_KEYS, "target": TARGET_KEYS, "processes": PROCESS_KEYS, "memory": TARGET_SCREEN_KEYS,
+    "stack": STACK_KEYS, "diff": DIFF_KEYS, "pair": PAIR_KEYS, "image": IMAGE_KEYS, "jobs": JOB_KEYS, "log": LOG_KEYS,
+    "list": LIST_KEYS, "map": MAP_KEYS, "hex": HEX_KEYS, "tree": TREE_KEYS, "text": SCROLL_KEYS, "line": JUMP_LINE_KEYS, "help": HELP_KEYS,
 }  # fmt: skip
 for _place, _bindings in PLACES.items():
     name_acts(_place, _bindings)
