@@ -23,6 +23,7 @@ from lamina.core.image.show import as_overview, as_text, as_tree
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
+from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import State, verify_layer, verify_stack
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff
@@ -203,7 +204,7 @@ def _read_layer(path: Path, scratch: Path, answer: Answer) -> None:
     layer = answer.attempt(lambda: Layer(path))
     if layer is None:
         return
-    answer.attempt(layer.summary)
+    answer.attempt(lambda: summary_of(layer))
     parent = answer.attempt(layer.parent)
     for which in answer.attempt(lambda: layer.objects) or ():
         found = answer.attempt(lambda which=which: ownership(layer, which))  # type: ignore[misc]  # bound now

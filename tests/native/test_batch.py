@@ -119,12 +119,12 @@ def test_a_list_longer_than_a_slice_runs_in_several_batches_and_returns_data(ste
             (process,) = tree
             tree.prepare_scratch(process)
             calls = CallList()
-            where = calls.room(64)
+            where = calls.room(1024)
             for _ in range(1000):
                 calls.add("getpid", expect=steady.pid)
-            calls.add("getcwd", where, 64)
+            calls.add("getcwd", where, 1024)
             process.leader.run(calls)
-            return calls.output(where, 64).split(b"\0")[0]
+            return calls.output(where, 1024).split(b"\0")[0]
 
     assert tracer().call(work) == str(Path.cwd()).encode()
     steady.goes_on()
