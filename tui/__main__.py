@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lamina.core import cli
 
     args = cli.parse(argv)
-    if args.verb is not None:
+    if args.verb not in (None, "run"):
         return cli.run(args)
     from lamina.tui.app import run_app
 

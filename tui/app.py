@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lamina.tui.screens.image import ImageScreen
     from lamina.tui.screens.stack import StackScreen
     from lamina.tui.screens.target import TargetScreen
+    from lamina.tui.screens.terminal import TerminalScreen
 
 # Acts after which the target and its stack look different.
 _CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
@@ -49,6 +50,7 @@ class LaminaApp(MovingApp):
         self.add_mode("image", lambda: self.image)
         self.add_mode("diff", lambda: self.diff)
         self.add_mode("jobs", lambda: self.jobs)
+        self.add_mode("terminal", lambda: self.terminal_screen)
 
     # The first screen must not wait for what the others need.
 
@@ -80,6 +82,13 @@ class LaminaApp(MovingApp):
 
         return TargetScreen()
 
+    @cached_property
+    def terminal_screen(self) -> "TerminalScreen":
+        """Screen 6."""
+        from lamina.tui.screens.terminal import TerminalScreen
+
+        return TerminalScreen()
+
     @property
     def keeps_children(self) -> bool:
         """Whether a restored program becomes lamina's own child; else it is left to init."""
@@ -88,7 +97,9 @@ class LaminaApp(MovingApp):
     async def on_mount(self) -> None:
         """Open the first screen; leave properly when the terminal or the system asks."""
         self.obey_signals()
-        await self.switch_mode(self.FIRST)
+        await self.switch_mode("terminal" if self.first_command else self.FIRST)
+        if self.first_command:
+            self.call_after_refresh(self.start_program, self.first_command)
         self.bridge.ask("what other screens need", _load)
         self.set_interval(2.0, self.reader.look_at_target)
         self.set_interval(1.0, self.reader.count_dirty)
@@ -153,7 +164,8 @@ def _load() -> None:
     import lamina.tui.screens.diff
     import lamina.tui.screens.image
     import lamina.tui.screens.stack
-    import lamina.tui.screens.target  # noqa: F401
+    import lamina.tui.screens.target
+    import lamina.tui.screens.terminal  # noqa: F401
 
 
 def run_app(argv: list[str]) -> int:
@@ -170,6 +182,8 @@ def run_app(argv: list[str]) -> int:
 
         return run_demo(session)
     app = LaminaApp(session)
+    if args.verb == "run":
+        app.first_command = args.command
     code = run(app)
     for line in app.reader.what_stays(app.journal):
         print(line, file=sys.stderr)

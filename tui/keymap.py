@@ -25,6 +25,8 @@ APP_KEYS: list[BindingType] = [
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
     Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
+    Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
+    Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
     Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
@@ -139,6 +141,17 @@ LOG_PANE_KEYS: list[BindingType] = [
     Binding("w", "app.save_view", "save", tooltip="save the entries shown in a file"),
     Binding("o", "open", "pager", show=False, tooltip="read the entries shown with $PAGER, and come back"),
     Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
+]
+
+# While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.
+TERMINAL_KEYS: list[BindingType] = [
+    Binding("ctrl+g", "prefix", "prefix", show=False, key_display="^g", tooltip="then a key of lamina's, as in ^g d; ^g ^g types ^g"),
+    Binding("r", "restore", "rewind…", tooltip="put the program and its screen back to the chosen layer (asks)"),
+    Binding("up,k", "layer(-1)", "newer", key_display="↑", tooltip="choose a newer layer"),
+    Binding("down,j", "layer(1)", "older", key_display="↓", tooltip="choose an older layer"),
+    Binding("n", "program(1)", "next program", tooltip="show the next program"),
+    Binding("p", "program(-1)", "program before", show=False, tooltip="show the program before"),
+    Binding("escape", "app.show('processes')", "back", show=False),
 ]
 
 # While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.

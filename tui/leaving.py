@@ -12,13 +12,13 @@ from pathlib import Path
 from textual import work
 
 from lamina.tui.dialogs.leave import leave_dialog
-from lamina.tui.reading import ReadingApp
+from lamina.tui.holding import HoldingApp
 
 # How long leaving may take once the terminal is gone.
 LAST_RESORT_S = 5.0
 
 
-class LeavingApp(ReadingApp):
+class LeavingApp(HoldingApp):
     """An app that leaves its terminal as it found it."""
 
     # One line for people about how it ended; "" if somebody asked for it.
@@ -48,7 +48,8 @@ class LeavingApp(ReadingApp):
             self.take_back_all()
             self.bridge.cancel()
         await self.bridge.wait_idle()
-        self.exit()
+        if await self.programs_may_end():
+            self.exit()
 
     def told_to_leave(self, number: signal.Signals) -> None:
         """Told from outside: cancel what runs and leave without a question, with the status shells give to that signal."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
 from lamina.core.cli.output import Output, size, table
-from lamina.core.errors import EXIT_FAILED
+from lamina.core.errors import EXIT_FAILED, UsageError
 from lamina.core.events import CancelToken
 
 
@@ -30,6 +30,11 @@ def check(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
         lines.insert(0, f"process {args.tree} can be dumped ({count} process{'es' if count > 1 else ''})")
     output.result({"dumpable": not found.blockers, "examination": found}, "\n".join(lines))
     return EXIT_FAILED if found.blockers else 0
+
+
+def run(_args: argparse.Namespace, _output: Output, _cancel: CancelToken) -> int:
+    """`lamina run -- COMMAND …` is the screen's: without one it is a mistake."""
+    raise UsageError("cannot run a program", why="only the screen has terminals for programs", fix="install lamina with its TUI")
 
 
 def ps(_args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:

@@ -22,16 +22,11 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     if not row.restorable:
         app.notify(f"layer {row.name} cannot be restored: {row.why}", severity="warning")
         return
-    if row.shell_job:
-        app.notify(
-            f"layer {row.name} belongs to a terminal: restore it there with\nlamina restore -D {row.path} -j",
-            severity="warning",
-        )
-        return
     running = _running(row.pid)
     target = app.session.target
     name = target.name if target and target.pid == row.pid else running or "process"
-    request = RestoreRequest(row.path, detach=not app.keeps_children, replace=bool(running))
+    detach = not (row.shell_job or app.keeps_children)
+    request = RestoreRequest(row.path, detach=detach, replace=bool(running), shell_job=row.shell_job)
     requests = {"restore": request}
     if running:
         requests = {"kept": request, "restore": replace(request, rescue=False)}
@@ -48,11 +43,14 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     else:
         lines = [f"No process {row.pid} is running: the program starts again where layer {row.name} was taken."]
         choices = [Choice("restore", "Restore", command=commands.restore_line(request))]
+    if row.shell_job:
+        lines.append("It had a terminal: it comes back in one of lamina's own (6), with the screen of that layer if it is kept.")
     lines.append("Files it has written since stay as they are: only the program goes back.")
 
     def answered(choice: str | None) -> None:
         if choice in requests:
-            app.do(acts.restore(requests[choice], row.pid, name))
+            into_terminal = acts.put_back(requests[choice], row.pid, name, app.terminal_screen.size_inside)
+            app.do(into_terminal if row.shell_job else acts.restore(requests[choice], row.pid, name))
 
     app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 

@@ -120,7 +120,8 @@ class Frame(PanedScreen):
     def action_dump(self) -> None:
         """Take the next layer."""
         if subject := self.subject():
-            self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack))
+            companion = self.lamina.companion_of(subject.pid)
+            self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
     def action_final(self) -> None:
         """Take the last layer and end the program, after asking."""
@@ -128,11 +129,11 @@ class Frame(PanedScreen):
         if subject is None:
             return
         pid, name = subject.pid, subject.name
-        act = acts.dump(pid, name, subject.stack, final=True)
 
         def answered(choice: str | None) -> None:
             if choice == "end":
-                self.lamina.do(act)
+                companion = self.lamina.companion_of(pid)
+                self.lamina.do(acts.dump(pid, name, subject.stack, final=True, companion=companion))
 
         self.app.push_screen(
             Confirm(

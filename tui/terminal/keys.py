@@ -7,7 +7,7 @@ _PLAIN = {
     "f1": b"\x1b[[A", "f2": b"\x1b[[B", "f3": b"\x1b[[C", "f4": b"\x1b[[D", "f5": b"\x1b[[E", "f6": b"\x1b[17~", "f7": b"\x1b[18~",
     "f8": b"\x1b[19~", "f9": b"\x1b[20~", "f10": b"\x1b[21~", "f11": b"\x1b[23~", "f12": b"\x1b[24~",
     "ctrl+space": b"\0", "ctrl+at": b"\0", "ctrl+backslash": b"\x1c", "ctrl+right_square_bracket": b"\x1d",
-    "ctrl+circumflex_accent": b"\x1e", "ctrl+underscore": b"\x1f",
+    "ctrl+left_square_bracket": b"\x1b", "ctrl+circumflex_accent": b"\x1e", "ctrl+underscore": b"\x1f", "ctrl+slash": b"\x1f",
 }  # fmt: skip
 _MODIFIERS = {"shift": 1, "alt": 2, "ctrl": 4}
 
@@ -19,7 +19,7 @@ def bytes_of(key: str, character: str | None, application: bool = False) -> byte
     """
     if key in _PLAIN:
         return _PLAIN[key]
-    *modifiers, name = key.split("+")
+    *modifiers, name = key.split("+") if key != "+" else [key]
     if name in _CURSOR:
         mask = sum(_MODIFIERS.get(modifier, 0) for modifier in modifiers)
         if mask:
@@ -30,4 +30,12 @@ def bytes_of(key: str, character: str | None, application: bool = False) -> byte
         return b"\x1b" + bytes_of(rest, name if len(name) == 1 else character, application)
     if modifiers == ["ctrl"] and len(name) == 1 and name.isalpha():
         return bytes([ord(name.lower()) & 0x1F])
+    if name in _PLAIN and not character:
+        return _PLAIN[name]  # Shift or Ctrl with a key that has no form of its own for it
     return character.encode() if character else b""
+
+
+def pasted(text: str, bracketed: bool) -> bytes:
+    """What the program reads when *text* is pasted; *bracketed*: it wants to know where it begins and ends."""
+    data = text.replace("\r\n", "\r").replace("\n", "\r").encode()
+    return b"\x1b[200~" + data.replace(b"\x1b", b"") + b"\x1b[201~" if bracketed else data

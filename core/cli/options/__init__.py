@@ -24,7 +24,9 @@ class _Version(argparse.Action):
 def expand_verbosity(argv: Sequence[str]) -> list[str]:
     """CRIU's `-v4` is four times `-v`."""
     words: list[str] = []
-    for word in argv:
+    for at, word in enumerate(argv):
+        if word == "--":
+            return words + list(argv[at:])  # what follows is another program's
         if len(word) == 3 and word.startswith("-v") and word[2].isdigit():
             words.extend(["-v"] * int(word[2]))
         else:

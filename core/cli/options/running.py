@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lamina.core.cli.options.common import Verb, Verbs, add, byte_count, count, images, seconds, tree
+from lamina.core.cli.options.common import Verb, Verbs, add, byte_count, count, images, seconds, stack, tree
 
 VERBS: dict[str, Verb] = {
     "dump": ("dumping", "dump"),
@@ -13,6 +13,7 @@ VERBS: dict[str, Verb] = {
     "untrack": ("dumping", "untrack"),
     "check": ("system", "check"),
     "ps": ("system", "ps"),
+    "run": ("system", "run"),
 }
 
 
@@ -21,6 +22,7 @@ def declare(verbs: Verbs) -> None:
     _dumps(verbs)
     _every(verbs)
     _restore(verbs)
+    _run(verbs)
     _tracking(verbs)
     _system(verbs)
 
@@ -66,6 +68,12 @@ def _restore(verbs: Verbs) -> None:
     parser.add_argument("--replace", action="store_true", help="end the running tree of the same pids first")
     parser.add_argument("--no-rescue", action="store_true", help="with --replace: do not dump the running tree before it is ended")
     parser.add_argument("--trust", action="store_true", help="accept images that belong to another user: they run with your rights")
+
+
+def _run(verbs: Verbs) -> None:
+    parser = add(verbs, "run", "open the TUI on a program in a terminal of lamina's own")
+    stack(parser)
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="the program and its arguments, after --")
 
 
 def _tracking(verbs: Verbs) -> None:

@@ -19,7 +19,7 @@ _SHARE_S = 0.002
 _PATIENCE_S = 3.0
 
 
-class Pane:
+class Terminal:
     """A terminal and the program in it, and its successors after each restore.
 
     Attributes:
@@ -29,7 +29,7 @@ class Pane:
         ending: how it ended, in words; "" while it runs.
     """
 
-    def __init__(self, size: Size, changed: Callable[["Pane"], None]) -> None:
+    def __init__(self, size: Size, changed: Callable[["Terminal"], None]) -> None:
         """*changed* is called whenever it shows something else, or ended."""
         self.pid, self.name = 0, ""
         self.alive, self.ending = False, ""

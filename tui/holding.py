@@ -1,0 +1,153 @@
+"""The part of the app that holds programs, each in a terminal of lamina's own, for as long as lamina runs."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.signal import Signal
+
+from lamina.tui import acts, messages
+from lamina.tui.model import journal
+from lamina.tui.model.session import Session
+from lamina.tui.reading import ReadingApp
+
+if TYPE_CHECKING:
+    from lamina.core.dump.request import Companion
+    from lamina.tui.screens.terminal import TerminalScreen
+    from lamina.tui.terminal.terminal import Terminal
+
+
+class HoldingApp(ReadingApp):
+    """An app in which programs run."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.terminals: list[Terminal] = []
+        self.terminal: Terminal | None = None
+        self.terminals_changed: Signal[Terminal] = Signal(self, "terminals_changed")
+        self._command_before = ""
+        # What `lamina run` was asked for.
+        self.first_command: Sequence[str] = ()
+
+    @property
+    def terminal_screen(self) -> "TerminalScreen":
+        """Screen 6."""
+        raise NotImplementedError
+
+    # -- programs --------------------------------------------------------------------------------------------------------------------
+
+    def action_new_program(self) -> None:
+        """Ask for a command line and run it."""
+        from lamina.tui.dialogs.new_program import ask_command, words_of
+
+        def answered(line: str | None) -> None:
+            if line is not None:
+                self._command_before = line
+                self.start_program(words_of(line))
+
+        self.push_screen(ask_command(self._command_before), answered)
+
+    def start_program(self, command: Sequence[str]) -> None:
+        """Run *command* in a terminal of its own."""
+        self.do(acts.run(command, self.terminal_screen.size_inside))
+
+    def on_program_held(self, message: messages.ProgramHeld) -> None:
+        """A program runs in a terminal of ours: show it."""
+        from lamina.tui.terminal.terminal import Terminal
+
+        held = message.held
+        terminal = next((known for known in self.terminals if known.pid == held.pid), None)
+        if terminal is None:
+            terminal = Terminal(self.terminal_screen.size_inside, self.terminals_changed.publish)
+            self.terminals.append(terminal)
+        elif message.rescue is not None:
+            self.bridge.ask("screen of the rescue layer", partial(_keep, message.rescue, terminal.last_screen()))
+        self.terminal = terminal
+        try:
+            terminal.hold(held)
+        except ValueError as error:
+            self.notify(f"{held.name} {held.pid} runs, but its screen is lost: {error}", severity="warning")
+        self.reader.aim(held.pid)
+        self.switch_mode("terminal")
+
+    @property
+    def terminal_number(self) -> tuple[int, int]:
+        """Which one is shown, from 1, and how many there are."""
+        return (self.terminals.index(self.terminal) + 1 if self.terminal in self.terminals else 0), len(self.terminals)
+
+    def next_terminal(self, by: int) -> None:
+        """Show the next program, or the one before; it is the target then."""
+        if self.terminals:
+            self.show_terminal(self.terminals[(self.terminal_number[0] - 1 + by) % len(self.terminals)])
+
+    def show_terminal(self, terminal: "Terminal") -> None:
+        """Show *terminal*; its program is the target then."""
+        self.terminal = terminal
+        if terminal.alive:
+            self.reader.aim(terminal.pid)
+        self.terminal_screen.show_terminal()
+
+    def companion_of(self, pid: int) -> "Companion | None":
+        """What keeps the screen of *pid* for its next layer; None if it is in no terminal of ours."""
+        terminal = next((known for known in self.terminals if known.pid == pid and known.alive), None)
+        return terminal.keeper() if terminal is not None else None
+
+    # -- keys ------------------------------------------------------------------------------------------------------------------------
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """While a program has the keyboard, the keys of lamina and of Textual itself are off: Textual has no public way to say so.
+
+        It is asked here, where all keys come by one after the other: a key typed right behind the prefix must not be taken for the program's.
+        """
+        if not priority or self.current_mode != "terminal" or not self._program_has_keyboard():
+            return await super()._check_bindings(key, priority)
+        from lamina.tui.terminal.prefix import Whose
+
+        screen = self.terminal_screen
+        whose = screen.whose_key(key)
+        if whose is Whose.LAMINA and not (await super()._check_bindings(key, True) or await super()._check_bindings(key)):
+            screen.unknown_key(key)
+        return whose is not Whose.PROGRAM
+
+    def _program_has_keyboard(self) -> bool:
+        return self.screen is self.terminal_screen and self.terminal_screen.takes_keys
+
+    # -- leaving ---------------------------------------------------------------------------------------------------------------------
+
+    async def programs_may_end(self) -> bool:
+        """Ask what is to become of the programs in our terminals, which end with them; False: stay."""
+        from lamina.tui.dialogs.leave import leave_programs_dialog
+
+        running = [terminal for terminal in self.terminals if terminal.alive]
+        if not running:
+            return True
+        answer = await self.push_screen_wait(leave_programs_dialog([f"{it.name} {it.pid}" for it in running], self.session.readonly))
+        if answer != "dump":
+            return answer == "leave"
+        for terminal in running:
+            if terminal.alive and not await self._dump_and_end(terminal):
+                return False
+        return True
+
+    async def _dump_and_end(self, terminal: "Terminal") -> bool:
+        option = self.session.stack_option
+        act = acts.dump(terminal.pid, terminal.name, option, final=True, companion=terminal.keeper())
+        self.do(act)
+        await self.bridge.wait_idle()
+        job = self.journal.of(act)
+        while job.state == journal.RUNNING:
+            await asyncio.sleep(0.02)  # what came of it is a message that is on its way
+        return job.state == journal.DONE
+
+    def on_unmount(self) -> None:
+        """Our terminals go, and what runs in them is told by SIGHUP."""
+        for terminal in self.terminals:
+            terminal.close()
+
+
+def _keep(layer: Path, shown: str) -> None:
+    from lamina.tui.terminal.kept import write_screen
+
+    write_screen(layer, shown)

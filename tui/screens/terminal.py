@@ -1,0 +1,168 @@
+"""Screen 6: a program in a terminal of lamina's own, and its layers beside it. All keys but the prefix go to the program."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lamina.tui.dialogs.restore import ask_restore
+from lamina.tui.keymap import TERMINAL_KEYS
+from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.session import Session
+from lamina.tui.screens.frame import Frame, Subject
+from lamina.tui.terminal.prefix import Prefix, Whose
+from lamina.tui.terminal.terminal import Terminal
+from lamina.tui.widgets.terminal_rail import TerminalRail
+from lamina.tui.widgets.terminal_view import TerminalView
+
+# How long one may walk through the layers after the prefix, after the last step.
+_WALK_S = 1.2
+
+
+class TerminalScreen(Frame):
+    """The terminal and the rail."""
+
+    WHERE = "terminal"
+    USEFUL = ("dump", "restore", "layer(-1)", "program(1)", "app.new_program")
+    BINDINGS: ClassVar = TERMINAL_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view = TerminalView(id="terminal")
+        self._rail = TerminalRail(id="rail")
+        self._hint = Static(id="terminal-hint")
+        self._prefix = Prefix()
+        self._walks = 0
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Side by side."""
+        with Horizontal(id="terminal-body"):
+            yield self._view
+            yield self._rail
+        yield self._hint
+
+    def opened(self) -> None:
+        """The keyboard is the program's."""
+        self.lamina.terminals_changed.subscribe(self, self._terminal_changed)
+        self._view.focus()
+        self.show_terminal()
+
+    def on_screen_resume(self) -> None:
+        """The program that is seen is the target."""
+        self._disarm()
+        self.show_terminal()
+
+    # -- what is shown ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """The one that is shown."""
+        return self._view.terminal
+
+    @property
+    def size_inside(self) -> tuple[int, int]:
+        """Columns and lines of the program's window."""
+        size = self._view.size
+        return (size.width, size.height) if size.width and size.height else (80, 24)
+
+    def show_terminal(self) -> None:
+        """Show the chosen terminal of the app, and make its program the target."""
+        if not self.is_attached:
+            return
+        terminal = self.lamina.terminal
+        note = ""
+        if terminal is not None and not terminal.alive:
+            row = self._rail.row
+            note = f"{terminal.name} {terminal.pid} {terminal.ending}"
+            note += f" · r puts it back to layer {row.name}" if row else " · ^n starts another one"
+        self._view.show(terminal, note)
+        number, count = self.lamina.terminal_number
+        self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
+        self.title_bar.refresh()
+        self._show_keys()
+        self.session_changed(self.lamina.session)
+
+    def _terminal_changed(self, terminal: Terminal) -> None:
+        if terminal is not self.lamina.terminal:
+            return
+        if terminal is not self._view.terminal or not terminal.alive or self._view.note:
+            self.show_terminal()
+        elif self.is_current:
+            self._view.changed()
+
+    def session_changed(self, session: Session) -> None:
+        """The rail follows the stack of the program."""
+        terminal, stack, target = self.lamina.terminal, session.stack, session.target
+        rows: list[LayerRow] = []
+        if terminal is not None and stack is not None and stack.path == session.stack_dir:
+            rows = [row for row in stack.rows if row.pid in (terminal.pid, 0) and not row.dropped]
+        ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
+        dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
+        self._rail.show(rows, target.layer if ours and target else None, dirty)
+
+    # -- keys ------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a program has the keyboard."""
+        terminal = self._view.terminal
+        return terminal is not None and terminal.alive and self.focused is self._view
+
+    def whose_key(self, key: str) -> Whose:
+        """Who gets *key*; shows what the prefix offers once it was pressed."""
+        whose = self._prefix.whose(key)
+        self._walks += 1
+        if self._prefix.armed and whose is not Whose.NOBODY:
+            walk = self._walks
+            self.set_timer(_WALK_S, lambda: self._disarm() if walk == self._walks else None)
+        self._show_keys()
+        return whose
+
+    def _disarm(self) -> None:
+        self._prefix.armed = False
+        self._show_keys()
+
+    def unknown_key(self, key: str) -> None:
+        """After the prefix came a *key* that means nothing here."""
+        self._hint.update(f" ^g {key} means nothing here · ^g ? lists all keys")
+
+    def _show_keys(self) -> None:
+        terminal = self._view.terminal
+        self.set_class(terminal is not None and terminal.alive and not self._prefix.armed, "-typing")
+        if terminal is not None:
+            self._hint.update(f" ^g  lamina's keys, as in ^g d for a layer; all others go to {terminal.name}")
+
+    # -- acts ------------------------------------------------------------------------------------------------------------------------
+
+    def subject(self) -> Subject | None:
+        """The program in the terminal, whatever else was looked at."""
+        terminal, target = self.lamina.terminal, self.lamina.session.target
+        if terminal is None or not terminal.alive:
+            self.notify("no program runs here: ^n starts one", severity="warning")
+            return None
+        known = target if target is not None and target.pid == terminal.pid else None
+        return Subject(terminal.pid, terminal.name, bool(known and known.tracker), known.stack if known else None)
+
+    def action_restore(self) -> None:
+        """Back to the chosen layer, after asking."""
+        row = self._rail.row
+        if row is None:
+            self.notify("no layer here yet: ^g d takes the first one", severity="warning")
+        else:
+            ask_restore(self.lamina, row)
+
+    def action_layer(self, by: int) -> None:
+        """Choose a newer or an older layer."""
+        self._rail.move(by)
+        terminal = self._view.terminal
+        if terminal is not None and not terminal.alive:
+            self.show_terminal()
+
+    def action_program(self, by: int) -> None:
+        """To the next program, or the one before."""
+        self.lamina.next_terminal(by)
+
+    def action_prefix(self) -> None:
+        """Nothing has to be told apart while no program has the keyboard."""

@@ -1,0 +1,36 @@
+"""Whose a key is while a program has the keyboard: the program's, unless it follows the prefix."""
+
+from enum import Enum, auto
+
+PREFIX = "ctrl+g"
+# After these the prefix goes on for a moment: one walks with them.
+WALKING = frozenset({"up", "down"})
+
+
+class Whose(Enum):
+    """Who gets a key."""
+
+    PROGRAM = auto()
+    LAMINA = auto()
+    NOBODY = auto()
+
+
+class Prefix:
+    """Waits for the key after the prefix.
+
+    Attributes:
+        armed: the next key is lamina's.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+
+    def whose(self, key: str) -> Whose:
+        """Who gets *key*, as Textual names it, now. The prefix twice is the program's; Escape takes the prefix back."""
+        if not self.armed:
+            self.armed = key == PREFIX
+            return Whose.NOBODY if self.armed else Whose.PROGRAM
+        self.armed = key in WALKING
+        if key == PREFIX:
+            return Whose.PROGRAM
+        return Whose.NOBODY if key == "escape" else Whose.LAMINA

@@ -1,0 +1,129 @@
+"""The layers of the program in the terminal, as dots on a line of time: the newest above, branches beside."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lamina.tui.model import units
+from lamina.tui.model.layers import LayerRow
+
+# Lines above the first layer: what the program is now, and what leads down to its layer.
+_HEAD = 2
+
+
+class TerminalRail(Widget):
+    """Dots, one of which is chosen."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rail--line", "rail--layer", "rail--stands", "rail--chosen", "rail--quiet", "rail--dirty"}
+    ALLOW_SELECT = False
+
+    @dataclass
+    class Chosen(Message):
+        """A dot was clicked."""
+
+        row: LayerRow
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: Sequence[LayerRow] = ()
+        self._chosen: Path | None = None
+        self._newest: Path | None = None
+        self._stands: Path | None = None
+        self._dirty = -1
+
+    @property
+    def row(self) -> LayerRow | None:
+        """The chosen layer."""
+        return next((row for row in self._rows if row.path == self._chosen), None)
+
+    @property
+    def rows(self) -> Sequence[LayerRow]:
+        """All of them, newest first."""
+        return self._rows
+
+    def show(self, rows: Sequence[LayerRow], stands: Path | None, dirty: int = -1) -> None:
+        """Show *rows*, newest first; the program stands on layer *stands* and wrote *dirty* pages since (-1: not known).
+
+        A layer that is new is chosen.
+        """
+        self._rows, self._stands, self._dirty = rows, stands, dirty
+        newest = max(rows, key=lambda row: row.time, default=None)
+        if newest is None or newest.path != self._newest or self.row is None:
+            self._chosen = self._newest = newest.path if newest else None
+        self.refresh()
+
+    def choose(self, row: LayerRow) -> None:
+        """Choose *row*."""
+        self._chosen = row.path
+        self.refresh()
+
+    def move(self, by: int) -> None:
+        """Choose another layer: -1 the newer one above, 1 the older one below."""
+        at = next((at for at, row in enumerate(self._rows) if row.path == self._chosen), None)
+        if at is not None:
+            self.choose(self._rows[max(0, min(len(self._rows) - 1, at + by))])
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a dot chooses it."""
+        at = event.y - _HEAD + self._first
+        if event.y >= _HEAD and at < len(self._rows):
+            self.choose(self._rows[at])
+            self.post_message(self.Chosen(self._rows[at]))
+
+    @property
+    def _first(self) -> int:
+        """The first layer that is visible: the chosen one always is."""
+        room = max(1, self.size.height - _HEAD)
+        at = next((at for at, row in enumerate(self._rows) if row.path == self._chosen), 0)
+        return max(0, min(at - room // 2, len(self._rows) - room))
+
+    def render_line(self, y: int) -> Strip:
+        """Line *y*: now, then a layer each."""
+        width = self.size.width
+        at = y - _HEAD + self._first
+        if y == 0:
+            segments = self._now()
+        elif y < _HEAD:
+            segments = [Segment("  │" if self._rows else "", self._style("line"))]
+        elif at < len(self._rows):
+            segments = self._layer(self._rows[at], width)
+        else:
+            segments = []
+        return Strip(segments).adjust_cell_length(width, self.rich_style)
+
+    def _now(self) -> list[Segment]:
+        if self._dirty > 0:
+            return [Segment(f"  * now +{units.pages(self._dirty)} p", self._style("dirty"))]
+        words = "now" if self._rows else "no layer yet"
+        return [Segment("  ○ ", self._style("line")), Segment(words, self._style("quiet"))]
+
+    def _layer(self, row: LayerRow, width: int) -> list[Segment]:
+        chosen, stands = row.path == self._chosen, row.path == self._stands
+        kind = "chosen" if chosen else "stands" if stands else "layer" if row.restorable else "quiet"
+        name = row.label or row.name
+        when = time.strftime("%H:%M:%S" if width >= 20 else "%H:%M", time.localtime(row.time)) if row.time else ""
+        mark = " ✗" if not row.restorable else " ◂" if stands else ""
+        lane = f"{row.lane.rstrip() or '●'} "
+        room = width - len(when) - len(lane) - len(mark) - 4
+        if room < 3:
+            when, room = "", width - len(lane) - len(mark) - 2
+        name = name if len(name) <= room else name[: max(0, room - 1)] + "…"
+        fill = max(0, width - 2 - len(lane) - len(name) - len(mark) - len(when) - 1)
+        return [
+            Segment("▸ " if chosen else "  ", self._style(kind)),
+            Segment(lane, self._style("line")),
+            Segment(name + mark, self._style(kind)),
+            Segment(" " * fill + when, self._style("quiet")),
+        ]
+
+    def _style(self, kind: str) -> Style:
+        return self.get_component_rich_style(f"rail--{kind}")

@@ -1,0 +1,136 @@
+"""The screen of a program's terminal: its text, its colours, its cursor. It has the keyboard; what is typed here the program reads."""
+
+import time
+from typing import ClassVar
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from lamina.tui.terminal.emulator import Cells
+from lamina.tui.terminal.keys import bytes_of, pasted
+from lamina.tui.terminal.terminal import Terminal
+
+_FRAME_S = 1 / 30
+# As pyte names them; "brown" is what the first terminals made of dark yellow.
+_NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
+_ANSI = {name: number for number, name in enumerate(_NAMES)} | {f"bright{name}": 8 + number for number, name in enumerate(_NAMES)}
+_EMPTY = (
+    "No program here yet.",
+    "",
+    "^n  starts one: python3, vim, a shell. Every layer of it keeps what its terminal shows,",
+    "    so that r brings back the program and its screen.",
+    "",
+    "A layer of a program that had a terminal elsewhere comes back here, too: 3, choose it, r.",
+)
+
+
+class TerminalView(Widget, can_focus=True):
+    """What a terminal shows."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal--note", "terminal--empty"}
+    ALLOW_SELECT = False
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.terminal: Terminal | None = None
+        self.note = ""
+        self._painted = 0.0
+        self._due = False
+        self._cursor_line = 0
+
+    # -- what is shown ---------------------------------------------------------------------------------------------------------------
+
+    def show(self, terminal: Terminal | None, note: str = "") -> None:
+        """Show *terminal*; *note* is put over a line of it, for what the program cannot say any more."""
+        self.terminal, self.note = terminal, note
+        if terminal is not None:
+            terminal.resize(*self.size)
+        self.refresh()
+
+    def changed(self) -> None:
+        """The terminal shows something else: paint it, but not more than 30 times a second."""
+        wait = self._painted + _FRAME_S - time.monotonic()
+        if wait <= 0:
+            self._paint()
+        elif not self._due:
+            self._due = True
+            self.set_timer(wait, self._paint)
+
+    def _paint(self) -> None:
+        self._due, self._painted = False, time.monotonic()
+        if self.terminal is not None:
+            emulator = self.terminal.emulator
+            cursor = emulator.cursor
+            lines = {*emulator.changed_lines(), self._cursor_line, cursor[1] if cursor else 0}
+            self._cursor_line = cursor[1] if cursor else 0
+            self.refresh(*(Region(0, line, self.size.width, 1) for line in lines if line < self.size.height))
+
+    def render_line(self, y: int) -> Strip:
+        """Line *y* of the terminal."""
+        width, style = self.size.width, self.rich_style
+        if self.terminal is None:
+            text = _EMPTY[y - 1] if 0 < y <= len(_EMPTY) else ""
+            return Strip([Segment(f"  {text}", self.get_component_rich_style("terminal--empty"))]).adjust_cell_length(width, style)
+        emulator = self.terminal.emulator
+        if self.note and y == self._note_line(emulator.cursor, emulator.size[1]):
+            return Strip([Segment(f" {self.note}", self.get_component_rich_style("terminal--note"))]).adjust_cell_length(
+                width, self.get_component_rich_style("terminal--note")
+            )
+        if y >= emulator.size[1]:
+            return Strip.blank(width, style)
+        strip = Strip([Segment(cells.text, style + _style(cells)) for cells in emulator.line(y)])
+        cursor = emulator.cursor
+        if cursor is not None and cursor[1] == y and self.terminal.alive:
+            strip = _with_cursor(strip, cursor[0], self.has_focus)
+        return strip.adjust_cell_length(width, style)
+
+    def _note_line(self, cursor: tuple[int, int] | None, lines: int) -> int:
+        """Below what it wrote last, if there is room."""
+        return min((cursor[1] if cursor else lines) + 1, self.size.height - 1)
+
+    # -- what is typed ---------------------------------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """The program reads it. Which keys never come here is decided before (`lamina.tui.holding`)."""
+        if self.terminal is not None and self.terminal.alive:
+            event.stop()
+            event.prevent_default()
+            self.terminal.write(bytes_of(event.key, event.character, self.terminal.emulator.application_keys))
+
+    def on_paste(self, event: events.Paste) -> None:
+        """The program reads it all at once."""
+        if self.terminal is not None and self.terminal.alive:
+            event.stop()
+            self.terminal.write(pasted(event.text, self.terminal.emulator.bracketed_paste))
+
+    def on_resize(self) -> None:
+        """The program's window has this size."""
+        if self.terminal is not None:
+            self.terminal.resize(*self.size)
+
+
+def _style(cells: Cells) -> Style:
+    flags = cells.flags
+    return Style(
+        color=_colour(cells.fg), bgcolor=_colour(cells.bg), bold="bold" in flags or None, italic="italics" in flags or None,
+        underline="underscore" in flags or None, strike="strikethrough" in flags or None, reverse="reverse" in flags or None,
+        blink="blink" in flags or None,
+    )  # fmt: skip
+
+
+def _colour(name: str) -> Color | None:
+    if name in _ANSI:
+        return Color.from_ansi(_ANSI[name])
+    return Color.parse(f"#{name}") if len(name) == 6 and all(letter in "0123456789abcdefABCDEF" for letter in name) else None
+
+
+def _with_cursor(strip: Strip, column: int, focused: bool) -> Strip:
+    before, under, after = strip.crop(0, column), strip.crop(column, column + 1), strip.crop(column + 1)
+    style = Style(reverse=True) if focused else Style(underline=True)
+    lit = Strip([Segment(segment.text, (segment.style or Style()) + style) for segment in under])
+    return Strip.join([before, lit, after])
