@@ -12,6 +12,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from lamina.core import cli
 
     args = cli.parse(argv)
+    if args.verb == "config":
+        from lamina.tui.config_verb import config
+
+        return cli.run(args, config)
     if args.verb not in (None, "run"):
         return cli.run(args)
     from lamina.tui.app import run_app

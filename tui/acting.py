@@ -21,7 +21,7 @@ class ActingApp(LookingGood):
     """An app that asks the engine to do things."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(session.settings)
         self.session = session
         self.journal = Journal()
         # Not `log`, which Textual has for its own console.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.await_complete import AwaitComplete
 from textual.widget import AwaitMount
 
+from lamina.core.errors import UsageError
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.dialogs.dedup import ask_dedup
+from lamina.tui.config import configure
 from lamina.tui.keymap import APP_KEYS
 from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
@@ -176,7 +178,12 @@ def run_app(argv: list[str]) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("lamina: the screen needs a terminal; `lamina --help` lists the verbs", file=sys.stderr)
         return 2
-    session = Session(args.stack.absolute() if args.stack else None, args.readonly)
+    try:
+        settings = configure(args).settings
+    except UsageError as error:
+        print(f"lamina: {error}", file=sys.stderr)
+        return error.exit_code
+    session = Session(args.stack.absolute() if args.stack else None, settings.readonly, settings=settings)
     if args.demo:
         from lamina.tui.demo.run import run_demo
 

@@ -105,7 +105,7 @@ def _keep(error: Exception) -> str:
 
 def run(app: LeavingApp) -> int:
     """Run *app* on this terminal and say afterwards how it ended, if nobody asked for that. Returns the exit code."""
-    app.run()
+    app.run(mouse=app.session.settings.mouse)
     if app.last_words:
         print(app.last_words, file=sys.stderr)
     return app.return_code or 0

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from lamina.tui import theme as themes
 from lamina.tui.model.glyphs import ascii_only, to_ascii
+from lamina.tui.model.settings import Settings
 
 
 class Ascii(LineFilter):
@@ -42,18 +43,19 @@ class LookingGood(App[None]):
         ascii: only ASCII is written.
     """
 
-    def __init__(self, theme: str | None = None, ascii: bool | None = None) -> None:
-        """None for what fits the terminal, as its environment describes it."""
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
         # Textual takes an empty NO_COLOR for a wish too.
         self.no_color = bool(os.environ.get("NO_COLOR"))
-        self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if ascii is None else ascii
+        self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii
         self._own_filters = [*([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
         self._inked = False
         for found in themes.THEMES.values():
             self.register_theme(found)
-        self.theme = theme or fitting_theme(os.environ)
+        self.theme = settings.theme or fitting_theme(os.environ)
         self._ink()
+        if settings.keys:
+            self.set_keymap(dict(settings.keys))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's filters and lamina's. Without colours, Textual's would still turn dim text into a shade, and all colours into greys."""

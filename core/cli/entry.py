@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lamina.core.cli.options import build_parser, expand_verbosity, handler
@@ -18,13 +18,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser().parse_args(expand_verbosity(sys.argv[1:] if argv is None else argv))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the verb of *args*; returns the exit status, never raises."""
+def run(args: argparse.Namespace, how: Callable[..., int] | None = None) -> int:
+    """Run the verb of *args*, or *how* in its place; returns the exit status, never raises."""
     output = Output(args.json, open_log(args.log_file, getattr(args, "images_dir", None), args.verbosity))
     cancel = CancelToken()
     try:
         with _signals_cancel(cancel):
-            return handler(args.verb)(args, output, cancel)
+            return (how or handler(args.verb))(args, output, cancel)
     except LaminaError as error:
         output.error(error)
         return error.exit_code

@@ -1,9 +1,10 @@
 """What all screens show the same way: the target, its stack, the options. One immutable value, replaced as a whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamina.tui.model.layers import StackView
+from lamina.tui.model.settings import Settings
 from lamina.tui.model.target import Target
 from lamina.tui.read.dirty import Dirty
 
@@ -19,6 +20,7 @@ class Session:
         stack: the layers of its stack (or of `stack_option`) as last read, or None.
         opened: a stack chosen while there is no target.
         dirty: what the target wrote since the layer it stands on, if it is tracked.
+        settings: what the user set.
     """
 
     stack_option: Path | None = None
@@ -27,6 +29,7 @@ class Session:
     stack: StackView | None = None
     dirty: Dirty | None = None
     opened: Path | None = None
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def stack_dir(self) -> Path | None:

@@ -3,12 +3,12 @@
 import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 
-from lamina.core.cli.options import archives, looking, running, shaping, trusting
+from lamina.core.cli.options import archives, looking, running, screen, shaping, trusting
 from lamina.core.cli.options.common import OneLineParser, Verb
+from lamina.core.errors import UsageError
 
-_GROUPS = (running, looking, trusting, shaping, archives)
+_GROUPS = (running, looking, trusting, shaping, archives, screen)
 VERBS: dict[str, Verb] = {name: how for group in _GROUPS for name, how in group.VERBS.items()}
 
 
@@ -42,9 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="lamina VERB --help lists a verb's options. Exit status: 0 done, 1 failed, 2 wrong usage.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="say which lamina this is")
-    parser.add_argument("--stack", type=Path, metavar="DIR", help="keep the layers of the TUI under DIR")
-    parser.add_argument("--demo", action="store_true", help="open the TUI on a small bundled program")
-    parser.add_argument("--readonly", action="store_true", help="let the TUI look, and change nothing")
+    screen.own_options(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=OneLineParser)
     for group in _GROUPS:
         group.declare(verbs)
@@ -56,7 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def handler(verb: str) -> Callable[..., int]:
-    """The function that runs *verb*."""
+    """The function that runs *verb*.
+
+    Raises:
+        UsageError: the screen's own verbs (`lamina.tui.__main__`) are not part of core.
+    """
+    if verb not in VERBS:
+        raise UsageError(f"lamina {verb}", why="answered by the screen, which is not part of this command line")
     module, function = VERBS[verb]
     found: Callable[..., int] = getattr(import_module(f"lamina.core.cli.{module}"), function)
     return found
