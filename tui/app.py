@@ -45,7 +45,7 @@ class LaminaApp(MovingApp):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.processes = ProcessScreen()
-        self.jobs = JobScreen()
+        self.jobs = JobScreen(self.logbook)
         self.add_mode("processes", lambda: self.processes)
         self.add_mode("target", lambda: self.target_screen)
         self.add_mode("stack", lambda: self.stack)

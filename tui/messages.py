@@ -184,6 +184,14 @@ class ProgramHeld(Message):
 
 
 @dataclass
+class ViewSaved(Message):
+    """What a pane shows was written to a file, or could not be; *text* says it."""
+
+    text: str
+    failed: bool = False
+
+
+@dataclass
 class ActStarted(Message):
     """The engine began to work; *command* is the line that does the same."""
 
@@ -193,15 +201,15 @@ class ActStarted(Message):
 
 @dataclass
 class ProgressMade(Message):
-    """Work went on. Only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
+    """Work went on. Of a phase only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
 
     act: "Act"
     progress: Progress
     phase_us: int = 0
 
     def can_replace(self, message: Message) -> bool:
-        """A newer report of progress makes an older one pointless."""
-        return isinstance(message, ProgressMade)
+        """A newer report of the same phase makes an older one pointless."""
+        return isinstance(message, ProgressMade) and message.progress.phase == self.progress.phase
 
 
 @dataclass

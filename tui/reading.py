@@ -6,12 +6,12 @@ from pathlib import Path
 from textual.signal import Signal
 
 from lamina.tui import messages
-from lamina.tui.acting import ActingApp
 from lamina.tui.model.session import Session
+from lamina.tui.outside import OutsideApp
 from lamina.tui.reader import Reader
 
 
-class ReadingApp(ActingApp):
+class ReadingApp(OutsideApp):
     """An app that keeps looking at the target and its stack."""
 
     def __init__(self, session: Session) -> None:

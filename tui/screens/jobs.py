@@ -1,92 +1,112 @@
-"""Screen 5: what was asked of the engine, newest first, with its command line: the lasting record behind the toasts."""
+"""Screen 5: what was asked of the engine, the log, and the command lines that do the same."""
 
+import os
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import on
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Static
 
-from lamina.tui import places
 from lamina.tui.keymap import JOB_KEYS
-from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job
+from lamina.tui.model.log import Entry
+from lamina.tui.outside import pager
 from lamina.tui.screens.frame import Frame
-from lamina.tui.theme import DANGER
-from lamina.tui.widgets.job_bar import progress_text
-from lamina.tui.widgets.row_list import Column, RowList
+from lamina.tui.widgets.job_columns import command_columns, job_columns, record
+from lamina.tui.widgets.log_pane import LogPane
+from lamina.tui.widgets.row_list import RowList
 
-_COLOUR = {journal.RUNNING: "warn", journal.DONE: "good", journal.FAILED: "danger", journal.CANCELLED: "dim"}
+if TYPE_CHECKING:
+    from lamina.tui.model.log import Log
+
+# While something runs, how long it has taken is shown anew so often.
+_TICK_S = 0.5
 
 
 class JobScreen(Frame):
-    """The jobs above, all that is known of one below."""
+    """Jobs, log, command log."""
 
     WHERE = "jobs"
     BINDINGS: ClassVar = JOB_KEYS
+    USEFUL: ClassVar = ("cancel_job", "copy", "app.save_view")
 
-    def __init__(self) -> None:
+    def __init__(self, log: "Log") -> None:
         super().__init__()
-        self._list: RowList[Job] = RowList(
-            [
-                Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")]),
-                Column("STATE", 9, lambda job: [(job.state, _COLOUR[job.state])]),
-                Column("TOOK", 8, lambda job: [(_took(job), "")], right=True, keep=70),
-                Column("COMMAND", 0, lambda job: [(places.short_line(job.command) or job.act.title, "")]),
-            ],
-            id,
-            id="jobs",
-        )
-        self._detail = Static(id="detail-text")
-        self._list.empty_text = "nothing was asked of the engine yet"
+        self._jobs: RowList[Job] = RowList(job_columns(), id, id="jobs")
+        self._jobs.empty_text = "nothing was asked of the engine yet"
+        self._commands: RowList[Job] = RowList(command_columns(), id, id="commands")
+        self._commands.empty_text = "every act shows here the command line that does the same"
+        for rows in (self._jobs, self._commands):
+            rows.record = record
+        self._log_pane = LogPane(log)
 
     def compose_body(self) -> Iterable[Widget]:
-        """List above, detail below."""
-        with Vertical(classes="pane", id="left") as pane:
-            pane.border_title = "jobs and their command lines"
-            yield self._list
-        with VerticalScroll(classes="pane", id="job-detail", can_focus=False):
-            yield self._detail
+        """One below the other."""
+        with Vertical(id="job-panes"):
+            with Vertical(classes="pane", id="jobs-pane") as pane:
+                pane.border_title = "jobs"
+                yield self._jobs
+            yield self._log_pane
+            with Vertical(classes="pane", id="commands-pane") as pane:
+                pane.border_title = "command log"
+                yield self._commands
 
     def opened(self) -> None:
         """Show what there is."""
-        self._list.focus()
+        self.lamina.log_grew.subscribe(self, self._log_grew)
+        self.set_interval(_TICK_S, self._tick)
+        self._jobs.focus()
+        self.on_screen_resume()
+
+    def on_screen_resume(self) -> None:
+        """What came while another screen was shown."""
         self.job_changed(None)
+        self._log_pane.view.read()
 
     def job_changed(self, job: Job | None) -> None:
         """A job went on; the cursor goes to a new one."""
+        if not self.is_current:
+            return
         jobs = list(self.lamina.journal.jobs)
-        fresh = bool(jobs) and len(jobs) != len(self._list.rows)
-        self._list.show_rows(jobs, follow=id(jobs[0]) if fresh else None)
-        self._show_detail()
+        fresh = bool(jobs) and len(jobs) != len(self._jobs.rows)
+        self._jobs.show_rows(jobs, follow=id(jobs[0]) if fresh else None)
+        commands = [each for each in jobs if each.command]
+        fresh = bool(commands) and len(commands) != len(self._commands.rows)
+        self._commands.show_rows(commands, follow=id(commands[0]) if fresh else None)
 
-    @on(RowList.Moved)
-    def _show_detail(self) -> None:
-        job = self._list.row
-        self._detail.update(_describe(job) if job else Text())
+    def _log_grew(self, _entry: Entry) -> None:
+        if self.is_current:
+            self._log_pane.view.read()
+
+    def _tick(self) -> None:
+        if self.is_current and self.lamina.journal.running is not None:
+            self._jobs.refresh()
+            self._commands.refresh()
+
+    @on(RowList.Chosen)
+    def _show_in_log(self, event: RowList.Chosen) -> None:
+        """Where the log begins to tell of a job."""
+        self._log_pane.view.go_to_first_of(event.row.act.title, event.row.began)
+
+    @on(LogPane.PagerAsked)
+    def _read_log(self) -> None:
+        view = self._log_pane.view.view()
+        self.lamina.run_outside(pager(os.environ), view.as_file(".txt"))
+
+    def action_cancel_job(self) -> None:
+        """Cancel the job under the cursor, elsewhere the one that runs."""
+        job = self._jobs.row if self._jobs.has_focus else None
+        if job is not None and job.over:
+            job = None
+        if not self.lamina.cancel(job):
+            self.notify("nothing runs and nothing waits", timeout=2)
 
     def action_copy(self) -> None:
-        """The command line, to the clipboard."""
-        if self._list.row is not None and self._list.row.command:
-            self.app.copy_to_clipboard(self._list.row.command)
-            self.notify("copied", timeout=2)
-
-
-def _took(job: Job) -> str:
-    return units.duration((job.ended - job.began) * 1e6) if job.ended else ""
-
-
-def _describe(job: Job) -> Text:
-    text = Text(job.act.title, style="bold")
-    text.append(f"  {job.state}\n", style="not bold dim")
-    if job.command:
-        text.append(f"$ {job.command}\n", style="not bold")
-    if job.state == journal.RUNNING and job.progress:
-        text.append(f"{job.progress.phase}  {progress_text(job)}\n", style="not bold")
-    if job.outcome:
-        text.append(f"{job.outcome}\n", style=f"not bold {DANGER}" if job.state == journal.FAILED else "not bold")
-    for notice in job.notices:
-        text.append(f"· {notice}\n", style="not bold")
-    return text
+        """The command line of the job under the cursor, or the entry of the log."""
+        log = self._log_pane.view
+        rows = self._commands if self._commands.has_focus else self._jobs
+        if log.has_focus:
+            self.lamina.copy(log.copy_text())
+        elif rows.row is not None:
+            self.lamina.copy(rows.row.command)

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from lamina.tui.keymap import LIST_KEYS
 from lamina.tui.looks import is_shaded
+from lamina.tui.model.view import View
 
 Row = TypeVar("Row")
 # Text and the name of a component class ("" for the row's own colour).
@@ -91,6 +92,8 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self._sorted_by: tuple[str, bool] | None = None
         self._laid_out: tuple[int, list[tuple[Column[Row], int]]] | None = None
         self.empty_text = ""
+        # What is saved of a row as JSON, with exact values; what is shown if there is none.
+        self.record: Callable[[Row], Any] | None = None
 
     def show_columns(self, columns: Sequence[Column[Row]], sorted_by: tuple[str, bool] | None = None) -> None:
         """Show these columns from now on; *sorted_by*: the title of the one that says the order, and whether that is downwards."""
@@ -172,6 +175,19 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         """Enter."""
         if self._rows:
             self.post_message(self.Chosen(self, self.row))
+
+    def view(self) -> View:
+        """All rows, also those not on the screen, to be saved."""
+        rows = tuple(self._texts(row) for row in self._rows)
+        records = tuple(self.record(row) for row in self._rows) if self.record is not None else ()
+        return View(self.id or "", titles=tuple(column.title for column in self._columns), rows=rows, records=records)
+
+    def copy_text(self) -> str:
+        """The row under the cursor, as shown."""
+        return "  ".join(text for text in self._texts(self.row) if text) if self.row is not None else ""
+
+    def _texts(self, row: Row) -> tuple[str, ...]:
+        return tuple("".join(text for text, _ in column.cell(row)).strip() for column in self._columns)
 
     def on_click(self, event: events.Click) -> None:
         """A click moves the cursor, two choose; a click on a title tells which."""

@@ -1,0 +1,118 @@
+"""The part of the app that hands things out: to the clipboard, to files, to other programs."""
+
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.app import SuspendNotSupported
+from textual.geometry import Region
+from textual.widget import Widget
+
+from lamina.tui import messages
+from lamina.tui.acting import ActingApp
+from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.model.log import Level
+from lamina.tui.model.view import PICTURE, View, free_name, why_not
+from lamina.tui.widgets.log_view import LogView
+from lamina.tui.widgets.row_list import RowList
+
+_SHOWN = 50
+
+
+class OutsideApp(ActingApp):
+    """An app whose views can be copied, saved and looked at with other programs."""
+
+    def copy(self, text: str) -> None:
+        """To the clipboard of the terminal (OSC 52), and say what."""
+        if text:
+            self.copy_to_clipboard(text)
+            self.notify(f"copied: {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}", timeout=2)
+        else:
+            self.notify("nothing to copy here", timeout=2)
+
+    def action_copy_row(self) -> None:
+        """What the mouse marked, else the row under the cursor."""
+        focused = self.focused
+        marked = self.screen.get_selected_text()
+        if marked:
+            self.copy(marked)
+        elif isinstance(focused, RowList | LogView):
+            self.copy(focused.copy_text())
+        else:
+            self.copy("")
+
+    def action_save_view(self) -> None:
+        """Save what the focused pane shows, or a picture of the screen."""
+        view = view_of(self.focused)
+
+        def answered(name: str | None) -> None:
+            if name:
+                # A picture is of the screen without the question.
+                self.call_after_refresh(self._save, view, Path(name).expanduser())
+
+        where = str(getattr(self.screen, "WHERE", ""))
+        title = f"save {view.content} as {' '.join(view.forms[:-1])}, or the screen as {PICTURE}"
+        self.push_screen(AskText(title, "a file name", free_name(view, where), lambda name: why_not(name, view)), answered)
+
+    def _save(self, view: View, path: Path) -> None:
+        form = path.suffix
+        picture = self.export_screenshot() if form == PICTURE else ""
+
+        def save() -> messages.ViewSaved:
+            try:
+                with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(picture or view.as_file(form))
+            except OSError as error:
+                return messages.ViewSaved(f"cannot save {path}: {error.strerror}", failed=True)
+            return messages.ViewSaved(f"saved {'the screen' if picture else view.content} in {path}")
+
+        self.bridge.ask("save", save)
+
+    def on_view_saved(self, message: messages.ViewSaved) -> None:
+        """A file was written, or not."""
+        self.notify(message.text, severity="error" if message.failed else "information")
+
+    def run_outside(self, command: Sequence[str], given: str | None = None) -> None:
+        """Give the terminal to another program until it ends. *given*: its standard input. Says why if it cannot be run."""
+        line = shlex.join(command)
+        if shutil.which(command[0]) is None:
+            self.notify(f"cannot run {line}: there is no program {command[0]}", severity="warning")
+            return
+        self.note(Level.INFO, f"runs {line}")
+        try:
+            with self.suspend():
+                status = _run(command, given)
+        except SuspendNotSupported:
+            self.notify(f"cannot run {line}: this terminal cannot be given away", severity="warning")
+            return
+        if status:
+            self.notify(f"{line} ended with status {status}", severity="warning")
+
+
+def _run(command: Sequence[str], given: str | None) -> int:
+    """Its exit status; 127 if it cannot be started. Ctrl-C is meant for it, not for us."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, input=given, text=True, errors="replace", check=False).returncode
+    except OSError:
+        return 127
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def view_of(widget: Widget | None) -> View:
+    """What *widget* shows: all its rows, or the lines that are on the screen."""
+    if isinstance(widget, RowList | LogView):
+        return widget.view()
+    if widget is None:
+        return View("")
+    return View(widget.id or "", tuple(strip.text.rstrip() for strip in widget.render_lines(Region(0, 0, *widget.size))))
+
+
+def pager(environ: Any) -> list[str]:
+    """The user's pager, or less."""
+    return shlex.split(environ.get("PAGER", "")) or ["less"]
