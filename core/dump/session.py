@@ -151,7 +151,7 @@ class Session:
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
-            self._ask_companion(Companion.frozen)
+            self._ask_companion(lambda companion: companion.frozen())
             captured = self._capture(still, known)
             if not self.keeps_running:
                 with captured.descriptors:
