@@ -12,7 +12,6 @@ from lamina.core.errors import UsageError
 from lamina.tui import messages
 from lamina.tui.acts import Act
 from lamina.tui.dialogs.choose_stack import ChooseStack
-from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.config import configure
 from lamina.tui.keymap import APP_KEYS
 from lamina.tui.leaving import run
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from lamina.tui.screens.target import TargetScreen
     from lamina.tui.screens.terminal import TerminalScreen
 
-# Acts after which the target and its stack look different.
-_CHANGES = {"track", "untrack", "dump", "final", "restore", "dedup"}
+# Acts after which the target and its stack look as before.
+_CHANGES_NOTHING = {"plan", "core", "export"}
 
 
 class LaminaApp(MovingApp):
@@ -115,11 +114,11 @@ class LaminaApp(MovingApp):
 
     def acted(self, act: Act, result: Any) -> None:
         """Ask on after a dry run; look again at what an act changes."""
-        if act.kind == "plan" and result is not None:
-            ask_dedup(self, result)
+        if act.then is not None and result is not None:
+            act.then(result)
         if act.kind == "restore" and result is not None:
             self.restored(result.pid)
-        if act.kind in _CHANGES:
+        if act.kind not in _CHANGES_NOTHING:
             self.reader.look_at_target()
             self.reader.read_stack()
             self.processes.read()

@@ -92,6 +92,14 @@ class LayerMemoryRead(Message):
 
 
 @dataclass
+class LayerMemoryLost(Message):
+    """The memory of a layer cannot be resolved; *why* in the engine's words."""
+
+    layer: Path
+    why: str
+
+
+@dataclass
 class ContentsRead(Message):
     """What a layer holds was listed."""
 

@@ -8,5 +8,3 @@ from lamina.tui.acts.running import dump as dump
 from lamina.tui.acts.running import restore as restore
 from lamina.tui.acts.running import track as track
 from lamina.tui.acts.running import untrack as untrack
-from lamina.tui.acts.shaping import apply_dedup as apply_dedup
-from lamina.tui.acts.shaping import plan_dedup as plan_dedup

@@ -16,11 +16,12 @@ class Act:
     """One thing the engine is asked to do.
 
     Attributes:
-        kind: "track", "untrack", "dump", "final", "restore", "plan", "dedup".
+        kind: the verb, as in "track", "dump", "restore", "drop"; "plan" for a dry run, which changes nothing.
         title: for people, as in "dump of redis-server 4711".
         run: does it; called in a worker thread.
         summarise: the result in one line.
         pid: the process it is about; 0 if none.
+        then: called with the result once it is there, on the screen's own thread, as a dialog after a dry run.
     """
 
     kind: str
@@ -28,3 +29,4 @@ class Act:
     run: Callable[["Work"], Any]
     summarise: Callable[[Any], str]
     pid: int = 0
+    then: Callable[[Any], None] | None = None

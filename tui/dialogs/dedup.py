@@ -1,31 +1,66 @@
-"""Before a dedup: what the dry run found, what it frees and which layers can no longer be restored."""
+"""Before a dedup: what each way frees, and which layers can no longer be restored after the one that loses something."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import acts, commands
+from lamina.tui import commands, layer_commands
+from lamina.tui.acts import thinning
+from lamina.tui.acts.thinning import Thinning
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
+from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.core.image.shape.dedup import DedupPlan
     from lamina.tui.app import LaminaApp
 
 
-def ask_dedup(app: "LaminaApp", plan: "DedupPlan") -> None:
-    """Show *plan* and apply it if the user wants."""
-    layer = plan.layer.path
-    lost = [ancestor.name for ancestor in plan.losing]
-    if not plan.bytes_freed:
-        app.notify(f"no ancestor of layer {layer.name} holds anything it holds itself: nothing to free")
+def ask_dedup(app: "LaminaApp", row: LayerRow, stack: Path) -> None:
+    """Look first, then show what was found and do what the user chooses."""
+    app.do(thinning.plan_thinning(row, stack, lambda found: _show(app, found)))
+
+
+def _show(app: "LaminaApp", found: Thinning) -> None:
+    row, stack = found.row, found.stack
+    doable = {
+        "layer": Choice("layer", "Lossless, it", command=layer_commands.lossless_line(row.path)) if found.layer_bytes else None,
+        "stack": Choice("stack", "Lossless, all", command=layer_commands.lossless_line(stack)) if found.stack_bytes else None,
+        "dedup": Choice("dedup", "Dedup", danger=True, command=commands.dedup_line(row.path)) if found.punched_bytes else None,
+    }
+    choices = [choice for choice in doable.values() if choice is not None]
+    if not choices:
+        app.notify(f"layer {row.name}: no ancestor holds what it holds itself, and no page is held twice: nothing to free")
         return
-    lines = [f"Dry run: frees {units.size(plan.bytes_freed)} in the ancestors of layer {layer.name}."]
-    if lost:
-        noun, verb = ("Layer", "is") if len(lost) == 1 else ("Layers", "are")
-        lines.append(f"{noun} {', '.join(lost)} {verb} no longer restorable. This cannot be undone.")
-    choices = [Choice("cancel", "Cancel"), Choice("dedup", "Dedup", danger=True, command=commands.dedup_line(layer))]
 
     def answered(choice: str | None) -> None:
-        if choice == "dedup":
-            app.do(acts.apply_dedup(layer, plan))
+        if choice == "dedup" and found.dedup is not None:
+            app.do(thinning.dedup(found.dedup))
+        elif choice in ("layer", "stack"):
+            app.do(thinning.lossless(stack, row.path if choice == "layer" else None))
 
-    app.push_screen(Confirm(f"Dedup layer {layer.name}", lines, choices), answered)
+    app.push_screen(Confirm(f"Dedup layer {row.name}", _lines(found), [Choice("cancel", "Cancel"), *choices]), answered)
+
+
+def _lines(found: Thinning) -> list[str]:
+    return [_dedup_line(found), _lossless_line(found)]
+
+
+def _dedup_line(found: Thinning) -> str:
+    if found.dedup is None:
+        return f"Dry run: dedup cannot: {found.why_not}."
+    if not found.punched_bytes:
+        return "Dry run: dedup frees nothing: the ancestors hold no page that it holds itself."
+    line = f"Dry run: frees {units.size(found.punched_bytes)} in the ancestors of layer {found.row.name}."
+    lost = [ancestor.name for ancestor in found.dedup.losing]
+    if lost:
+        noun, verb = ("Layer", "is") if len(lost) == 1 else ("Layers", "are")
+        line += f"\n{noun} {', '.join(lost)} {verb} no longer restorable. This cannot be undone."
+    if found.dedup.pinned:
+        line += f"\nPinned, and left whole: {', '.join(it.name for it in found.dedup.pinned)}."
+    return line
+
+
+def _lossless_line(found: Thinning) -> str:
+    if not found.stack_bytes:
+        return "Lossless: no layer holds a page that its parent has as well."
+    own = f"{units.size(found.layer_bytes)} in this layer" if found.layer_bytes else "nothing in this layer"
+    return f"Lossless: frees {own}, {units.size(found.stack_bytes)} in the whole stack. Every layer stays as restorable as it is."

@@ -1,6 +1,7 @@
 """One layer as a row of the list, read from its files; called in worker threads."""
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,12 @@ def name_in(stack: Path, layer: "Layer") -> str:
     if not layer.place.writable or layer.path.parent == stack:
         return layer.name
     return os.path.relpath(layer.directory, stack.resolve())
+
+
+def shortened(finding: str) -> str:
+    """What a check found, for a narrow column: the file it lies in and the advice are in the detail."""
+    punched = re.search(r"punched by (another tool|\S+)", finding)
+    return punched.group() if punched else re.sub(r"^[^ ]+: ", "", finding).partition(" (")[0]
 
 
 def unreadable_row(path: Path, why: str) -> LayerRow:

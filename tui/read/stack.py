@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.tui import places
 from lamina.tui.model.layers import Check, LayerRow, StackView, arrange, by_drop
-from lamina.tui.read.layer_row import name_in, read_row, stamp_of, time_of, unreadable_row
+from lamina.tui.read.layer_row import name_in, read_row, shortened, stamp_of, time_of, unreadable_row
 
 if TYPE_CHECKING:
     from lamina.core.events import CancelToken, Listener
@@ -148,10 +148,11 @@ class StackReader:
         if report is not None and stamp == row.stamp:
             found = report.why.replace(f"{directory.parent}/", "")
             restorable = report.state.value == "restorable"
-            row = replace(row, restorable=restorable, whole=report.whole, why="" if restorable else row.why or found, finding=found)
+            why = "" if restorable else row.why if report.whole and row.why else shortened(found)
+            row = replace(row, restorable=restorable, whole=report.whole, why=why, finding=found)
         if check is not None and checked_at == row.stamp:
             row = replace(row, checked=check)
             if not check.good:
                 found = check.why.replace(f"{directory.parent}/", "")
-                row = replace(row, restorable=False, whole=False, why=row.why or found, finding=found)
+                row = replace(row, restorable=False, whole=False, why=shortened(found), finding=found)
         return row

@@ -1,31 +1,34 @@
 """Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from lamina.tui import acts, messages
+from lamina.core.errors import LaminaError
+from lamina.tui import messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
 from lamina.tui.model.diff import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session
-from lamina.tui.read.layer_memory import LayerMemory, LayerMemoryReader
+from lamina.tui.read.layer_memory import LayerMemory
+from lamina.tui.read.memories import Memories
 from lamina.tui.read.page_bytes import MemorySource
-from lamina.tui.screens.frame import Frame
-from lamina.tui.widgets.layer_columns import layer_columns, mark_column
+from lamina.tui.screens.layer_acts import LayerActs
+from lamina.tui.screens.layer_replay import Replay
+from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail
 from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
-from lamina.tui.widgets.row_list import RowList
+from lamina.tui.widgets.row_list import Column, RowList
 
 
-class StackScreen(Frame):
+class StackScreen(LayerActs):
     """Layers beside the detail of one, the memory strip below."""
 
     WHERE = "stack"
@@ -34,15 +37,18 @@ class StackScreen(Frame):
     def __init__(self) -> None:
         super().__init__()
         self._marks = Marks()
-        self._list: RowList[LayerRow] = RowList(
-            [mark_column(lambda row: row.path in self._marks), *layer_columns(self._stands_on)], lambda row: row.path, id="layers"
-        )
+        self._list: RowList[LayerRow] = RowList(self._columns(()), lambda row: row.path, id="layers")
         self._left = Vertical(id="left", classes="pane")
         self._detail = LayerDetail()
         self._strip = MapPane(id="layer-map")
         self._memory: LayerMemory | None = None
-        self._memories = LayerMemoryReader()
+        self._memories = Memories()
         self._newest: LayerRow | None = None
+        self._wanted: Path | None = None
+        self._replay = Replay(self, self._play)
+
+    def _columns(self, rows: Sequence[LayerRow]) -> list[Column[LayerRow]]:
+        return layer_columns(self._stands_on, lambda row: row.path in self._marks, rows)
 
     def compose_body(self) -> Iterable[Widget]:
         """List, detail, strip."""
@@ -79,11 +85,20 @@ class StackScreen(Frame):
             self._show(StackView(session.stack_dir))
 
     def _show(self, stack: StackView) -> None:
-        newest = max(stack.rows, key=lambda row: row.time, default=None)
+        newest = stack.newest
         fresh = newest is not None and self._newest is not None and newest.path != self._newest.path
         self._newest = newest
-        self._list.show_rows(stack.rows, follow=newest.path if newest is not None and fresh else None)
+        follow = newest.path if newest is not None and fresh else None
+        if self._wanted is not None and stack.row_at(self._wanted) is not None:
+            follow, self._wanted = self._wanted, None
+        self._list.show_columns(self._columns(stack.listed))
+        # A layer that goes to the trash becomes another row: the cursor keeps its place and does not go there with it.
+        self._list.show_rows(stack.listed, follow=follow)
         self._show_detail()
+
+    def follow(self, path: Path | None) -> None:
+        """Put the cursor on the layer at *path* as soon as it is in the list."""
+        self._wanted = path
 
     def _show_detail(self) -> None:
         row = self._list.row
@@ -97,21 +112,49 @@ class StackScreen(Frame):
 
     def _read_memory(self, pid: int = 0) -> None:
         row = self._list.row
+        pid = pid or (self._memory.pid if self._memory is not None else 0)
         if row is None:
             self._strip.show_nothing("no layer chosen")
+        elif (known := self._memories.known(row, pid)) is not None:
+            self._paint(known)
+            self._read_ahead(row, pid)
         else:
-            known = self._memory.pid if self._memory is not None else 0
-            question = partial(self._memories.read, row.path, pid or known)
-            self.lamina.bridge.follow("memory of a layer", lambda: messages.LayerMemoryRead(question()), to=self)
+            self.lamina.bridge.follow("memory of a layer", lambda: self._resolved(row, pid), to=self)
+
+    def _resolved(self, row: LayerRow, pid: int) -> messages.LayerMemoryRead | messages.LayerMemoryLost:
+        try:
+            return messages.LayerMemoryRead(self._memories.read(row, pid))
+        except (LaminaError, OSError) as error:
+            return messages.LayerMemoryLost(row.path, str(error))
+
+    def on_layer_memory_lost(self, message: messages.LayerMemoryLost) -> None:
+        """The memory of a layer cannot be resolved: better no map than that of another layer."""
+        row = self._list.row
+        if row is not None and row.path == message.layer:
+            self._strip.show_nothing(message.why)
+            self._replay.painted()
 
     def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
         """The memory of a layer was resolved."""
-        memory = message.memory
-        # While a key is held the cursor is further on already; the title says which layer it is.
-        if any(row.path == memory.layer for row in self._list.rows):
-            self._memory = memory
-            task = f", task {memory.pid} of {len(memory.pids)}" if len(memory.pids) > 1 else ""
-            self._strip.show(f"memory as of layer {memory.name}{task}, by age of page", memory.space)
+        row = self._list.row
+        if row is not None and row.path == message.memory.layer:
+            self._paint(message.memory)
+            self._read_ahead(row, message.memory.pid)
+
+    def _read_ahead(self, row: LayerRow, pid: int) -> None:
+        """The layers above and below the cursor are likely the next."""
+        rows = self._list.rows
+        at = next((at for at, other in enumerate(rows) if other.path == row.path), 0)
+        near = (*rows[at + 1 : at + 2], *rows[max(0, at - 1) : at])
+        ahead = next((other for other in near if other.own_pages and self._memories.known(other, pid) is None), None)
+        if ahead is not None:
+            self.lamina.bridge.follow("memory of a layer", lambda: self._memories.keep(ahead, pid), to=self)
+
+    def _paint(self, memory: LayerMemory) -> None:
+        self._memory = memory
+        task = f", task {memory.pid} of {len(memory.pids)}" if len(memory.pids) > 1 else ""
+        self._strip.show(f"memory as of layer {memory.name}{task}, by age of page", memory.space)
+        self._replay.painted()
 
     def action_next_task(self) -> None:
         """The memory of the next task of the layer."""
@@ -119,10 +162,39 @@ class StackScreen(Frame):
             at = self._memory.pids.index(self._memory.pid) + 1
             self._read_memory(self._memory.pids[at % len(self._memory.pids)])
 
-    def _chosen_layer(self) -> LayerRow | None:
-        if self._list.row is None:
-            self.notify("no layer here yet: d takes the first one", severity="warning")
+    def layer_row(self) -> LayerRow | None:
+        """The layer under the cursor."""
         return self._list.row
+
+    def first_marked(self, among: Sequence[LayerRow]) -> LayerRow | None:
+        """Which of some layers is marked."""
+        return next((row for row in among if row.path in self._marks), None)
+
+    def action_play(self) -> None:
+        """From the oldest layer of this branch to its newest; any key stops it."""
+        if (row := self._live_layer()) and (stack := self._stack_view()):
+            self._replay.begin(stack.branch(row))
+
+    def _play(self, row: LayerRow) -> None:
+        at = next((at for at, other in enumerate(self._list.rows) if other.path == row.path), None)
+        if at is None:
+            self._replay.stop()
+        elif self._list.row is not None and self._list.row.path == row.path:
+            self._replay.painted()
+        else:
+            self._list.move_to(at)
+
+    def on_key(self, event: events.Key) -> None:
+        """Any key stops the replay; those that are about it do no more than that."""
+        if self._replay.running:
+            self._replay.stop()
+            if event.key in ("greater_than_sign", "escape", "space"):
+                event.stop()
+                event.prevent_default()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks any more."""
+        self._replay.stop()
 
     @on(RowList.Chosen)
     def action_image(self) -> None:
@@ -151,11 +223,6 @@ class StackScreen(Frame):
             self.notify("lamina was started with --stack: it shows that one only", severity="warning")
         else:
             self.lamina.reader.find_stacks()
-
-    def action_dedup(self) -> None:
-        """Plan first: the dialog shows what it frees and what it costs."""
-        if row := self._chosen_layer():
-            self.lamina.do(acts.plan_dedup(row.path))
 
     def action_mark(self) -> None:
         """Mark the layer under the cursor, or take its mark away; two marked ones are compared."""

@@ -1,33 +1,82 @@
 """The columns of a stack's layers."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+
+from rich.cells import cell_len
 
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Cell, Column
 
+_NARROWEST, _WIDEST = 7, 24
+_DAY_S = 86_400
 
-def layer_columns(stands_on: Callable[[LayerRow], bool]) -> list[Column[LayerRow]]:
-    """The graph first; *stands_on* says which layer the target stands on."""
+
+def layer_columns(
+    stands_on: Callable[[LayerRow], bool], is_marked: Callable[[LayerRow], bool], rows: Sequence[LayerRow] = ()
+) -> list[Column[LayerRow]]:
+    """The graph first, as wide as *rows* need it; *stands_on* says which layer the target stands on."""
+    width = max((cell_len(_graph(row)) + cell_len(row.name) + 2 for row in rows), default=0)
     return [
-        Column("LAYER", 0, lambda row: _name(row, stands_on(row))),
-        Column("TIME", 8, lambda row: [(units.clock(row.time)[-8:] if row.time else "·", "dim")], keep=50),
+        mark_column(is_marked),
+        Column("LAYER", max(_NARROWEST, min(width, _WIDEST)), lambda row: _name(row, stands_on(row))),
+        Column("TIME", 8, lambda row: [(_when(row), "dim")], drop=2),
         Column("PAGES", 8, _pages, right=True),
-        Column("SIZE", 8, lambda row: [(units.size(row.disk_bytes), "")], right=True),
-        Column("FROZEN", 8, lambda row: [(units.duration(row.frozen_us) if row.frozen_us else "·", "")], right=True, keep=38),
-        Column("OK", 2, lambda row: [("✓", "good") if row.restorable else ("✗", "danger")]),
+        Column("SIZE", 8, lambda row: [(units.size(row.disk_bytes), _quiet(row))], right=True),
+        Column("FROZEN", 7, lambda row: [(units.duration(row.frozen_us) if row.frozen_us else "·", _quiet(row))], right=True, drop=1),
+        Column("OK", 2, lambda row: [_verdict(row)]),
+        Column("", 0, _note, least=12),
     ]
-
-
-def _name(row: LayerRow, stands_on: bool) -> Cell:
-    remark = (f"  {row.label}", "dim") if row.restorable else (f"  {row.why}", "danger")
-    return [(row.lane, "dim"), (row.name, "bright" if stands_on else ""), (" ◂" if stands_on else "", "warm"), remark]
-
-
-def _pages(row: LayerRow) -> Cell:
-    return [("+" if row.parent is not None else "", "dim"), (units.pages(row.own_pages), "")]
 
 
 def mark_column(is_marked: Callable[[LayerRow], bool]) -> Column[LayerRow]:
     """A sign beside the layers that are marked for a comparison."""
     return Column("", 1, lambda row: [("◆" if is_marked(row) else "", "new")])
+
+
+def _quiet(row: LayerRow) -> str:
+    return "dim" if row.trashed else ""
+
+
+def _graph(row: LayerRow) -> str:
+    return "○ " if row.trashed else row.lane
+
+
+def _name(row: LayerRow, stands_on: bool) -> Cell:
+    return [(_graph(row), "dim"), (row.name, "bright" if stands_on else _quiet(row)), (" ◂" if stands_on else "", "warm")]
+
+
+def _when(row: LayerRow) -> str:
+    """The clock of today; before that, how long ago."""
+    if not row.time:
+        return "·"
+    ago = time.time() - row.time
+    return units.clock(row.time) if len(units.clock(row.time)) == 8 else f"{units.age(max(ago, _DAY_S / 24)).replace(' min', ' m')} ago"
+
+
+def _pages(row: LayerRow) -> Cell:
+    return [("+" if row.parent is not None else "", "dim"), (units.pages(row.own_pages), _quiet(row))]
+
+
+def _verdict(row: LayerRow) -> tuple[str, str]:
+    if row.trashed:
+        return "·", "dim"
+    if row.restorable:
+        return "✓", "good"
+    return ("–", "dim") if row.whole else ("✗", "danger")
+
+
+def _note(row: LayerRow) -> Cell:
+    """Why it cannot be restored, what people say of it, what keeps it."""
+    if row.trashed:
+        ago = f", {units.age(time.time() - row.dropped)} ago" if row.dropped else ""
+        return [("in the trash" + ago, "dim")]
+    parts: list[tuple[str, str]] = []
+    if not row.restorable:
+        parts.append((row.why, "dim" if row.whole else "danger"))
+    if row.label:
+        parts.append((row.label, ""))
+    if row.pinned:
+        parts.append(("pinned", "dim"))
+    return [piece for at, part in enumerate(parts) for piece in ((" · " if at else "", "dim"), part)]

@@ -53,12 +53,14 @@ class TitleBar(Widget):
         if place is None:
             return Text(" choose a process; its layers get a stack of their own", style="dim"), Text("")
         left = Text(" stack ", style="dim")
-        room = max(16, self.size.width - 50)
+        room = max(16, self.size.width - 66)
         left.append(places.short_path(place, room), style="not dim")
         if stack is not None and stack.path == place:
             noun = "layer" if len(stack.rows) == 1 else "layers"
             left.append(f" · {len(stack.rows)} {noun}")
             if stack.rows:
-                left.append(f", {units.size(stack.disk_bytes)}")
-            return left, Text(f"{units.size(stack.free)} free", style="dim")
+                left.append(f" · {units.size(stack.disk_bytes)} on disk, {units.size(stack.logical_bytes)} logical")
+            if stack.trash:
+                left.append(f" · {len(stack.trash)} in the trash", style="dim")
+            return left, Text("an archive" if stack.archive else f"{units.size(stack.free)} free", style="dim")
         return left, Text("")

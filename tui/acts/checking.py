@@ -1,0 +1,85 @@
+"""Acts that read layers to their last byte, and mend a `parent` link."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.events import Notice
+from lamina.tui import layer_commands as commands
+from lamina.tui.acts.act import Act
+from lamina.tui.acts.proposal import Proposal
+from lamina.tui.acts.shaping import Ask, dry_run
+from lamina.tui.model import units
+from lamina.tui.model.layers import LayerRow
+
+if TYPE_CHECKING:
+    from lamina.core.image.shape.relink import Relinking
+    from lamina.core.image.verify.reports import Verified
+    from lamina.tui.bridge import Work
+    from lamina.tui.read.stack import StackReader
+
+
+def verify(row: LayerRow, stacks: "StackReader") -> Act:
+    """Compare every byte of the layer, and of what it needs of its ancestors, with the checksums."""
+    return _verify(f"verify layer {row.name}", row.path, lambda work: stacks.verify(row.path, work.listen, work.cancel))
+
+
+def verify_stack(stack: Path, stacks: "StackReader") -> Act:
+    """The same of every layer of *stack*."""
+    return _verify(f"verify stack {stack.name}", stack, lambda work: stacks.verify_all(stack, work.listen, work.cancel))
+
+
+def _verify(title: str, place: Path, check: "Callable[[Work], Verified]") -> Act:
+    def run(work: "Work") -> "Verified":
+        work.announce(commands.verify_line(place))
+        found = check(work)
+        for report in found.reports:
+            if not report.whole and not report.trashed:
+                work.listen(Notice(f"layer {report.name}: {report.why}"))
+        return found
+
+    return Act("verify", title, run, _verdict)
+
+
+def _verdict(found: "Verified") -> str:
+    bad = sum(not report.whole for report in found.reports)
+    count = len(found.reports)
+    read = f"{units.size(found.bytes_read)} read in {units.duration(found.elapsed_us)}"
+    if count == 1:
+        return f"{found.reports[0].state.value}; {read}"
+    return f"{f'{bad} of {count} layers are not whole' if bad else f'all {count} layers are whole'}; {read}"
+
+
+def plan_relink(row: LayerRow, search: Path | None, then: Ask) -> Act:
+    """Find the parent of a layer whose link leads nowhere; *search* is a directory to look in, too."""
+
+    def make(_work: "Work") -> Proposal:
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.shape.relink import plan_relink as plan
+
+        found = plan(Layer(row.path), None, [search] if search else [])
+        if not found.needed:
+            return Proposal(found, (), f"its link leads to {found.parent.name}, as it should", nothing=True)
+        lines = [
+            f"{found.parent.path} is its parent: {found.because}.",
+            f"Its link said {found.before or 'nothing'}; it will say {found.link}.",
+        ]
+        if found.still:
+            lines.append(f"Farther up it stays broken: {found.still}")
+        return Proposal(found, tuple(lines), f"its parent is {found.parent.name}")
+
+    return dry_run(f"relink layer {row.name}", commands.relink_line(row.path, search, dry_run=True), make, then)
+
+
+def relink(row: LayerRow, search: Path | None, proposal: Proposal) -> Act:
+    """Put the link in that was found."""
+
+    def run(work: "Work") -> "Relinking":
+        from lamina.core.image.shape.relink import apply_relink
+
+        work.announce(commands.relink_line(row.path, search))
+        apply_relink(proposal.plan)
+        plan: Relinking = proposal.plan
+        return plan
+
+    return Act("relink", f"relink layer {row.name}", run, lambda plan: f"it stands on {plan.parent.name} again")

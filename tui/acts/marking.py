@@ -1,0 +1,52 @@
+"""Acts that write into a layer's sidecar what people say of it: a label, a pin."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.tui import layer_commands as commands
+from lamina.tui.acts.act import Act
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+def label(layer: Path, text: str) -> Act:
+    """Give *layer* a name for people; "" takes it away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.shape.marks import label as mark
+
+        work.announce(commands.label_line(layer, text))
+        mark(Layer(layer), text)
+        return text
+
+    return Act("label", f"label layer {layer.name}", run, lambda text: f"called {text!r}" if text else "it has no label now")
+
+
+def pin(layer: Path, reason: str) -> Act:
+    """Let *layer* not be dropped, pruned or squashed away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.shape.marks import pin as mark
+
+        work.announce(commands.pin_line(layer, reason))
+        mark(Layer(layer), reason)
+        return "pinned: drop, squash and prune leave it alone"
+
+    return Act("pin", f"pin layer {layer.name}", run, lambda done: done)
+
+
+def unpin(layer: Path) -> Act:
+    """Take the pin away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.image.shape.marks import unpin as mark
+
+        work.announce(commands.unpin_line(layer))
+        mark(Layer(layer))
+        return "no longer pinned"
+
+    return Act("unpin", f"unpin layer {layer.name}", run, lambda done: done)

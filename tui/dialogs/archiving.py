@@ -1,0 +1,125 @@
+"""Layers to and from archives, compressed and expanded, and a broken parent link: where, how, and what that means."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.tui import layer_commands as commands
+from lamina.tui.acts import archiving, checking
+from lamina.tui.acts.proposal import Proposal
+from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.dialogs.shaping import ask_before
+from lamina.tui.model import units
+from lamina.tui.model.layers import LayerRow, StackView
+
+if TYPE_CHECKING:
+    from lamina.core.image.archive.importing import ImportResult
+    from lamina.tui.app import LaminaApp
+
+
+def ask_export(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
+    """A file name first, then what goes into it."""
+
+    def wrong(line: str) -> str:
+        path = _path(line)
+        if os.path.lexists(path):
+            return f"{path} is there already"
+        return "" if path.parent.is_dir() else f"there is no directory {path.parent}"
+
+    def answered(line: str | None) -> None:
+        if line:
+            _ask_form(app, row, stack, _path(line))
+
+    name = f"{stack.path.name.split('.')[0]}-{row.name}.tar.zst"
+    app.push_screen(AskText(f"export layer {row.name} to which file?", "NAME.tar.zst", name, wrong), answered)
+
+
+def _ask_form(app: "LaminaApp", row: LayerRow, stack: StackView, output: Path) -> None:
+    above = stack.ancestors(row)
+    size = units.size(row.disk_bytes + sum(it.disk_bytes for it in above))
+    lines = [f"To {output}. It is checked first, and the file appears only when it is whole."]
+    if above:
+        lines.append(f"With its {len(above)} ancestors: {size} before it is compressed.")
+        lines.append("Flat: one full layer of the same memory, for tools that know no parents. Alone: to be imported where they are.")
+        forms = {"with": ("", "With ancestors"), "flat": ("flat", "Flat"), "alone": ("alone", "Alone")}
+    else:
+        lines.append(f"A full layer: {size} before it is compressed.")
+        forms = {"with": ("", "Export")}
+    choices = [Choice(key, label, command=commands.export_line(row.path, output, form)) for key, (form, label) in forms.items()]
+
+    def answered(choice: str | None) -> None:
+        if choice in forms:
+            app.do(archiving.export(row, output, forms[choice][0]))
+
+    app.push_screen(Confirm(f"Export layer {row.name}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
+
+
+def ask_import(app: "LaminaApp", stack: StackView) -> None:
+    """Which archive; of an archive that is open, into which directory."""
+
+    def no_file(line: str) -> str:
+        path = _path(line)
+        return "" if path.is_file() or any(above.is_file() for above in path.parents) else f"there is no file {path}"
+
+    def no_place(line: str) -> str:
+        path = _path(line)
+        return "" if path.is_dir() or (path.parent.is_dir() and not os.path.lexists(path)) else f"{path} cannot be a directory of layers"
+
+    if stack.archive:
+        name = stack.path.name.split(".")[0]
+        ask = AskText(f"import {stack.path.name} into which directory?", "it is made if it is not there", name, no_place)
+        app.push_screen(ask, lambda line: _look(app, stack.path, _path(line)) if line else None)
+    else:
+        ask = AskText(f"import into {stack.path.name} from which archive?", "NAME.tar.zst, or what podman and runc export", "", no_file)
+        app.push_screen(ask, lambda line: _look(app, _path(line), stack.path) if line else None)
+
+
+def _look(app: "LaminaApp", archive: Path, stack: Path) -> None:
+    def done(result: "ImportResult") -> None:
+        app.stack.follow(result.layers[0].path if result.layers else None)
+        if app.session.stack_dir != stack:
+            app.open_stack(stack)
+
+    def show(found: Proposal) -> None:
+        trust = bool(found.plan)
+        choice = Choice("import", "Trust it and import" if trust else "Import", trust, commands.import_line(archive, stack, trust))
+        ask_before(app, f"Import {archive.name} into {stack.name}", found, choice, archiving.import_(archive, stack, trust, done))
+
+    app.do(archiving.plan_import(archive, stack, show))
+
+
+def ask_rest(app: "LaminaApp", row: LayerRow) -> None:
+    """Compress it at rest, or bring it back."""
+    verb = "expand" if row.compressed else "compress"
+
+    def show(found: Proposal) -> None:
+        choice = Choice(verb, verb.capitalize(), command=commands.rest_line(verb, row.path))
+        ask_before(app, f"{verb.capitalize()} layer {row.name}", found, choice, archiving.rest(row))
+
+    app.do(archiving.plan_rest(row, show))
+
+
+def ask_relink(app: "LaminaApp", row: LayerRow) -> None:
+    """Where its parent may be, then whether the one that was found is it."""
+
+    def wrong(line: str) -> str:
+        return "" if _path(line).is_dir() else f"there is no directory {_path(line)}"
+
+    def answered(line: str | None) -> None:
+        if line is None:
+            return
+        search = _path(line) if line.strip() else None
+
+        def show(found: Proposal) -> None:
+            choice = Choice("relink", "Relink", command=commands.relink_line(row.path, search))
+            ask_before(app, f"Relink layer {row.name}", found, choice, checking.relink(row, search, found))
+
+        app.do(checking.plan_relink(row, search, show))
+
+    ask = AskText(f"relink layer {row.name}: look where, beside this stack?", "a directory; empty: only here", "", wrong)
+    app.push_screen(ask, answered)
+
+
+def _path(line: str) -> Path:
+    return Path(line.strip()).expanduser().absolute()

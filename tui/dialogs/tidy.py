@@ -1,0 +1,97 @@
+"""Which layers a stack is to keep, and the end of its trash. Both are only looked at here: what goes is shown before it goes."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static
+
+from lamina.tui.model import units
+from lamina.tui.model.layers import StackView
+
+Rules = tuple[str, str, str]
+_FIELDS = (
+    ("keep-last", "the newest", "10", "layers that can be restored"),
+    ("keep-every", "one of every", "10m, 1h, 1d", "the newest of each"),
+    ("max-bytes", "at most", "500M, 20G", "on disk, with the trash"),
+)
+
+
+class Tidy(ModalScreen[Rules | str | None]):
+    """Answers with the rules of a prune, "empty" for the trash, None for Escape."""
+
+    BINDINGS = [
+        Binding("escape", "dismiss(None)", "cancel"),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, stack: StackView) -> None:
+        super().__init__()
+        self._stack = stack
+        self._why = Static(id="command", markup=False)
+
+    def compose(self) -> ComposeResult:
+        """What there is, three rules, three answers."""
+        stack = self._stack
+        with Vertical(id="dialog") as box:
+            box.border_title = f"tidy {stack.path.name}"
+            noun = "layer" if len(stack.rows) == 1 else "layers"
+            yield Static(f"{len(stack.rows)} {noun}, {units.size(stack.disk_bytes)} on disk. Keep what any rule keeps:", markup=False)
+            for name, before, example, after in _FIELDS:
+                with Horizontal(classes="rule"):
+                    yield Label(before)
+                    yield Input(placeholder=example, id=name, compact=True)
+                    yield Label(after)
+            yield Static("Pinned layers and the newest always stay. What goes, goes to the trash.", markup=False)
+            with Horizontal(id="answers"):
+                yield Button("Cancel", id="answer-cancel", compact=True)
+                yield Button("Prune, dry run", id="answer-prune", compact=True)
+                trash = Button(self._trash_text(), id="answer-empty", compact=True)
+                trash.disabled = not stack.trash
+                yield trash
+            yield self._why
+
+    def _trash_text(self) -> str:
+        count = len(self._stack.trash)
+        return f"Empty the trash ({count}, {units.size(self._stack.trash_bytes)})" if count else "The trash is empty"
+
+    def on_mount(self) -> None:
+        """The first rule is typed at once."""
+        self.query(Input).first().focus()
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self._prune()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "answer-prune":
+            self._prune()
+        else:
+            self.dismiss("empty" if event.button.id == "answer-empty" else None)
+
+    def _prune(self) -> None:
+        last, every, most = (self.query_one(f"#{name}", Input).value.strip() for name, *_ in _FIELDS)
+        if why := wrong_rules((last, every, most)):
+            self._why.update(why)
+        else:
+            self.dismiss((last, every, most))
+
+
+def wrong_rules(rules: Rules) -> str:
+    """Why *rules* cannot be meant, in words; "" if they can."""
+    from argparse import ArgumentTypeError
+
+    from lamina.core.cli.options.common import byte_count, count, seconds
+
+    if not any(rules):
+        return "no rule says what to keep"
+    try:
+        for read, value in zip((count, seconds, byte_count), rules, strict=True):
+            if value:
+                read(value)
+    except ArgumentTypeError as error:
+        return str(error)
+    return ""
