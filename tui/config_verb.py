@@ -65,8 +65,7 @@ def _own(settings: Settings) -> str:
     if settings.keys:
         text += "\n[keys]\n" + "".join(f"{_toml(name)} = {_toml(keys)}\n" for name, keys in settings.keys.items())
     for command in settings.commands:
-        text += f"\n[[commands]]\nname = {_toml(command.name)}\nrun = {_toml(command.run)}\n"
-        text += f"key = {_toml(command.key)}\n" if command.key else ""
+        text += f"\n[[commands]]\nname = {_toml(command.name)}\nkey = {_toml(command.key)}\nrun = {_toml(command.run)}\n"
     return text
 
 

@@ -14,13 +14,13 @@ def stacks_root() -> Path:
     return user_state_path("lamina") / "stacks"
 
 
-def default_stack(name: str, identity: Identity) -> Path:
+def default_stack(name: str, identity: Identity, root: Path | None = None) -> Path:
     """The stack of a process nobody named a directory for: name, pid and start time, so that a reused pid has its own.
 
-    *name* is what the process calls itself and may hold anything but NUL: only letters, digits, "." "_" "-" are kept.
+    *root* is the place for stacks that the user set. *name* is what the process calls itself and may hold anything but NUL: only letters, digits, "." "_" "-" are kept.
     """
     safe = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".") or "program"
-    return stacks_root() / f"{safe}-{identity.pid}-{identity.start_time}"
+    return (root or stacks_root()) / f"{safe}-{identity.pid}-{identity.start_time}"
 
 
 def free_bytes(path: Path) -> int:

@@ -7,11 +7,11 @@ from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.model.session import Session
-from lamina.tui.outside import OutsideApp
+from lamina.tui.own_commands import CommandedApp
 from lamina.tui.reader import Reader
 
 
-class ReadingApp(OutsideApp):
+class ReadingApp(CommandedApp):
     """An app that keeps looking at the target and its stack."""
 
     def __init__(self, session: Session) -> None:

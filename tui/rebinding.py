@@ -28,7 +28,7 @@ def check_keys(settings: Settings) -> tuple[str, str] | None:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             return f"there is no act {name}", f"did you mean {near[0]}?" if near else "lamina config --keys lists them"
-    chosen = {**settings.keys, **{f"app.{it.name}": it.key for it in settings.commands if it.key}}
+    chosen = {**settings.keys, **{f"app.{it.name}": it.key for it in settings.commands}}
     for name, keys in chosen.items():
         for key in keys_of(keys):
             if not _is_key(key):

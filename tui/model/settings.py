@@ -14,13 +14,13 @@ class OwnCommand:
 
     Attributes:
         name: what it is called in the palette and among the keys.
-        run: for the shell, with `{pid}`, `{stack}` and `{layer}` for the target, its stack and the layer under the cursor.
-        key: as in "ctrl+g"; "" for none: it is in the palette.
+        run: for the shell, with `{pid}`, `{stack}` and `{layer}` for the target, its stack and the layer it stands on.
+        key: as in "ctrl+g".
     """
 
     name: str
     run: str
-    key: str = ""
+    key: str
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,13 @@ def _commands(value: object) -> tuple[OwnCommand, ...]:
 def _command(value: object) -> OwnCommand:
     if not isinstance(value, dict) or not all(isinstance(text, str) and text for text in value.values()):
         raise ValueError
-    if not {"run"} <= set(value) <= {"name", "run", "key"}:
+    if not {"run", "key"} <= set(value) <= {"name", "run", "key"}:
         raise ValueError
     try:
         value["run"].format(pid=1, stack="", layer="")
-    except (KeyError, IndexError, AttributeError) as error:
+    except (LookupError, AttributeError) as error:
         raise ValueError from error
-    return OwnCommand(value.get("name") or value["run"].split()[0], value["run"], value.get("key", ""))
+    return OwnCommand(value.get("name") or value["run"].split()[0], value["run"], value["key"])
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ OPTIONS = (
     Option("columns", _names, "a list of names of columns", "[]", "of the processes, in this order; [] for the usual ones"),
     Option("keys", _keys, 'a table such as [keys] with "target.dump" = "d,f5"', "{}", "other keys", variable=False),
     Option(
-        "commands", _commands, "[[commands]] with run, and name and key if wanted; {pid}, {stack} and {layer} in run",
+        "commands", _commands, "[[commands]] with run and key, and a name if wanted; in run {pid}, {stack} and {layer}",
         "[]", "commands of your own on a key", variable=False,
     ),
 )  # fmt: skip
