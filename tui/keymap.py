@@ -25,8 +25,6 @@ APP_KEYS: list[BindingType] = [
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
     Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
-    Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
-    Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
     Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
     Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
@@ -56,11 +54,34 @@ TARGET_KEYS: list[BindingType] = [
 
 PROCESS_KEYS: list[BindingType] = [
     # Of priority, so that letters typed ahead go into the filter and are not taken for commands of the list.
-    Binding("slash", "filter", "filter", key_display="/", priority=True, tooltip="filter by name, command line or pid; ! turns it round"),
-    Binding("enter", "enter", "stack", show=False, tooltip="make it the target and show its stack"),
-    Binding("space", "fold", "fold", show=False, tooltip="fold or unfold what is below"),
-    Binding("full_stop", "follow", "follow", show=False, key_display=".", tooltip="back to the target"),
-    Binding("escape", "clear", "clear filter", show=False),
+    Binding(
+        "slash",
+        "filter",
+        "filter",
+        key_display="/",
+        priority=True,
+        tooltip="filter by name, command line or pid, as text or regular expression; ! all others, -f letters in this order",
+    ),
+    Binding("enter", "enter", "target", tooltip="make it the target and look at its memory"),
+    Binding("o", "columns", "columns", tooltip="which columns are shown, and in which order"),
+    Binding(
+        "greater_than_sign", "sort(1)", "sort", key_display=">", tooltip="sort by the next column, then the tree again; or click a title"
+    ),
+    Binding("less_than_sign", "sort(-1)", "sort back", show=False, key_display="<", tooltip="sort by the column before"),
+    Binding("I", "reverse", "reverse", show=False, tooltip="turn the order round"),
+    Binding("space", "fold", "fold", tooltip="fold or unfold what is below"),
+    Binding("asterisk", "fold_all", "fold all", show=False, key_display="*", tooltip="fold or unfold the whole tree"),
+    Binding("full_stop", "follow", "follow", key_display=".", tooltip="keep this row in view wherever it goes in the list, or no longer"),
+    Binding("Z", "pause", "pause", show=False, tooltip="read the process table no more, or go on"),
+    Binding("escape", "clear", "clear", show=False, tooltip="one thing at a time: the filter, following, the order"),
+]
+
+COLUMNS_KEYS: list[BindingType] = [
+    Binding("space", "check", "show or hide", tooltip="show this column, or hide it"),
+    Binding("less_than_sign,left", "shift(-1)", "left", key_display="<", tooltip="move this column to the left"),
+    Binding("greater_than_sign,right", "shift(1)", "right", key_display=">", tooltip="move this column to the right"),
+    Binding("0", "reset", "as at first", tooltip="the columns there are at first"),
+    Binding("escape,q,o", "dismiss(None)", "back"),
 ]
 
 TARGET_SCREEN_KEYS: list[BindingType] = [
@@ -141,17 +162,6 @@ LOG_PANE_KEYS: list[BindingType] = [
     Binding("w", "app.save_view", "save", tooltip="save the entries shown in a file"),
     Binding("o", "open", "pager", show=False, tooltip="read the entries shown with $PAGER, and come back"),
     Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
-]
-
-# While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.
-TERMINAL_KEYS: list[BindingType] = [
-    Binding("ctrl+g", "prefix", "prefix", show=False, key_display="^g", tooltip="then a key of lamina's, as in ^g d; ^g ^g types ^g"),
-    Binding("r", "restore", "rewind…", tooltip="put the program and its screen back to the chosen layer (asks)"),
-    Binding("up,k", "layer(-1)", "newer", key_display="↑", tooltip="choose a newer layer"),
-    Binding("down,j", "layer(1)", "older", key_display="↓", tooltip="choose an older layer"),
-    Binding("n", "program(1)", "next program", tooltip="show the next program"),
-    Binding("p", "program(-1)", "program before", show=False, tooltip="show the program before"),
-    Binding("escape", "app.show('processes')", "back", show=False),
 ]
 
 # While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.

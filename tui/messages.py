@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
+    from lamina.tui.read.tracked import Standing
     from lamina.tui.terminal.leader import Held
 
 
@@ -35,10 +36,24 @@ class ProcessesRead(Message):
 
 
 @dataclass
-class TargetExamined(Message):
-    """It is known what stands in the way of dumping a process."""
+class ProcessesExamined(Message):
+    """It is known of some processes what stands in the way of dumping them."""
 
-    examined: "Examined"
+    found: "Sequence[Examined]"
+
+
+@dataclass
+class StandingRead(Message):
+    """It is known of all tracked processes how much they write, and of all that stand on a layer how many their stack has."""
+
+    standing: "dict[int, Standing]"
+
+
+@dataclass
+class ColumnsChosen(Message):
+    """Other columns of the process list were chosen, by name."""
+
+    names: tuple[str, ...]
 
 
 @dataclass

@@ -51,7 +51,7 @@ def read_parts(pid: int) -> TargetParts:
     Raises:
         TargetError: it is gone, or may not be read.
     """
-    return TargetParts(pid, tuple(_threads(pid)), tuple(_descriptors(pid)))
+    return TargetParts(pid, tuple(_threads(pid)), tuple(read_descriptors(pid)))
 
 
 def _threads(pid: int) -> list[ThreadRow]:
@@ -85,7 +85,12 @@ def _call(pid: int, tid: int) -> str:
     return "stopped" if number < 0 else _call_names().get(number, f"call {number}")
 
 
-def _descriptors(pid: int) -> list[DescriptorRow]:
+def read_descriptors(pid: int) -> list[DescriptorRow]:
+    """The descriptors of *pid* now, ascending.
+
+    Raises:
+        TargetError: it is gone, or may not be read.
+    """
     sockets = _sockets(pid)
     rows = []
     for fd in fds_of(pid):

@@ -1,36 +1,39 @@
 """Screen 1: the process tree, and what stands in the way of dumping the process under the cursor."""
 
-from collections.abc import Iterable
-from functools import partial
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Input, Label
+from textual.widgets import Input
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages
+from lamina.tui.dialogs.columns import ChooseColumns
 from lamina.tui.keymap import PROCESS_KEYS
-from lamina.tui.model import tree
-from lamina.tui.model.process_filter import parse_filter, searchable
+from lamina.tui.model.process_list import Order, ProcessList
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
 from lamina.tui.read import process as read_process
-from lamina.tui.read.process import Examined, Processes
+from lamina.tui.read.tracked import StandingReader
 from lamina.tui.screens.frame import Frame, Subject
-from lamina.tui.widgets.process_columns import ProcessCell, process_columns
+from lamina.tui.widgets import process_columns as columns
+from lamina.tui.widgets.filter_line import FilterLine
+from lamina.tui.widgets.process_columns import ProcessCell
 from lamina.tui.widgets.process_detail import ProcessDetail
-from lamina.tui.widgets.row_list import RowList
+from lamina.tui.widgets.row_list import Column, RowList
 
 _REFRESH_S = 2.0
-# The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
-_KTHREADD = 2
-
-
-def _look_at(process: ProcessInfo) -> messages.TargetExamined:
-    return messages.TargetExamined(read_process.examine(process))
+# Reading the table takes at most one part in so many of the time.
+_REST = 10
+# How long psutil is asked about new processes before what it said is shown.
+_ASKING_S = 0.1
+# How long processes are examined before what was found is shown.
+_EXAMINING_S = 0.1
 
 
 class ProcessScreen(Frame):
@@ -38,83 +41,129 @@ class ProcessScreen(Frame):
 
     WHERE = "processes"
     BINDINGS: ClassVar = PROCESS_KEYS
+    USEFUL = ("track", "dump", "enter", "filter", "columns", "sort(1)", "fold", "follow")
 
     def __init__(self) -> None:
         super().__init__()
-        self._processes = Processes()
-        self._examined: dict[int, Examined] = {}
-        self._folded: set[int] = {_KTHREADD}
-        self._filter = ""
+        self._known = ProcessList()
+        self._standing = StandingReader()
+        self._columns: tuple[str, ...] = columns.DEFAULT
+        self._paused = False
+        self._read_at = 0.0
         self._detail = ProcessDetail()
         self._left = Vertical(id="left", classes="pane")
-        self._input = Input(placeholder="name, command line or pid; ! turns it round", id="filter", compact=True)
-        self._filter_line = Horizontal(id="filter-line")
-        self._list: RowList[TreeRow] = RowList(process_columns(self._cell), lambda row: row.pid, id="processes")
+        self._filter_line = FilterLine()
+        self._list: RowList[TreeRow] = RowList(self._list_columns(), lambda row: row.pid, id="processes")
         self._list.empty_text = "reading the process table …"
 
+    def _list_columns(self) -> list[Column[TreeRow]]:
+        return columns.process_columns(self._columns, self._cell)
+
     def _cell(self, row: TreeRow) -> ProcessCell:
-        process = self._processes.by_pid[row.pid]
-        examined = self._examined.get(row.pid)
-        if examined is not None and examined.identity.start_time != process.start_time:
-            examined = None
         target = self.lamina.session.target
-        return ProcessCell(row, process, examined, target is not None and target.pid == row.pid)
+        return ProcessCell(row, self._known.by_pid[row.pid], self._known, target is not None and target.pid == row.pid)
 
     def compose_body(self) -> Iterable[Widget]:
         """Tree and detail, side by side or one above the other."""
         with Horizontal(id="body"):
             with self._left:
-                self._left.border_title = "tree"
                 yield self._list
-                with self._filter_line:
-                    yield Label("/")
-                    yield self._input
+                yield self._filter_line
             yield self._detail
 
     def opened(self) -> None:
         """Read the table now and then."""
-        self._filter_line.display = False
         self._list.focus()
+        self._show_titles()
         self.read()
-        self.set_interval(_REFRESH_S, self.read)
+        self.set_interval(_REFRESH_S, self._refresh_table)
+
+    # What is read
 
     def read(self) -> None:
         """Ask for the process table, unless nobody sees it."""
-        if self.is_attached and (self.is_current or not self._processes.rows):
+        if self.is_attached and (self.is_current or not self._known.processes.rows):
             reader = self.lamina.reader.processes
-            self.ask("processes", lambda: messages.ProcessesRead(reader.read()))
+            self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read()), to=self)
+
+    def _refresh_table(self) -> None:
+        if not self._paused and time.monotonic() - self._read_at >= _REST * self._known.processes.took:
+            self.read()
 
     def on_processes_read(self, message: messages.ProcessesRead) -> None:
         """The table was read."""
-        processes = message.table
-        self._processes = processes
-        self._examined = {pid: seen for pid, seen in self._examined.items() if pid in processes.by_pid}
-        self.title_bar.aside = f"load {processes.load:.2f} · {len(processes.rows):,} processes"
+        table, cursor = message.table, self._list.row
+        self._read_at = time.monotonic()
+        self._known.take(table, cursor.pid if cursor else None)
+        self.title_bar.aside = f"load {table.load:.2f} · {len(table.rows):,} processes"
         self.title_bar.refresh()
         self._arrange()
-        self.when_at_rest(self._examine)
+        if table.unasked:
+            reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
+            self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)
+        else:
+            self.when_at_rest(self._examine)
+            self._look_at_standing()
 
-    def on_target_examined(self, message: messages.TargetExamined) -> None:
-        """A process was examined."""
-        examined = message.examined
-        self._examined[examined.identity.pid] = examined
+    def _look_at_standing(self) -> None:
+        rows, busy = self._known.processes.rows, self.lamina.bridge.busy_with
+        looked = self._standing
+        self.lamina.bridge.follow("standing", lambda: messages.StandingRead(looked.read(rows, busy.pid if busy else 0)), to=self)
+
+    def on_standing_read(self, message: messages.StandingRead) -> None:
+        """It is known how much the tracked ones write."""
+        self._known.standing = message.standing
         self._list.refresh()
         self._show_detail()
 
-    def _arrange(self, follow: int | None = None) -> None:
-        rows = self._processes.rows
-        wanted = self._filter.strip()
-        hits = None
+    def _examine(self) -> None:
+        """Look at the process under the cursor, then at the others on the screen, one small batch after the other."""
+        cursor = self._list.row
+        wanted = self._known.to_examine(cursor.pid if cursor else None, [row.pid for row in self._list.visible_rows], time.monotonic())
+        rows = self._known.processes.rows
         if wanted:
-            found = parse_filter(wanted)
-            hits = found.hits((p.pid, searchable(p.pid, p.name, p.cmdline)) for p in rows) if found else set()
-            if follow is None and (self._list.row is None or self._list.row.pid not in hits):
-                follow = min(hits, default=None)
-        arranged = tree.arrange(rows, hits, self._folded)
-        self._list.empty_text = f"no process matches {wanted!r}" if wanted else "no process to be seen"
-        self._list.show_rows(arranged, follow)
-        self._left.border_subtitle = f"{len(hits)} {'hit' if len(hits) == 1 else 'hits'} for /{wanted}" if hits is not None else ""
+            self.lamina.bridge.follow(
+                "examine", lambda: messages.ProcessesExamined(read_process.examine_all(rows, wanted, _EXAMINING_S)), to=self
+            )
+
+    def on_processes_examined(self, message: messages.ProcessesExamined) -> None:
+        """Some were examined."""
+        if message.found:
+            self._known.examined.update({it.process.pid: it for it in message.found})
+            self._list.refresh()
+            self._show_detail()
+            self._examine()
+
+    # What is shown
+
+    def _arrange(self, follow: int | None = None) -> None:
+        rows, known = self._known.rows(), self._known
+        following = known.following
+        if follow is None and following is not None and all(row.pid != following for row in self._list.visible_rows):
+            follow = following
+        self._list.empty_text = f"no process matches {known.filter.line!r}" if known.filter else "no process to be seen"
+        self._list.show_rows(rows, follow, still=known.order is not None and following is None)
+        self._show_titles()
         self._show_detail()
+
+    def _show_titles(self) -> None:
+        known = self._known
+        order, followed = known.order, known.by_pid.get(known.following or 0)
+        title = f"by {order.column} {'↓' if order.descending else '↑'}" if order else "tree"
+        if followed is not None:
+            title += f" · following {followed.name} {followed.pid}"
+        self._left.border_title = title + (" · paused, Z goes on" if self._paused else "")
+        hits = f"{known.hits:,} {'hit' if known.hits == 1 else 'hits'}"
+        self._left.border_subtitle = f"{hits} for /{known.filter.line}" if known.filter else ""
+
+    def _show_detail(self) -> None:
+        process = self._process()
+        examined = self._known.examination(process) if process else None
+        self._detail.show(process, examined, self._known.standing.get(process.pid) if process else None)
+
+    def _process(self) -> ProcessInfo | None:
+        row = self._list.row
+        return self._known.by_pid.get(row.pid) if row else None
 
     def subject(self) -> Subject | None:
         """The process under the cursor; while no row is there, none."""
@@ -128,35 +177,31 @@ class ProcessScreen(Frame):
         known = target.stack if target and target.identity == process.identity else None
         return Subject(process.pid, process.name, is_tracker(process.tracker), option or known)
 
-    def _process(self) -> ProcessInfo | None:
-        row = self._list.row
-        return self._processes.by_pid.get(row.pid) if row else None
-
-    def _show_detail(self) -> None:
-        process = self._process()
-        dirty = self.lamina.session.dirty
-        self._detail.show(process, self._examined.get(process.pid) if process else None, dirty)
-
-    def _examine(self) -> None:
-        """Look at the process under the cursor, then at the others on the screen that nobody looked at yet."""
-        process = self._process()
-        wanted = [process] if process else []
-        for row in self._list.visible_rows:
-            other, seen = self._processes.by_pid[row.pid], self._examined.get(row.pid)
-            if other is not process and (seen is None or seen.identity.start_time != other.start_time):
-                wanted.append(other)
-        self.ask("examine", *(partial(_look_at, one) for one in wanted if not one.protected))
+    def session_changed(self, session: Session) -> None:
+        """The target is marked in the tree."""
+        self._list.refresh()
 
     @on(RowList.Moved)
     def _moved(self) -> None:
+        row = self._list.row
+        if self._known.following is not None and row is not None and row.pid != self._known.following:
+            self._known.following = None
+            self._show_titles()
         self._show_detail()
         self.when_at_rest(self._examine)
 
+    @on(RowList.Scrolled)
+    def _scrolled(self) -> None:
+        self.when_at_rest(self._examine)
+
+    # Keys
+
     @on(RowList.Chosen)
     def action_enter(self) -> None:
-        """Make it the target and show its stack."""
-        self.aim_at_cursor()
-        self.app.switch_mode("stack")
+        """Make it the target and look at its memory."""
+        if self.subject() is not None:
+            self.aim_at_cursor()
+            self.lamina.action_show("target")
 
     def aim_at_cursor(self) -> None:
         """Make the process under the cursor the target."""
@@ -164,49 +209,126 @@ class ProcessScreen(Frame):
         if process is not None and not process.protected:
             self.lamina.reader.aim(process.pid)
 
-    def session_changed(self, session: Session) -> None:
-        """The target is marked in the tree, and what it wrote is in its detail."""
-        self._list.refresh()
-        self._show_detail()
+    def go_to_process(self, pid: int) -> None:
+        """Put the cursor on *pid*."""
+        self._arrange(follow=pid)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter itself a slash is a letter."""
         return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_filter(self) -> None:
-        """Type a filter; the tree follows each letter."""
-        self._filter_line.display = True
-        # Not `focus`, which comes later than the next letter.
-        self.set_focus(self._input)
+        """Type a filter; the rows follow each letter."""
+        self._filter_line.open()
 
-    @on(Input.Changed, "#filter")
-    def _filtered(self, event: Input.Changed) -> None:
-        self._filter = event.value
-        if self._processes.rows:
-            self._arrange()
+    @on(FilterLine.Typed)
+    def _filtered(self, event: FilterLine.Typed) -> None:
+        known, cursor = self._known, self._list.row
+        known.set_filter(event.wanted)
+        if not known.processes.rows:
+            return
+        first = None
+        if known.filter is not None:
+            shown = {row.pid: row.hit for row in known.rows()}
+            if cursor is None or not shown.get(cursor.pid):
+                first = next((pid for pid, hit in shown.items() if hit), None)
+        self._arrange(first)
 
-    @on(Input.Submitted, "#filter")
+    @on(FilterLine.Left)
     def _filter_done(self) -> None:
         self._filter_line.display = False
         self.set_focus(self._list)
 
     def action_clear(self) -> None:
-        """One step back: out of the filter, then the filter away."""
-        self._input.value = ""
-        self._filter_done()
+        """One thing at a time: the filter, following, the order."""
+        known = self._known
+        if self._filter_line.display or known.filter is not None:
+            self._filter_line.clear()
+            self._filter_done()
+        elif known.following is not None:
+            known.following = None
+            self._show_titles()
+        elif known.order is not None:
+            self._sort(None)
 
     def action_fold(self) -> None:
         """Fold or unfold what is below the cursor."""
-        if self._list.row is not None:
-            self._folded ^= {self._list.row.pid}
+        if self._list.row is not None and self._known.order is None:
+            self._known.fold(self._list.row.pid)
             self._arrange()
 
-    def action_follow(self) -> None:
-        """Back to the target."""
-        target = self.lamina.session.target
-        if target is not None:
-            self._arrange(follow=target.pid)
+    def action_fold_all(self) -> None:
+        """Fold everything, or unfold it."""
+        cursor, known = self._list.row, self._known
+        if cursor is not None and known.order is None:
+            known.fold_all()
+            self._arrange(known.shown_for(cursor.pid, {row.pid for row in known.rows()}))
 
-    def go_to_process(self, pid: int) -> None:
-        """Put the cursor on *pid*."""
-        self._arrange(follow=pid)
+    def action_follow(self) -> None:
+        """Keep the row under the cursor where it is on the screen, wherever it goes in the list; or no longer."""
+        if self._list.row is not None:
+            self._known.following = None if self._known.following is not None else self._list.row.pid
+            self._show_titles()
+
+    def action_pause(self) -> None:
+        """Read the table no more, or go on. After an act it is read all the same."""
+        self._paused = not self._paused
+        self._show_titles()
+        if not self._paused:
+            self.read()
+
+    # Order and columns
+
+    def _sort(self, order: Order | None) -> None:
+        known, cursor = self._known, self._list.row
+        known.order = order
+        self._list.show_columns(self._list_columns(), (order.column, order.descending) if order else None)
+        first = None
+        if cursor is not None:
+            # Who asks for an order wants to see who comes first; the tree is gone back to for the place of a process in it.
+            first = cursor.pid if order is None or known.following is not None else next((row.pid for row in known.rows()), None)
+        self._arrange(first)
+
+    def action_sort(self, by: int) -> None:
+        """Sort by the next column that can be sorted by; between the last and the first comes the tree."""
+        orders: list[Order | None] = [None, *(order for name in self._columns if (order := columns.order_by(columns.ALL[name])))]
+        names = [order.column if order else "" for order in orders]
+        at = names.index(self._known.order.column) if self._known.order and self._known.order.column in names else 0
+        self._sort(orders[(at + by) % len(orders)])
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        if order := self._known.order:
+            self._sort(replace(order, descending=not order.descending))
+
+    @on(RowList.TitleClicked)
+    def _title_clicked(self, event: RowList.TitleClicked) -> None:
+        """Sort by it; again, the other way round; again, the tree."""
+        order, now = columns.order_by(columns.ALL[event.title]), self._known.order
+        if order is None:
+            self.notify(f"{event.title} is known of the rows in view only: nothing to sort by", timeout=3)
+        elif now is None or now.column != order.column:
+            self._sort(order)
+        else:
+            self._sort(replace(order, descending=not order.descending) if now.descending == order.descending else None)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns that are shown, by name."""
+        return self._columns
+
+    def show_columns(self, names: Sequence[str]) -> None:
+        """Show the columns *names* from now on, as far as there are such; see `process_columns.ALL`."""
+        self._columns = columns.chosen(names)
+        order = self._known.order
+        self._list.show_columns(self._list_columns(), (order.column, order.descending) if order else None)
+
+    def action_columns(self) -> None:
+        """Choose columns."""
+
+        def answered(names: tuple[str, ...] | None) -> None:
+            if names is not None:
+                self.show_columns(names)
+                self.app.post_message(messages.ColumnsChosen(names))
+
+        self.app.push_screen(ChooseColumns(self._columns), answered)

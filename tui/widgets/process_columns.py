@@ -1,19 +1,25 @@
-"""The columns of the process tree."""
+"""The columns of the process list: what each shows, how it sorts, and which goes first when it is narrow."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui.model import units
+from lamina.tui.model.process_list import ENDED, Order, ProcessList
 from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
-from lamina.tui.read.process import Examined
 from lamina.tui.widgets.row_list import Cell, Column
 
 # In a deep tree the name matters more than its forefathers.
 _DEEP = 15
 _MARK_COLOUR = {"✓": "good", "!": "warn", "✗": "danger"}
+Key = Callable[[ProcessList, ProcessInfo], Any]
 
 
 @dataclass(frozen=True)
@@ -22,56 +28,166 @@ class ProcessCell:
 
     row: TreeRow
     process: ProcessInfo
-    examined: Examined | None
+    known: ProcessList
     is_target: bool
 
 
-def process_columns(look: Callable[[TreeRow], ProcessCell]) -> list[Column[TreeRow]]:
-    """PID, NAME as a tree, and the rest; *look* says what is known of a row."""
+@dataclass(frozen=True)
+class ProcessColumn:
+    """One column to choose.
 
-    def column(title: str, width: int, cell: Callable[[ProcessCell], Cell], right: bool = False, keep: int = 0) -> Column[TreeRow]:
-        return Column(title, width, lambda row: cell(look(row)), right, keep)
+    Attributes:
+        name: its title, by which it is chosen.
+        about: what it shows, in words.
+        width: cells; 0 takes what is left.
+        cell: what it shows of a process.
+        key: what it sorts by; None if it cannot, because it is not known of all.
+        number: aligned to the right, and sorted from the highest down.
+    """
 
-    return [
-        column("PID", 7, _pid, right=True),
-        column("NAME", 0, _name),
-        column("USER", 8, lambda c: [(c.process.user, _quiet(c, "dim"))], keep=68),
-        column("RSS", 8, lambda c: [(units.size(c.process.rss) if c.process.rss else "·", _quiet(c))], right=True, keep=40),
-        column("THR", 4, lambda c: [(str(c.process.threads), _quiet(c))], right=True, keep=52),
-        column("LAYER", 5, _layer, right=True, keep=46),
-        column("OK", 2, _mark),
-    ]
-
-
-def _quiet(cell: ProcessCell, otherwise: str = "") -> str:
-    return "dim" if cell.process.protected or not cell.row.hit else otherwise
-
-
-def _pid(cell: ProcessCell) -> Cell:
-    return [(("▸" if cell.is_target else "") + str(cell.process.pid), "bright" if cell.is_target else _quiet(cell, "dim"))]
+    name: str
+    about: str
+    width: int
+    cell: Callable[[ProcessCell], Cell]
+    key: Key | None
+    number: bool = False
 
 
-def _name(cell: ProcessCell) -> Cell:
-    branch = cell.row.branch if len(cell.row.branch) <= _DEEP else "⋯" + cell.row.branch[-_DEEP + 1 :]
-    pieces = [(branch, "dim"), (cell.process.name, "bright" if cell.is_target else _quiet(cell))]
-    if cell.row.folded:
-        pieces.append((f" +{cell.row.folded}", "dim"))
-    if cell.process.state == "Z":
+def order_by(column: ProcessColumn) -> Order | None:
+    """The order that *column* sorts in at first; None if it cannot."""
+    return Order(column.name, column.key, column.number and column.name not in _UPWARDS) if column.key is not None else None
+
+
+def chosen(names: Iterable[str]) -> tuple[str, ...]:
+    """*names* as far as there are such columns, each once; with the name of the process, without which no row says what it is."""
+    wanted = tuple(dict.fromkeys(name for name in names if name in ALL))
+    return wanted if "NAME" in wanted else (*wanted[:1], "NAME", *wanted[1:])
+
+
+def process_columns(names: Sequence[str], look: Callable[[TreeRow], ProcessCell]) -> list[Column[TreeRow]]:
+    """The columns *names*; *look* says what is known of a row."""
+
+    def column(of: ProcessColumn) -> Column[TreeRow]:
+        drop = DROPS.index(of.name) + 1 if of.name in DROPS else 0
+        return Column(of.name, of.width, lambda row: of.cell(look(row)), of.number, drop=drop, least=_LEAST.get(of.name, 0))
+
+    return [column(ALL[name]) for name in names]
+
+
+@cache
+def boot_time() -> float:
+    """When the machine started, seconds since 1970."""
+    return psutil.boot_time()
+
+
+def started(process: ProcessInfo) -> float:
+    """When it started, seconds since 1970."""
+    return boot_time() + process.start_time / _ticks_a_second()
+
+
+@cache
+def _ticks_a_second() -> int:
+    import os
+
+    return os.sysconf("SC_CLK_TCK")
+
+
+def _plain(c: ProcessCell, colour: str = "") -> str:
+    return "dim" if c.process.protected or not c.row.hit else colour
+
+
+def _text(of: Callable[[ProcessInfo], str], colour: str = "") -> Callable[[ProcessCell], Cell]:
+    return lambda c: [(of(c.process) or "·", _plain(c, colour))]
+
+
+def _pid(c: ProcessCell) -> Cell:
+    return [(("▸" if c.is_target else "") + str(c.process.pid), "bright" if c.is_target else _plain(c, "dim"))]
+
+
+def _name(c: ProcessCell) -> Cell:
+    branch = c.row.branch if len(c.row.branch) <= _DEEP else "⋯" + c.row.branch[-_DEEP + 1 :]
+    pieces = [(branch, "dim"), (c.process.name, "bright" if c.is_target else _plain(c))]
+    if c.row.folded:
+        pieces.append((f" +{c.row.folded}", "dim"))
+    if c.process.protected == ENDED:
+        pieces.append((" ended", "danger"))
+    elif c.process.state == "Z":
         pieces.append((" zombie", "dim"))
     return pieces
 
 
-def _layer(cell: ProcessCell) -> Cell:
-    process = cell.process
-    name = Path(process.layer_dir).name if process.layer_dir else ""
-    if is_tracker(process.tracker):
-        return [(f"●{name}", "warm")]
-    return [(name or "·", "" if name else "dim")]
+def _cpu(c: ProcessCell) -> Cell:
+    share = c.known.processes.cpu.get(c.process.pid, 0.0)
+    return [(f"{share:.1f}" if share >= 0.05 else "·", _plain(c) if share >= 0.05 else "dim")]
 
 
-def _mark(cell: ProcessCell) -> Cell:
-    if cell.process.protected:
-        return [("✗", "dim")]
-    if cell.examined is None:
+def _per_second(known: ProcessList, process: ProcessInfo) -> float | None:
+    standing = known.standing.get(process.pid)
+    return standing.per_second if standing is not None and is_tracker(process.tracker) else None
+
+
+def _dirty(c: ProcessCell) -> Cell:
+    rate = _per_second(c.known, c.process)
+    if rate is None:
+        return [("…" if is_tracker(c.process.tracker) else "·", "dim")]
+    return [(units.count(rate), "warm" if rate >= 0.5 else "dim")]
+
+
+def _layers(c: ProcessCell) -> Cell:
+    standing = c.known.standing.get(c.process.pid)
+    if not c.process.layer_dir or standing is None:
         return [("·", "dim")]
-    return [(cell.examined.mark, _MARK_COLOUR[cell.examined.mark])]
+    return [(str(standing.layers), _plain(c))]
+
+
+def _descriptors(c: ProcessCell) -> Cell:
+    examined = c.known.examination(c.process)
+    return [("·", "dim") if examined is None or examined.descriptors is None else (str(examined.descriptors), _plain(c))]
+
+
+def _mark(c: ProcessCell) -> Cell:
+    if c.process.protected:
+        return [("✗", "dim")]
+    examined = c.known.examination(c.process)
+    return [("·", "dim") if examined is None else (examined.mark, _MARK_COLOUR[examined.mark])]
+
+
+_COLUMNS = (
+    ProcessColumn("PID", "number of the process", 7, _pid, lambda _, p: p.pid, number=True),
+    ProcessColumn("NAME", "its name, in the tree", 0, _name, lambda _, p: p.name.casefold()),
+    ProcessColumn("USER", "whose rights it has", 8, _text(lambda p: p.user, "dim"), lambda _, p: p.user),
+    ProcessColumn("CPU%", "of one processor, since the last reading", 6, _cpu, lambda k, p: k.processes.cpu.get(p.pid, 0.0), number=True),
+    ProcessColumn("RSS", "resident memory", 8, _text(lambda p: units.size(p.rss) if p.rss else ""), lambda _, p: p.rss, number=True),
+    ProcessColumn(
+        "VIRT", "address space", 8, _text(lambda p: units.size(p.virtual) if p.virtual else ""), lambda _, p: p.virtual, number=True
+    ),
+    ProcessColumn("THR", "threads", 4, _text(lambda p: str(p.threads)), lambda _, p: p.threads, number=True),
+    ProcessColumn("FDS", "open descriptors, of the rows in view", 5, _descriptors, None, number=True),
+    ProcessColumn(
+        "DIRTY/s", "newly dirty pages per second, of those tracked", 8, _dirty, lambda k, p: _per_second(k, p) or 0.0, number=True
+    ),
+    ProcessColumn(
+        "LAYERS", "layers in its stack", 7, _layers, lambda k, p: k.standing[p.pid].layers if p.pid in k.standing else 0, number=True
+    ),
+    ProcessColumn(
+        "LAYER", "the layer it stands on", 8, _text(lambda p: Path(p.layer_dir).name if p.layer_dir else ""), lambda _, p: p.layer_dir
+    ),
+    ProcessColumn(
+        "TRACKER", "what tracks its memory", 14, _text(lambda p: p.tracker if is_tracker(p.tracker) else ""), lambda _, p: p.tracker
+    ),
+    ProcessColumn(
+        "S", "state: R runs, S sleeps, D waits for a disk, T is stopped, Z has ended", 2, _text(lambda p: p.state), lambda _, p: p.state
+    ),
+    ProcessColumn("PPID", "its parent", 7, _text(lambda p: str(p.ppid), "dim"), lambda _, p: p.ppid, number=True),
+    ProcessColumn(
+        "STARTED", "when it began", 12, _text(lambda p: units.clock(started(p), time.time()), "dim"), lambda _, p: p.start_time, number=True
+    ),
+    ProcessColumn("COMMAND", "its whole command line", 0, _text(lambda p: " ".join(p.cmdline), "dim"), lambda _, p: p.cmdline),
+    ProcessColumn("OK", "can be dumped: ✓ as it is, ! with an option, ✗ not", 2, _mark, None),
+)
+ALL = {column.name: column for column in _COLUMNS}
+DEFAULT = ("PID", "NAME", "RSS", "THR", "DIRTY/s", "LAYERS", "OK")
+# From the last one on they go when it is narrow; the others stay.
+DROPS = ("RSS", "DIRTY/s", "LAYERS", "CPU%", "THR", "USER", "FDS", "S", "LAYER", "TRACKER", "STARTED", "PPID", "VIRT", "COMMAND")
+_UPWARDS = ("PID", "PPID")
+_LEAST = {"NAME": 16, "COMMAND": 20}

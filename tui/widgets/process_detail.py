@@ -1,111 +1,128 @@
-"""What is known of the process under the cursor, and what stands in the way of dumping it."""
+"""What is known of the process under the cursor, what stands in the way of dumping it, and what the next dump would write."""
 
 import time
-from functools import cache
 from pathlib import Path
 
-import psutil
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from lamina.core.attach.processes import ProcessInfo
+from lamina.core.errors import Blocker
 from lamina.tui.model import units
+from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker
-from lamina.tui.read.dirty import Dirty
 from lamina.tui.read.process import Examined
+from lamina.tui.read.tracked import Standing
 from lamina.tui.theme import DANGER, GOOD, WARM
+from lamina.tui.widgets.flowing_text import FlowingText
+from lamina.tui.widgets.process_columns import started
+
+# One line each is enough of many.
+_MOST_BLOCKERS = 12
 
 
-class ProcessDetail(VerticalScroll, can_focus=False):
+class ProcessDetail(VerticalScroll):
     """The pane beside the tree."""
 
     def __init__(self) -> None:
-        super().__init__(classes="pane")
-        self._text = Static(id="detail-text")
+        super().__init__(classes="pane", id="process-detail")
+        self._text = FlowingText(id="detail-text")
 
     def compose(self) -> ComposeResult:
         """One text."""
         yield self._text
 
-    def show(self, process: ProcessInfo | None, examined: Examined | None, dirty: Dirty | None) -> None:
-        """Describe *process*; *examined* is None until it was looked at; *dirty* may be another's."""
+    def show(self, process: ProcessInfo | None, examined: Examined | None, standing: Standing | None) -> None:
+        """Describe *process*; *examined* is None until it was looked at, *standing* if it is neither tracked nor on a layer."""
         self.border_title = f"{process.name} {process.pid}" if process else "process"
         text = Text()
         if process is not None:
             text.append(" ".join(process.cmdline) or f"[{process.name}]", style="bold")
             text.append("\n")
-            if process.protected:
+            _who(text, process)
+            text.append("\n")
+            if process.protected == ENDED:
+                text.append("✗ it has ended; its row goes when the cursor does\n", style=DANGER)
+            elif process.protected:
                 text.append("✗ lamina does not touch it: ", style="bold")
                 text.append(process.protected + "\n")
-            elif examined is None or examined.identity.start_time != process.start_time:
+            elif examined is None:
                 text.append("looking at it …\n", style="dim")
             elif examined.unreadable:
-                text.append(f"{examined.unreadable}\n", style=DANGER)
+                text.append(f"✗ {examined.unreadable}\n", style=DANGER)
             else:
                 _verdict(text, examined)
-                _next_dump(text, process, examined)
-            if dirty is not None and dirty.identity == process.identity:
-                _written(text, dirty)
-            _who(text, process)
+                text.append("\n")
+                _next_dump(text, process, examined, standing)
         self._text.update(text)
 
 
-@cache
-def _boot_time() -> float:
-    return psutil.boot_time()
-
-
-@cache
-def _ticks_a_second() -> int:
-    import os
-
-    return os.sysconf("SC_CLK_TCK")
-
-
 def _who(text: Text, process: ProcessInfo) -> None:
-    began = _boot_time() + process.start_time / _ticks_a_second()
-    text.append(f"\nstarted {units.clock(began)}, {units.age(time.time() - began)} ago by {process.user}", style="dim")
+    began = started(process)
     threads = "1 thread" if process.threads == 1 else f"{process.threads} threads"
-    text.append(f"\n{threads}, {units.size(process.rss)} resident, child of {process.ppid}\n", style="dim")
+    text.append(f"started {units.clock(began)}, {units.age(time.time() - began)} ago", style="dim")
+    text.append(f" · {process.user} · {threads} · {units.size(process.rss)} resident · child of {process.ppid}\n", style="dim")
 
 
 def _verdict(text: Text, examined: Examined) -> None:
+    tree = f", with {examined.tasks - 1:,} below it" if examined.tasks > 1 else ""
     if not examined.blockers:
-        text.append("✓ can be dumped\n", style=GOOD)
+        text.append("✓ can be dumped", style=GOOD)
     elif examined.shell_job:
-        text.append("! can be dumped as a shell job (--shell-job)\n", style=WARM)
+        text.append("! can be dumped with --shell-job", style=WARM)
+        text.append(", which d adds", style="dim")
     else:
-        text.append("✗ cannot be dumped\n", style=DANGER)
-    for blocker in examined.blockers:
-        text.append(f"  ● {blocker.obj}", style="bold")
-        text.append(f"  {blocker.why}")
-        if blocker.fix:
-            text.append(f"\n    {blocker.fix}", style="dim")
-        text.append("\n")
+        text.append("✗ cannot be dumped", style=DANGER)
+    text.append(f"{tree}\n", style="dim")
+    for blocker in examined.blockers[:_MOST_BLOCKERS]:
+        _blocker(text, blocker, examined)
+    if len(examined.blockers) > _MOST_BLOCKERS:
+        text.append(f"  and {len(examined.blockers) - _MOST_BLOCKERS} more: lamina check -t {examined.process.pid}\n", style="dim")
+    if examined.kept:
+        text.append("  ● ", style=GOOD)
+        text.append(", ".join(examined.kept))
+        text.append("  kept\n", style="dim")
     for note in examined.notes:
         text.append(f"  · {note}\n", style="dim")
 
 
-def _next_dump(text: Text, process: ProcessInfo, examined: Examined) -> None:
-    if process.layer_dir:
-        text.append(f"stands on layer {Path(process.layer_dir).name}", style="bold")
-        settled = "the next dump holds what changed since" if process.settled else "what changed is not known: the next dump writes all"
-        text.append(f"; {settled}\n", style="dim")
+def _blocker(text: Text, blocker: Blocker, examined: Examined) -> None:
+    text.append("  ● ", style=WARM if examined.shell_job else DANGER)
+    if blocker.pid not in (0, examined.process.pid):
+        text.append(f"{blocker.pid} ", style="dim")
+    text.append(blocker.obj, style="bold")
+    text.append(f"  {blocker.why}")
+    if blocker.fix:
+        text.append(f"\n    {blocker.fix}", style="dim")
+    text.append("\n")
+
+
+def _next_dump(text: Text, process: ProcessInfo, examined: Examined, standing: Standing | None) -> None:
+    layer, dirty = Path(process.layer_dir).name, standing.dirty if standing else None
+    if not process.layer_dir:
+        text.append("next dump: ", style="bold")
+        text.append(f"the first is full, about {units.size(process.rss)}\n")
+    elif not process.settled:
+        text.append("next dump: ", style="bold")
+        text.append(f"all of it, about {units.size(process.rss)}")
+        text.append("; what changed is not known, the last dump was cut short\n", style="dim")
+    elif dirty is not None:
+        text.append("next dump: ", style="bold")
+        text.append(f"{units.pages(dirty.pages)} pages, {units.size(dirty.bytes)}")
+        text.append(f", about {units.duration(standing.freeze_us)} frozen\n" if standing and standing.freeze_us else "\n")
+        text.append(
+            f"on layer {layer}, the newest of its {standing.layers}\n" if standing and standing.layers > 1 else f"on layer {layer}\n",
+            style="dim",
+        )
     else:
-        text.append("on no layer yet: the first dump is full\n", style="dim")
+        text.append(f"stands on layer {layer}\n", style="dim")
     if is_tracker(process.tracker):
         text.append(f"tracked by {process.tracker}\n", style="dim")
     elif examined.tracker:
-        text.append(f"not tracked; {examined.tracker} works here\n", style="dim")
+        text.append(f"not tracked (t); {examined.tracker} works here\n", style="dim")
     else:
         text.append(f"no tracker here: {examined.why_no_tracker}\n", style=WARM)
-
-
-def _written(text: Text, dirty: Dirty) -> None:
-    text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")
-    text.append(f" changed since, {units.size(dirty.bytes)}\n", style=WARM)
-    if dirty.per_second:
+    if dirty is not None and dirty.per_second:
         text.append(dirty.graph, style=WARM)
         text.append(f" {units.count(dirty.per_second[-1])} newly dirty pages/s\n", style="dim")

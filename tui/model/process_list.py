@@ -1,0 +1,145 @@
+"""The process screen without its widgets: what is known, what is wished (filter, order, folds), and the rows that follow from it."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lamina.core.attach.processes import ProcessInfo
+from lamina.tui.model import tree
+from lamina.tui.model.process_filter import Filter, searchable
+from lamina.tui.model.tree import TreeRow
+from lamina.tui.read.process import Examined, Processes
+from lamina.tui.read.tracked import Standing
+
+# The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
+KTHREADD = 2
+ENDED = "it has ended"
+# How old what is known of the process under the cursor may grow, and of the others on the screen, s; and how many times as old as it took.
+_CLOSE_S, _PASSING_S, _REST = 1.5, 10.0, 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """A flat list in the order of one column.
+
+    Attributes:
+        column: its name.
+        key: the value to sort by.
+        descending: highest first.
+    """
+
+    column: str
+    key: Callable[["ProcessList", ProcessInfo], Any]
+    descending: bool
+
+
+@dataclass
+class ProcessList:
+    """What the rows of the screen are made of.
+
+    Attributes:
+        processes: the table as last read.
+        by_pid: its processes and the one that ended under the cursor.
+        examined, standing: what is known of some, by pid.
+        filter: the hits only, or None for all.
+        hits: how many processes the filter fits.
+        order: None for the tree.
+        folded: pids whose children are hidden; `folded_hits` the same while a filter shows hits wherever they are.
+        following: the pid that keeps its line on the screen, or None.
+    """
+
+    processes: Processes = field(default_factory=Processes)
+    by_pid: dict[int, ProcessInfo] = field(default_factory=dict)
+    examined: dict[int, Examined] = field(default_factory=dict)
+    standing: dict[int, Standing] = field(default_factory=dict)
+    filter: Filter | None = None
+    hits: int = 0
+    order: Order | None = None
+    folded: set[int] = field(default_factory=lambda: {KTHREADD})
+    folded_hits: set[int] = field(default_factory=set)
+    following: int | None = None
+    _ended: ProcessInfo | None = None
+
+    def take(self, processes: Processes, cursor: int | None) -> None:
+        """The table was read anew. One that is gone from under the *cursor* stays, as ended: no other slips in its place."""
+        gone = self.by_pid.get(cursor) if cursor is not None and cursor not in processes.by_pid else None
+        self._ended = replace(gone, state="X", protected=ENDED) if gone is not None else None
+        self.processes = processes
+        self.by_pid = processes.by_pid if self._ended is None else {**processes.by_pid, self._ended.pid: self._ended}
+        for known in (self.examined, self.standing):
+            for pid in [pid for pid in known if pid not in self.by_pid]:
+                del known[pid]
+
+    def examination(self, process: ProcessInfo) -> Examined | None:
+        """What is known of what stands in its way; None if it was not looked at, or was another program then."""
+        examined = self.examined.get(process.pid)
+        return examined if examined is not None and examined.is_of(process) else None
+
+    def to_examine(self, cursor: int | None, visible: Iterable[int], now: float) -> list[tuple[ProcessInfo, bool]]:
+        """Who is to be looked at next, and whether closely: the one under the cursor, the others on the screen that nobody looked at, and
+        those whose look is the longest ago. What took long is looked at less often. *now* is monotonic, s."""
+        wanted: list[tuple[float, ProcessInfo, bool]] = []
+        for pid in dict.fromkeys((*([cursor] if cursor is not None else ()), *visible)):
+            process = self.by_pid.get(pid)
+            if process is None or process.protected:
+                continue
+            closely, examined = pid == cursor, self.examination(process)
+            if examined is None or (closely and not examined.closely):
+                wanted.append((0.0 if closely else 1.0, process, closely))
+            elif now - examined.moment > max(_CLOSE_S if closely else _PASSING_S, _REST * examined.took):
+                wanted.append((0.0 if closely else 2.0 + examined.moment, process, closely))
+        return [(process, closely) for _, process, closely in sorted(wanted, key=lambda it: it[0])]
+
+    def rows(self) -> list[TreeRow]:
+        """The rows to show."""
+        processes, ended = self.processes.rows, self._ended
+        if ended is not None:
+            processes = (*processes, ended)
+        hits = None
+        if self.filter is not None:
+            texts = self.processes.texts
+            if ended is not None:
+                texts = [*texts, (ended.pid, searchable(ended.pid, ended.name, ended.cmdline))]
+            hits = self.filter.hits(texts)
+            self.hits = len(hits)
+        order = self.order
+        if order is None:
+            return tree.arrange(processes, hits, self.folded if hits is None else self.folded_hits)
+        # By pid first, so that equals stay where they are.
+        chosen = sorted(processes if hits is None else [it for it in processes if it.pid in hits], key=lambda it: it.pid)
+        chosen.sort(key=lambda it: order.key(self, it), reverse=order.descending)
+        return tree.in_order(it.pid for it in chosen)
+
+    def shown_for(self, pid: int, rows: Collection[int]) -> int | None:
+        """*pid* if it is among *rows*, else the nearest of its ancestors that is."""
+        seen = set()
+        while pid not in rows:
+            process = self.by_pid.get(pid)
+            if process is None or pid in seen:
+                return None
+            seen.add(pid)
+            pid = process.ppid
+        return pid
+
+    def fold(self, pid: int) -> None:
+        """Fold what is below *pid*, or unfold it."""
+        self._folds().symmetric_difference_update({pid})
+
+    def fold_all(self) -> None:
+        """Unfold everything; if nothing is folded but the kernel's threads, fold everything below the first level."""
+        folds = self._folds()
+        if folds - {KTHREADD}:
+            folds.clear()
+            return
+        rows = self.processes.rows
+        roots = {process.pid for process in rows if process.ppid not in self.by_pid}
+        folds.update({process.ppid for process in rows} - roots, {KTHREADD})
+
+    def set_filter(self, wanted: Filter | None) -> None:
+        """Show only what *wanted* fits."""
+        if wanted != self.filter:
+            self.filter = wanted
+            self.folded_hits.clear()
+
+    def _folds(self) -> set[int]:
+        return self.folded if self.filter is None else self.folded_hits
