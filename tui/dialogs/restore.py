@@ -44,7 +44,8 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
         lines = [f"No process {row.pid} is running: the program starts again where layer {row.name} was taken."]
         choices = [Choice("restore", "Restore", command=commands.restore_line(request))]
     if row.shell_job:
-        lines.append("It had a terminal: it comes back in one of lamina's own (6), with the screen of that layer if it is kept.")
+        known = any(terminal.pid == row.pid for terminal in app.terminals)
+        lines.append("Its terminal shows again what it showed then." if known else "It had a terminal, and gets one of lamina's own: 6.")
     lines.append("Files it has written since stay as they are: only the program goes back.")
 
     def answered(choice: str | None) -> None:

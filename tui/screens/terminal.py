@@ -25,7 +25,7 @@ class TerminalScreen(Frame):
     """The terminal and the rail."""
 
     WHERE = "terminal"
-    USEFUL = ("dump", "restore", "layer(-1)", "program(1)", "app.new_program")
+    USEFUL = ("dump", "restore", "layer(-1)", "layer(1)", "program(1)")
     BINDINGS: ClassVar = TERMINAL_KEYS
 
     def __init__(self) -> None:
@@ -100,7 +100,8 @@ class TerminalScreen(Frame):
             rows = [row for row in stack.rows if row.pid in (terminal.pid, 0) and not row.dropped]
         ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
-        self._rail.show(rows, target.layer if ours and target else None, dirty)
+        self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not terminal.alive)
+        self.refresh_bindings()
 
     # -- keys ------------------------------------------------------------------------------------------------------------------------
 
@@ -134,13 +135,21 @@ class TerminalScreen(Frame):
         if terminal is not None:
             self._hint.update(f" ^g  lamina's keys, as in ^g d for a layer; all others go to {terminal.name}")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing is offered that cannot be done: no layer of a program that has ended, no next program where there is one."""
+        terminal = self.lamina.terminal
+        if action in ("dump", "track", "final"):
+            return terminal is not None and terminal.alive
+        if action == "program":
+            return len(self.lamina.terminals) > 1
+        return bool(self._rail.rows) if action in ("restore", "layer") else True
+
     # -- acts ------------------------------------------------------------------------------------------------------------------------
 
     def subject(self) -> Subject | None:
         """The program in the terminal, whatever else was looked at."""
         terminal, target = self.lamina.terminal, self.lamina.session.target
-        if terminal is None or not terminal.alive:
-            self.notify("no program runs here: ^n starts one", severity="warning")
+        if terminal is None:
             return None
         known = target if target is not None and target.pid == terminal.pid else None
         return Subject(terminal.pid, terminal.name, bool(known and known.tracker), known.stack if known else None)
@@ -148,9 +157,7 @@ class TerminalScreen(Frame):
     def action_restore(self) -> None:
         """Back to the chosen layer, after asking."""
         row = self._rail.row
-        if row is None:
-            self.notify("no layer here yet: ^g d takes the first one", severity="warning")
-        else:
+        if row is not None:
             ask_restore(self.lamina, row)
 
     def action_layer(self, by: int) -> None:

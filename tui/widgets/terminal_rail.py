@@ -39,6 +39,7 @@ class TerminalRail(Widget):
         self._newest: Path | None = None
         self._stands: Path | None = None
         self._dirty = -1
+        self._ended = False
 
     @property
     def row(self) -> LayerRow | None:
@@ -50,12 +51,12 @@ class TerminalRail(Widget):
         """All of them, newest first."""
         return self._rows
 
-    def show(self, rows: Sequence[LayerRow], stands: Path | None, dirty: int = -1) -> None:
-        """Show *rows*, newest first; the program stands on layer *stands* and wrote *dirty* pages since (-1: not known).
+    def show(self, rows: Sequence[LayerRow], stands: Path | None, dirty: int = -1, ended: bool = False) -> None:
+        """Show *rows*, newest first; the program stands on layer *stands* and wrote *dirty* pages since (-1: not known), or has *ended*.
 
         A layer that is new is chosen.
         """
-        self._rows, self._stands, self._dirty = rows, stands, dirty
+        self._rows, self._stands, self._dirty, self._ended = rows, stands, dirty, ended
         newest = max(rows, key=lambda row: row.time, default=None)
         if newest is None or newest.path != self._newest or self.row is None:
             self._chosen = self._newest = newest.path if newest else None
@@ -103,7 +104,7 @@ class TerminalRail(Widget):
     def _now(self) -> list[Segment]:
         if self._dirty > 0:
             return [Segment(f"  * now +{units.pages(self._dirty)} p", self._style("dirty"))]
-        words = "now" if self._rows else "no layer yet"
+        words = "ended" if self._ended else "now" if self._rows else "no layer yet"
         return [Segment("  ○ ", self._style("line")), Segment(words, self._style("quiet"))]
 
     def _layer(self, row: LayerRow, width: int) -> list[Segment]:
@@ -122,7 +123,8 @@ class TerminalRail(Widget):
             Segment("▸ " if chosen else "  ", self._style(kind)),
             Segment(lane, self._style("line")),
             Segment(name + mark, self._style(kind)),
-            Segment(" " * fill + when, self._style("quiet")),
+            Segment(" " * fill, self._style(kind)),
+            Segment(when, self._style("chosen" if chosen else "quiet")),
         ]
 
     def _style(self, kind: str) -> Style:
