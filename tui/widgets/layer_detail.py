@@ -10,6 +10,7 @@ from lamina.tui.model import units
 from lamina.tui.model.layers import Check, LayerRow
 from lamina.tui.read.dirty import Dirty
 from lamina.tui.theme import DANGER, GOOD, WARM
+from lamina.tui.widgets.flowing_text import FlowingText
 
 _BAR = 20
 

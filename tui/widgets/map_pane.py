@@ -29,7 +29,7 @@ class MapPane(Vertical):
         """Repaint for *space*; *what* is its title."""
         self._what = what
         self.map.show(space.areas, space.paints)
-        self._legend.update(self.map.legend())
+        self._legend.update(self.map.legend(), layout=False)
         self.retitle()
 
     def show_nothing(self, why: str) -> None:

@@ -147,10 +147,15 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         """Put the cursor on row number *at*, as near as there is one."""
         at = max(0, min(at, len(self._rows) - 1))
         if self._rows and at != self._at:
+            before, top = self._at, self.scroll_offset.y
             self._at = at
             self._bring_into_view()
             self.post_message(self.Moved(self, self.row))
-            self.refresh()
+            if self.scroll_offset.y != top:
+                self.refresh()
+            else:  # below the line of titles
+                self.refresh_line(before + 1)
+                self.refresh_line(at + 1)
 
     def _bring_into_view(self) -> None:
         top, height = self.scroll_offset.y, max(1, self.size.height - 1)

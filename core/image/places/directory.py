@@ -53,7 +53,7 @@ class DirectoryPlace(Place):
     def info(self, name: str) -> FileInfo | None:
         """See `Place`."""
         try:
-            found = os.lstat(self.path / name)
+            found = os.lstat(os.path.join(self.path, name))  # noqa: PTH118  # asked hundreds of times for one step through a stack
             size = found.st_size
         except (OSError, ValueError):
             try:
