@@ -3,10 +3,13 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lamina.core.dump.request import DumpRequest
 from lamina.core.restore.request import RestoreRequest
-from lamina.tui.model.diff import Compared
+
+if TYPE_CHECKING:
+    from lamina.tui.model.diff import Compared
 
 
 def _line(*words: str | Path | int | None) -> str:
@@ -55,7 +58,7 @@ def dedup_line(layer: Path, dry_run: bool = False) -> str:
     return _line("dedup", "-D", layer, "--dry-run" if dry_run else None)
 
 
-def diff_line(what: Compared) -> str:
+def diff_line(what: "Compared") -> str:
     """`lamina diff shots/1 shots/3`, or `lamina diff shots/3 --live 4711`."""
     return _line("diff", what.a, what.b) if what.b is not None else _line("diff", what.a, "--live", what.pid)
 
