@@ -1,6 +1,7 @@
 """The part of the app that finds its way: the palette, the `:` line, help, and acts of other screens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.await_complete import AwaitComplete
@@ -9,7 +10,10 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 
 from lamina.tui.deeds import Deed
+from lamina.tui.guide import FIRST_START, Guide, Step
 from lamina.tui.leaving import LeavingApp
+from lamina.tui.model.journal import Job
+from lamina.tui.model.session import Session
 from lamina.tui.screens.frame import Frame
 
 if TYPE_CHECKING:
@@ -28,6 +32,28 @@ class MovingApp(LeavingApp):
     COMMANDS: ClassVar = {_palette}
     # What was typed after `:`, oldest first.
     lines_typed: ClassVar[list[str]] = []
+    GUIDE: ClassVar[tuple[str, Sequence[Step]]] = ("first-start", FIRST_START)
+
+    @cached_property
+    def guide(self) -> Guide:
+        """What leads through the first minute."""
+        return Guide(*self.GUIDE)
+
+    async def on_mount(self) -> None:
+        """The guide follows what is done."""
+        self.jobs_changed.subscribe(self, self._guide_on)
+
+    def set_session(self, session: Session) -> None:
+        """The guide follows what is seen."""
+        super().set_session(session)
+        self._guide_on()
+
+    def _guide_on(self, _job: Job | None = None) -> None:
+        if self.guide.look(self.session, self.journal):
+            self.bridge.ask("guide", self.guide.remember)
+        for screen in self.screen_stack:
+            if isinstance(screen, Frame):
+                screen.guide_line.show(self.guide)
 
     def add_mode(self, mode: str, base_screen: str | Callable[[], Screen[Any]]) -> None:
         """Remember what makes the screen: the palette asks the other screens for their acts."""

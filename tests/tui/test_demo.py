@@ -7,8 +7,8 @@ from textual.pilot import Pilot
 
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
+from lamina.tui.guide import Guide
 from lamina.tui.model.session import Session
-from lamina.tui.widgets.cells import CellsPane
 from tests.live.harness import Reaper, alive
 from tests.tui.waiting import until
 
@@ -29,12 +29,14 @@ async def test_an_incremental_dump_and_a_rewind(reaper: Reaper) -> None:
             await dump(pilot, app, "1")
             first = step(program)
             await until(lambda: step(program) > first + 8)
-            glyphs = app.stack.query_one(CellsPane)
-            await until(lambda: "*" in glyphs.render().plain)
+            assert app.screen is app.target_screen and "2/4" in app.guide.line
+            await until(lambda: "*" in app.target_screen.cells.render().plain)
             await dump(pilot, app, "2")
             rows = {row.name: row for row in app.session.stack.rows} if app.session.stack else {}
             assert rows["2"].own_pages < rows["1"].own_pages / 4
             second = step(program)
+            await pilot.press("3")
+            await until(lambda: app.screen is app.stack and app.stack.focused is not None)
             await pilot.press("down", "r")
             await until(lambda: "Restore layer 1" in str(app.screen.query("#dialog").first().border_title))
             await pilot.press("right", "right", "enter")
@@ -43,6 +45,7 @@ async def test_an_incremental_dump_and_a_rewind(reaper: Reaper) -> None:
             assert before <= step(program) < second
             await until(lambda: step(program) > first + 2)
             restored = program.pid
+            await until(lambda: not Guide(*app.GUIDE).line)
             assert Path(f"/proc/{restored}/status").read_text().split("PPid:")[1].split()[0] == str(os.getpid())
     finally:
         program.end()

@@ -22,7 +22,7 @@ def test_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
     need_root()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with terminal(tmp_path / "tmux", lamina_command("--demo"), 80, 24) as screen:
-        screen.wait_for("takes the first layer")
+        screen.wait_for("take the first layer")
         screen.wait_for("step 2")
         screen.press("d")
         screen.wait_for("on layer 1")

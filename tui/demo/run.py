@@ -7,9 +7,10 @@ from functools import cached_property
 from textual.message import Message
 
 from lamina.tui.app import LaminaApp
+from lamina.tui.demo.guide import FIRST_MINUTE
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
-from lamina.tui.demo.screen import DemoScreen
+from lamina.tui.demo.screens import DemoStackScreen, DemoTargetScreen
 from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
 
@@ -27,7 +28,8 @@ class CellsRead(Message):
 class DemoApp(LaminaApp):
     """lamina with the demo program as its target."""
 
-    FIRST = "stack"
+    FIRST = "target"
+    GUIDE = ("demo", FIRST_MINUTE)
 
     def __init__(self, session: Session, program: DemoProgram) -> None:
         super().__init__(replace(session, stack_option=program.images))
@@ -35,9 +37,14 @@ class DemoApp(LaminaApp):
         self._ages = CellAges()
 
     @cached_property
-    def stack(self) -> DemoScreen:
+    def stack(self) -> DemoStackScreen:
         """Layers and cells."""
-        return DemoScreen()
+        return DemoStackScreen()
+
+    @cached_property
+    def target_screen(self) -> DemoTargetScreen:
+        """Memory and cells."""
+        return DemoTargetScreen()
 
     @property
     def keeps_children(self) -> bool:
@@ -55,8 +62,9 @@ class DemoApp(LaminaApp):
         return CellsRead(cells, self._ages.read(cells, self.session.target) if cells else {})
 
     def on_cells_read(self, message: CellsRead) -> None:
-        """To the screen."""
-        self.stack.show_cells(message.cells, message.glyphs)
+        """To the screens."""
+        for screen in (self.target_screen, self.stack):
+            screen.cells.show(message.cells, message.glyphs)
 
     def restored(self, pid: int) -> None:
         """The program that was put back is ours to look after."""

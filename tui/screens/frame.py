@@ -16,6 +16,7 @@ from lamina.tui.keymap import PANE_KEYS, TARGET_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.screens.panes import PanedScreen
+from lamina.tui.widgets.guide_line import GuideLine
 from lamina.tui.widgets.job_bar import JobBar
 from lamina.tui.widgets.jump_line import JumpLine
 from lamina.tui.widgets.key_bar import KeyBar
@@ -49,6 +50,7 @@ class Frame(PanedScreen):
         # Kept, and not queried for: what was read may arrive while the screen is being closed.
         self.title_bar = TitleBar(self.WHERE)
         self._job_bar = JobBar()
+        self.guide_line = GuideLine(id="guide")
         self.jump_line = JumpLine()
 
     @property
@@ -64,6 +66,7 @@ class Frame(PanedScreen):
         """Bars and body."""
         yield self.title_bar
         yield from self.compose_body()
+        yield self.guide_line
         yield self._job_bar
         yield self.jump_line
         yield KeyBar(self.USEFUL)
@@ -74,7 +77,12 @@ class Frame(PanedScreen):
         self.lamina.jobs_changed.subscribe(self, self._on_job)
         self.title_bar.show(self.lamina.session)
         self._job_bar.show(self.lamina.journal.running or self.lamina.journal.newest)
+        self.guide_line.show(self.lamina.guide)
         self.opened()
+
+    def on_screen_resume(self) -> None:
+        """The guide may have gone on elsewhere."""
+        self.guide_line.show(self.lamina.guide)
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""

@@ -73,8 +73,8 @@ class HelpScreen(ModalScreen[Deed | None]):
         self._rows = list(_rows(app))
         self._input = Input(placeholder="a key or a word", id="help-filter", compact=True)
         columns = (
-            Column[HelpRow]("", 15, _key, right=True),
-            Column[HelpRow]("", 14, lambda row: [(row.name, "")], keep=60),
+            Column[HelpRow]("", 11, _key, right=True),
+            Column[HelpRow]("", 14, lambda row: [(row.name, "")], keep=76),
             Column[HelpRow]("", 0, lambda row: [(row.text, "bright" if row.heading else "dim")]),
         )
         self._list = HelpList(columns, lambda row: row, id="help-rows")

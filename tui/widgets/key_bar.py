@@ -9,8 +9,9 @@ from textual.widget import Widget
 
 from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
 
-# What stands to the right, shorter the narrower it is.
+# What stands to the right; while one pane is alone, how to come to the others.
 _EVERYWHERE = (("1–6", "screens"), ("^p", "all acts"), ("?", "help"))
+_ALONE = (("Tab", "next pane"), ("1–6", "screens"), ("?", "help"))
 
 
 class KeyBar(Widget):
@@ -39,7 +40,7 @@ class KeyBar(Widget):
         """As many keys as fit, none of them cut."""
         key, word = self.get_component_rich_style("key-bar--key"), self.get_component_rich_style("key-bar--word")
         right = Text(no_wrap=True)
-        for name, what in _EVERYWHERE:
+        for name, what in _EVERYWHERE if self.screen.maximized is None else _ALONE:
             right.append(f" {name}", key).append(f" {what} ", word)
         line = Text(no_wrap=True)
         self._places = []

@@ -54,7 +54,7 @@ class MemoryMap(ScrollView, can_focus=True):
 
     @dataclass
     class Chosen(Message):
-        """Enter was pressed on a cell, or the cell under the cursor clicked."""
+        """Enter was pressed on a cell, or it was clicked twice."""
 
         map: "MemoryMap"
         address: int
@@ -223,13 +223,12 @@ class MemoryMap(ScrollView, can_focus=True):
             self.post_message(self.Chosen(self, self._address))
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; a click on the cursor chooses."""
+        """A click moves the cursor, two choose."""
         line, cell = event.y + self.scroll_offset.y, event.x - _NAME
         if 0 <= line < self._cells.lines and cell >= 0:
-            address = self._cells.address_at(line, cell)
-            if address == self._address:
+            self._move(self._cells.address_at(line, cell))
+            if event.chain == 2:
                 self.action_choose()
-            self._move(address)
 
     def on_resize(self) -> None:
         """Lay it out for the new width."""

@@ -1,0 +1,44 @@
+"""The demo's screens: the program's cells beside its memory, and beside its layers."""
+
+from collections.abc import Iterable
+
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from lamina.tui.screens.stack import StackScreen
+from lamina.tui.screens.target import TargetScreen
+from lamina.tui.widgets.cells import CellsPane
+
+
+class DemoTargetScreen(TargetScreen):
+    """Memory and cells."""
+
+    ONE_BY_ONE = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = CellsPane()
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Cells to the right."""
+        with Horizontal(classes="demo-body"):
+            with Vertical(classes="demo-left"):
+                yield from super().compose_body()
+            yield self.cells
+
+
+class DemoStackScreen(StackScreen):
+    """Layers and cells."""
+
+    ONE_BY_ONE = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = CellsPane()
+
+    def compose_body(self) -> Iterable[Widget]:
+        """Cells to the right."""
+        with Horizontal(classes="demo-body"):
+            with Vertical(classes="demo-left"):
+                yield from super().compose_body()
+            yield self.cells

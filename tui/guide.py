@@ -1,0 +1,73 @@
+"""A guide of a few lines for the first minute: one step at a time, and gone for good once it was followed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamina.tui.model import journal
+from lamina.tui.model.journal import Journal
+from lamina.tui.model.session import Session
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line, and how to know that it was followed; one that *asks* for nothing is a farewell."""
+
+    line: str
+    followed: Callable[[Session, Journal], bool]
+    asks: bool = True
+
+
+class Guide:
+    """Where the reader of *steps* is. *name* is what the file is called that remembers it."""
+
+    def __init__(self, name: str, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._place = guides_dir() / name
+        self._at = len(steps) if self._place.exists() else 0
+
+    @property
+    def line(self) -> str:
+        """The present step; "" once all were followed."""
+        if self._at >= len(self._steps):
+            return ""
+        number = f"{self._at + 1}/{len(self._steps)}  " if len(self._steps) > 1 else ""
+        return number + self._steps[self._at].line
+
+    def look(self, session: Session, done: Journal) -> bool:
+        """Go on as far as steps were followed. Returns whether nothing more is asked from now on: then `remember`."""
+        before = self._at
+        while self._at < len(self._steps) and self._steps[self._at].followed(session, done):
+            self._at += 1
+        asked = sum(step.asks for step in self._steps)
+        return before < asked <= self._at
+
+    def remember(self) -> None:
+        """It was followed, and is not shown again."""
+        self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._place.touch()
+
+
+def guides_dir() -> Path:
+    """Where it is remembered which guides were followed; in the XDG state directory, not created here."""
+    from platformdirs import user_state_path
+
+    return user_state_path("lamina") / "guides"
+
+
+def layers(session: Session) -> int:
+    """How many layers the stack has."""
+    return len(session.stack.rows) if session.stack is not None else 0
+
+
+def done(jobs: Journal, *kinds: str) -> int:
+    """How many acts of *kinds* came to a good end."""
+    return sum(job.state == journal.DONE and job.act.kind in kinds for job in jobs.jobs)
+
+
+FIRST_START = (
+    Step(
+        "↓ chooses a process, d takes a layer of its memory, 3 shows the layers, r on one goes back to it · ? help",
+        lambda session, _: layers(session) > 0,
+    ),
+)
