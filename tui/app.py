@@ -1,5 +1,6 @@
 """The app: its screens and keys, and what acts lead to."""
 
+import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,8 @@ from textual.widget import AwaitMount
 from lamina.core.errors import UsageError
 from lamina.tui import messages
 from lamina.tui.acts import Act
-from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.config import configure
+from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.keymap import APP_KEYS
 from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
@@ -102,7 +103,9 @@ class LaminaApp(MovingApp):
         if self.first_command:
             self.call_after_refresh(self.start_program, self.first_command)
         self.bridge.ask("what other screens need", _load)
-        self.set_interval(2.0, self.reader.look_at_target)
+        if self.session.settings.columns:
+            self.processes.show_columns(self.session.settings.columns)
+        self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
         self.set_interval(1.0, self.reader.count_dirty)
 
     # What acts lead to
@@ -182,6 +185,8 @@ def run_app(argv: list[str]) -> int:
     except UsageError as error:
         print(f"lamina: {error}", file=sys.stderr)
         return error.exit_code
+    if settings.stacks is not None:
+        os.environ["LAMINA_STACKS"] = str(settings.stacks)
     session = Session(args.stack.absolute() if args.stack else None, settings.readonly, settings=settings)
     if args.demo:
         from lamina.tui.demo.run import run_demo

@@ -104,6 +104,7 @@ def _check(configured: Configured) -> None:
 
     from lamina.tui.rebinding import check_keys
     from lamina.tui.theme import THEMES
+    from lamina.tui.widgets.process_columns import ALL as COLUMNS
 
     settings, origin = configured.settings, configured.origin
     themes = {**THEMES, **BUILTIN_THEMES}
@@ -111,5 +112,7 @@ def _check(configured: Configured) -> None:
         near = get_close_matches(settings.theme, themes, n=1)
         fix = f"did you mean {near[0]}?" if near else f"lamina's are {', '.join(THEMES)}"
         raise UsageError("cannot use", origin["theme"], f"there is no theme {settings.theme}", fix)
+    if unknown := [name for name in settings.columns if name not in COLUMNS]:
+        raise UsageError("cannot use", origin["columns"], f"there is no column {unknown[0]}", f"columns are {', '.join(COLUMNS)}")
     if wrong := check_keys(settings):
         raise UsageError("cannot use", origin["keys" if settings.keys else "commands"], *wrong)

@@ -1,5 +1,6 @@
 """Where layers go: the stack directory of a process, the space that is left; and paths as people see them."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,19 +9,20 @@ from lamina.core.attach.identity import Identity
 
 
 def stacks_root() -> Path:
-    """The XDG state directory's place for stacks; not created here."""
+    """The place for stacks: that of LAMINA_STACKS, which `run_app` sets to what is configured, or in the XDG state directory."""
     from platformdirs import user_state_path
 
-    return user_state_path("lamina") / "stacks"
+    named = os.environ.get("LAMINA_STACKS", "")
+    return Path(named) if named.startswith("/") else user_state_path("lamina") / "stacks"
 
 
-def default_stack(name: str, identity: Identity, root: Path | None = None) -> Path:
+def default_stack(name: str, identity: Identity) -> Path:
     """The stack of a process nobody named a directory for: name, pid and start time, so that a reused pid has its own.
 
-    *root* is the place for stacks that the user set. *name* is what the process calls itself and may hold anything but NUL: only letters, digits, "." "_" "-" are kept.
+    *name* is what the process calls itself and may hold anything but NUL: only letters, digits, "." "_" "-" are kept.
     """
     safe = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".") or "program"
-    return (root or stacks_root()) / f"{safe}-{identity.pid}-{identity.start_time}"
+    return stacks_root() / f"{safe}-{identity.pid}-{identity.start_time}"
 
 
 def free_bytes(path: Path) -> int:

@@ -29,7 +29,7 @@ class Reader:
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
         place = self._app.session.stack_option or stack
-        self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place, self._app.session.settings.stacks), aimed=True))
+        self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
 
     def look_at_target(self) -> None:
         """Is it still there, where does it stand now?"""
@@ -51,7 +51,7 @@ class Reader:
 
     def find_stacks(self) -> None:
         """List the stacks there are."""
-        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(self._app.session.settings.stacks)))
+        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks()))
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""
@@ -65,7 +65,7 @@ class Reader:
     def _again(self, target: Target) -> Target:
         option = self._app.session.stack_option
         try:
-            now = look_up(target.pid, option, self._app.session.settings.stacks)
+            now = look_up(target.pid, option)
         except TargetError:
             return replace(target, alive=False, tracker="")
         if now.identity == target.identity:

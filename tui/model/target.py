@@ -34,8 +34,8 @@ class Target:
     alive: bool = True
 
 
-def look_up(pid: int, stack: Path | None, root: Path | None = None) -> Target:
-    """The target *pid*; *stack* is the directory the user named, which wins over the process's default place under *root*.
+def look_up(pid: int, stack: Path | None) -> Target:
+    """The target *pid*; *stack* is the directory the user named, which wins over the process's default place.
 
     Raises:
         TargetError: there is no such process.
@@ -46,7 +46,7 @@ def look_up(pid: int, stack: Path | None, root: Path | None = None) -> Target:
     if layer is not None and not layer.is_dir():
         layer = None
     # A restored program has a new start time: its stack is the one of the layer it came from.
-    place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity, root))
+    place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
     return Target(pid, stat.comm, identity, place, layer, tracker, stat.state not in "ZX")
 
