@@ -22,7 +22,7 @@ from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 
 if TYPE_CHECKING:
-    from lamina.tui.model.diff import Compared
+    from lamina.tui.model.compared import Compared
     from lamina.tui.read.page_bytes import MemorySource
     from lamina.tui.screens.diff import DiffScreen
     from lamina.tui.screens.image import ImageScreen

@@ -9,7 +9,7 @@ from lamina.core.dump.request import DumpRequest
 from lamina.core.restore.request import RestoreRequest
 
 if TYPE_CHECKING:
-    from lamina.tui.model.diff import Compared
+    from lamina.tui.model.compared import Compared
 
 
 def _line(*words: str | Path | int | None) -> str:

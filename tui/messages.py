@@ -12,7 +12,8 @@ from lamina.core.events import Progress
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
     from lamina.tui.model.both_pages import BothPages
-    from lamina.tui.model.diff import Compared, DiffView
+    from lamina.tui.model.compared import Compared
+    from lamina.tui.model.diff import DiffView
     from lamina.tui.model.layers import StackView
     from lamina.tui.model.target import Target
     from lamina.tui.read.contents import Branch, Contents

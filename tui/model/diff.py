@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.tui.model.address_space import AddressSpace
 from lamina.tui.model.cellmap import Paint
+from lamina.tui.model.compared import Compared
 
 SAME, CHANGED, MAYBE, ADDED, GONE, LOST = "=*~+-?"
 """Glyphs of pages by what became of them."""
@@ -18,23 +18,8 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What is compared: layer *a* with layer *b* or, if that is None, with the process *pid*, which is called *name*."""
-
-    a: Path
-    b: Path | None
-    pid: int = 0
-    name: str = ""
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What the two sides are called."""
-        return f"layer {self.a.name}", f"layer {self.b.name}" if self.b is not None else f"{self.name} {self.pid} now".lstrip()
-
-
-@dataclass(frozen=True)
 class News:
-    """One thing that came (+), went (-) or is another (~): a task, a thread, a descriptor, a mapping."""
+    """One thing that came (+), went (-) or is another (~): a task, a thread, a descriptor, a mapping; or a remark (·)."""
 
     sign: str
     text: str
@@ -141,7 +126,7 @@ class DiffView:
         by_map: contents were not read yet.
         news: tasks, threads, descriptors and mappings that came, went or are others.
         memories: of the tasks that both sides have, the root first, then of shared objects.
-        unread: pages whose contents are to be compared; notes: what is to be known about it.
+        unread: pages whose contents are to be compared.
     """
 
     what: Compared
@@ -149,7 +134,6 @@ class DiffView:
     news: tuple[News, ...]
     memories: tuple[DiffMemory, ...]
     unread: int = 0
-    notes: tuple[str, ...] = ()
 
     @property
     def areas(self) -> tuple[DiffArea, ...]:

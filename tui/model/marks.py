@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lamina.tui.model.diff import Compared
+from lamina.tui.model.compared import Compared
 from lamina.tui.model.layers import LayerRow
 
 MOST = 2

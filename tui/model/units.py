@@ -28,6 +28,11 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number and its noun, "1 page" or "54,514 pages"."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def duration(microseconds: float) -> str:
     """A time span as "412 µs", "3.8 ms", "0.19 s", "41 s", "5 min", "2 h 5 min", "3 d"."""
     us = float(microseconds)

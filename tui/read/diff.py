@@ -12,7 +12,8 @@ from lamina.core.events import CancelToken, Progress
 from lamina.tui.model.address_space import AddressSpace, shown_areas
 from lamina.tui.model.both_pages import BothPages, SidePage
 from lamina.tui.model.cellmap import MapArea, Paint
-from lamina.tui.model.diff import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, Compared, DiffArea, DiffMemory, DiffView, News
+from lamina.tui.model.compared import Compared
+from lamina.tui.model.diff import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, DiffArea, DiffMemory, DiffView, News
 
 if TYPE_CHECKING:
     from lamina.core.inspect.diff.difference import AreaPages, Difference, MemoryDiff
@@ -136,7 +137,7 @@ def _held_page(held: "Held", start: int) -> SidePage:
 def _view(what: Compared, found: "Difference") -> DiffView:
     memories = sorted((_memory_view(it) for it in found.memory), key=lambda it: isinstance(it.which, str))
     unread = sum(it.pages.maybe.pages for it in found.memory)
-    return DiffView(what, found.by_map, tuple(_news(found)), tuple(memories), unread, found.notes)
+    return DiffView(what, found.by_map, tuple(_news(found)), tuple(memories), unread)
 
 
 def _news(found: "Difference") -> list[News]:
@@ -147,7 +148,8 @@ def _news(found: "Difference") -> list[News]:
     if len(pids) == 1:  # which process it is need not be said in each line
         own = [line.replace(f"process {pid} ", "", 1) for line in own for pid in pids]
     shared = [f"+ shared object {which}" for which in found.shared_added] + [f"- shared object {which}" for which in found.shared_gone]
-    return [_news_line(line) for line in (*task_lines(found), *own, *shared)]
+    tasks = [line if line.startswith(" ") else f"{line[:2]}task {line[2:]}" for line in task_lines(found)]
+    return [_news_line(line) for line in (*tasks, *own, *shared, *(f"· {note}" for note in found.notes))]
 
 
 def _news_line(line: str) -> News:

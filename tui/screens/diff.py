@@ -14,7 +14,8 @@ from lamina.tui import commands, messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import DIFF_KEYS
 from lamina.tui.model import units
-from lamina.tui.model.diff import CHANGED, MEANING, Compared, DiffArea, DiffMemory, DiffView, News
+from lamina.tui.model.compared import Compared
+from lamina.tui.model.diff import CHANGED, MEANING, DiffArea, DiffMemory, DiffView, News
 from lamina.tui.read.diff import Comparison
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.diff_areas import area_columns, news_columns
@@ -29,6 +30,7 @@ class DiffScreen(Frame):
 
     WHERE = "diff"
     BINDINGS: ClassVar = DIFF_KEYS
+    STAYS: ClassVar = "#diff-map"
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,8 +82,6 @@ class DiffScreen(Frame):
         self._news.show_rows(())
         self._map_pane.show_nothing("comparing …")
         self._pages.show(None)
-        self.title_bar.aside = " → ".join(what.names)
-        self.remove_class("-page")
         post = self.post_message
         self.ask(
             "difference",
@@ -104,7 +104,6 @@ class DiffScreen(Frame):
         self._areas_pane.border_title = f"{names} · {len(view.areas)} areas differ, {same} do not"
         reading = f"by map; reading {units.pages(view.unread)} pages …" if view.by_map and view.unread else ""
         self._areas_pane.border_subtitle = reading or commands.diff_line(view.what)
-        self._news_pane.border_subtitle = view.notes[0] if view.notes else ""
         self._news.empty_text = "nothing"
         self._areas.show_rows(view.areas)
         self._news.show_rows(view.news)
@@ -132,8 +131,9 @@ class DiffScreen(Frame):
         self._pages.show(pages)
         nth, total = memory.place(pages.address)
         fate = memory.fate(pages.address)
-        many = f"{pages.differing:,} bytes differ" if pages.differing else MEANING.get(fate, "on neither side")
-        if fate == CHANGED and not pages.differing:
+        differing = pages.differing
+        many = units.counted(differing, "byte differs", "bytes differ") if differing else MEANING.get(fate, "on neither side")
+        if fate == CHANGED and not differing:
             many = "the same by now"
         name = self._map.area.name if self._map.area is not None else ""
         place = f"changed page {nth:,} of {total:,}" if nth else ""
@@ -158,6 +158,10 @@ class DiffScreen(Frame):
         self._address = address & -4096
         self._map.go_to(self._address)
         wanted = self._address
+        rows = self._areas.rows
+        here = next((at for at, row in enumerate(rows) if row.which == memory.which and row.start <= wanted < row.end), None)
+        if here is not None:
+            self._areas.move_to(here)
         self.ask("page of both sides", lambda: messages.BothPagesRead(comparison.pages(memory, wanted)))
 
     @on(RowList.Moved)
@@ -188,11 +192,14 @@ class DiffScreen(Frame):
             self._go_to(start if first is None else first)
 
     @on(RowList.Chosen)
+    def _row_chosen(self, event: RowList.Chosen) -> None:
+        if event.rows is self._areas:
+            self._chosen()
+
     @on(MemoryMap.Chosen)
     def _chosen(self) -> None:
-        """To the page; where there is little room it takes it all."""
+        """To the page."""
         if self._memory is not None:
-            self.add_class("-page")
             self.set_focus(self._pages)
 
     def action_page(self, by: int) -> None:
@@ -234,8 +241,7 @@ class DiffScreen(Frame):
 
     def action_back(self) -> None:
         """From the page to the map, from there to the stack."""
-        if self.has_class("-page"):
-            self.remove_class("-page")
+        if self._pages.has_focus:
             self.set_focus(self._areas)
             return
         if self._comparison is not None:

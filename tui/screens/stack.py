@@ -12,7 +12,7 @@ from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
-from lamina.tui.model.diff import Compared
+from lamina.tui.model.compared import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session

@@ -4,7 +4,7 @@ from lamina.tui.model import units
 from lamina.tui.model.diff import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, DiffArea, News
 from lamina.tui.widgets.row_list import Cell, Column
 
-_BAR = 18
+_BAR = 12
 # Which colour of a `RowList` a glyph has.
 _COLOUR = {SAME: "dim", CHANGED: "warm", MAYBE: "warm", ADDED: "new", GONE: "danger", LOST: "danger"}
 _SIGNS = {"+": "new", "-": "danger", "~": "warm"}
@@ -13,14 +13,13 @@ _SIGNS = {"+": "new", "-": "danger", "~": "warm"}
 def area_columns() -> list[Column[DiffArea]]:
     """One row an area; numbers of nothing are a dot."""
     return [
-        Column("AREA", 0, lambda row: [(row.name, "")]),
-        Column("ADDRESS", 12, lambda row: [(f"{row.start:x}", "dim")], right=True, keep=92),
-        Column("", 4, lambda row: [(row.perms, "dim")], keep=98),
+        Column("AREA", 0, lambda row: [(row.name, ""), (f" {row.start:x}", "dim")]),
+        Column("", 4, lambda row: [(row.perms, "dim")], keep=70),
         Column("CHANGED", 8, lambda row: _count(row.changed or row.maybe, "warm", "?" if row.maybe else ""), right=True),
-        Column("NEW", 7, lambda row: _count(row.added, "new"), right=True),
-        Column("GONE", 7, lambda row: _count(row.gone + row.lost, "danger"), right=True),
-        Column("SAME", 8, lambda row: _count(row.same, "dim"), right=True, keep=56),
-        Column("", _BAR, lambda row: [(glyph * cells, _COLOUR[glyph]) for glyph, cells in row.bar(_BAR)], keep=66),
+        Column("NEW", 6, lambda row: _count(row.added, "new"), right=True),
+        Column("GONE", 6, lambda row: _count(row.gone + row.lost, "danger"), right=True),
+        Column("SAME", 8, lambda row: _count(row.same, "dim"), right=True, keep=40),
+        Column("", _BAR, lambda row: [(glyph * cells, _COLOUR[glyph]) for glyph, cells in row.bar(_BAR)], keep=56),
     ]
 
 

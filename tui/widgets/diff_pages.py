@@ -55,6 +55,11 @@ class DiffPages(ScrollView, can_focus=True):
         return self.size.width >= _OFFSET + 2 * _cells(_NARROW) + 2
 
     @property
+    def _rows(self) -> int:
+        """Rows of the screen that a line takes."""
+        return 1 if self.side_by_side else 2
+
+    @property
     def _bytes(self) -> int:
         """Bytes of a line of one side."""
         room = self.size.width - _OFFSET
@@ -66,11 +71,12 @@ class DiffPages(ScrollView, can_focus=True):
         self._pages = pages
         self._lay_out()
         if moved:
-            self.scroll_to(y=0, animate=False, immediate=True)
+            first = next((at for at, line in enumerate(self._lines) if any(line.marks)), 0)
+            self.scroll_to(y=max(0, first - 1) * self._rows, animate=False, immediate=True)
 
     def _lay_out(self) -> None:
         self._lines = pair_lines(self._pages, self._bytes, self._whole) if self._pages is not None else ()
-        self.virtual_size = Size(self.size.width, len(self._lines) * (1 if self.side_by_side else 2))
+        self.virtual_size = Size(self.size.width, len(self._lines) * self._rows)
         self.refresh()
 
     def on_resize(self) -> None:
