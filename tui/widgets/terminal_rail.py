@@ -36,7 +36,8 @@ class TerminalRail(Widget):
         super().__init__(id=id)
         self._rows: Sequence[LayerRow] = ()
         self._chosen: Path | None = None
-        self._newest: Path | None = None
+        # To be chosen once it is read.
+        self._wanted: Path | None = None
         self._stands: Path | None = None
         self._dirty = -1
         self._ended = False
@@ -54,12 +55,16 @@ class TerminalRail(Widget):
     def show(self, rows: Sequence[LayerRow], stands: Path | None, dirty: int = -1, ended: bool = False) -> None:
         """Show *rows*, newest first; the program stands on layer *stands* and wrote *dirty* pages since (-1: not known), or has *ended*.
 
-        A layer that is new is chosen.
+        When it comes to stand on another one, that is chosen.
         """
+        if stands is not None and stands != self._stands:
+            self._wanted = stands
         self._rows, self._stands, self._dirty, self._ended = rows, stands, dirty, ended
-        newest = max(rows, key=lambda row: row.time, default=None)
-        if newest is None or newest.path != self._newest or self.row is None:
-            self._chosen = self._newest = newest.path if newest else None
+        known = {row.path for row in rows}
+        if self._wanted in known:
+            self._chosen, self._wanted = self._wanted, None
+        elif self._chosen not in known:
+            self._chosen = rows[0].path if rows else None
         self.refresh()
 
     def choose(self, row: LayerRow) -> None:
