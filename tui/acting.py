@@ -61,10 +61,15 @@ class ActingApp(LookingGood):
 
     # Acts
 
+    def may_change(self, what: str) -> bool:
+        """Whether anything may be changed; says why *what* is not done if not."""
+        if self.session.readonly:
+            self.notify(f"{what}: this lamina was started with --readonly", severity="warning")
+        return not self.session.readonly
+
     def do(self, act: Act) -> bool:
         """Hand *act* to the engine, or let it wait until what runs is over. False, and said why, if it will not be done."""
-        if self.session.readonly and act.kind != "plan":
-            self.notify(f"{act.title}: this lamina was started with --readonly", severity="warning")
+        if act.kind != "plan" and not self.may_change(act.title):
             return False
         waiting = self.journal.waiting
         if any(job.act.title == act.title for job in waiting):
@@ -146,7 +151,7 @@ class ActingApp(LookingGood):
             self.on_notice_given(messages.NoticeGiven(message.act, text))
         job = self.journal.end(message.act, journal.DONE, message.summary)
         self.note(Level.INFO, f"{message.summary}; {units.duration(job.took_us)} in all", message.act.title)
-        self._over(job, message.result)
+        self.over(job, message.result)
 
     def on_act_failed(self, message: messages.ActFailed) -> None:
         """Refused, failed or cancelled: the engine's own words, as a toast, in the log and in the jobs."""
@@ -154,9 +159,10 @@ class ActingApp(LookingGood):
         job = self.journal.end(message.act, state, message.text)
         self.note(Level.NOTICE if message.cancelled else Level.ERROR, message.text, message.act.title)
         self._toast(message.text, message.act.title, "information" if message.cancelled else "error", timeout=10)
-        self._over(job, None)
+        self.over(job, None)
 
-    def _over(self, job: Job, result: Any) -> None:
+    def over(self, job: Job, result: Any) -> None:
+        """A job came to its end; *result* is None if it failed."""
         self.jobs_changed.publish(job)
         self.acted(job.act, result)
         self._follow(job)

@@ -20,6 +20,7 @@ from lamina.tui.model.session import Session
 from lamina.tui.moving import MovingApp
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
+from lamina.tui.timing import TICK_S
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
@@ -107,12 +108,13 @@ class LaminaApp(MovingApp):
             self.processes.show_columns(self.session.settings.columns)
         self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
         self.set_interval(1.0, self.reader.count_dirty)
+        self.set_interval(TICK_S, self.timed.tick)
 
     # What acts lead to
 
     def begun(self, act: Act) -> None:
         """The process an act is about is the target from now on."""
-        if act.pid and act.kind != "restore":
+        if act.pid and act.kind not in ("restore", "timed"):
             self.reader.aim(act.pid)
 
     def acted(self, act: Act, result: Any) -> None:

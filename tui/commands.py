@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.dump.request import DumpRequest
+from lamina.core.dump.rhythm import Rhythm
 from lamina.core.restore.request import RestoreRequest
 
 if TYPE_CHECKING:
@@ -61,6 +62,25 @@ def dedup_line(layer: Path, dry_run: bool = False) -> str:
 def diff_line(what: "Compared") -> str:
     """`lamina diff shots/1 shots/3`, or `lamina diff shots/3 --live 4711`."""
     return _line("diff", what.a, what.b) if what.b is not None else _line("diff", what.a, "--live", what.pid)
+
+
+def every_line(pid: int, stack: Path | None, rhythm: Rhythm) -> str:
+    """`lamina every 30s -t 4711 -D shots --dirtied 64M --keep-last 20`; a stack that is still to be found is `STACK`."""
+    return _line(
+        "every", f"{rhythm.every_s:.0f}s" if rhythm.every_s is not None else None, "-t", pid, "-D", stack or "STACK",
+        *(("--dirtied", _size(rhythm.dirtied)) if rhythm.dirtied is not None else ()),
+        *(("--keep-last", rhythm.keep_last) if rhythm.keep_last is not None else ()),
+    )  # fmt: skip
+
+
+def _size(count: int) -> str:
+    unit = next((unit for unit in ("G", "M", "K") if count % (1 << {"G": 30, "M": 20, "K": 10}[unit]) == 0), "")
+    return f"{count >> {'G': 30, 'M': 20, 'K': 10, '': 0}[unit]}{unit}"
+
+
+def thin_line(layers: Sequence[Path]) -> str:
+    """`lamina drop shots/1 && lamina trash shots --empty 1`."""
+    return " && ".join([_line("drop", *layers), *(_line("trash", layer.parent, "--empty", layer.name) for layer in layers)])
 
 
 def core_line(layer: Path, pid: int, output: Path) -> str:

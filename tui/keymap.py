@@ -49,6 +49,7 @@ PANE_KEYS: list[BindingType] = [
 TARGET_KEYS: list[BindingType] = [
     Binding("t", "track", "track", tooltip="start tracking the program's memory, or end it"),
     Binding("d", "dump", "dump", tooltip="take a layer: the first is full, then only what changed"),
+    Binding("T", "timed", "timed layers", show=False, tooltip="a layer every so many seconds or MiB written; again ends it"),
     Binding("F", "final", "final dump", show=False, tooltip="take a last layer and end the program (asks)"),
 ]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lamina.tui.read.target_parts import TargetParts
     from lamina.tui.read.tracked import Standing
     from lamina.tui.terminal.leader import Held
+    from lamina.tui.timing import Run
 
 
 @dataclass
@@ -189,6 +190,15 @@ class BothPagesRead(Message):
     """One page was read on both sides of a difference."""
 
     pages: "BothPages"
+
+
+@dataclass
+class TimedLooked(Message):
+    """A program of which timed layers are taken was looked at: bytes written since the last one, and whether it runs."""
+
+    run: "Run"
+    dirty: int | None
+    alive: bool
 
 
 @dataclass

@@ -2,13 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.signal import Signal
 
 from lamina.tui import messages
+from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.own_commands import CommandedApp
 from lamina.tui.reader import Reader
+from lamina.tui.timing import TimedLayers
+
+if TYPE_CHECKING:
+    from lamina.tui.app import LaminaApp
 
 
 class ReadingApp(CommandedApp):
@@ -17,6 +23,7 @@ class ReadingApp(CommandedApp):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.reader = Reader(self)
+        self.timed = TimedLayers(cast("LaminaApp", self))
         self._unread: dict[str, str] = {}
         self.session_changed: Signal[Session] = Signal(self, "session_changed")
 
@@ -30,6 +37,15 @@ class ReadingApp(CommandedApp):
         if session != self.session:
             self.session = session
             self.session_changed.publish(session)
+
+    def over(self, job: Job, result: Any) -> None:
+        """A job came to its end: perhaps one of the timed layers."""
+        super().over(job, result)
+        self.timed.over(job, result)
+
+    def on_timed_looked(self, message: messages.TimedLooked) -> None:
+        """A program of which timed layers are taken was looked at."""
+        self.timed.looked(message.run, message.dirty, message.alive)
 
     def on_target_found(self, message: messages.TargetFound) -> None:
         """The target is known anew."""

@@ -8,3 +8,4 @@ from lamina.tui.acts.running import dump as dump
 from lamina.tui.acts.running import restore as restore
 from lamina.tui.acts.running import track as track
 from lamina.tui.acts.running import untrack as untrack
+from lamina.tui.acts.timing import thin as thin

@@ -131,6 +131,18 @@ class Frame(PanedScreen):
             companion = self.lamina.companion_of(subject.pid)
             self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
+    def action_timed(self) -> None:
+        """Take layers every so often from now on, or end that."""
+        subject = self.subject()
+        if subject is None:
+            return
+        if subject.pid in self.lamina.timed.runs:
+            self.lamina.timed.end(subject.pid)
+        elif self.lamina.may_change("timed layers"):
+            from lamina.tui.dialogs.timed import ask_timed
+
+            ask_timed(self.lamina, subject)
+
     def action_final(self) -> None:
         """Take the last layer and end the program, after asking."""
         subject = self.subject()

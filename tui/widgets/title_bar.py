@@ -17,11 +17,18 @@ class TitleBar(Widget):
         self._where = where
         self._session = Session()
         self.aside = ""
+        self._timed = ""
 
     def show(self, session: Session) -> None:
         """Repaint for a new state of the session."""
         self._session = session
         self.refresh()
+
+    def show_timed(self, text: str) -> None:
+        """When the next of the target's timed layers comes; "" if there are none."""
+        if text != self._timed:
+            self._timed = text
+            self.refresh()
 
     def render(self) -> Table:
         """Left: what; right: how much."""
@@ -31,7 +38,8 @@ class TitleBar(Widget):
         first = self._first_line()
         fits = first.cell_len + len(self.aside) + 3 < self.size.width
         grid.add_row(first, Text(self.aside if fits else "", style="dim"))
-        grid.add_row(*self._second_line())
+        left, right = self._second_line()
+        grid.add_row(left, Text(self._timed, style="bold") if self._timed else right)
         return grid
 
     def _first_line(self) -> Text:

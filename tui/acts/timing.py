@@ -1,0 +1,26 @@
+"""The act behind "keep only the newest of the timed layers"."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.tui import commands
+from lamina.tui.acts.act import Act
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+def thin(name: str, taken: Sequence[Path], keep_last: int) -> Act:
+    """Remove for good all but the newest *keep_last* of the layers *taken* of *name*, oldest first; pinned and labelled ones stay."""
+
+    def run(work: "Work") -> tuple[Path, ...]:
+        from lamina.core.dump.timed import thin as remove
+
+        work.announce(commands.thin_line(taken[:-keep_last]))
+        return remove(list(taken), keep_last, work.listen)
+
+    def summary(removed: Sequence[Path]) -> str:
+        return f"removed {', '.join(path.name for path in removed)}" if removed else "nothing could go"
+
+    return Act("thin", f"remove older timed layers of {name}", run, summary)
