@@ -61,9 +61,9 @@ LIGHT = Theme(
     panel="#e3e8ee",
     dark=False,
     variables={
-        "age-old": "#5f9bc6",
-        "age-older": "#3b86b8",
-        "age-parent": "#1a659b",
+        "age-old": "#5896c2",
+        "age-older": "#367dae",
+        "age-parent": "#16608f",
         "age-own": "#08305a",
         "shared": "#5048d8",
         "quiet": "#818c9a",

@@ -27,7 +27,6 @@ from lamina.tui.widgets.process_columns import ProcessCell
 from lamina.tui.widgets.process_detail import ProcessDetail
 from lamina.tui.widgets.row_list import Column, RowList
 
-_REFRESH_S = 2.0
 # Reading the table takes at most one part in so many of the time.
 _REST = 10
 # How long psutil is asked about new processes before what it said is shown.
@@ -76,7 +75,7 @@ class ProcessScreen(Frame):
         self._list.focus()
         self._show_titles()
         self.read()
-        self.set_interval(_REFRESH_S, self._refresh_table)
+        self.set_interval(self.lamina.session.settings.refresh, self._refresh_table)
 
     # What is read
 
