@@ -44,6 +44,7 @@ class Frame(PanedScreen):
     USEFUL: ClassVar[tuple[str, ...]] = ()
     BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
     _rest: Timer | None = None
+    _looks: tuple[object, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +84,13 @@ class Frame(PanedScreen):
     def on_screen_resume(self) -> None:
         """The guide may have gone on elsewhere."""
         self.guide_line.show(self.lamina.guide)
+
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Textual asks for this whenever a screen comes back. While what its styles depend on is as it was, no rule is tried anew."""
+        looks = (self.app.theme, self.app.pseudo_classes, self.app.classes, self.pseudo_classes, self.classes)
+        if looks != self._looks:
+            self._looks = looks
+            super().update_node_styles(animate)
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""
