@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.segment import Segment
 from textual.app import App
@@ -31,7 +32,7 @@ def fitting_theme(environ: Mapping[str, str]) -> str:
     return themes.DARK.name if many and not environ.get("NO_COLOR") else themes.ANSI.name
 
 
-def is_shaded(app: App[object]) -> bool:
+def is_shaded(app: App[Any]) -> bool:
     """Whether shades of one colour cannot be told apart, so that glyphs must tell."""
     return app.no_color or app.native_ansi_color
 
@@ -83,8 +84,8 @@ class LookingGood(App[None]):
         self._inked = True
 
     def _repaint(self, _theme: Theme) -> None:
-        for stack in self._screen_stacks.values():
-            for screen in stack:
+        with self.batch_update():
+            for screen in [screen for stack in self._screen_stacks.values() for screen in stack]:
                 for text in screen.query(Static):
-                    text.update(text.content)
-                screen.refresh(layout=True)
+                    text.update(text.content, layout=False)
+                screen.refresh()

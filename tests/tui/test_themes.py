@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.text import Text
@@ -100,7 +101,7 @@ def test_a_terminal_gets_the_theme_that_it_can_show(environ: dict[str, str], the
     assert fitting_theme(environ) == theme
 
 
-def colours_on(app: App[object]) -> set[str]:
+def colours_on(app: App[Any]) -> set[str]:
     """Every colour on the screen."""
 
     strips = app.screen._compositor.render_strips()
@@ -110,19 +111,17 @@ def colours_on(app: App[object]) -> set[str]:
 
 async def test_another_theme_repaints_everything() -> None:
     app = LaminaApp(Session())
-    async with app.run_test(size=(110, 36)) as pilot:
+    async with app.run_test(size=(110, 36)):
         await until(lambda: app.processes.query_one(RowList).rows)
         kept = Static(Text("danger", style="bold $danger"))
         await app.screen.mount(kept, before=0)
         seen = {}
-        for name in (*themes.THEMES, "lamina"):
+        for name in ("lamina-light", "lamina-16", "lamina-contrast", "lamina"):
             app.theme = name
-            await until(lambda: app.screen.styles.background == Color.parse(str(app.current_theme.background)))
-            await pilot.pause()
+            await until(lambda: danger_of(kept) == Color.parse(str(app.current_theme.error)).rich_color.name)
             seen[name] = colours_on(app)
             muted = Color.parse(app.current_theme.variables["text-muted"]).rich_color.name
             assert muted in seen[name], name
-            assert danger_of(kept) == Color.parse(str(app.current_theme.error)).rich_color.name
             assert is_shaded(app) == (name == "lamina-16")
         # Nothing of one is left in another.
         for name, theme in OWN.items():
