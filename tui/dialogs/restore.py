@@ -24,7 +24,7 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
         return
     running = _running(row.pid)
     target = app.session.target
-    name = target.name if target and target.pid == row.pid else running or "process"
+    name = target.name if target and target.pid == row.pid else running or row.program or "process"
     detach = not (row.shell_job or app.keeps_children)
     request = RestoreRequest(row.path, detach=detach, replace=bool(running), shell_job=row.shell_job)
     requests = {"restore": request}

@@ -77,6 +77,7 @@ class TerminalScreen(Frame):
             row = self._rail.row
             note = f"{terminal.name} {terminal.pid} {terminal.ending}"
             note += f" · r puts it back to layer {row.name}" if row else " · ^n starts another one"
+        self._rail.display = terminal is not None
         self._view.show(terminal, note)
         number, count = self.lamina.terminal_number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""

@@ -119,9 +119,11 @@ class TerminalRail(Widget):
         when = time.strftime("%H:%M:%S" if width >= 20 else "%H:%M", time.localtime(row.time)) if row.time else ""
         mark = " ✗" if not row.restorable else " ◂" if stands else ""
         lane = f"{row.lane.rstrip() or '●'} "
-        room = width - len(when) - len(lane) - len(mark) - 4
-        if room < 3:
-            when, room = "", width - len(lane) - len(mark) - 2
+        room = width - len(lane) - len(mark) - 2
+        if len(when) + 2 <= room - min(len(name), 8):
+            room -= len(when) + 2
+        else:
+            when = ""
         name = name if len(name) <= room else name[: max(0, room - 1)] + "…"
         fill = max(0, width - 2 - len(lane) - len(name) - len(mark) - len(when) - 1)
         return [

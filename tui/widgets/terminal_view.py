@@ -22,10 +22,12 @@ _ANSI = {name: number for number, name in enumerate(_NAMES)} | {f"bright{name}":
 _EMPTY = (
     "No program here yet.",
     "",
-    "^n  starts one: python3, vim, a shell. Every layer of it keeps what its terminal shows,",
-    "    so that r brings back the program and its screen.",
+    "^n  starts one: python3, vim, a shell. All keys but ^g go to it then;",
+    "    ^g d takes a layer, which keeps what its terminal shows,",
+    "    ^g r brings the program and its screen back.",
     "",
-    "A layer of a program that had a terminal elsewhere comes back here, too: 3, choose it, r.",
+    "A program that had a terminal elsewhere comes back here, too:",
+    "3  its stack, then r on a layer.",
 )
 
 
