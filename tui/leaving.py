@@ -14,8 +14,9 @@ from textual import work
 from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.holding import HoldingApp
 
-# How long leaving may take once the terminal is gone.
+# How long leaving may take once the terminal is gone: while the engine works, and while it does not.
 LAST_RESORT_S = 5.0
+IDLE_LAST_RESORT_S = 0.5
 
 
 class LeavingApp(HoldingApp):
@@ -63,7 +64,8 @@ class LeavingApp(HoldingApp):
 
         So nothing is written any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
         """
-        last_resort = threading.Timer(LAST_RESORT_S, os._exit, (128 + signal.SIGHUP,))
+        patience = LAST_RESORT_S if self.bridge.busy_with is not None else IDLE_LAST_RESORT_S
+        last_resort = threading.Timer(patience, os._exit, (128 + signal.SIGHUP,))
         last_resort.daemon = True
         last_resort.start()
         nowhere = os.open(os.devnull, os.O_RDWR)
