@@ -223,11 +223,9 @@ HELP_KEYS: list[BindingType] = [
     Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
 ]
 
-# What the keys of a place are called in the configuration.
+# Every list above under the name that its place has in the configuration: STACK_KEYS are those of "stack".
 PLACES: dict[str, list[BindingType]] = {
-    "app": APP_KEYS, "panes": PANE_KEYS, "target": TARGET_KEYS, "processes": PROCESS_KEYS, "memory": TARGET_SCREEN_KEYS,
-    "stack": STACK_KEYS, "diff": DIFF_KEYS, "pair": PAIR_KEYS, "image": IMAGE_KEYS, "jobs": JOB_KEYS, "log": LOG_KEYS,
-    "list": LIST_KEYS, "map": MAP_KEYS, "hex": HEX_KEYS, "tree": TREE_KEYS, "text": SCROLL_KEYS, "line": JUMP_LINE_KEYS, "help": HELP_KEYS,
-}  # fmt: skip
+    name.removesuffix("_KEYS").lower().replace("_", "-"): keys for name, keys in list(globals().items()) if name.endswith("_KEYS")
+}
 for _place, _bindings in PLACES.items():
     name_acts(_place, _bindings)

@@ -11,7 +11,7 @@ from lamina.tui.keymap import PLACES
 from lamina.tui.model.settings import Settings
 
 # Places whose keys work wherever one is.
-_EVERYWHERE = ("app", "panes", "target")
+_EVERYWHERE = ("app", "pane", "target")
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "meta", "hyper"}
 _FORM = "keys are as in d, F, f5, ctrl+g, space, ?"
 
