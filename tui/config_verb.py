@@ -22,7 +22,7 @@ _TAIL = """
 
 # [[commands]]
 # name = "gdb"
-# key = "ctrl+g"
+# key = "f8"
 # run = "gdb -p {pid}"
 """
 

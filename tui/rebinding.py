@@ -13,7 +13,7 @@ from lamina.tui.model.settings import Settings
 # Places whose keys work wherever one is.
 _EVERYWHERE = ("app", "pane", "target")
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "meta", "hyper"}
-_FORM = "keys are as in d, F, f5, ctrl+g, space, ?"
+_FORM = "keys are as in d, F, f5, ctrl+e, space, ?"
 
 
 def acts() -> dict[str, Binding]:

@@ -15,7 +15,7 @@ class OwnCommand:
     Attributes:
         name: what it is called in the palette and among the keys.
         run: for the shell, with `{pid}`, `{stack}` and `{layer}` for the target, its stack and the layer it stands on.
-        key: as in "ctrl+g".
+        key: as in "f8".
     """
 
     name: str
