@@ -35,16 +35,21 @@ def make_layer_dir(stack: Path) -> Path:
     """Create the next layer's directory, private as images must be.
 
     Raises:
-        OSError: the stack cannot be written.
+        ImageError: the stack cannot be written.
     """
-    stack.mkdir(mode=0o700, parents=True, exist_ok=True)
-    while True:
-        path = next_layer(stack)
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            continue  # another lamina took this number
-        return path
+    try:
+        stack.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            path = next_layer(stack)
+            try:
+                path.mkdir(mode=0o700)
+            except FileExistsError:
+                continue  # another lamina took this number
+            return path
+    except OSError as error:
+        from lamina.core.image.leftovers import cannot_write  # only now: the screen imports this room before it needs images
+
+        raise cannot_write(stack, error.errno or 0) from error
 
 
 def drop_if_empty(path: Path) -> None:

@@ -133,7 +133,7 @@ def _step(request: TimedRequest, timed: Timed, due: Due, identity: Identity, lis
 
 
 def take_one(pid: int, stack: Path, shell_job: bool, listener: Listener = ignore) -> DumpResult:
-    """The next layer of *pid* in *stack*, on the one it stands on. Raises as `dump`, and `OSError` if the stack cannot be written."""
+    """The next layer of *pid* in *stack*, on the one it stands on. Raises as `dump`."""
     state = load(identify(pid))
     parent = Path(state.layer_dir) if state is not None and state.layer_dir else None
     layer = make_layer_dir(stack)

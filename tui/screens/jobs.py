@@ -1,6 +1,7 @@
 """Screen 5: what was asked of the engine, the log, and the command lines that do the same."""
 
 import os
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,13 +40,14 @@ class JobScreen(Frame):
         self._commands.empty_text = "every act shows here the command line that does the same"
         for rows in (self._jobs, self._commands):
             rows.record = record
+        self._jobs_pane = Vertical(classes="pane", id="jobs-pane")
+        self._jobs_pane.border_title = "jobs"
         self._log_pane = LogPane(log)
 
     def compose_body(self) -> Iterable[Widget]:
         """One below the other."""
         with Vertical(id="job-panes"):
-            with Vertical(classes="pane", id="jobs-pane") as pane:
-                pane.border_title = "jobs"
+            with self._jobs_pane:
                 yield self._jobs
             yield self._log_pane
             with Vertical(classes="pane", id="commands-pane") as pane:
@@ -80,7 +82,11 @@ class JobScreen(Frame):
             self._log_pane.view.read()
 
     def _tick(self) -> None:
-        if self.is_current and self.lamina.journal.running is not None:
+        if not self.is_current:
+            return
+        now = time.monotonic()
+        self._jobs_pane.border_subtitle = " · ".join(f"{run.name} {run.pid} {run.text(now)}" for run in self.lamina.timed.runs.values())
+        if self.lamina.journal.running is not None:
             self._jobs.refresh()
             self._commands.refresh()
 

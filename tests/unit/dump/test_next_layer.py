@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, next_layer, relative_parent, request_for
+from lamina.core.errors import ImageError
 
 
 def test_layers_are_numbered_on_from_the_highest(tmp_path: Path) -> None:
@@ -15,6 +18,12 @@ def test_layers_are_numbered_on_from_the_highest(tmp_path: Path) -> None:
     assert made.name == "8"
     assert made.stat().st_mode & 0o777 == 0o700
     assert stack.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_stack_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match="cannot write layer .*/file: file exists"):
+        make_layer_dir(tmp_path / "file")
 
 
 def test_only_an_empty_directory_is_taken_back(tmp_path: Path) -> None:
