@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lamina.tui.read.dirty import Dirty
     from lamina.tui.read.layer_memory import LayerMemory
     from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
-    from lamina.tui.read.process import Examined, Processes
+    from lamina.tui.read.examining import Examined
+    from lamina.tui.read.process import Processes
     from lamina.tui.read.searching import Search
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory

@@ -12,7 +12,7 @@ from lamina.tui import commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
 from lamina.tui.model.target import look_up
-from lamina.tui.read.process import needs_shell_job
+from lamina.tui.read.examining import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion

@@ -8,7 +8,8 @@ from lamina.core.attach.processes import ProcessInfo
 from lamina.tui.model import tree
 from lamina.tui.model.process_filter import Filter, searchable
 from lamina.tui.model.tree import TreeRow
-from lamina.tui.read.process import Examined, Processes
+from lamina.tui.read.examining import Examined
+from lamina.tui.read.process import Processes
 from lamina.tui.read.tracked import Standing
 
 # The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.

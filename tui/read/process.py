@@ -1,25 +1,15 @@
-"""Reads for the process screen, called in worker threads: the table of processes, and what stands in the way of dumping one."""
+"""The table of processes, read in worker threads."""
 
 import os
-import re
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
-from lamina.core.errors import Blocker, LaminaError
 from lamina.tui.model.process_filter import searchable
 from lamina.tui.model.target import known_states
 
-if TYPE_CHECKING:
-    from lamina.core.kinds.pipe import PipeHolders
-
-# A tree of so many processes takes long to look at.
-_MANY = 500
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -98,138 +88,3 @@ class ProcessReader:
             rows, os.getloadavg()[0], {row.pid: row for row in rows}, [text for _, _, text in texts.values()], self._cpu, unasked,
             time.monotonic() - began,
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What a look at one process found.
-
-    Attributes:
-        process: as it was then.
-        blockers: what stands in the way, with no option given.
-        shell_job: with `--shell-job` nothing of it is left in the way.
-        notes: what a dump keeps or does, worth knowing.
-        kept: its descriptors that are no hindrance, by kind, as in "2 pipes"; only of one that was looked at closely.
-        descriptors: their number; None if they may not be counted.
-        tasks: processes in its tree.
-        tracker: the tracker that would be used; "" if none works here.
-        why_no_tracker: why none does.
-        unreadable: why it could not be looked at, in the engine's words; then the rest means nothing.
-        closely: whether `kept` was looked at.
-        moment, took: when the look ended, and how long it took; monotonic seconds.
-    """
-
-    process: ProcessInfo
-    blockers: tuple[Blocker, ...] = ()
-    shell_job: bool = False
-    notes: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    descriptors: int | None = None
-    tasks: int = 1
-    tracker: str = ""
-    why_no_tracker: str = ""
-    unreadable: str = ""
-    closely: bool = False
-    moment: float = 0.0
-    took: float = 0.0
-
-    @property
-    def identity(self) -> Identity:
-        """Whose it is."""
-        return self.process.identity
-
-    @property
-    def mark(self) -> str:
-        """ "✓" as it is, "!" with an option, "✗" not at all."""
-        if self.unreadable:
-            return "✗"
-        return "✓" if not self.blockers else "!" if self.shell_job else "✗"
-
-    def is_of(self, process: ProcessInfo) -> bool:
-        """Whether it was found of this process, and not of one that had its pid before or of the program it was before an exec."""
-        then = self.process
-        return (then.pid, then.start_time, then.name, then.cmdline) == (process.pid, process.start_time, process.name, process.cmdline)
-
-
-def examine(process: ProcessInfo, pipes: "PipeHolders | None" = None, closely: bool = False) -> Examined:
-    """What stands in the way of dumping *process*; touches nothing.
-
-    Args:
-        process: the one to look at.
-        pipes: who holds pipes, if that was looked up a moment ago.
-        closely: say also what is kept.
-    """
-    from lamina.core.attach.procfs import fds_of
-    from lamina.core.dump.preflight import examine as look
-
-    began = time.monotonic()
-    try:
-        plain = look(process.pid, pipes=pipes)
-        shell_job = bool(plain.blockers) and not look(process.pid, shell_job=True, pipes=pipes).blockers
-        kept = _kept(process.pid, plain.blockers) if closely else ()
-        descriptors = len(fds_of(process.pid))
-    except LaminaError as error:
-        return Examined(process, unreadable=str(error), closely=closely, moment=time.monotonic())
-    tracker, now = plain.tracker, time.monotonic()
-    return Examined(
-        process, tuple(plain.blockers), shell_job, tuple(str(note) for note in plain.notes), kept, descriptors, len(plain.pids),
-        tracker.name if tracker.available else "", "" if tracker.available else tracker.reason, closely=closely, moment=now,
-        took=now - began,
-    )  # fmt: skip
-
-
-def examine_all(rows: Iterable[ProcessInfo], wanted: Sequence[tuple[ProcessInfo, bool]], seconds: float) -> tuple[Examined, ...]:
-    """`examine` of each (process, closely) until *seconds* have passed; of one with many processes below it only closely.
-
-    Args:
-        rows: all processes.
-        wanted: the processes to look at, the most urgent first.
-        seconds: no new look is begun after that; looking through everyone's pipes does not count.
-    """
-    from lamina.core.kinds.pipe import PipeHolders, pipes_of
-
-    children: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        children[row.ppid].append(row.pid)
-    trees = {process.pid: _tree(process.pid, children, _MANY) for process, _ in wanted}
-    now = [(process, closely) for process, closely in wanted if closely or len(trees[process.pid]) < _MANY]
-    pipes = PipeHolders(pipes_of({pid for process, _ in now for pid in trees[process.pid]}))
-    until = time.monotonic() + seconds
-    found: list[Examined] = []
-    for process, closely in now:
-        if found and time.monotonic() > until:
-            break
-        found.append(examine(process, pipes, closely))
-    return tuple(found)
-
-
-def _tree(pid: int, children: Mapping[int, Sequence[int]], most: int) -> list[int]:
-    tree = [pid]
-    for each in tree:
-        if len(tree) >= most:
-            break
-        tree += children.get(each, ())
-    return tree
-
-
-def needs_shell_job(pid: int) -> bool:
-    """Whether *pid* can be dumped with `--shell-job` only: it belongs to a session or a terminal of somebody else.
-
-    Raises:
-        LaminaError: it is gone, or may not be read.
-    """
-    from lamina.core.dump.preflight import examine as look
-
-    return bool(look(pid).blockers) and not look(pid, shell_job=True).blockers
-
-
-def _kept(pid: int, blockers: Sequence[Blocker]) -> tuple[str, ...]:
-    from lamina.tui.read.target_parts import read_descriptors
-
-    blocked = {int(found[1]) for blocker in blockers if blocker.pid == pid and (found := re.match(r"fd (\d+)\b", blocker.obj))}
-    kinds = Counter(
-        f"listening {row.kind}" if row.leads_to.endswith("listening") else row.kind
-        for row in read_descriptors(pid)
-        if row.fd not in blocked
-    )
-    return tuple(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.most_common())

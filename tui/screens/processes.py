@@ -18,7 +18,7 @@ from lamina.tui.model.process_list import Order, ProcessList
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
-from lamina.tui.read import process as read_process
+from lamina.tui.read.examining import Examiner
 from lamina.tui.read.tracked import StandingReader
 from lamina.tui.screens.frame import Frame, Subject
 from lamina.tui.widgets import process_columns as columns
@@ -46,6 +46,7 @@ class ProcessScreen(Frame):
         super().__init__()
         self._known = ProcessList()
         self._standing = StandingReader()
+        self._examiner = Examiner()
         self._columns: tuple[str, ...] = columns.DEFAULT
         self._paused = False
         self._read_at = 0.0
@@ -121,9 +122,8 @@ class ProcessScreen(Frame):
         wanted = self._known.to_examine(cursor.pid if cursor else None, [row.pid for row in self._list.visible_rows], time.monotonic())
         rows = self._known.processes.rows
         if wanted:
-            self.lamina.bridge.follow(
-                "examine", lambda: messages.ProcessesExamined(read_process.examine_all(rows, wanted, _EXAMINING_S)), to=self
-            )
+            look = self._examiner.look
+            self.lamina.bridge.follow("examine", lambda: messages.ProcessesExamined(look(rows, wanted, _EXAMINING_S)), to=self)
 
     def on_processes_examined(self, message: messages.ProcessesExamined) -> None:
         """Some were examined."""

@@ -17,7 +17,7 @@ from lamina.tui.model.tree import TreeRow
 from lamina.tui.widgets.row_list import Cell, Column
 
 # In a deep tree the name matters more than its forefathers.
-_DEEP = 15
+_DEEP = 10
 _MARK_COLOUR = {"✓": "good", "!": "warn", "✗": "danger"}
 Key = Callable[[ProcessList, ProcessInfo], Any]
 

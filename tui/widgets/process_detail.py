@@ -12,7 +12,7 @@ from lamina.core.errors import Blocker
 from lamina.tui.model import units
 from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker
-from lamina.tui.read.process import Examined
+from lamina.tui.read.examining import Examined
 from lamina.tui.read.tracked import Standing
 from lamina.tui.theme import DANGER, GOOD, WARM
 from lamina.tui.widgets.flowing_text import FlowingText
@@ -20,6 +20,7 @@ from lamina.tui.widgets.process_columns import started
 
 # One line each is enough of many.
 _MOST_BLOCKERS = 12
+_LONGEST_LINE = 160
 
 
 class ProcessDetail(VerticalScroll):
@@ -38,7 +39,8 @@ class ProcessDetail(VerticalScroll):
         self.border_title = f"{process.name} {process.pid}" if process else "process"
         text = Text()
         if process is not None:
-            text.append(" ".join(process.cmdline) or f"[{process.name}]", style="bold")
+            line = " ".join(" ".join(process.cmdline).split()) or f"[{process.name}]"
+            text.append(line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…", style="bold")
             text.append("\n")
             _who(text, process)
             text.append("\n")
@@ -55,7 +57,9 @@ class ProcessDetail(VerticalScroll):
                 _verdict(text, examined)
                 text.append("\n")
                 _next_dump(text, process, examined, standing)
-        self._text.update(text)
+        if text != self._shown:
+            self._shown = text
+            self._text.update(text)
 
 
 def _who(text: Text, process: ProcessInfo) -> None:
