@@ -270,7 +270,10 @@ def build(name: str) -> Path:
     newest = max(source.stat().st_mtime, (VICTIMS / "control.h").stat().st_mtime)
     if not built.exists() or built.stat().st_mtime < newest:
         BUILT.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", built, source], check=True)
+        # Several test processes may want it at once: none must see half of it.
+        draft = BUILT / f"{name}.{os.getpid()}"
+        subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", draft, source], check=True)
+        draft.rename(built)
     return built
 
 
