@@ -55,6 +55,10 @@ class Memberships:
         return sorted(moving, key=lambda member: member.group != member.pid)
 
 
+# What becomes of the session of a shell job; how a notice about it ends.
+OURS = "ours, with our terminal"
+
+
 def plan_memberships(tasks: Sequence[pstree_entry], shell_job: bool) -> Memberships:
     """Plan for *tasks*, as in a layer (parents before children). With *shell_job* the root stays in the restorer's session."""
     root = tasks[0]
@@ -67,7 +71,7 @@ def plan_memberships(tasks: Sequence[pstree_entry], shell_job: bool) -> Membersh
     by_pid: dict[int, Membership] = {}
     notices = []
     if foreign_session:
-        what = "ours, with our terminal" if shell_job else "a session of its own"
+        what = OURS if shell_job else "a session of its own"
         notices.append(f"session {root.sid}, led by a process outside the tree, becomes {what}")
 
     def session_of(task: pstree_entry) -> int:

@@ -93,8 +93,26 @@ class Emulator:
         return found
 
     def resize(self, columns: int, lines: int) -> None:
-        """The window has another size."""
-        self._screen.resize(lines, columns)
+        """The window has another size. Of one that is lower the empty lines below go first, then what is above."""
+        screen = self._screen
+        above = self._used - lines
+        if lines < screen.lines and above > 0:
+            for at in range(lines):
+                screen.buffer[at] = screen.buffer[at + above]
+            screen.cursor.y -= above
+        for at in range(lines, screen.lines):
+            screen.buffer.pop(at, None)
+        screen.cursor.y = max(0, min(screen.cursor.y, lines - 1))
+        screen.lines = lines
+        screen.resize(lines, columns)
+        screen.set_margins()
+        screen.dirty.update(range(lines))
+
+    @property
+    def _used(self) -> int:
+        """Lines down to the last one that is not empty, or that the cursor is on."""
+        written = (at for at in reversed(range(self._screen.lines)) if any(char.data.strip() for char in self._chars(at)))
+        return 1 + max(self._screen.cursor.y, next(written, 0))
 
     def line(self, number: int) -> list[Cells]:
         """Line *number*, from 0 at the top."""

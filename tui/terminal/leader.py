@@ -74,8 +74,7 @@ def put_back(
         raise (Cancelled if report["cancelled"] else LaminaError)(report["failed"])
     rescue = report["rescue_dir"]
     result = RestoreResult(
-        report["runs"], tuple(report["pids"]), report["pages"], report["elapsed_us"], Path(rescue) if rescue else None,
-        tuple(report["notices"]),
+        report["runs"], tuple(report["pids"]), report["pages"], report["elapsed_us"], Path(rescue) if rescue else None
     )  # fmt: skip
     return Held(result.pid, name, pty, shown), result
 

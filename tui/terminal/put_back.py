@@ -13,17 +13,24 @@ from lamina.tui.terminal.reports import Reports
 def main() -> int:
     """Restore, then wait for the program; returns its exit status, 1 if it could not be put back."""
     from lamina.core.errors import Cancelled, LaminaError
-    from lamina.core.events import CancelToken
+    from lamina.core.events import CancelToken, Event, Progress
     from lamina.core.restore.request import RestoreRequest
     from lamina.core.restore.run import restore, wait_as_foreground_job
+    from lamina.core.restore.sessions import OURS
 
     _quiet()
     layer, *options = sys.argv[1:]
     request = RestoreRequest(Path(layer), shell_job=True, replace="--replace" in options, rescue="--no-rescue" not in options)
     reports, cancel = Reports(), CancelToken()
     signal.signal(signal.SIGTERM, lambda *_: cancel.cancel())
+
+    def listen(event: Event) -> None:
+        # That its terminal is ours is what was asked for.
+        if isinstance(event, Progress) or not event.text.endswith(OURS):
+            reports.listen(event)
+
     try:
-        result = restore(request, reports.listen, cancel)
+        result = restore(request, listen, cancel)
     except LaminaError as error:
         # A restore that failed half way brings back what ran before: then that is our job.
         pid = _child()
@@ -32,9 +39,7 @@ def main() -> int:
     except Exception as error:
         reports.failed(f"internal error: {type(error).__name__}: {error}")
         return 1
-    reports.runs(
-        result.pid, pids=result.pids, pages=result.pages, elapsed_us=result.elapsed_us, rescue_dir=result.rescue_dir, notices=result.notices
-    )
+    reports.runs(result.pid, pids=result.pids, pages=result.pages, elapsed_us=result.elapsed_us, rescue_dir=result.rescue_dir)
     return wait_as_foreground_job(result.pid)
 
 

@@ -57,8 +57,11 @@ class TerminalRail(Widget):
 
         When it comes to stand on another one, that is chosen.
         """
+        before = {row.path for row in self._rows}
         if stands is not None and stands != self._stands:
             self._wanted = stands
+        elif ended and before and rows and rows[0].path not in before:
+            self._wanted = rows[0].path  # the last one, with which it ended
         self._rows, self._stands, self._dirty, self._ended = rows, stands, dirty, ended
         known = {row.path for row in rows}
         if self._wanted in known:
