@@ -57,8 +57,8 @@ class ProcessDetail(VerticalScroll):
                 _verdict(text, examined)
                 text.append("\n")
                 _next_dump(text, process, examined, standing)
-        if text != self._shown:
-            self._shown = text
+        if text != self._described:
+            self._described = text
             self._text.update(text)
 
 
