@@ -29,6 +29,7 @@ class ProcessDetail(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(classes="pane", id="process-detail")
         self._text = FlowingText(id="detail-text")
+        self._described = Text()
 
     def compose(self) -> ComposeResult:
         """One text."""
