@@ -10,6 +10,7 @@ from textual.message import Message
 from lamina.core.events import Progress
 
 if TYPE_CHECKING:
+    from lamina.core.attach.identity import Identity
     from lamina.tui.acts import Act
     from lamina.tui.model.both_pages import BothPages
     from lamina.tui.model.compared import Compared
@@ -86,6 +87,14 @@ class TargetPartsRead(Message):
     """The threads and descriptors of the target were looked at."""
 
     parts: "TargetParts"
+
+
+@dataclass
+class HindranceRead(Message):
+    """It was looked what stands in the way of a dump of the target; *text* is "" if nothing does."""
+
+    identity: "Identity"
+    text: str
 
 
 @dataclass

@@ -31,6 +31,7 @@ async def test_the_map_shows_what_was_written(reaper: Reaper, tmp_path: Path) ->
         assert screen._map.scale == 1 and screen._map.scale_text == "1 page, 4.0 KiB"
         assert any(row.tid == victim.pid and row.call for row in screen._threads.rows)
         assert [row.fd for row in screen._descriptors.rows][:3] == [0, 1, 2]
+        await until(lambda: " now, " in str(screen._rate.border_title))
         await pilot.press("a", *f"{int(first.starts[-1]):x}", "enter")
         await until(lambda: screen._map.address == int(first.starts[-1]))
 

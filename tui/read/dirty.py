@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from lamina.core.dirty.scan import Scanner
 
 _BARS = "▁▂▃▄▅▆▇█"
-_HISTORY = 24
+# Seconds of the past that are kept, and shown as text.
+_HISTORY = 300
+_SHOWN = 24
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Dirty:
         identity: whose memory.
         pages: pages with data written since tracking last began anew.
         per_second: newly dirty pages per second, oldest first.
+        anew: for each of these whether counting began anew meanwhile, which a dump does.
     """
 
     identity: Identity
     pages: int
     per_second: tuple[float, ...] = ()
+    anew: tuple[bool, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -37,9 +41,10 @@ class Dirty:
 
     @property
     def graph(self) -> str:
-        """`per_second` as bars, the highest full."""
-        top = max(self.per_second, default=0.0)
-        return "".join(_BARS[round(value / top * (len(_BARS) - 1))] if top else _BARS[0] for value in self.per_second)
+        """The newest of `per_second` as bars, the highest full."""
+        shown = self.per_second[-_SHOWN:]
+        top = max(shown, default=0.0)
+        return "".join(_BARS[round(value / top * (len(_BARS) - 1))] if top else _BARS[0] for value in shown)
 
 
 class DirtyReader:
@@ -49,7 +54,7 @@ class DirtyReader:
         self._lock = threading.Lock()
         self._scanner: Scanner | None = None
         self._identity: Identity | None = None
-        self._rates: deque[float] = deque(maxlen=_HISTORY)
+        self._rates: deque[tuple[float, bool]] = deque(maxlen=_HISTORY)
         self._before = (0.0, 0)
 
     def read(self, identity: Identity) -> Dirty:
@@ -70,9 +75,10 @@ class DirtyReader:
             now, (then, before) = time.monotonic(), self._before
             if then:
                 # Fewer than before: a dump began to count anew.
-                self._rates.append((pages - before if pages >= before else pages) / (now - then))
+                anew = pages < before
+                self._rates.append(((pages if anew else pages - before) / (now - then), anew))
             self._before = (now, pages)
-            return Dirty(identity, pages, tuple(self._rates))
+            return Dirty(identity, pages, tuple(rate for rate, _ in self._rates), tuple(anew for _, anew in self._rates))
 
     def close(self) -> None:
         """Let go of the page map."""

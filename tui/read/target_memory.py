@@ -1,7 +1,9 @@
 """The memory of the running target as the map shows it, and what a dump would write now. Called in worker threads; protects nothing."""
 
 import threading
-from dataclasses import dataclass
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from lamina.core.errors import ImageError
 from lamina.tui.model.address_space import AddressSpace, by_age, shown_areas
 from lamina.tui.model.cellmap import Paint
 from lamina.tui.model.target import Target
+from lamina.tui.read.target_parts import thread_stacks
 
 if TYPE_CHECKING:
     from lamina.core.dirty.scan import Scanner
@@ -33,7 +36,7 @@ class TargetMemory:
         parent: the layer it would be dumped on, or None for a full one.
         parent_time: when that was made, seconds since 1970.
         freeze_us: how long that one's dump froze the target, µs; 0 if there is none.
-        shell_job, blockers: whether a dump needs `--shell-job`; what else stands in its way.
+        took: how long the look took, s.
     """
 
     identity: Identity
@@ -45,6 +48,7 @@ class TargetMemory:
     parent: Path | None = None
     parent_time: float = 0.0
     freeze_us: int = 0
+    took: float = 0.0
 
     @property
     def dump_bytes(self) -> int:
@@ -60,6 +64,7 @@ class TargetMemoryReader:
         self._scanner: Scanner | None = None
         self._identity: Identity | None = None
         self._layer: tuple[Path, Layer, tuple[PageRuns, ...]] | None = None
+        self._stacks: dict[int, int] = {}
 
     def read(self, target: Target) -> TargetMemory:
         """Look at *target*.
@@ -68,10 +73,14 @@ class TargetMemoryReader:
             LaminaError: it is gone, or may not be read.
         """
         with self._lock:
+            began = time.monotonic()
             areas = read_maps(target.pid)
             report = self._scan(target.identity, areas)
             layer, owned = self._owned(target)
-            return _view(target, areas, report, layer, owned)
+            # A thread that runs just now does not tell where its stack is: it is where it was.
+            self._stacks = {tid: stack or self._stacks.get(tid, 0) for tid, stack in thread_stacks(target.pid).items()}
+            view = _view(target, _named(areas, self._stacks), report, layer, owned)
+            return replace(view, took=time.monotonic() - began)
 
     def _scan(self, identity: Identity, areas: list[Area]) -> "Report":
         from lamina.core.dirty.scan import Scanner
@@ -79,6 +88,7 @@ class TargetMemoryReader:
         if self._scanner is None or self._identity != identity:
             self.close()
             self._scanner, self._identity = Scanner(identity), identity
+            self._stacks = {}
         return self._scanner.scan(areas, protect=False, live=True)
 
     def _owned(self, target: Target) -> "tuple[Layer | None, tuple[PageRuns, ...]]":
@@ -105,6 +115,17 @@ class TargetMemoryReader:
             self._scanner = None
 
 
+def _named(areas: list[Area], stacks: dict[int, int]) -> list[Area]:
+    """The areas, those without a name in which the stack of a thread is called after it."""
+    named = list(areas)
+    starts = [area.start for area in areas]
+    for tid, stack in stacks.items():
+        at = bisect_right(starts, stack) - 1
+        if at >= 0 and stack < areas[at].end and not areas[at].path:
+            named[at] = replace(areas[at], path=f"stack {tid}")
+    return named
+
+
 def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | None", owned: tuple[PageRuns, ...]) -> TargetMemory:
     from lamina.core.image.summary import summary_of
     from lamina.core.inspect.areas import area_of_maps
@@ -115,11 +136,12 @@ def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | N
     shared = PageRuns.of((area.start, area.end) for area in areas if area.shared)
     tracked = bool(target.tracker) and layer is not None
     changed = report.changed if tracked else PageRuns.empty()
-    # Of a page that is in memory and was not written, the layer that owns it is the one that has its content.
-    paints = [Paint("░", report.data - known)] if not tracked else []
-    paints += [*by_age([runs & report.data for runs in owned]), Paint("≈", shared)]
     if tracked:
+        # Of a page that is in memory and was not written, the layer that owns it is the one that has its content.
+        paints = [*by_age([runs & report.data for runs in owned]), Paint("≈", shared)]
         paints += [Paint("+", changed - known), Paint("*", changed & known), Paint("╱", report.untracked)]
+    else:
+        paints = [Paint("╱", report.data), Paint("≈", shared & report.data)]
     summary = summary_of(layer) if layer else None
     dump = (changed | (report.data - known)) if tracked else report.data
     return TargetMemory(

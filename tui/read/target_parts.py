@@ -1,14 +1,19 @@
 """The threads and the descriptors of the running target, as /proc shows them. Called in worker threads; touches nothing."""
 
 import os
-import socket
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import psutil
-
-from lamina.core.attach.procfs import fds_of, read_stat, threads_of
+from lamina.core.attach.procfs import read_stat, threads_of
 from lamina.core.errors import TargetError
+
+if TYPE_CHECKING:
+    from lamina.core.inspect.diff.descriptors import Descriptor
+
+
+# Of more threads the stacks are not told apart.
+_MOST_STACKS = 256
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,14 @@ class ThreadRow:
         tid, name: who it is.
         state: as in stat, "S".
         call: the system call it is in, "running", or "" where this user may not know.
+        stack: its stack pointer; 0 if not known, as while it runs.
     """
 
     tid: int
     name: str
     state: str
     call: str
+    stack: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,17 @@ def _threads(pid: int) -> list[ThreadRow]:
             stat = read_stat(pid, tid)
         except TargetError:
             continue  # it ended meanwhile
-        rows.append(ThreadRow(tid, stat.comm, stat.state, _call(pid, tid)))
+        rows.append(ThreadRow(tid, stat.comm, stat.state, *_call(pid, tid)))
     return rows
+
+
+def thread_stacks(pid: int) -> dict[int, int]:
+    """The stack pointers of *pid*'s threads, 0 of those that run just now; without the leader, whose stack has a name already.
+
+    Raises:
+        TargetError: it is gone, or may not be read.
+    """
+    return {tid: _call(pid, tid)[1] for tid in threads_of(pid)[:_MOST_STACKS] if tid != pid}
 
 
 @cache
@@ -72,59 +88,55 @@ def _call_names() -> dict[int, str]:
     return dict(SYSCALL_NAMES)
 
 
-def _call(pid: int, tid: int) -> str:
-    """proc(5), /proc/PID/task/TID/syscall: a number, "running", or -1 when it is blocked outside of a call."""
+def _call(pid: int, tid: int) -> tuple[str, int]:
+    """proc(5), /proc/PID/task/TID/syscall: number, arguments, stack pointer, instruction pointer; or "running"; or -1 and the pointers when
+    it is blocked outside of a call.
+    """
     try:
         with open(f"/proc/{pid}/task/{tid}/syscall") as file:  # noqa: PTH123  (a Path per thread is slow)
-            word = file.readline().split()[0]
-    except (OSError, IndexError):
-        return ""
-    if word == "running":
-        return "running"
-    number = int(word)
-    return "stopped" if number < 0 else _call_names().get(number, f"call {number}")
+            words = file.readline().split()
+    except OSError:
+        return "", 0
+    if len(words) < 3:
+        return "".join(words), 0
+    number = int(words[0])
+    return "stopped" if number < 0 else _call_names().get(number, f"call {number}"), int(words[-2], 16)
 
 
 def read_descriptors(pid: int) -> list[DescriptorRow]:
-    """The descriptors of *pid* now, ascending.
+    """The open descriptors of *pid* now, ascending, in the words that the images have for them.
 
     Raises:
         TargetError: it is gone, or may not be read.
     """
-    sockets = _sockets(pid)
-    rows = []
-    for fd in fds_of(pid):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue  # closed meanwhile
-        rows.append(sockets.get(fd) or DescriptorRow(fd, *_kind(target)))
-    return rows
+    from lamina.core.inspect.diff.live_side import live_descriptors
+
+    return [_descriptor(it) for it in live_descriptors(pid)]
 
 
-def _kind(target: str) -> tuple[str, str]:
-    kind, colon, rest = target.partition(":")
-    if kind == "anon_inode":
-        return rest.strip("[]"), ""
-    if colon and kind in ("pipe", "socket"):
-        return kind, rest.strip("[]")
-    if target.startswith("/dev/pts/") or target.startswith("/dev/tty"):
-        return "tty", target
-    return ("memfd" if target.startswith("/memfd:") else "file"), target
+def _descriptor(it: "Descriptor") -> DescriptorRow:
+    kind, what = it.kind, it.what
+    if kind == "socket" and what:
+        kind, _, what = what.partition(" ")
+        what = what.replace("0.0.0.0:", "*:").replace("[::]:", "*:").replace(" - ", " → ")
+    elif kind == "pipe":
+        what = "writes" if it.flags & os.O_ACCMODE == os.O_WRONLY else "reads"
+    at = f"at {it.offset:,}" if it.offset else ""
+    return DescriptorRow(it.fd, kind, " ".join(part for part in (what, it.detail, at) if part))
 
 
-def _sockets(pid: int) -> dict[int, DescriptorRow]:
-    try:
-        found = psutil.Process(pid).net_connections("all")
-    except (psutil.Error, OSError):
-        return {}
-    rows = {}
-    for one in found:
-        if one.family == socket.AF_UNIX:
-            rows[one.fd] = DescriptorRow(one.fd, "unix", str(one.laddr or one.raddr or "unnamed"))
-            continue
-        kind = "tcp" if one.type == socket.SOCK_STREAM else "udp"
-        here = f"{one.laddr.ip}:{one.laddr.port}" if one.laddr else "unbound"
-        state = "listening" if one.status == psutil.CONN_LISTEN else f"→ {one.raddr.ip}:{one.raddr.port}" if one.raddr else ""
-        rows[one.fd] = DescriptorRow(one.fd, kind, f"{here} {state}".rstrip())
-    return rows
+def read_hindrance(pid: int) -> str:
+    """What stands in the way of a dump now, in a few words; "" if nothing does.
+
+    Raises:
+        LaminaError: it is gone, or may not be read.
+    """
+    from lamina.core.dump.preflight import examine
+
+    found = examine(pid).blockers
+    if not found:
+        return ""
+    if not examine(pid, shell_job=True).blockers:
+        return "with --shell-job, which d adds"
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"cannot be dumped: {found[0].obj}: {found[0].why}{more}"

@@ -1,5 +1,6 @@
-"""Screen 2: the target's address space as it is now, its threads and descriptors, and what a dump would write."""
+"""Screen 2: the target's address space as it is now, how fast it changes, its threads and descriptors, and what a dump would write."""
 
+import time
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -10,21 +11,26 @@ from textual.widget import Widget
 from lamina.tui import messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import TARGET_SCREEN_KEYS
+from lamina.tui.model import units
 from lamina.tui.model.session import Session
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.read.target_memory import TargetMemory, TargetMemoryReader
-from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow, read_parts
+from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow, read_hindrance, read_parts
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.dump_now import DumpNow
 from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
+from lamina.tui.widgets.rate_graph import RateGraph
 from lamina.tui.widgets.row_list import Column, RowList
 
 _REFRESH_S = 1.0
+# A look at a large program takes long: looking takes at most one part in so many of the time.
+_REST = 10
+_HINDRANCE_S = 10.0
 
 
 class TargetScreen(Frame):
-    """The map above, three small panes below."""
+    """The map above, the graph below it, three small panes at the bottom."""
 
     WHERE = "target"
     BINDINGS: ClassVar = TARGET_SCREEN_KEYS
@@ -39,7 +45,7 @@ class TargetScreen(Frame):
             [
                 Column("TID", 7, lambda row: [(str(row.tid), "")], right=True),
                 Column("NAME", 0, lambda row: [(row.name, "")]),
-                Column("IN", 16, lambda row: [(row.call or row.state, "warm" if row.call == "running" else "dim")]),
+                Column("IN", 15, lambda row: [(row.call or row.state, "warm" if row.call == "running" else "dim")]),
             ],
             lambda row: row.tid,
             id="threads",
@@ -54,10 +60,14 @@ class TargetScreen(Frame):
             id="descriptors",
         )
         self._dump_now = DumpNow()
+        self._rate = RateGraph()
+        self._next_look = self._next_hindrance = 0.0
+        self._hindrance = ""
 
     def compose_body(self) -> Iterable[Widget]:
-        """Map, threads, descriptors, dump."""
+        """Map, graph, threads, descriptors, dump."""
         yield self._pane
+        yield self._rate
         with Horizontal(id="target-parts"):
             for title, rows in (("threads", self._threads), ("descriptors", self._descriptors)):
                 with Vertical(classes="pane") as pane:
@@ -78,15 +88,18 @@ class TargetScreen(Frame):
 
     def read(self) -> None:
         """Ask for the target's memory and parts, if anyone sees it."""
-        if self.is_attached and self.is_current:
-            target = self.lamina.session.target
-            if target is not None and target.alive:
-                memory = self._reader
-                self.ask(
-                    "memory of the target",
-                    lambda: messages.TargetMemoryRead(memory.read(target)),
-                    lambda: messages.TargetPartsRead(read_parts(target.pid)),
-                )
+        target, now = self.lamina.session.target, time.monotonic()
+        if not (self.is_attached and self.is_current and target is not None and target.alive) or now < self._next_look:
+            return
+        memory = self._reader
+        self.ask(
+            "memory of the target",
+            lambda: messages.TargetMemoryRead(memory.read(target)),
+            lambda: messages.TargetPartsRead(read_parts(target.pid)),
+        )
+        if now >= self._next_hindrance and self.lamina.bridge.busy_with is None:
+            self._next_hindrance = now + _HINDRANCE_S
+            self.ask("hindrance of the target", lambda: messages.HindranceRead(target.identity, read_hindrance(target.pid)))
 
     def session_changed(self, session: Session) -> None:
         """Another target, or it ended."""
@@ -96,7 +109,27 @@ class TargetScreen(Frame):
             ended = f"{target.name} {target.pid} has ended" if target else "no target: press 1 and choose a process"
             self._pane.show_nothing(ended)
             self._show_parts(TargetParts(0))
-        self._dump_now.show(target, self._memory, session.dirty)
+        elif self._memory is not None and self._memory.identity != target.identity:
+            self._memory, self._hindrance, self._next_look, self._next_hindrance = None, "", 0.0, 0.0
+            self.read()
+        self._show_numbers(session)
+
+    def _show_numbers(self, session: Session) -> None:
+        target, dirty = session.target, session.dirty
+        own = dirty if dirty is not None and target is not None and dirty.identity == target.identity else None
+        self._dump_now.show(target, self._memory, self._hindrance)
+        tracked = target is not None and target.alive and bool(target.tracker)
+        self._rate.show(own if tracked else None, "not tracked: t begins, and so does the first dump" if not tracked else "counting …")
+        per_second = own.per_second if own is not None and tracked else ()
+        self.title_bar.aside = f"{units.count(per_second[-1])} dirty pages/s" if per_second else ""
+        self.title_bar.refresh()
+
+    def on_hindrance_read(self, message: messages.HindranceRead) -> None:
+        """It is known what stands in the way of a dump."""
+        target = self.lamina.session.target
+        if target is not None and message.identity == target.identity:
+            self._hindrance = message.text
+            self._show_numbers(self.lamina.session)
 
     def on_target_memory_read(self, message: messages.TargetMemoryRead) -> None:
         """The target's memory was read."""
@@ -105,7 +138,8 @@ class TargetScreen(Frame):
         if target is not None and target.alive and memory.identity == target.identity:
             self._memory = memory
             self._pane.show("memory", memory.space)
-            self._dump_now.show(target, memory, self.lamina.session.dirty)
+            self._next_look = time.monotonic() + _REST * memory.took - _REFRESH_S / 2
+            self._show_numbers(self.lamina.session)
 
     def on_target_parts_read(self, message: messages.TargetPartsRead) -> None:
         """Its threads and descriptors were read."""
@@ -128,6 +162,12 @@ class TargetScreen(Frame):
                 self._map.go_to(address)
 
         self.app.push_screen(AskText("go to an address", "7f12 4400 3000", wrong=wrong), answered)
+
+    @on(RowList.Chosen)
+    def _thread_chosen(self, event: RowList.Chosen) -> None:
+        """The map goes to the stack of a thread."""
+        if isinstance(event.row, ThreadRow) and event.row.stack and self._map.go_to(event.row.stack):
+            self.set_focus(self._map)
 
     @on(MemoryMap.Chosen)
     def _page_chosen(self, event: MemoryMap.Chosen) -> None:

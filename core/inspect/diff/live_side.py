@@ -55,9 +55,8 @@ class LiveSide(Side):
             return None
 
     def descriptors(self, pid: int) -> tuple[Descriptor, ...] | None:
-        """See `Side`. The descriptor of lamina's own tracker is not one of the program's."""
-        sockets = _sockets(pid)
-        return self._ask(pid, lambda: tuple(_descriptor(raw, sockets) for raw in read_table(pid) if raw.link != UFFD_LINK))
+        """See `Side`."""
+        return self._ask(pid, lambda: live_descriptors(pid))
 
     def areas(self, pid: int) -> tuple[MemoryArea, ...] | None:
         """See `Side`."""
@@ -90,6 +89,16 @@ def _link(pid: int, name: str) -> str:
         return os.readlink(f"/proc/{pid}/{name}")
     except OSError:
         return ""
+
+
+def live_descriptors(pid: int) -> tuple[Descriptor, ...]:
+    """The descriptors of one process, ascending. That of lamina's own tracker is not one of the program's.
+
+    Raises:
+        TargetError: it has ended, or may not be read.
+    """
+    sockets = _sockets(pid)
+    return tuple(_descriptor(raw, sockets) for raw in read_table(pid) if raw.link != UFFD_LINK)
 
 
 def _sockets(pid: int) -> dict[int, str]:
