@@ -18,6 +18,7 @@ from lamina.tui.keymap import APP_KEYS
 from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
 from lamina.tui.moving import MovingApp
+from lamina.tui.read.stacks import holds_layers, stack_at
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
 from lamina.tui.timing import TICK_S
@@ -45,6 +46,7 @@ class LaminaApp(MovingApp):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.first = self._first_screen()
         self.processes = ProcessScreen()
         self.jobs = JobScreen(self.logbook)
         self.add_mode("processes", lambda: self.processes)
@@ -54,6 +56,11 @@ class LaminaApp(MovingApp):
         self.add_mode("diff", lambda: self.diff)
         self.add_mode("jobs", lambda: self.jobs)
         self.add_mode("terminal", lambda: self.terminal_screen)
+
+    def _first_screen(self) -> str:
+        """Who names a stack that is there came to look at it."""
+        place = self.session.stack_option
+        return "stack" if self.FIRST == "processes" and place is not None and holds_layers(place) else self.FIRST
 
     # The first screen must not wait for what the others need.
 
@@ -100,7 +107,7 @@ class LaminaApp(MovingApp):
     async def on_mount(self) -> None:
         """Open the first screen; leave properly when the terminal or the system asks."""
         self.obey_signals()
-        await self.switch_mode("terminal" if self.first_command else self.FIRST)
+        await self.switch_mode("terminal" if self.first_command else self.first)
         if self.first_command:
             self.call_after_refresh(self.start_program, self.first_command)
         self.bridge.ask("what other screens need", _load)
@@ -189,7 +196,7 @@ def run_app(argv: list[str]) -> int:
         return error.exit_code
     if settings.stacks is not None:
         os.environ["LAMINA_STACKS"] = str(settings.stacks)
-    session = Session(args.stack.absolute() if args.stack else None, settings.readonly, settings=settings)
+    session = Session(stack_at(args.stack) if args.stack else None, settings.readonly, settings=settings)
     if args.demo:
         from lamina.tui.demo.run import run_demo
 

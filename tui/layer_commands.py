@@ -1,6 +1,7 @@
 """As `lamina.tui.commands`, for the acts on the layers of a stack."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -69,9 +70,10 @@ def prune_line(stack: Path, rules: tuple[str, str, str], dry_run: bool = False) 
     return _line("prune", stack, *words, _dry(dry_run))
 
 
-def relink_line(layer: Path, search: Path | None, dry_run: bool = False) -> str:
-    """`lamina relink shots/3 --search elsewhere`."""
-    return _line("relink", layer, *(("--search", search) if search else ()), _dry(dry_run))
+def relink_line(layer: Path, to: Path | None, search: Sequence[Path] = (), dry_run: bool = False) -> str:
+    """`lamina relink shots/3 --to elsewhere/2`, or `… --search elsewhere`."""
+    where = ("--to", to) if to else tuple(word for place in search for word in ("--search", place))
+    return _line("relink", layer, *where, _dry(dry_run))
 
 
 def export_line(layer: Path, output: Path, form: str) -> str:

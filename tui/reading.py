@@ -29,7 +29,8 @@ class ReadingApp(CommandedApp):
 
     def open_stack(self, path: Path) -> None:
         """Show the stack in *path*; its program is the target again once it is put back."""
-        self.set_session(replace(self.session, target=None, opened=path, dirty=None))
+        option = path if self.session.stack_option is not None else None
+        self.set_session(replace(self.session, stack_option=option, target=None, opened=path, dirty=None))
         self.reader.read_stack()
 
     def set_session(self, session: Session) -> None:

@@ -50,16 +50,19 @@ def _verdict(found: "Verified") -> str:
     return f"{f'{bad} of {count} layers are not whole' if bad else f'all {count} layers are whole'}; {read}"
 
 
-def plan_relink(row: LayerRow, search: Path | None, then: Ask) -> Act:
-    """Find the parent of a layer whose link leads nowhere; *search* is a directory to look in, too."""
+def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Act:
+    """Find the parent of a layer whose link leads nowhere; *place* is the parent's own directory, or one to look in, too."""
+    to = place if place is not None and (place / "inventory.img").exists() else None
+    search = [place] if place is not None and to is None else []
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.image.shape.relink import plan_relink as plan
 
-        found = plan(Layer(row.path), None, [search] if search else [])
+        found = plan(Layer(row.path), to, search)
         if not found.needed:
-            return Proposal(found, (), f"its link leads to {found.parent.name}, as it should", nothing=True)
+            still = f"; but {found.still}" if found.still else ""
+            return Proposal(found, (), f"its link leads to {found.parent.name}, as it should{still}", nothing=True)
         lines = [
             f"{found.parent.path} is its parent: {found.because}.",
             f"Its link said {found.before or 'nothing'}; it will say {found.link}.",
@@ -68,18 +71,18 @@ def plan_relink(row: LayerRow, search: Path | None, then: Ask) -> Act:
             lines.append(f"Farther up it stays broken: {found.still}")
         return Proposal(found, tuple(lines), f"its parent is {found.parent.name}")
 
-    return dry_run(f"relink layer {row.name}", commands.relink_line(row.path, search, dry_run=True), make, then)
+    return dry_run(f"relink layer {row.name}", commands.relink_line(row.path, to, search, dry_run=True), make, then)
 
 
-def relink(row: LayerRow, search: Path | None, proposal: Proposal) -> Act:
+def relink(row: LayerRow, proposal: Proposal) -> Act:
     """Put the link in that was found."""
 
     def run(work: "Work") -> "Relinking":
         from lamina.core.image.shape.relink import apply_relink
 
-        work.announce(commands.relink_line(row.path, search))
-        apply_relink(proposal.plan)
         plan: Relinking = proposal.plan
+        work.announce(commands.relink_line(row.path, plan.parent.path))
+        apply_relink(plan)
         return plan
 
     return Act("relink", f"relink layer {row.name}", run, lambda plan: f"it stands on {plan.parent.name} again")

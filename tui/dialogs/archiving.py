@@ -106,19 +106,19 @@ def ask_relink(app: "LaminaApp", row: LayerRow) -> None:
     def wrong(line: str) -> str:
         return "" if _path(line).is_dir() else f"there is no directory {_path(line)}"
 
-    def answered(line: str | None) -> None:
-        if line is None:
+    def show(found: Proposal) -> None:
+        if found.nothing:
+            app.notify(f"layer {row.name}: {found.summary}")
             return
-        search = _path(line) if line.strip() else None
+        choice = Choice("relink", "Relink", command=commands.relink_line(row.path, found.plan.parent.path))
+        ask_before(app, f"Relink layer {row.name}", found, choice, checking.relink(row, found))
 
-        def show(found: Proposal) -> None:
-            choice = Choice("relink", "Relink", command=commands.relink_line(row.path, search))
-            ask_before(app, f"Relink layer {row.name}", found, choice, checking.relink(row, search, found))
+    def answered(line: str | None) -> None:
+        if line is not None:
+            app.do(checking.plan_relink(row, _path(line) if line.strip() else None, show))
 
-        app.do(checking.plan_relink(row, search, show))
-
-    ask = AskText(f"relink layer {row.name}: look where, beside this stack?", "a directory; empty: only here", "", wrong)
-    app.push_screen(ask, answered)
+    title = f"relink layer {row.name}: where is its parent?"
+    app.push_screen(AskText(title, "its directory, or one to look in; empty: this stack", "", wrong), answered)
 
 
 def _path(line: str) -> Path:

@@ -59,9 +59,9 @@ def name_in(stack: Path, layer: "Layer") -> str:
 
 
 def shortened(finding: str) -> str:
-    """What a check found, for a narrow column: the file it lies in and the advice are in the detail."""
+    """What a check found, for a narrow column: where it lies and the advice are in the detail."""
     punched = re.search(r"punched by (another tool|\S+)", finding)
-    return punched.group() if punched else re.sub(r"^[^ ]+: ", "", finding).partition(" (")[0]
+    return punched.group() if punched else re.sub(r"^cannot use layer [^:]+: ", "", finding).partition(" (")[0]
 
 
 def unreadable_row(path: Path, why: str) -> LayerRow:
@@ -70,11 +70,21 @@ def unreadable_row(path: Path, why: str) -> LayerRow:
     from lamina.core.image.leftovers import TRASH
 
     trashed = path.name.startswith(TRASH)
-    row = LayerRow(path, path.name.removeprefix(TRASH), None, restorable=False, whole=False, why=why, trashed=trashed)
+    name = path.name.removeprefix(TRASH)
+    row = LayerRow(path, name, None)
     with suppress(ImageError, OSError):
         # Only its ancestors are out of reach: what is in it can be said.
-        row = replace(read_row(Layer(path)), name=row.name, restorable=False, whole=False, why=why, unlinked=True, trashed=trashed)
-    return row
+        layer = Layer(path)
+        row = replace(read_row(layer), name=name, unlinked=not _has_parent(layer))
+    return replace(row, restorable=False, whole=False, why=shortened(why), finding=why, trashed=trashed)
+
+
+def _has_parent(layer: "Layer") -> bool:
+    """Whether its own link leads to a layer; those of its ancestors may be broken."""
+    try:
+        return layer.parent() is not None
+    except ImageError:
+        return False
 
 
 def read_row(layer: "Layer") -> LayerRow:

@@ -1,9 +1,12 @@
 """The stacks under the state directory: how the layers of a program that has ended are found again. Called in worker threads."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamina.tui import places
+
+_INVENTORY = "inventory.img"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def known_stacks(root: Path | None = None) -> tuple[KnownStack, ...]:
     place = root or places.stacks_root()
     for directory in place.iterdir() if place.is_dir() else ():
         times = []
-        for inventory in directory.glob("*/inventory.img"):
+        for inventory in directory.glob(f"*/{_INVENTORY}"):
             try:
                 times.append(inventory.stat().st_mtime)
             except OSError:
@@ -35,3 +38,20 @@ def known_stacks(root: Path | None = None) -> tuple[KnownStack, ...]:
         if times:
             found.append(KnownStack(directory, len(times), max(times)))
     return tuple(sorted(found, key=lambda stack: (-stack.time, stack.path)))
+
+
+def stack_at(path: Path) -> Path:
+    """The stack that a user means by *path*: of a layer the directory that it lies in; the path itself otherwise. Absolute."""
+    place = path.absolute()
+    return place.parent if (place / _INVENTORY).is_file() else place
+
+
+def holds_layers(path: Path) -> bool:
+    """Whether there is a stack at *path* already: a directory with a layer in it, or a file, which then is an archive."""
+    if path.is_file():
+        return True
+    try:
+        with os.scandir(path) as entries:
+            return any((Path(entry.path) / _INVENTORY).exists() for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return False
