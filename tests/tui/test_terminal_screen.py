@@ -1,0 +1,140 @@
+"""Screen 6 with a real python prompt: a layer brings back the program and its screen, and all keys but the prefix are the program's."""
+
+import json
+import sys
+from pathlib import Path
+
+from textual import events
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.dialogs.confirm import Confirm
+from lamina.tui.model import journal
+from lamina.tui.model.session import Session
+from lamina.tui.terminal.emulator import Emulator
+from tests.live.harness import Reaper
+from tests.tui.waiting import until
+
+
+def type_in(app: LaminaApp, text: str) -> None:
+    """Letters, as the terminal sends them; "\n" is Enter."""
+    for letter in text:
+        app.post_message(events.Key("enter", "\r") if letter == "\n" else events.Key(letter if letter.isalnum() else "x", letter))
+
+
+def press(app: LaminaApp, *keys: str) -> None:
+    for key in keys:
+        app.simulate_key(key)
+
+
+def shown(app: LaminaApp) -> str:
+    return app.terminal.emulator.text.strip() if app.terminal else ""
+
+
+async def shows(app: LaminaApp, *lines: str) -> None:
+    """Wait until these are the last lines of the terminal."""
+    await until(lambda: shown(app).splitlines()[-len(lines) :] == list(lines))
+
+
+async def done(app: LaminaApp, kind: str) -> None:
+    """Wait for the act that is newest, and for the stack after it."""
+    await until(lambda: app.journal.newest and app.journal.newest.act.kind == kind and app.journal.newest.state != journal.RUNNING)
+    job = app.journal.newest
+    assert job is not None and job.state == journal.DONE, job
+
+
+async def layer(app: LaminaApp, count: int) -> None:
+    press(app, "ctrl+g", "d")
+    await done(app, "dump")
+    await until(lambda: app.session.stack and len(app.session.stack.rows) == count)
+
+
+def kept(path: Path) -> str:
+    """What the layer keeps of the terminal."""
+    emulator = Emulator(1, 1, lambda _answer: None)
+    text = (path / "lamina-terminal.json").read_text()
+    emulator.resize(json.loads(text)["columns"], json.loads(text)["lines"])
+    emulator.load(text)
+    return emulator.text.strip()
+
+
+async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: Path) -> None:
+    stack = tmp_path / "shots"
+    app = LaminaApp(Session(stack))
+    app.first_command = [sys.executable, "-q"]
+    async with app.run_test(size=(100, 30)):
+        await until(lambda: shown(app) == ">>>")
+        terminal = app.terminal
+        assert terminal is not None and app.current_mode == "terminal"
+        reaper.watch(terminal.pid)
+        # Keys of lamina, of Textual and of the terminal line all go to the program.
+        type_in(app, "dq6")
+        press(app, "ctrl+c")
+        await shows(app, ">>> dq6", "KeyboardInterrupt", ">>>")
+        type_in(app, "x = 41\n")
+        await shows(app, ">>> x = 41", ">>>")
+        await layer(app, 1)
+        first = shown(app)
+        assert kept(stack / "1") == first
+        assert "lamina-terminal.json" in json.loads((stack / "1" / "lamina.json").read_text())["checksums"]
+
+        type_in(app, "x = 1000\nx + 1\n")
+        await shows(app, "1001", ">>>")
+        await layer(app, 2)
+        type_in(app, "x = 5\n")
+        await shows(app, ">>> x = 5", ">>>")
+        last = shown(app)
+
+        press(app, "ctrl+g", "down", "r")
+        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
+        press(app, "right", "enter")
+        await done(app, "restore")
+        assert app.journal.jobs[0].command.endswith("shots/1 --replace -j") and terminal.alive
+        assert shown(app) == first, shown(app)
+        type_in(app, "x + 1\n")
+        await shows(app, ">>> x + 1", "42", ">>>")
+        rescue = stack / f"rescue-{terminal.pid}-1"
+        await until((rescue / "lamina-terminal.json").exists)
+        assert kept(rescue) == last
+
+        type_in(app, "exit()\n")
+        await until(lambda: not terminal.alive and app.session.target and not app.session.target.alive)
+        assert terminal.ending == "has ended with exit status 0" and ">>> exit()" in shown(app)
+        assert not app.terminal_screen.takes_keys
+        # Now keys are lamina's again, without the prefix.
+        press(app, "up", "r")
+        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
+        press(app, "right", "enter")
+        await until(lambda: terminal.alive)
+        type_in(app, "x\n")
+        await until(lambda: shown(app).endswith(">>>") and ">>> x\n" in shown(app))
+        assert shown(app).splitlines()[-2] in ("1000", "5")
+
+        press(app, "ctrl+g", "q")
+        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
+        assert f"{terminal.name} {terminal.pid} runs in a terminal" in str(app.screen.query("Static").first().render())
+        press(app, "right", "right", "enter")
+        await until(lambda: not app.is_running)
+
+
+async def test_what_goes_wrong_is_said_in_the_engines_words(reaper: Reaper, tmp_path: Path) -> None:
+    """A layer that cannot be put back, output without end, and a program there is not."""
+    app = LaminaApp(Session(tmp_path / "shots"))
+    app.first_command = ["yes"]
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: shown(app).count("y") > 10)
+        terminal = app.terminal
+        assert terminal is not None
+        reaper.watch(terminal.pid)
+        await layer(app, 1)
+        press(app, "ctrl+c")
+        await until(lambda: not terminal.alive)
+        assert terminal.ending == "was ended by SIGINT"
+        (tmp_path / "shots" / "1" / "files.img").write_bytes(b"damaged")
+        press(app, "r")
+        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
+        press(app, "right", "enter")
+        await until(lambda: app.journal.jobs[0].act.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
+        assert "files.img" in app.journal.jobs[0].outcome and not terminal.alive
+        app.start_program(["no such program"])
+        await until(lambda: app.journal.jobs[0].act.kind == "run" and app.journal.jobs[0].state == journal.FAILED)
+        assert app.journal.jobs[0].outcome == "cannot run no such program: No such file or directory"
