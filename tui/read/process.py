@@ -23,6 +23,7 @@ class Processes:
         texts: what a filter looks at, for each.
         cpu: per cent of one processor since the reading before, of those that used any.
         unasked: how many rows still lack user and command line.
+        since: when they were read, whenever psutil was asked about them; monotonic, s.
         took: how long it took to read them, s.
     """
 
@@ -32,6 +33,7 @@ class Processes:
     texts: Sequence[tuple[int, str]] = ()
     cpu: dict[int, float] = field(default_factory=dict)
     unasked: int = 0
+    since: float = -1.0
     took: float = 0.0
 
 
@@ -86,5 +88,5 @@ class ProcessReader:
         unasked = self._table.unasked if self._table else 0
         return Processes(
             rows, os.getloadavg()[0], {row.pid: row for row in rows}, [text for _, _, text in texts.values()], self._cpu, unasked,
-            time.monotonic() - began,
+            self._moment, time.monotonic() - began,
         )  # fmt: skip

@@ -30,7 +30,7 @@ from lamina.tui.widgets.row_list import Column, RowList
 # Reading the table takes at most one part in so many of the time.
 _REST = 10
 # How long psutil is asked about new processes before what it said is shown.
-_ASKING_S = 0.1
+_ASKING_S = 0.2
 # How long processes are examined before what was found is shown.
 _EXAMINING_S = 0.1
 
@@ -94,10 +94,16 @@ class ProcessScreen(Frame):
         """The table was read."""
         table, cursor = message.table, self._list.row
         self._read_at = time.monotonic()
+        more = table.since == self._known.processes.since
         self._known.take(table, cursor.pid if cursor else None)
         self.title_bar.aside = f"load {table.load:.2f} · {len(table.rows):,} processes"
         self.title_bar.refresh()
-        self._arrange()
+        if more and self._known.filter is None and self._known.order is None:
+            # The same processes, only better known.
+            self._list.refresh()
+            self._show_detail()
+        else:
+            self._arrange(self._known.rows())
         if table.unasked:
             reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
             self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)
@@ -135,9 +141,8 @@ class ProcessScreen(Frame):
 
     # What is shown
 
-    def _arrange(self, follow: int | None = None) -> None:
-        rows, known = self._known.rows(), self._known
-        following = known.following
+    def _arrange(self, rows: list[TreeRow], follow: int | None = None) -> None:
+        known, following = self._known, self._known.following
         if follow is None and following is not None and all(row.pid != following for row in self._list.visible_rows):
             follow = following
         self._list.empty_text = f"no process matches {known.filter.line!r}" if known.filter else "no process to be seen"
@@ -210,7 +215,7 @@ class ProcessScreen(Frame):
 
     def go_to_process(self, pid: int) -> None:
         """Put the cursor on *pid*."""
-        self._arrange(follow=pid)
+        self._arrange(self._known.rows(), pid)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter itself a slash is a letter."""
@@ -226,12 +231,10 @@ class ProcessScreen(Frame):
         known.set_filter(event.wanted)
         if not known.processes.rows:
             return
-        first = None
-        if known.filter is not None:
-            shown = {row.pid: row.hit for row in known.rows()}
-            if cursor is None or not shown.get(cursor.pid):
-                first = next((pid for pid, hit in shown.items() if hit), None)
-        self._arrange(first)
+        rows, first = known.rows(), None
+        if known.filter is not None and not any(row.hit for row in rows if cursor is not None and row.pid == cursor.pid):
+            first = next((row.pid for row in rows if row.hit), None)
+        self._arrange(rows, first)
 
     @on(FilterLine.Left)
     def _filter_done(self) -> None:
@@ -254,14 +257,15 @@ class ProcessScreen(Frame):
         """Fold or unfold what is below the cursor."""
         if self._list.row is not None and self._known.order is None:
             self._known.fold(self._list.row.pid)
-            self._arrange()
+            self._arrange(self._known.rows())
 
     def action_fold_all(self) -> None:
         """Fold everything, or unfold it."""
         cursor, known = self._list.row, self._known
         if cursor is not None and known.order is None:
             known.fold_all()
-            self._arrange(known.shown_for(cursor.pid, {row.pid for row in known.rows()}))
+            rows = known.rows()
+            self._arrange(rows, known.shown_for(cursor.pid, {row.pid for row in rows}))
 
     def action_follow(self) -> None:
         """Keep the row under the cursor where it is on the screen, wherever it goes in the list; or no longer."""
@@ -282,11 +286,11 @@ class ProcessScreen(Frame):
         known, cursor = self._known, self._list.row
         known.order = order
         self._list.show_columns(self._list_columns(), (order.column, order.descending) if order else None)
-        first = None
-        if cursor is not None:
+        rows, first = known.rows(), None
+        if cursor is not None and rows:
             # Who asks for an order wants to see who comes first; the tree is gone back to for the place of a process in it.
-            first = cursor.pid if order is None or known.following is not None else next((row.pid for row in known.rows()), None)
-        self._arrange(first)
+            first = cursor.pid if order is None or known.following is not None else rows[0].pid
+        self._arrange(rows, first)
 
     def action_sort(self, by: int) -> None:
         """Sort by the next column that can be sorted by; between the last and the first comes the tree."""
