@@ -137,6 +137,7 @@ IMAGE_KEYS: list[BindingType] = [
     Binding("n", "hit(1)", "next", show=False, tooltip="to the next hit"),
     Binding("N", "hit(-1)", "previous", show=False, tooltip="to the hit before"),
     Binding("C", "core", "core file", tooltip="write a core file of this task for gdb"),
+    Binding("O", "debugger", "gdb", show=False, tooltip="open gdb on a core file of this task, and come back"),
     Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
     Binding("y", "copy", "copy", show=False, tooltip="copy the bytes under the cursor, as hexadecimal"),
     Binding("escape", "back", "back", show=False),

@@ -1,10 +1,13 @@
 """The part of the app that hands things out: to the clipboard, to files, to other programs."""
 
+import os
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from textual.app import SuspendNotSupported
 from textual.geometry import Region
 from textual.widget import Widget
 
-from lamina.tui import messages
+from lamina.tui import acts, messages
 from lamina.tui.acting import ActingApp
+from lamina.tui.acts.looking import core_path
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not
@@ -76,11 +80,17 @@ class OutsideApp(ActingApp):
         """A file was written, or not."""
         self.notify(message.text, severity="error" if message.failed else "information")
 
+    def can_run(self, program: str) -> bool:
+        """Whether there is such a program here; says so if not."""
+        if shutil.which(program) is None:
+            self.notify(f"there is no program {program} here: install it, or put it on PATH", severity="warning")
+            return False
+        return True
+
     def run_outside(self, command: Sequence[str], given: str | None = None) -> None:
         """Give the terminal to another program until it ends. *given*: its standard input. Says why if it cannot be run."""
         line = shlex.join(command)
-        if shutil.which(command[0]) is None:
-            self.notify(f"cannot run {line}: there is no program {command[0]}", severity="warning")
+        if not self.can_run(command[0]):
             return
         self.note(Level.INFO, f"runs {line}")
         try:
@@ -92,16 +102,44 @@ class OutsideApp(ActingApp):
         if status:
             self.notify(f"{line} ended with status {status}", severity="warning")
 
+    def open_gdb(self, layer: Path, pid: int) -> None:
+        """gdb on the core file of task *pid* of *layer*, which is written first if there is none yet."""
+        if not self.can_run("gdb"):
+            return
+        core = core_path(layer, pid)
+        command = ["gdb", "-q", "-c", str(core)]
+        if core.exists():
+            self.run_outside(command)
+        else:
+            self.do(replace(acts.core(layer, pid), then=lambda _: self.run_outside(command)))
+
 
 def _run(command: Sequence[str], given: str | None) -> int:
-    """Its exit status; 127 if it cannot be started. Ctrl-C is meant for it, not for us."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    """Its exit status; 127 if it cannot be started."""
     try:
-        return subprocess.run(command, input=given, text=True, errors="replace", check=False).returncode
+        with _interrupts_left_out():
+            return subprocess.run(command, input=given, text=True, errors="replace", check=False).returncode
     except OSError:
         return 127
+
+
+@contextmanager
+def _interrupts_left_out() -> Iterator[None]:
+    """Ctrl-C is meant for the other program. Signals that tell us to leave are heard afterwards, when the event loop goes on.
+
+    asyncio learns of signals by a byte in its wakeup descriptor, whatever the handler does: for the time being they go into a pipe of ours.
+    """
+    heard, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(wakeup)
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(before)
+        os.close(wakeup)
+        signals = os.read(heard, 4096).replace(bytes([signal.SIGINT]), b"")
+        os.close(heard)
+        if before >= 0 and signals:
+            os.write(before, signals)
 
 
 def view_of(widget: Widget | None) -> View:

@@ -10,9 +10,14 @@ if TYPE_CHECKING:
     from lamina.tui.bridge import Work
 
 
+def core_path(layer: Path, pid: int) -> Path:
+    """Where the core file of task *pid* of *layer* goes: beside the layer."""
+    return layer.parent / f"core.{layer.name}.{pid}"
+
+
 def core(layer: Path, pid: int) -> Act:
     """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
-    output = layer.parent / f"core.{layer.name}.{pid}"
+    output = core_path(layer, pid)
 
     def run(work: "Work") -> Any:
         from lamina.core.image.layer import Layer

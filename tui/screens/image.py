@@ -277,6 +277,13 @@ class ImageScreen(Frame):
         else:
             self.lamina.action_show("stack" if self._source is not None and self._source.layer else "target")
 
+    def action_debugger(self) -> None:
+        """gdb on a core file of this task."""
+        if self._source is not None and self._source.layer is not None:
+            self.lamina.open_gdb(self._source.layer, self._source.pid)
+        else:
+            self.action_core()  # which says why not
+
     def action_core(self) -> None:
         """Write a core file for gdb."""
         if self._source is not None and self._source.layer is not None:
