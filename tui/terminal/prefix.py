@@ -24,13 +24,17 @@ class Prefix:
 
     def __init__(self) -> None:
         self.armed = False
+        self._walking = False
 
     def whose(self, key: str) -> Whose:
         """Who gets *key*, as Textual names it, now. The prefix twice is the program's; Escape takes the prefix back."""
         if not self.armed:
             self.armed = key == PREFIX
             return Whose.NOBODY if self.armed else Whose.PROGRAM
-        self.armed = key in WALKING
+        if key == PREFIX and self._walking:
+            self._walking = False  # one who walked there types the prefix of the next key, and does not mean the program
+            return Whose.NOBODY
+        self.armed = self._walking = key in WALKING
         if key == PREFIX:
             return Whose.PROGRAM
         return Whose.NOBODY if key == "escape" else Whose.LAMINA
