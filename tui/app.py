@@ -205,6 +205,6 @@ def run_app(argv: list[str]) -> int:
     if args.verb == "run":
         app.first_command = args.command
     code = run(app)
-    for line in app.reader.what_stays(app.journal):
+    for line in (*app.timed.what_ends(), *app.reader.what_stays(app.journal)):
         print(line, file=sys.stderr)
     return code

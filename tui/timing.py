@@ -97,6 +97,7 @@ class TimedLayers:
             self._app.notify(str(error), severity="error")
             return
         self.runs[pid] = run
+        self._app.reader.aim(pid, stack)
         self._app.notify(f"{describe(rhythm)}; T ends it", title=run.title, timeout=4)
         self._app.note(Level.INFO, f"the same without a screen: {commands.every_line(pid, stack, rhythm)}", run.title)
         self.tick()
@@ -110,6 +111,13 @@ class TimedLayers:
         text = f"ended {count}" + (f": {why}" if why else "")
         self._app.notify(text, title=run.title, severity="error" if failed else "information", timeout=8)
         self._show()
+
+    def what_ends(self) -> list[str]:
+        """After the screen closed: the runs that ended with it, and how to have them without it."""
+        return [
+            f"lamina: {run.title} have ended; `{commands.every_line(run.pid, run.stack, run.timed.rhythm)}` takes them without the screen"
+            for run in self.runs.values()
+        ]
 
     def tick(self) -> None:
         """Look at the clock."""
@@ -177,6 +185,7 @@ class TimedLayers:
         else:
             run.timed.taken(due, now)
             run.taken += (result.images_dir,)
+            run.stack = result.images_dir.parent
             self._thin(run)
 
     def _thin(self, run: Run) -> None:

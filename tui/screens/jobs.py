@@ -109,10 +109,9 @@ class JobScreen(Frame):
             self.notify("nothing runs and nothing waits", timeout=2)
 
     def action_copy(self) -> None:
-        """The command line of the job under the cursor, or the entry of the log."""
-        log = self._log_pane.view
-        rows = self._commands if self._commands.has_focus else self._jobs
-        if log.has_focus:
-            self.lamina.copy(log.copy_text())
-        elif rows.row is not None:
+        """The command line of the job under the cursor; in the log what the mouse marked, or the entry."""
+        rows = next((rows for rows in (self._jobs, self._commands) if rows.has_focus), None)
+        if rows is not None and rows.row is not None and not self.get_selected_text():
             self.lamina.copy(rows.row.command)
+        else:
+            self.lamina.action_copy_row()

@@ -54,6 +54,7 @@ class ProcessScreen(Frame):
         self._left = Vertical(id="left", classes="pane")
         self._filter_line = FilterLine()
         self._list: RowList[TreeRow] = RowList(self._list_columns(), lambda row: row.pid, id="processes")
+        self._list.record = lambda row: self._known.by_pid[row.pid]
         self._list.empty_text = "reading the process table …"
 
     def _list_columns(self) -> list[Column[TreeRow]]:

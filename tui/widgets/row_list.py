@@ -4,7 +4,7 @@ Only visible lines are drawn, so 10,000 rows cost as much as 20. When it is narr
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -92,7 +92,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self._sorted_by: tuple[str, bool] | None = None
         self._laid_out: tuple[int, list[tuple[Column[Row], int]]] | None = None
         self.empty_text = ""
-        # What is saved of a row as JSON, with exact values; what is shown if there is none.
+        # What is saved of a row as JSON, with exact values; by default the row itself if it is a dataclass, else what is shown.
         self.record: Callable[[Row], Any] | None = None
 
     def show_columns(self, columns: Sequence[Column[Row]], sorted_by: tuple[str, bool] | None = None) -> None:
@@ -184,7 +184,9 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
     def view(self) -> View:
         """All rows, also those not on the screen, to be saved."""
         rows = tuple(self._texts(row) for row in self._rows)
-        records = tuple(self.record(row) for row in self._rows) if self.record is not None else ()
+        records = tuple(self.record(row) if self.record is not None else row for row in self._rows)
+        if self.record is None and not all(is_dataclass(row) for row in self._rows):
+            records = ()
         return View(self.id or "", titles=tuple(column.title for column in self._columns), rows=rows, records=records)
 
     def copy_text(self) -> str:
