@@ -128,7 +128,7 @@ class LaminaApp(MovingApp):
         """Ask on after a dry run; look again at what an act changes."""
         if act.then is not None and result is not None:
             act.then(result)
-        if act.kind == "restore" and result is not None:
+        if act.kind == "restore" and result is not None and not self.holds(result.pid):
             self.restored(result.pid)
         if act.kind not in _CHANGES_NOTHING:
             self.reader.look_at_target()

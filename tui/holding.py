@@ -40,6 +40,9 @@ class HoldingApp(ReadingApp):
 
     def action_new_program(self) -> None:
         """Ask for a command line and run it."""
+        if self.session.readonly:
+            self.notify("no program is started: this lamina was started with --readonly", severity="warning")
+            return
         from lamina.tui.dialogs.new_program import ask_command, words_of
 
         def answered(line: str | None) -> None:
@@ -72,6 +75,10 @@ class HoldingApp(ReadingApp):
         self.reader.aim(held.pid)
         self.switch_mode("terminal")
 
+    def holds(self, pid: int) -> bool:
+        """Whether *pid* runs in a terminal of ours."""
+        return any(terminal.pid == pid and terminal.alive for terminal in self.terminals)
+
     @property
     def terminal_number(self) -> tuple[int, int]:
         """Which one is shown, from 1, and how many there are."""
@@ -99,7 +106,7 @@ class HoldingApp(ReadingApp):
     async def _check_bindings(self, key: str, priority: bool = False) -> bool:
         """While a program has the keyboard, the keys of lamina and of Textual itself are off: Textual has no public way to say so.
 
-        It is asked here, where all keys come by one after the other: a key typed right behind the prefix must not be taken for the program's.
+        It is asked here, where all keys come by one after the other: one typed right behind the prefix must not be taken for the program's.
         """
         if not priority or self.current_mode != "terminal" or not self._program_has_keyboard():
             return await super()._check_bindings(key, priority)
@@ -141,10 +148,9 @@ class HoldingApp(ReadingApp):
             await asyncio.sleep(0.02)  # what came of it is a message that is on its way
         return job.state == journal.DONE
 
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         """Our terminals go, and what runs in them is told by SIGHUP."""
-        for terminal in self.terminals:
-            terminal.close()
+        await asyncio.gather(*(terminal.close() for terminal in self.terminals))
 
 
 def _keep(layer: Path, shown: str) -> None:

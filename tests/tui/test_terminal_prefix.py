@@ -26,6 +26,7 @@ ROWS = [LayerRow(Path(name), name, None, time=at) for at, name in ((3.0, "3"), (
         ("ctrl+g up up r r", [N, L, L, L, P]),
         ("ctrl+g up ctrl+g r r", [N, L, N, L, P]),
         ("ctrl+g ctrl+q q", [N, L, P]),
+        ("ctrl+g up ctrl+g r", [N, L, N, L]),
     ],
 )
 def test_only_the_key_after_the_prefix_is_laminas(keys: str, whose: list[Whose]) -> None:
@@ -85,6 +86,13 @@ def test_a_lower_window_loses_empty_lines_first() -> None:
     emulator.resize(20, 6)
     emulator.feed(b"x")
     assert emulator.text.split("\n")[:3] == ["b", ">>> x", ""]
+
+
+def test_a_kept_screen_cannot_write_to_the_users_terminal() -> None:
+    emulator = Emulator(8, 1, lambda _answer: None)
+    text = emulator.save().replace('" ', '"a\\u001b]0;x\\u0007\\u009b\\u202eb', 1)
+    emulator.load(text)
+    assert emulator.text == "a]0;xb"
 
 
 def test_what_no_emulator_knows_is_left_out() -> None:

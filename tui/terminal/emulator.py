@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+from unicodedata import combining
 
 import pyte
 from pyte.screens import Char, Cursor
@@ -176,9 +177,13 @@ class Emulator:
         column = 0
         line = self._screen.buffer[number]
         for shown, fg, bg, flags in row:
-            for letter in str(shown):
+            for letter in str(shown)[: _LIMIT * 4]:
+                if column > self._screen.columns:
+                    return
                 width = wcwidth(letter)
-                if width <= 0 and 0 < column <= self._screen.columns:
+                if width < 0 or (width == 0 and not combining(letter)):
+                    continue  # anybody may have written it, and it goes to the user's own terminal
+                if width == 0 and column > 0:
                     # An accent of the letter before it.
                     at = column - 1 if line[column - 1].data or column == 1 else column - 2
                     line[at] = line[at]._replace(data=line[at].data + letter)

@@ -29,7 +29,7 @@ class Prefix:
     def whose(self, key: str) -> Whose:
         """Who gets *key*, as Textual names it, now. The prefix twice is the program's; Escape takes the prefix back."""
         if not self.armed:
-            self.armed = key == PREFIX
+            self.armed, self._walking = key == PREFIX, False
             return Whose.NOBODY if self.armed else Whose.PROGRAM
         if key == PREFIX and self._walking:
             self._walking = False  # one who walked there types the prefix of the next key, and does not mean the program

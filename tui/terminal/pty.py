@@ -15,7 +15,7 @@ from contextlib import suppress
 _CHUNK = 1 << 16
 # What a terminal may have written before a freeze and nobody took yet: its buffer, many times over.
 _AT_ONCE = 1 << 20
-_PATIENCE_S = 2.0
+_PATIENCE_S = 1.0
 # Where the leader finds the pipe it reports through.
 REPORTS = 3
 # Ours, and wrong for the program: what it writes to is no terminal that we are in.
@@ -70,10 +70,14 @@ class Pty:
         with suppress(OSError):
             fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def write(self, data: bytes) -> None:
-        """Type *data*. What does not fit into the terminal's own buffer is lost, as on a real one."""
-        with suppress(OSError):
-            os.write(self.master, data)
+    def write(self, data: bytes) -> int:
+        """Type *data*, as much of it as fits into the terminal's own buffer. Returns how many bytes that is."""
+        try:
+            return os.write(self.master, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)  # nobody is there to read it
 
     def drain(self, at_most: int = _AT_ONCE) -> bool:
         """Take what the program has written so far, about *at_most* bytes; False once there will be no more. Any thread."""
@@ -117,7 +121,7 @@ class Pty:
                 item()
 
     def end(self) -> None:
-        """Hang up and reap the leader, which ends by that; one that does not within two seconds is killed. May block for that long."""
+        """Hang up and reap the leader, which ends by that; one that does not within a second is killed. May block for that long."""
         self.close()
         with suppress(ChildProcessError, ProcessLookupError):
             pidfd = os.pidfd_open(self.pid)

@@ -16,6 +16,7 @@ from lamina.tui.terminal.pty import Pty
 # A portion is emulated in less time than one notices; after one that took longer than this others have their turn.
 _PORTION = 4096
 _SHARE_S = 0.002
+_TYPED_AHEAD = 1 << 20
 _PATIENCE_S = 3.0
 
 
@@ -38,6 +39,7 @@ class Terminal:
         self._pty: Pty | None = None
         self._leader = -1
         self._reading = False
+        self._typed = bytearray()
         self.emulator = Emulator(*size, self.write)
 
     # -- the program -----------------------------------------------------------------------------------------------------------------
@@ -70,8 +72,9 @@ class Terminal:
     def _let_go(self) -> None:
         loop = asyncio.get_running_loop()
         if self._pty is not None:
-            if self._reading:
-                loop.remove_reader(self._pty.master)
+            loop.remove_reader(self._pty.master)
+            loop.remove_writer(self._pty.master)
+            self._typed.clear()
             self._pty.close()
         if self._leader >= 0:
             loop.remove_reader(self._leader)
@@ -92,10 +95,17 @@ class Terminal:
         self.alive, self.ending = False, _in_words(found.si_status if found and found.si_code == os.CLD_EXITED else None)
         self._changed(self)
 
-    def close(self) -> None:
-        """Hang up: the program is told by SIGHUP. Returns at once."""
-        self._let_go()
-        self.alive = False
+    async def close(self) -> None:
+        """Hang up, so that the program is told by SIGHUP, and wait until it has ended, but not for long."""
+        pty, self.alive = self._pty, False
+        if pty is not None:
+            self._pause()
+            asyncio.get_running_loop().remove_writer(pty.master)
+            if self._leader >= 0:
+                asyncio.get_running_loop().remove_reader(self._leader)
+                os.close(self._leader)
+            self._pty, self._leader = None, -1
+            await asyncio.to_thread(pty.end)
 
     # -- what it writes --------------------------------------------------------------------------------------------------------------
 
@@ -128,9 +138,20 @@ class Terminal:
     # -- what is typed, and the window -----------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Type *data*."""
-        if self._pty is not None and self.alive:
-            self._pty.write(data)
+        """Type *data*. What the program does not read yet waits, up to a MiB."""
+        if self._pty is not None and self.alive and len(self._typed) < _TYPED_AHEAD:
+            self._typed += data
+            self._type()
+
+    def _type(self) -> None:
+        pty, loop = self._pty, asyncio.get_running_loop()
+        if pty is None:
+            return
+        del self._typed[: pty.write(bytes(self._typed[:_PORTION]))]
+        if self._typed:
+            loop.add_writer(pty.master, self._type)
+        else:
+            loop.remove_writer(pty.master)
 
     def resize(self, columns: int, lines: int) -> None:
         """The window has another size."""
