@@ -10,7 +10,6 @@ from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Cell, Column
 
 _NARROWEST, _WIDEST = 7, 24
-_DAY_S = 86_400
 
 
 def layer_columns(
@@ -51,8 +50,10 @@ def _when(row: LayerRow) -> str:
     """The clock of today; before that, how long ago."""
     if not row.time:
         return "·"
-    ago = time.time() - row.time
-    return units.clock(row.time) if len(units.clock(row.time)) == 8 else f"{units.age(max(ago, _DAY_S / 24)).replace(' min', ' m')} ago"
+    if len(clock := units.clock(row.time)) == 8:
+        return clock
+    hours = max(1, round((time.time() - row.time) / 3600))
+    return f"{hours} h ago" if hours < 48 else f"{hours // 24} d ago"
 
 
 def _pages(row: LayerRow) -> Cell:
