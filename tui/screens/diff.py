@@ -10,7 +10,7 @@ from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from lamina.tui import commands, messages
+from lamina.tui import commands, messages, places
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import DIFF_KEYS
 from lamina.tui.model import units
@@ -103,7 +103,7 @@ class DiffScreen(Frame):
         self._areas.empty_text = f"no page differs in {same} areas" if not view.by_map else "no page differs by map"
         self._areas_pane.border_title = f"{names} · {len(view.areas)} areas differ, {same} do not"
         reading = f"by map; reading {units.pages(view.unread)} pages …" if view.by_map and view.unread else ""
-        self._areas_pane.border_subtitle = reading or commands.diff_line(view.what)
+        self._areas_pane.border_subtitle = reading or places.short_line(commands.diff_line(view.what))
         self._news.empty_text = "nothing"
         self._areas.show_rows(view.areas)
         self._news.show_rows(view.news)
