@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.timer import Timer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp
 
 _REST_S = 0.1
+# Cells of a terminal that is called tiny.
+_TINY = (30, 10)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Frame(PanedScreen):
     def on_screen_resume(self) -> None:
         """The guide may have gone on elsewhere."""
         self.guide_line.show(self.lamina.guide)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Where there is hardly room for anything, frames and the second line of the header make way for what they are around."""
+        self.set_class(event.size.width < _TINY[0] or event.size.height < _TINY[1], "-tiny")
 
     def update_node_styles(self, animate: bool = True) -> None:
         """Textual asks for this whenever a screen comes back. While what its styles depend on is as it was, no rule is tried anew."""
