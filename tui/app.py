@@ -147,7 +147,7 @@ class LaminaApp(MovingApp):
 
     # Keys
 
-    def action_show(self, mode: str) -> AwaitMount | AwaitComplete:
+    def show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen."""
         if (
             mode in ("stack", "target")
@@ -156,7 +156,7 @@ class LaminaApp(MovingApp):
             and self.current_mode == "processes"
         ):
             self.processes.aim_at_cursor()
-        return super().action_show(mode)
+        return super().show(mode)
 
     def look_at_memory(self, source: "MemorySource", address: int | None = None) -> None:
         """The image screen, on *address* of some memory."""

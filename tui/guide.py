@@ -67,7 +67,7 @@ def done(jobs: Journal, *kinds: str) -> int:
 
 FIRST_START = (
     Step(
-        "↓ chooses a process, d takes a layer of its memory, 3 shows the layers, r on one goes back to it · ? help",
+        "↓ choose a process · d take a layer of it · 3 its layers: r goes back · ? help",
         lambda session, _: layers(session) > 0,
     ),
 )

@@ -60,7 +60,7 @@ def _to_target(app: "LaminaApp", argument: str) -> None:
 
 async def _to_process(app: "LaminaApp", argument: str) -> None:
     pid = _pid(argument)
-    await app.action_show("processes")
+    await app.show("processes")
     app.reader.aim(pid)
     app.processes.go_to_process(pid)
 
@@ -98,7 +98,7 @@ async def _to_layer(app: "LaminaApp", argument: str) -> None:
     names = list(_layers(app))
     if argument not in names:
         raise Unclear(f"there is no layer {argument}" if names else "no stack with layers is open")
-    await app.action_show("stack")
+    await app.show("stack")
     app.stack.go_to_layer(argument)
 
 
@@ -157,7 +157,7 @@ async def go(app: "LaminaApp", line: str) -> None:
         return
     if argument:
         raise Unclear(f":{name} takes nothing more")
-    await app.run_deed(acts[name])
+    app.run_deed(acts[name])
 
 
 async def completions(app: "LaminaApp", line: str) -> list[str]:

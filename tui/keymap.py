@@ -82,12 +82,12 @@ COLUMNS_KEYS: list[BindingType] = [
     Binding("less_than_sign,left", "shift(-1)", "left", key_display="<", tooltip="move this column to the left"),
     Binding("greater_than_sign,right", "shift(1)", "right", key_display=">", tooltip="move this column to the right"),
     Binding("0", "reset", "as at first", tooltip="the columns there are at first"),
-    Binding("escape,q,o", "dismiss(None)", "back"),
+    Binding("escape,q,o", "dismiss(None)", "back", tooltip="back to the tree"),
 ]
 
 TARGET_SCREEN_KEYS: list[BindingType] = [
     Binding("a", "address", "address", tooltip="go to an address"),
-    Binding("escape", "app.show('processes')", "back", show=False),
+    Binding("escape", "app.show('processes')", "back", show=False, tooltip="back to the processes"),
 ]
 
 STACK_KEYS: list[BindingType] = [
@@ -140,13 +140,13 @@ IMAGE_KEYS: list[BindingType] = [
     Binding("O", "debugger", "gdb", show=False, tooltip="open gdb on a core file of this task, and come back"),
     Binding("p", "next_task", "next task", show=False, tooltip="the memory of the next process in the layer"),
     Binding("y", "copy", "copy", show=False, tooltip="copy the bytes under the cursor, as hexadecimal"),
-    Binding("escape", "back", "back", show=False),
+    Binding("escape", "back", "back", show=False, tooltip="one step back: the search, its hits, the screen"),
 ]
 
 JOB_KEYS: list[BindingType] = [
     Binding("c", "cancel_job", "cancel", tooltip="cancel the job under the cursor, elsewhere the one that runs; the target runs on"),
     Binding("y", "copy", "copy", tooltip="copy the command line, or the entry of the log, to the clipboard"),
-    Binding("escape", "app.show('processes')", "back", show=False),
+    Binding("escape", "app.show('processes')", "back", show=False, tooltip="back to the processes"),
 ]
 
 LOG_KEYS: list[BindingType] = [
@@ -174,7 +174,7 @@ TERMINAL_KEYS: list[BindingType] = [
     Binding("down,j", "layer(1)", "older", key_display="↓", tooltip="choose an older layer"),
     Binding("n", "program(1)", "next program", tooltip="show the next program"),
     Binding("p", "program(-1)", "program before", show=False, tooltip="show the program before"),
-    Binding("escape", "app.show('processes')", "back", show=False),
+    Binding("escape", "app.show('processes')", "back", show=False, tooltip="back to the processes"),
 ]
 
 LIST_KEYS: list[BindingType] = [

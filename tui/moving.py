@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import work
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, Provider
 from textual.screen import Screen
@@ -66,24 +67,33 @@ class MovingApp(LeavingApp):
             if callable(make):
                 yield mode, cast(Frame, make())
 
-    def action_show(self, mode: str) -> AwaitMount | AwaitComplete:
-        """Go to a screen."""
+    def show(self, mode: str) -> AwaitMount | AwaitComplete:
+        """Go to a screen. To be awaited, if at all, in a task of its own: the screens need the app's loop of messages meanwhile."""
         return self.switch_mode(mode)
 
+    def action_show(self, mode: str) -> None:
+        """Go to a screen."""
+        self.show(mode)
+
+    @work(group="deed")
     async def run_deed(self, deed: Deed) -> None:
         """Do what a key does, on the screen where it does."""
         if deed.mode:
-            await self.action_show(deed.mode)
-        await self.run_action(deed.action, deed.node or self.screen)
+            await self.show(deed.mode)
+            # A screen that was just opened is about to choose its focus.
+            self.call_after_refresh(self.run_action, deed.action, self.screen)
+        else:
+            await self.run_action(deed.action, deed.node or self.screen)
 
-    async def jump(self, line: str) -> None:
-        """Do what a line after `:` says; what cannot be meant is a toast."""
+    @work(group="deed")
+    async def jump(self, line: str, unclear: Callable[[str], None]) -> None:
+        """Do what a line after `:` says; if it cannot be meant, *unclear* gets the words for it."""
         from lamina.tui.jumps import Unclear, go
 
         try:
             await go(cast("LaminaApp", self), line)
         except Unclear as why:
-            self.notify(str(why), severity="warning")
+            unclear(str(why))
 
     def go_to_address(self, address: int) -> bool:
         """Put the cursor of the memory that is shown on *address*; False if it is not there."""
@@ -96,10 +106,10 @@ class MovingApp(LeavingApp):
                 return True
         return False
 
-    def action_jump_line(self) -> None:
-        """Type where to go."""
+    def action_jump_line(self, begun: str = "") -> None:
+        """Type where to go; *begun* stands there already."""
         if isinstance(self.screen, Frame):
-            self.screen.jump_line.open()
+            self.screen.jump_line.open(begun)
 
     def action_command_palette(self) -> None:
         """Every act there is."""
@@ -113,6 +123,6 @@ class MovingApp(LeavingApp):
         if isinstance(self.screen, Frame):
             self.push_screen(HelpScreen(cast("LaminaApp", self)), self._chosen)
 
-    async def _chosen(self, deed: Deed | None) -> None:
+    def _chosen(self, deed: Deed | None) -> None:
         if deed is not None:
-            await self.run_deed(deed)
+            self.run_deed(deed)

@@ -58,10 +58,11 @@ class LaminaPalette(Provider):
         app = cast("LaminaApp", self.app)
         for deed in deeds_here(self.screen):
             if not deed.moves and deed.enabled and "command_palette" not in deed.action:
-                yield Entry(deed.name, deed.keys, deed.does, partial(app.run_deed, deed))
+                name = f"go to {deed.name}" if deed.action.startswith("show(") else deed.name
+                yield Entry(name, deed.keys, deed.does, partial(app.run_deed, deed))
         for deed in deeds_elsewhere(app):
             yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed))
         for jump in JUMPS:
             for value in jump.offers(app):
                 line = f"{jump.names[0]} {value}"
-                yield Entry(line, f":{line}", jump.does, partial(app.jump, line))
+                yield Entry(line, f":{line}", jump.does, partial(app.jump, line, app.notify))

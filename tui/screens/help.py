@@ -112,7 +112,8 @@ class HelpScreen(ModalScreen[Deed | None]):
     def _filter(self, event: Input.Changed) -> None:
         wanted = event.value.strip().lower()
         hits = [row for row in self._rows if not row.heading and wanted in f"{row.key} {row.name} {row.text}".lower()]
-        self._list.show_rows(hits if wanted else self._rows)
+        rows = hits if wanted else self._rows
+        self._list.show_rows(rows, follow=rows[0] if rows else None)
 
     @on(Input.Submitted)
     def _searched(self) -> None:
@@ -137,7 +138,9 @@ def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
         yield HelpRow(deed.keys, deed.does, "", deed.name, deed if deed.enabled else None)
     yield HelpRow("", "after : (Tab completes; every act may be typed by its name, too)")
     for jump in JUMPS:
-        yield HelpRow(f":{jump.names[-1]}", f"{jump.does} — {jump.usage}", "", jump.names[0])
+        word = jump.names[0]
+        deed = Deed(word, f":{word}", jump.does, f"jump_line('{word} ')", EVERYWHERE, node=app)
+        yield HelpRow(f":{jump.names[-1]}", f"{jump.does} — {jump.usage}", "", word, deed)
     yield HelpRow("", "what is painted")
     for glyph, colour, meaning in _LEGEND:
         yield HelpRow(glyph, meaning, colour)

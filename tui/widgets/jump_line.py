@@ -43,11 +43,11 @@ class JumpLine(Horizontal):
         """Out of sight."""
         self.display = False
 
-    def open(self) -> None:
-        """Type now."""
+    def open(self, begun: str = "") -> None:
+        """Type now, after *begun*."""
         self._from = self.screen.focused
         self._at = len(self._lamina.lines_typed)
-        self._input.value = ""
+        self._put(begun)
         self._hint.update("")
         self.display = True
         # Not `focus`, which comes later than the next letter.
@@ -105,9 +105,7 @@ class JumpLine(Horizontal):
         self._hint.update(Text("  ".join(words), no_wrap=True, overflow="ellipsis"))
 
     @on(Input.Submitted)
-    async def _go(self, event: Input.Submitted) -> None:
-        from lamina.tui.jumps import Unclear, go
-
+    def _go(self, event: Input.Submitted) -> None:
         event.stop()
         line = event.value.strip()
         if not line:
@@ -115,13 +113,13 @@ class JumpLine(Horizontal):
             return
         # Before it is done: what it leads to may take the focus.
         self.action_leave()
-        try:
-            await go(self._lamina, line)
-        except Unclear as why:
-            self.display = True
-            self.screen.set_focus(self._input)
-            self._hint.add_class("-wrong")
-            self._hint.update(Text(str(why), no_wrap=True, overflow="ellipsis"))
-            return
         if line not in self._lamina.lines_typed[-1:]:
             self._lamina.lines_typed.append(line)
+        self._lamina.jump(line, self._unclear)
+
+    def _unclear(self, why: str) -> None:
+        """Say why, and let it be mended."""
+        self.display = True
+        self.screen.set_focus(self._input)
+        self._hint.add_class("-wrong")
+        self._hint.update(Text(why, no_wrap=True, overflow="ellipsis"))

@@ -1,0 +1,72 @@
+"""The `:` line: names and their beginnings, what it offers, what it remembers, and what it says when it does not understand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.jumps import JUMPS, Unclear, completions, go
+from lamina.tui.model.session import Session
+from lamina.tui.widgets.jump_line import JumpLine
+from tests.tui.waiting import until
+
+
+def hint(line: JumpLine) -> str:
+    return str(line._hint.render())
+
+
+async def test_a_walk_by_names(tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    app = LaminaApp(Session())
+    async with app.run_test(size=(110, 36)) as pilot:
+        await until(lambda: app.processes._list.rows)
+        line = app.processes.jump_line
+        await pilot.press("colon", *"jo")
+        await until(lambda: "jobs" in hint(line))
+        await pilot.press("tab", "enter")
+        await until(lambda: app.screen is app.jobs and not line.display)
+
+        # Everything typed ahead reaches the line; arrows go through what was typed.
+        line = app.jobs.jump_line
+        await pilot.press("colon", *f"pid {os.getpid()}", "enter")
+        await until(lambda: app.screen is app.processes and app.session.target and app.session.target.pid == os.getpid())
+        await until(lambda: app.processes._list.row and app.processes._list.row.pid == os.getpid())
+        line = app.processes.jump_line
+        await pilot.press("colon", "up", "up")
+        assert line._input.value == "jobs"
+        await pilot.press("down", "escape")
+        assert not line.display and app.focused is app.processes._list
+
+        # What cannot be meant is said in the line, which stays open.
+        await pilot.press("colon", *"pid x", "enter")
+        await until(lambda: "a pid is a number" in hint(line))
+        assert line.display and line._input.has_focus
+        await pilot.press("escape", "colon", *f"s {tmp_path}/sh", "tab", "enter")
+        await until(lambda: app.session.stack_dir == tmp_path / "shots" and app.current_mode == "stack")
+
+
+async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
+    app = LaminaApp(Session(tmp_path))
+    async with app.run_test(size=(100, 30)):
+        for line, why in (
+            ("nonsense", "no 'nonsense' here"),
+            ("jobs 3", ":jobs takes nothing more"),
+            ("layer 9", "no stack with layers"),
+            ("addr xyz", "'xyz' is no address"),
+            ("addr 1000", "nothing on this screen has address 1000"),
+            ("theme", "which theme"),
+            ("stack /", "started with --stack"),
+        ):
+            with pytest.raises(Unclear, match=why):
+                await go(app, line)
+        assert await completions(app, "theme ansi-l") == ["theme ansi-light"]
+        assert "track" in await completions(app, "t") and "stack" in await completions(app, "s")
+        # An act may be typed by the beginning of its name, if only one begins like that.
+        await go(app, "jo")
+        await until(lambda: app.current_mode == "jobs")
+
+
+def test_a_name_means_one_thing() -> None:
+    names = [name for jump in JUMPS for name in jump.names]
+    assert len(names) == len(set(names))

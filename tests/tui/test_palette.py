@@ -1,0 +1,33 @@
+"""The palette finds every act, also those of other screens, and does them there."""
+
+from textual.command import CommandPalette
+from textual.widgets import Input, OptionList
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.model.session import Session
+from lamina.tui.palette import LaminaPalette
+from tests.tui.waiting import until
+
+
+async def test_acts_of_here_and_of_other_screens() -> None:
+    app = LaminaApp(Session())
+    async with app.run_test(size=(110, 36)) as pilot:
+        await until(lambda: app.processes._list.rows)
+        palette = LaminaPalette(app.screen)
+        await palette.startup()
+        names = [hit.text for hit in [hit async for hit in palette.discover()]]
+        here = {deed.name for deed in deeds_here(app.screen) if not deed.moves}
+        assert here - set(names) <= {"palette", "processes", "target", "stack", "image", "jobs", "terminal"} and "go to stack" in names
+        assert {f"stack: {deed.name}" for deed in deeds_elsewhere(app) if deed.mode == "stack"} <= set(names)
+        assert "theme ansi-light" in names
+        best = max([hit async for hit in palette.search("final")])
+        assert best.text == "final dump" and "end the program" in str(best.help)
+
+        await pilot.press("ctrl+p")
+        await until(lambda: isinstance(app.screen, CommandPalette))
+        app.screen.query_one(Input).value = "image: find"
+        options = app.screen.query_one(OptionList)
+        await until(lambda: options.option_count and options.highlighted == 0)
+        await pilot.press("enter")
+        await until(lambda: app.current_mode == "image" and isinstance(app.focused, Input))
