@@ -1,5 +1,6 @@
 """The app: its screens and keys, and what acts lead to."""
 
+import gc
 import os
 import sys
 from functools import cached_property
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lamina.tui.screens.target import TargetScreen
     from lamina.tui.screens.terminal import TerminalScreen
 
+_LOAD_AFTER_S = 0.4
 # Acts after which the target and its stack look as before.
 _CHANGES_NOTHING = {"plan", "core", "export"}
 
@@ -110,7 +112,8 @@ class LaminaApp(MovingApp):
         await self.switch_mode("terminal" if self.first_command else self.first)
         if self.first_command:
             self.call_after_refresh(self.start_program, self.first_command)
-        self.bridge.ask("what other screens need", _load)
+        # Not while the first rows are read.
+        self.set_timer(_LOAD_AFTER_S, lambda: self.bridge.ask("what other screens need", _load))
         if self.session.settings.columns:
             self.processes.show_columns(self.session.settings.columns)
         self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
@@ -179,6 +182,9 @@ def _load() -> None:
     import lamina.tui.screens.stack
     import lamina.tui.screens.target
     import lamina.tui.screens.terminal  # noqa: F401
+
+    # It lasts as long as we do, and to look through it for cycles takes 60 ms, about once a second while much is painted.
+    gc.freeze()
 
 
 def run_app(argv: list[str]) -> int:

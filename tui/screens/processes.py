@@ -1,5 +1,6 @@
 """Screen 1: the process tree, and what stands in the way of dumping the process under the cursor."""
 
+import gc
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -56,6 +57,7 @@ class ProcessScreen(Frame):
         self._list: RowList[TreeRow] = RowList(self._list_columns(), lambda row: row.pid, id="processes")
         self._list.record = lambda row: self._known.by_pid[row.pid]
         self._list.empty_text = "reading the process table …"
+        self._list.record = lambda row: self._known.by_pid[row.pid]
 
     def _list_columns(self) -> list[Column[TreeRow]]:
         return columns.process_columns(self._columns, self._cell)
@@ -96,6 +98,9 @@ class ProcessScreen(Frame):
         table, cursor = message.table, self._list.row
         self._read_at = time.monotonic()
         more = table.since == self._known.processes.since
+        if more and not table.unasked:
+            # Of many processes much is known that lasts: nothing to be looked through for cycles again and again.
+            gc.freeze()
         self._known.take(table, cursor.pid if cursor else None)
         self.title_bar.aside = f"load {table.load:.2f} · {len(table.rows):,} processes"
         self.title_bar.refresh()

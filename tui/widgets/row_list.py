@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -91,6 +91,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         self._at = 0
         self._sorted_by: tuple[str, bool] | None = None
         self._laid_out: tuple[int, list[tuple[Column[Row], int]]] | None = None
+        self._inks: dict[str, Style] = {}
         self.empty_text = ""
         # What is saved of a row as JSON, with exact values; by default the row itself if it is a dataclass, else what is shown.
         self.record: Callable[[Row], Any] | None = None
@@ -238,6 +239,16 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
             return column.title
         return column.title[: max(0, width - 1)] + ("↓" if self._sorted_by[1] else "↑")
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Some lines; their styles are worked out once for all of them."""
+        self._inks.clear()
+        return super().render_lines(crop)
+
+    def _ink(self, name: str, work_out: Callable[[], Style]) -> Style:
+        if name not in self._inks:
+            self._inks[name] = work_out()
+        return self._inks[name]
+
     def render_line(self, y: int) -> Strip:
         """Line *y* of the screen: the titles, then the rows."""
         width = self.scrollable_content_region.width
@@ -250,7 +261,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         if at >= len(self._rows):
             text = f" {self.empty_text}" if not self._rows and y == 2 else ""
             return Strip([Segment(set_cell_size(text, width), self.get_component_rich_style("row--dim"))], width)
-        base = self.rich_style
+        base = self._ink("", lambda: self.rich_style)
         chosen = at == self._at
         if chosen:
             base += self.get_component_rich_style("row--cursor", partial=not self.has_focus)
@@ -265,7 +276,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         # What is dim elsewhere would be hard to read on the cursor, and so would colours turned round.
         if not name or (chosen and (name == "dim" or is_shaded(self.app))):
             return Style.null()
-        return self.get_component_rich_style(f"row--{name}", partial=True)
+        return self._ink(name, lambda: self.get_component_rich_style(f"row--{name}", partial=True))
 
     @staticmethod
     def _join(pieces: list[list[Segment]], style: Style, width: int) -> Strip:
