@@ -133,7 +133,9 @@ PAIR_KEYS: list[BindingType] = [
 
 IMAGE_KEYS: list[BindingType] = [
     Binding("a", "address", "address", tooltip="go to an address"),
-    Binding("slash", "find", "find", key_display="/", tooltip="find text; ^r a regular expression, ^x bytes in hexadecimal, ^i a number"),
+    Binding(
+        "slash", "find", "find", key_display="/", tooltip="find text; ^r a regular expression, ^x bytes, ^i a number, ^a only in some areas"
+    ),
     Binding("n", "hit(1)", "next", show=False, tooltip="to the next hit"),
     Binding("N", "hit(-1)", "previous", show=False, tooltip="to the hit before"),
     Binding("C", "core", "core file", tooltip="write a core file of this task for gdb"),
@@ -190,6 +192,25 @@ MAP_KEYS: list[BindingType] = [
     Binding("minus", "zoom(False)", "zoom out", key_display="-", tooltip="twice as many pages a cell"),
     Binding("0", "whole", "whole", show=False, tooltip="the whole address space at once"),
     Binding("enter", "choose", "page", show=False, tooltip="look at this page"),
+]
+
+# Of priority: the line that is typed into has its own meaning for some of them.
+FIND_KEYS: list[BindingType] = [
+    Binding(
+        "ctrl+r", "mean('regex')", "regex", key_display="^r", priority=True, tooltip="what is typed is a regular expression over bytes"
+    ),
+    Binding("ctrl+x", "mean('hex')", "hex", key_display="^x", priority=True, tooltip="bytes in hexadecimal, ?? for any"),
+    Binding("ctrl+i", "mean('number')", "number", key_display="^i", priority=True, tooltip="a number: 64 bits, 32 bits, a double in turn"),
+    Binding("ctrl+t", "mean('text')", "text", key_display="^t", priority=True, tooltip="text again"),
+    Binding(
+        "ctrl+a",
+        "where",
+        "area",
+        key_display="^a",
+        priority=True,
+        tooltip="only in heap, stack, anonymous memory, … or the area at the cursor",
+    ),
+    Binding("escape", "leave", "back", show=False, tooltip="back to the bytes"),
 ]
 
 HEX_KEYS: list[BindingType] = [

@@ -7,6 +7,8 @@ from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, start_c
 from tests.tui.waiting import until
 
+PAGE = 4096
+
 
 async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -> None:
     victim = start_c(reaper, tmp_path / "victim", "cells", 4)
@@ -47,11 +49,18 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         assert all(hit.shown.startswith("ELF") for hit in screen._found.hits)
         await pilot.press("n")
         await until(lambda: screen._hex.address == screen._found.hits[1].address)
+        # Only in the stack, where no file begins; and the number in the cell that was written, found by its value.
+        await pilot.press("slash", "ctrl+a", "ctrl+a", "enter")
+        await until(lambda: screen._searching is None and str(screen._found.asked) == "text: ELF in stack")
+        assert not screen._found.hits
+        value = str(int.from_bytes(screen._hex.under_cursor[:8], "little"))
+        await pilot.press("slash", *["ctrl+a"] * 5, "ctrl+i", *["backspace"] * 3, *value, "enter")
+        await until(lambda: screen._searching is None and str(screen._found.asked) == f"int64: {value}")
+        assert all(hit.address % 8 == 0 for hit in screen._found.hits)
         await pilot.press("escape")
 
         tree = screen._tree
         files = next(node for node in tree.root.children if node.data and node.data.label == "files")
-        files.expand()
         await until(lambda: files.children)
         core = next(node for node in files.children if node.data and node.data.label == f"core-{victim.pid}.img")
         core.expand()
@@ -62,14 +71,28 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
 
 
 async def test_a_page_of_the_running_target(reaper: Reaper, tmp_path: Path) -> None:
-    victim = start_c(reaper, tmp_path / "victim", "cells", 1)
+    """Live bytes: what the program wrote since its layer is lit, and goes on while one looks. On a small terminal, with a search."""
+    victim = start_c(reaper, tmp_path / "victim", "changing")
+    base = victim.ask("map 16")["result"]
     app = LaminaApp(Session(tmp_path / "shots"))
     async with app.run_test(size=(80, 24)) as pilot:
         app.reader.aim(victim.pid)
         await until(lambda: app.session.target)
-        await pilot.press("2")
-        await until(lambda: app.target_screen._memory and app.target_screen._map.area)
-        await pilot.press("enter")
-        await until(lambda: app.current_mode == "image" and app.image._hex.under_cursor)
-        await pilot.press("escape")
+        await pilot.press("2", "d")
+        await until(lambda: app.session.target and app.session.target.layer and app.bridge.busy_with is None)
+        await until(lambda: app.target_screen._memory and app.target_screen._map.holds(base))
+        await pilot.press("a", *f"{base + PAGE:x}", "enter", "enter")
+        screen = app.image
+        await until(lambda: app.current_mode == "image" and screen._hex.under_cursor)
+        await pilot.press("a", *f"{base + PAGE + PAGE // 2:x}", "enter")
+        for value in (200, 201):
+            victim.ask(f"write {base} 1 {value}")
+            await until(lambda value=value: screen._hex.under_cursor[:1] == bytes([value]))
+        window = screen._hex.window_at(screen._hex.address)
+        assert window is not None and sum(window.changed) == 1 and window.changed[screen._hex.address - window.start]
+        assert "1 byte of the page changed since layer 1" in str(screen._hex_pane.border_title)
+        await pilot.press("slash", *"page 1", "enter")
+        await until(lambda: screen._found.hits and screen._hits.has_focus)
+        assert screen._hex.region.height > 3 and screen._hits.region.height > 3  # both are on the screen
+        await pilot.press("escape", "escape")
         await until(lambda: app.current_mode == "target")

@@ -1,6 +1,7 @@
 """Bytes of memory for the hex view: of a layer through its parents, or of a running process. Called in worker threads."""
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,20 @@ if TYPE_CHECKING:
     from lamina.core.inspect.memory import Memory, Window
 
 _KEPT = 4
+# What a running process has mapped is asked again after so many seconds.
+_FRESH_S = 0.5
 
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Whose memory is looked at: task *pid* of the layer at *layer*, or the running process *pid* if that is None."""
+    """Whose memory is looked at: task *pid* of the layer at *layer*, or the running process *pid* if that is None.
+
+    *base* is, of a running process, the layer it stands on: what it wrote since can be told.
+    """
 
     pid: int
     layer: Path | None = None
+    base: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -68,14 +75,15 @@ class ByteWindow:
 
 
 class BytesReader:
-    """Reads memory; keeps the last few memories open."""
+    """Reads memory; keeps the last few memories open. That of a running process is looked up anew when it is older than a moment."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[MemorySource, tuple[Memory, Memory | None, str]] = {}
+        self._open: dict[MemorySource, tuple[Memory, float]] = {}
+        self._parents: dict[MemorySource, MemorySource | None] = {}
 
     def areas(self, source: MemorySource) -> SourceAreas:
-        """What *source* has mapped now (a running process is looked at anew).
+        """What *source* has mapped now.
 
         Raises:
             LaminaError: there is no such task, or an image is damaged.
@@ -83,49 +91,62 @@ class BytesReader:
         with self._lock:
             if source.layer is None:
                 self._forget(source)
-            memory, _, parent = self._opened(source)
+            memory, parent = self._opened(source), self._parent(source)
             areas = tuple((area.start, area.end, area_name(area)) for area in memory.areas)
-            return SourceAreas(source, areas, parent, _begin(memory))
+            return SourceAreas(source, areas, parent.layer.name if parent is not None and parent.layer else "", _begin(memory))
 
     def windows(self, source: MemorySource, stretches: Sequence[tuple[int, int]]) -> tuple[ByteWindow, ...]:
         """Each of *stretches* (address, bytes), whatever is there. Raises as `areas`."""
         with self._lock:
-            memory, before, _ = self._opened(source)
+            memory, parent = self._opened(source), self._parent(source)
+            before = self._opened(parent) if parent is not None else None
             return tuple(_window(source, memory, before, start, size) for start, size in stretches)
 
-    def memory(self, source: MemorySource) -> "Memory":
-        """The memory itself, for a search. Raises as `areas`."""
-        with self._lock:
-            return self._opened(source)[0]
+    def fresh(self, source: MemorySource) -> "Memory":
+        """The memory itself, opened for the caller, who closes it: a search goes on while other memory is looked at. Raises as `areas`."""
+        return _open_memory(source)
 
-    def _opened(self, source: MemorySource) -> "tuple[Memory, Memory | None, str]":
+    def _opened(self, source: MemorySource) -> "Memory":
+        now = time.monotonic()
+        if source in self._open and (source.layer is not None or now - self._open[source][1] < _FRESH_S):
+            return self._open[source][0]
+        self._forget(source)
+        memory = _open_memory(source)
+        self._open[source] = (memory, now)
+        for old in list(self._open)[:-_KEPT]:
+            self._forget(old)
+        return memory
+
+    def _parent(self, source: MemorySource) -> MemorySource | None:
+        """What *source* is compared with: its parent, or the layer that a running process stands on, if that has the task."""
         from lamina.core.image.layer import Layer
-        from lamina.core.inspect.layer_memory import open_layer_memory
-        from lamina.core.inspect.live_memory import open_live_memory
 
-        if source not in self._open:
-            if source.layer is None:
-                found: tuple[Memory, Memory | None, str] = (open_live_memory(source.pid), None, "")
-            else:
-                layer = Layer(source.layer)
-                parent = layer.parent()
-                before = open_layer_memory(parent, source.pid) if parent is not None and source.pid in parent.objects else None
-                found = (open_layer_memory(layer, source.pid), before, parent.name if parent is not None and before else "")
-            self._open[source] = found
-            for old in list(self._open)[:-_KEPT]:
-                self._forget(old)
-        return self._open[source]
+        if source not in self._parents:
+            path = source.base if source.layer is None else source.layer
+            layer = Layer(path) if path is not None else None
+            parent = layer.parent() if layer is not None and source.layer is not None else layer
+            has = parent is not None and source.pid in parent.objects
+            self._parents[source] = MemorySource(source.pid, parent.path) if parent is not None and has else None
+        return self._parents[source]
 
     def _forget(self, source: MemorySource) -> None:
-        for memory in self._open.pop(source, (None, None, ""))[:2]:
-            if memory is not None:
-                memory.close()
+        memory, _ = self._open.pop(source, (None, 0.0))
+        if memory is not None:
+            memory.close()
 
     def close(self) -> None:
         """Let go of all files."""
         with self._lock:
             for source in list(self._open):
                 self._forget(source)
+
+
+def _open_memory(source: MemorySource) -> "Memory":
+    from lamina.core.image.layer import Layer
+    from lamina.core.inspect.layer_memory import open_layer_memory
+    from lamina.core.inspect.live_memory import open_live_memory
+
+    return open_live_memory(source.pid) if source.layer is None else open_layer_memory(Layer(source.layer), source.pid)
 
 
 def area_name(area: "MemoryArea") -> str:

@@ -4,6 +4,7 @@ The same for a running process, without the tree: there is one reader for both.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -20,12 +21,15 @@ from lamina.tui.model import units
 from lamina.tui.model.values import values_at
 from lamina.tui.read.contents import Contents, read_contents, read_file_branches
 from lamina.tui.read.page_bytes import BytesReader, MemorySource, SourceAreas
-from lamina.tui.read.searching import HitRow, How, Search, search
+from lamina.tui.read.searching import Asked, Search, search
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.contents_tree import ContentsTree
 from lamina.tui.widgets.find_bar import FindBar
 from lamina.tui.widgets.hex_view import PAGE, HexView
-from lamina.tui.widgets.row_list import Column, RowList
+from lamina.tui.widgets.hits_pane import HitsPane
+from lamina.tui.widgets.row_list import RowList
+
+_REFRESH_S = 1.0
 
 
 class ImageScreen(Frame):
@@ -40,25 +44,18 @@ class ImageScreen(Frame):
         self._source: MemorySource | None = None
         self._areas: SourceAreas | None = None
         self._contents: Contents | None = None
-        self._found = Search(MemorySource(0), "", How.TEXT)
+        self._found = Search(MemorySource(0), Asked(""))
         self._searching: CancelToken | None = None
         self._wanted_address: int | None = None
         self._tree = ContentsTree()
         self._tree_pane = Vertical(id="contents-pane", classes="pane")
         self._hex = HexView(id="hex")
         self._hex_pane = Vertical(id="hex-pane", classes="pane")
+        self._column = Vertical(id="bytes")
         self._values = Static(id="values")
         self._find = FindBar()
-        self._hits: RowList[HitRow] = RowList(
-            [
-                Column("ADDRESS", 12, lambda row: [(f"{row.address:x}", "")]),
-                Column("AREA", 14, lambda row: [(row.area, "dim")], keep=40),
-                Column("", 0, lambda row: [(row.shown, "")]),
-            ],
-            lambda row: row.address,
-            id="hits",
-        )
-        self._hits_pane = Vertical(id="hits-pane", classes="pane")
+        self._hits_pane = HitsPane()
+        self._hits = self._hits_pane.hits
 
     def compose_body(self) -> Iterable[Widget]:
         """Tree, bytes with their values, search."""
@@ -66,17 +63,20 @@ class ImageScreen(Frame):
             with self._tree_pane:
                 self._tree_pane.border_title = "contents"
                 yield self._tree
-            with Vertical(id="bytes"):
+            with self._column:
                 with self._hex_pane:
                     yield self._hex
                     yield self._values
                 yield self._find
-                with self._hits_pane:
-                    yield self._hits
+                yield self._hits_pane
+
+    def alone(self, pane: Widget) -> Widget:
+        """Bytes, what is typed to find some, and hits belong together."""
+        return pane if pane is self._tree_pane else self._column
 
     def opened(self) -> None:
-        """Nothing is found yet."""
-        self._hits_pane.display = False
+        """Nothing is chosen yet."""
+        self.set_interval(_REFRESH_S, self._read_again)
         self._hex.empty_text = "no memory chosen: Enter on a layer (3) or on a page of the target (2)"
         self._hex.focus()
         if self._source is not None:
@@ -132,16 +132,15 @@ class ImageScreen(Frame):
         if found.source != self._source:
             return
         self._found, self._searching = found, None
-        self._hits_pane.display = True
-        self._hits_pane.border_subtitle = ""
-        more = "" if found.complete else " and more"
-        many = "1 hit" if len(found.hits) == 1 else f"{len(found.hits):,} hits"
-        self._hits_pane.border_title = f"{found.how.value}: {found.typed} · {many}{more} · {units.duration(found.elapsed_us)}"
-        self._hits.empty_text = "not found"
-        self._hits.show_rows(found.hits)
+        self._hits_pane.show(found)
         self._hex.show_hits([(hit.address, hit.size) for hit in found.hits])
         self.set_focus(self._hits if found.hits else self._hex)
         self._to_hit()
+
+    def _read_again(self) -> None:
+        """A running program has gone on."""
+        if self._source is not None and self._source.layer is None and self.is_current:
+            self._hex.read_again()
 
     # -- bytes -----------------------------------------------------------------------------------------------------------------------
 
@@ -162,7 +161,8 @@ class ImageScreen(Frame):
             page = (address & -PAGE) - window.start
             if window.changed and areas is not None and page >= 0:
                 count = sum(window.changed[page : page + PAGE])
-                parts.append(f"{count:,} bytes of the page changed since layer {areas.parent}" if count else f"as in layer {areas.parent}")
+                changed = units.counted(count, "byte of the page", "bytes of the page")
+                parts.append(f"{changed} changed since layer {areas.parent}" if count else f"as in layer {areas.parent}")
         self._hex_pane.border_title = " · ".join(part for part in parts if part)
         text = Text(no_wrap=True, overflow="ellipsis")
         for kind, value in values_at(self._hex.under_cursor) if self._hex.under_cursor else ():
@@ -227,29 +227,28 @@ class ImageScreen(Frame):
     def _left_search(self) -> None:
         self.set_focus(self._hex)
 
-    @on(FindBar.Asked)
-    def _search(self, event: FindBar.Asked) -> None:
+    @on(FindBar.Wanted)
+    def _search(self, event: FindBar.Wanted) -> None:
         source, reader = self._source, self._bytes
         if source is None:
             return
         if self._searching is not None:
             self._searching.cancel()
         cancel = self._searching = CancelToken()
-        self._hits_pane.display = True
-        self._hits_pane.border_title = f"{event.how.value}: {event.typed} · searching …"
+        asked = replace(event.asked, place=self._hex.address)
+        self._hits_pane.searching(asked)
         post = self.post_message
 
         def look() -> messages.SearchDone:
-            found = search(reader.memory(source), source, event.typed, event.how, lambda it: post(messages.SearchWentOn(it)), cancel)
-            return messages.SearchDone(found)
+            with reader.fresh(source) as memory:
+                return messages.SearchDone(search(memory, source, asked, lambda it: post(messages.SearchWentOn(it)), cancel))
 
         self.ask("search", look)
 
     def on_search_went_on(self, message: messages.SearchWentOn) -> None:
         """A search goes on."""
         if self._searching is not None and message.progress.total:
-            share = units.share(message.progress.done, message.progress.total)
-            self._hits_pane.border_subtitle = f"{share}, {units.rate(message.progress.done_bytes, message.progress.elapsed_us)} · Esc stops"
+            self._hits_pane.went_on(message.progress)
 
     @on(RowList.Moved)
     def _to_hit(self) -> None:

@@ -76,15 +76,20 @@ class PanedScreen(Screen[None]):
         return next((cast(Widget, node) for node in focused.ancestors_with_self if node.has_class("pane")), None) if focused else None
 
     def _one_pane(self) -> None:
-        if self.has_class("-one-pane") and self.pane is not None and self.pane is not self.maximized:
-            self.maximized = self.pane
+        pane = self.pane
+        if self.has_class("-one-pane") and pane is not None:
+            self.maximized = self.alone(pane)
+
+    def alone(self, pane: Widget) -> Widget:
+        """What a small terminal shows while *pane* has the focus: that pane, unless a screen has some that belong together."""
+        return pane
 
     def go_to_pane(self, pane: Widget) -> None:
         """Give *pane* the focus."""
         inside = (widget for widget in pane.walk_children(Widget, with_self=True) if widget.focusable)
         if (first := next(inside, None)) is not None:
             if self.maximized is not None:
-                self.maximized = pane
+                self.maximized = self.alone(pane) if self.is_small else pane
             self.set_focus(first)
 
     def action_next_pane(self, by: int) -> None:

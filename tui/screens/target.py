@@ -173,4 +173,4 @@ class TargetScreen(Frame):
     def _page_chosen(self, event: MemoryMap.Chosen) -> None:
         target = self.lamina.session.target
         if target is not None:
-            self.lamina.look_at_memory(MemorySource(target.pid), event.address)
+            self.lamina.look_at_memory(MemorySource(target.pid, base=target.layer), event.address)

@@ -38,12 +38,12 @@ class ContentsTree(Tree[Branch]):
         self._waiting: dict[str, list[TreeNode[Branch]]] = {}
 
     def show(self, contents: Contents) -> None:
-        """The branches of another layer; tasks are open, the rest closed."""
+        """The branches of another layer; tasks and files are open, what is below them closed."""
         self.clear()
         self._waiting.clear()
         for branch in contents.branches:
             node = self._add(self.root, branch)
-            if branch.label.startswith("task"):
+            if branch.label.startswith(("task", "files")):
                 node.expand()
 
     def show_fields(self, file: str, branches: tuple[Branch, ...]) -> None:

@@ -1,39 +1,33 @@
-"""One line to type what is looked for, and how it is meant."""
+"""One line to type what is looked for, how it is meant, and where."""
 
 from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from lamina.tui.read.searching import How
+from lamina.tui.keymap import FIND_KEYS
+from lamina.tui.read.searching import Asked, How, Where
 
 _HINTS = {
     How.TEXT: "text", How.REGEX: "a regular expression over bytes", How.HEX: "bytes in hexadecimal, ?? for any",
-    How.NUMBER: "a whole number of 64 bits",
+    How.INT64: "a whole number of 64 bits; ^i again: 32 bits, a double", How.INT32: "a whole number of 32 bits", How.FLOAT: "a double",
 }  # fmt: skip
+_NUMBERS = (How.INT64, How.INT32, How.FLOAT)
 
 
 class FindBar(Horizontal):
     """Hidden until it is asked for."""
 
-    BINDINGS = [
-        Binding("ctrl+r", "mean('regex')", "regex", key_display="^r", priority=True),
-        Binding("ctrl+x", "mean('hex')", "hex", key_display="^x", priority=True),
-        Binding("ctrl+i", "mean('number')", "number", key_display="^i", priority=True),
-        Binding("ctrl+t", "mean('text')", "text", key_display="^t", priority=True),
-        Binding("escape", "leave", "back", show=False),
-    ]
+    BINDINGS = FIND_KEYS
 
     @dataclass
-    class Asked(Message):
+    class Wanted(Message):
         """Look for this."""
 
-        typed: str
-        how: How
+        asked: Asked
 
     @dataclass
     class Left(Message):
@@ -42,8 +36,9 @@ class FindBar(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="find-bar")
         self._how = How.TEXT
-        self._label = Label("/")
-        self._input = Input(placeholder=_HINTS[How.TEXT], compact=True)
+        self._where = Where.EVERYWHERE
+        self._label = Label()
+        self._input = Input(compact=True)
 
     def compose(self) -> ComposeResult:
         """What is meant, and the line."""
@@ -53,6 +48,7 @@ class FindBar(Horizontal):
     def on_mount(self) -> None:
         """Out of sight."""
         self.display = False
+        self._describe()
 
     def open(self) -> None:
         """Type now."""
@@ -61,10 +57,24 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._input)
 
     def action_mean(self, how: str) -> None:
-        """What is typed is text, a regular expression, bytes or a number."""
-        self._how = How(how)
-        self._label.update("/" if self._how is How.TEXT else f"{how} /")
-        self._input.placeholder = _HINTS[self._how]
+        """What is typed is text, a regular expression, bytes or a number; of numbers one kind after the other."""
+        if how == "number":
+            self._how = _NUMBERS[(_NUMBERS.index(self._how) + 1) % len(_NUMBERS)] if self._how in _NUMBERS else _NUMBERS[0]
+        else:
+            self._how = How(how)
+        self._describe()
+
+    def action_where(self) -> None:
+        """Only in one kind of area, or in the one the cursor is in, or everywhere again."""
+        kinds = list(Where)
+        self._where = kinds[(kinds.index(self._where) + 1) % len(kinds)]
+        self._describe()
+
+    def _describe(self) -> None:
+        words = "" if self._how is How.TEXT else f"{self._how.value} "
+        words += "" if self._where is Where.EVERYWHERE else f"in {self._where.value} "
+        self._label.update(f"{words}/")
+        self._input.placeholder = f"{_HINTS[self._how]} · ^r regex ^x hex ^i number ^a area"
 
     def action_leave(self) -> None:
         """Away with it."""
@@ -72,7 +82,7 @@ class FindBar(Horizontal):
         self.post_message(self.Left())
 
     @on(Input.Submitted)
-    def _asked(self, event: Input.Submitted) -> None:
+    def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         if event.value:
-            self.post_message(self.Asked(event.value, self._how))
+            self.post_message(self.Wanted(Asked(event.value, self._how, self._where)))

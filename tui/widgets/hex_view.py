@@ -22,6 +22,8 @@ from lamina.tui.read.page_bytes import ByteWindow
 PAGE = 4096
 # Lines read at once, and how many of them before the first visible one.
 _LINES, _BEFORE = 2048, 512
+# Cells that a line needs to be airy.
+_ROOMY = 80
 
 
 class HexView(Widget, can_focus=True):
@@ -93,6 +95,12 @@ class HexView(Widget, can_focus=True):
             self._windows, self._known, self._asked = windows, self._asked, range(0)
             self.post_message(self.Moved(self._address))
             self.refresh()
+
+    def read_again(self) -> None:
+        """Ask anew for what is shown: a running program has gone on."""
+        if self._known and not self._asked:
+            self._asked = self._known
+            self.post_message(self.Wanted(self._known.start, self._lines.stretches(self._known.start, len(self._known))))
 
     def show_hits(self, hits: Sequence[tuple[int, int]]) -> None:
         """Light these (address, size), ascending."""
@@ -195,12 +203,13 @@ class HexView(Widget, can_focus=True):
             return Strip([Segment(text, self._style("nothing"))]).adjust_cell_length(width, style)
         start = self._lines.address_of(self._top + y)
         name, window = self._names.get(start, ""), self.window_at(start)
-        segments = [Segment(f"{start:012x}  ", self._style("address"))]
+        gap = "  " if width >= _ROOMY else " "
+        segments = [Segment(f"{start:012x}{gap}", self._style("address"))]
         codes: list[Segment] = []
         letters: list[Segment] = []
         for at in range(LINE):
             code, letter, kind = self._cell(window, start + at)
-            codes += [Segment(code, kind), Segment("  " if at == LINE // 2 - 1 else " ", style)]
+            codes += [Segment(code, kind), Segment(gap if at == LINE // 2 - 1 else " ", style)]
             letters.append(Segment(letter, kind))
         segments += [*codes, Segment(" ", style), *letters]
         if name:
