@@ -38,10 +38,10 @@ def propose(plan: "Plan", *first: str) -> Proposal:
         takers = [it.layer for it in plan.rewritings if it.pages]
         verb = "takes" if len(takers) == 1 else "take"
         size = units.size(plan.bytes_copied)
-        lines.append(f"{said(takers)} first {verb} the {units.pages(plan.pages)} pages needed of it: {size} copied.")
+        lines.append(f"{sentence(said(takers))} first {verb} the {units.pages(plan.pages)} pages needed: {size} copied.")
     elif plan.rewritings:
         takers, verb = [it.layer for it in plan.rewritings], "stands" if len(plan.rewritings) == 1 else "stand"
-        lines.append(f"{said(takers)} then {verb} on what stays; nothing is copied.")
+        lines.append(f"{sentence(said(takers))} then {verb} on what stays; nothing is copied.")
     freed, trashed = plan.bytes_freed, plan.bytes_trashed
     if trashed:
         lines.append(f"{units.size(trashed)} go to the trash, z brings it back. {_freed(freed)} once the trash is emptied.")

@@ -39,11 +39,12 @@ class Tidy(ModalScreen[Rules | str | None]):
             box.border_title = f"tidy {stack.path.name}"
             noun = "layer" if len(stack.rows) == 1 else "layers"
             yield Static(f"{len(stack.rows)} {noun}, {units.size(stack.disk_bytes)} on disk. Keep what any rule keeps:", markup=False)
-            for name, before, example, after in _FIELDS:
-                with Horizontal(classes="rule"):
-                    yield Label(before)
-                    yield Input(placeholder=example, id=name, compact=True)
-                    yield Label(after)
+            with Vertical(id="rules"):
+                for name, before, example, after in _FIELDS:
+                    with Horizontal(classes="rule"):
+                        yield Label(before)
+                        yield Input(placeholder=example, id=name, compact=True)
+                        yield Label(after, classes="after")
             yield Static("Pinned layers and the newest always stay. What goes, goes to the trash.", markup=False)
             with Horizontal(id="answers"):
                 yield Button("Cancel", id="answer-cancel", compact=True)

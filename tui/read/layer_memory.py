@@ -1,18 +1,25 @@
 """The memory of one task as of a layer: which layer of its chain owns each page. Called in worker threads."""
 
 import threading
+from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.dirty.runs import PageRuns
+from lamina.core.errors import LaminaError
 from lamina.tui.model.address_space import AddressSpace, by_age, shown_areas
 from lamina.tui.model.cellmap import Paint
+from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
     from lamina.core.image.layer import Layer
     from lamina.core.inspect.areas import MemoryArea
-    from lamina.tui.read.kept_layers import KeptLayers
+    from lamina.tui.read.stack import StackReader
+
+# Memories kept. Each is the page runs of one task, some tens of bytes a run.
+_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -35,34 +42,53 @@ class LayerMemory:
     inherited_pages: int
 
 
-class LayerMemoryReader:
-    """Reads the memory of layers; keeps what it decoded of those that do not change."""
+class LayerMemories:
+    """Reads the memory of layers, and keeps the last few: a cursor that goes back and forth, or a replay, is followed at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: "StackReader") -> None:
+        """*stacks* has the layers, whose maps it decoded already."""
+        self._stacks = stacks
         self._lock = threading.Lock()
-        self._kept: KeptLayers | None = None
+        self._kept: OrderedDict[tuple[Path, int, int], LayerMemory] = OrderedDict()
 
-    def read(self, path: Path, pid: int = 0) -> LayerMemory:
-        """The memory of task *pid* (0: the first one that has any) as of the layer at *path*.
+    def known(self, row: LayerRow, pid: int) -> LayerMemory | None:
+        """The memory of task *pid* as of *row*, if it was read and no file of the layer changed since. Reads nothing."""
+        with self._lock:
+            return self._kept.get((row.path, row.stamp, pid))
+
+    def read(self, row: LayerRow, pid: int) -> LayerMemory:
+        """The memory of task *pid* (of the first that has any if the layer has no such task) as of *row*; called in worker threads.
 
         Raises:
             LaminaError: the layer or one it inherits from is damaged.
         """
-        from lamina.tui.read.kept_layers import KeptLayers
-
+        found = self.known(row, pid) or read_layer_memory(self._stacks.layer(row.path), row.name, pid)
         with self._lock:
-            self._kept = self._kept or KeptLayers()
-            return _read(path, self._kept.open(path), pid)
+            self._kept[row.path, row.stamp, pid] = found
+            self._kept.move_to_end((row.path, row.stamp, pid))
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    def read_ahead(self, row: LayerRow, pid: int) -> None:
+        """As `read`, before anybody asks for it; what cannot be read is said when somebody does."""
+        with suppress(LaminaError, OSError):
+            self.read(row, pid)
 
 
-def _read(path: Path, layer: "Layer", pid: int) -> LayerMemory:
+def read_layer_memory(layer: "Layer", name: str, pid: int) -> LayerMemory:
+    """The memory of task *pid*, or of the first that has any, as of *layer*, which is called *name*.
+
+    Raises:
+        LaminaError: the layer or one it inherits from is damaged.
+    """
     from lamina.core.image.owners import resolve
 
-    chain = layer.chain()
+    path, chain = layer.path, layer.chain()
     pids = tuple(one for one in layer.pids if one in layer.objects)
     pid = pid if pid in pids else pids[0] if pids else 0
     if not pid:
-        return LayerMemory(path, layer.name, 0, (), AddressSpace(), 0, 0)
+        return LayerMemory(path, name, 0, (), AddressSpace(), 0, 0)
     found = resolve(chain, pid)
     by_key = {share.layer.key: share.runs for share in found.shares}
     paints = by_age([by_key.get(above.key, PageRuns.empty()) for above in chain])
@@ -72,7 +98,7 @@ def _read(path: Path, layer: "Layer", pid: int) -> LayerMemory:
     gone = [Paint("!", found.punched), Paint("?", missing)]
     areas = shown_areas(_areas(layer, pid, found.runs | missing), found.runs | missing, only_with_data=True)
     own = by_key.get(layer.key, PageRuns.empty()).pages
-    return LayerMemory(path, layer.name, pid, pids, AddressSpace(areas, (*paints, *gone)), own, found.runs.pages - own)
+    return LayerMemory(path, name, pid, pids, AddressSpace(areas, (*paints, *gone)), own, found.runs.pages - own)
 
 
 def _areas(layer: "Layer", pid: int, pages: PageRuns) -> "list[MemoryArea]":

@@ -1,6 +1,7 @@
 """Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +17,7 @@ from lamina.tui.model.compared import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session
-from lamina.tui.read.layer_memory import LayerMemory
-from lamina.tui.read.memories import Memories
+from lamina.tui.read.layer_memory import LayerMemories, LayerMemory
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.screens.layer_acts import LayerActs
 from lamina.tui.screens.layer_replay import Replay
@@ -42,13 +42,16 @@ class StackScreen(LayerActs):
         self._detail = LayerDetail()
         self._strip = MapPane(id="layer-map")
         self._memory: LayerMemory | None = None
-        self._memories = Memories()
         self._newest: LayerRow | None = None
         self._wanted: Path | None = None
         self._replay = Replay(self, self._play)
 
     def _columns(self, rows: Sequence[LayerRow]) -> list[Column[LayerRow]]:
         return layer_columns(self._stands_on, lambda row: row.path in self._marks, rows)
+
+    @cached_property
+    def _memories(self) -> LayerMemories:
+        return LayerMemories(self.lamina.reader.stacks)
 
     def compose_body(self) -> Iterable[Widget]:
         """List, detail, strip."""
@@ -148,7 +151,7 @@ class StackScreen(LayerActs):
         near = (*rows[at + 1 : at + 2], *rows[max(0, at - 1) : at])
         ahead = next((other for other in near if other.own_pages and self._memories.known(other, pid) is None), None)
         if ahead is not None:
-            self.lamina.bridge.follow("memory of a layer", lambda: self._memories.keep(ahead, pid), to=self)
+            self.lamina.bridge.follow("memory of a layer", lambda: self._memories.read_ahead(ahead, pid), to=self)
 
     def _paint(self, memory: LayerMemory) -> None:
         self._memory = memory

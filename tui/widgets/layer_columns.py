@@ -71,8 +71,7 @@ def _verdict(row: LayerRow) -> tuple[str, str]:
 def _note(row: LayerRow) -> Cell:
     """Why it cannot be restored, what people say of it, what keeps it."""
     if row.trashed:
-        ago = f", {units.age(time.time() - row.dropped)} ago" if row.dropped else ""
-        return [("in the trash" + ago, "dim")]
+        return [("in the trash", "dim")]
     parts: list[tuple[str, str]] = []
     if not row.restorable:
         parts.append((row.why, "dim" if row.whole else "danger"))

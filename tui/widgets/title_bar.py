@@ -39,7 +39,11 @@ class TitleBar(Widget):
         fits = first.cell_len + len(self.aside) + 3 < self.size.width
         grid.add_row(first, Text(self.aside if fits else "", style="dim"))
         left, right = self._second_line()
-        grid.add_row(left, Text(self._timed, style="bold") if self._timed else right)
+        if self._timed:
+            right = Text(self._timed, style="bold")
+        elif left.cell_len + right.cell_len + 3 > self.size.width:
+            right = Text()
+        grid.add_row(left, right)
         return grid
 
     def _first_line(self) -> Text:
@@ -61,7 +65,7 @@ class TitleBar(Widget):
         if place is None:
             return Text(" choose a process; its layers get a stack of their own", style="dim"), Text("")
         left = Text(" stack ", style="dim")
-        room = max(16, self.size.width - 66)
+        room = max(14, self.size.width - 66)
         left.append(places.short_path(place, room), style="not dim")
         if stack is not None and stack.path == place:
             noun = "layer" if len(stack.rows) == 1 else "layers"
