@@ -104,8 +104,9 @@ class ProcessScreen(Frame):
         self._known.take(table, cursor.pid if cursor else None)
         self.title_bar.aside = f"load {table.load:.2f} · {len(table.rows):,} processes"
         self.title_bar.refresh()
-        if more and self._known.filter is None and self._known.order is None:
-            # The same processes, only better known.
+        kept = more and self._known.filter is None and self._known.order is None
+        if kept and all(row.pid in self._known.by_pid for row in self._list.rows):
+            # The same processes, only better known; unless one has ended while it was asked.
             self._list.refresh()
             self._show_detail()
         else:

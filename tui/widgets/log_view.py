@@ -244,6 +244,8 @@ class LogView(ScrollView, can_focus=True):
         if span is None:
             return strip
         start, end = span[0], strip.cell_length if span[1] == -1 else span[1]
-        style = self.screen.get_component_rich_style("screen--selection")
+        style = Style(bgcolor=self.screen.get_component_rich_style("screen--selection").bgcolor)
         middle = strip.crop(start, end)
-        return Strip.join([strip.crop(0, start), Strip([Segment(piece.text, style) for piece in middle]), strip.crop(end)])
+        return Strip.join(
+            [strip.crop(0, start), Strip([Segment(piece.text, (piece.style or Style.null()) + style) for piece in middle]), strip.crop(end)]
+        )
