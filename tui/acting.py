@@ -17,6 +17,10 @@ from lamina.tui.model.session import Session
 _LEVELS: dict[SeverityLevel, Level] = {"information": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR}
 
 
+# Kinds of acts that change nothing, not even by writing a file.
+_ONLY_LOOKS = ("plan", "verify")
+
+
 class ActingApp(LookingGood):
     """An app that asks the engine to do things."""
 
@@ -69,7 +73,7 @@ class ActingApp(LookingGood):
 
     def do(self, act: Act) -> bool:
         """Hand *act* to the engine, or let it wait until what runs is over. False, and said why, if it will not be done."""
-        if act.kind != "plan" and not self.may_change(act.title):
+        if act.kind not in _ONLY_LOOKS and not self.may_change(act.title):
             return False
         waiting = self.journal.waiting
         if any(job.act.title == act.title for job in waiting):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from lamina.core.image.layer import Layer
 from lamina.core.image.verify import check_chain
@@ -28,14 +28,13 @@ class Keys:
     """Presses keys and waits for what they lead to."""
 
     def __init__(self, app: LaminaApp, pilot: Pilot[None]) -> None:
-        self.app, self.pilot = app, pilot
+        self.app, self.pilot, self.done = app, pilot, 0
 
     async def act(self, *keys: str) -> Job:
-        """Press *keys*, the last of which makes the engine do something; wait until that is done and the stack was read again."""
-        before = len(self.app.journal.jobs)
+        """Press *keys*, the last of which makes the engine do something; wait until that is done."""
         await self.pilot.press(*keys)
-        await until(lambda: len(self.app.journal.jobs) > before and self.app.journal.newest and self.app.journal.newest.ended)
-        await self.pilot.pause()
+        await until(lambda: len(self.app.journal.jobs) > self.done and self.app.journal.jobs[0].ended)
+        self.done = len(self.app.journal.jobs)
         return self.app.journal.jobs[0]
 
     def type(self, text: object) -> None:
@@ -205,7 +204,7 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         assert rows["3"].parent == stack / "first"
 
 
-async def test_an_archive_is_a_stack_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     stack = unpack("lamina-0.1/three", tmp_path)
     archive = tmp_path / "three.tar.zst"
@@ -219,6 +218,22 @@ async def test_an_archive_is_a_stack_to_look_at(tmp_path: Path, monkeypatch: pyt
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, Confirm))
         await keys.act("right", "enter")
+        await keys.look("K")
+        await keys.act("right", "enter")
+        rows = await keys.rows(lambda rows: rows["3"].compressed)
+        assert not rows["3"].restorable and rows["3"].whole
+        await keys.look("K")
+        await keys.act("right", "enter")
+        await keys.rows(lambda rows: rows["3"].restorable)
+        await pilot.press("D", "1")
+        assert "2 goes" in await keys.look("enter")
+        await keys.act("right", "enter")
+        await keys.rows(lambda rows: list(rows) == ["3"] and rows["3"].restorable)
+        await pilot.press("D")
+        app.screen.query_one("#answer-empty", Button).press()
+        assert "of the trash go for good" in await keys.look()
+        await keys.act("right", "enter")
+        await until(lambda: app.session.stack and not app.session.stack.trash)
     app = LaminaApp(Session(archive))
     async with app.run_test(size=(110, 36)) as pilot:
         keys = Keys(app, pilot)

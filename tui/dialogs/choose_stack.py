@@ -10,15 +10,16 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model import units
-from lamina.tui.read.stacks import KnownStack
+from lamina.tui.read.stacks import KnownStack, holds_layers, stack_at
 from lamina.tui.widgets.row_list import Column, RowList
 
 
 class ChooseStack(ModalScreen[Path | None]):
     """Answers with a stack directory."""
 
-    BINDINGS = [Binding("escape,q", "dismiss(None)", "back")]
+    BINDINGS = [Binding("escape,q", "dismiss(None)", "back"), Binding("a", "elsewhere", "another place")]
 
     def __init__(self, stacks: Sequence[KnownStack]) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class ChooseStack(ModalScreen[Path | None]):
         """A list in a box."""
         with Vertical(id="dialog") as box:
             box.border_title = "open a stack"
-            box.border_subtitle = "Enter open · Esc back"
+            box.border_subtitle = "Enter open · a another place · Esc back"
             yield self._list
 
     def on_mount(self) -> None:
@@ -49,3 +50,20 @@ class ChooseStack(ModalScreen[Path | None]):
     @on(RowList.Chosen)
     def _chosen(self, event: RowList.Chosen) -> None:
         self.dismiss(event.row.path)
+
+    def action_elsewhere(self) -> None:
+        """A directory or archive that lamina does not know."""
+
+        def wrong(line: str) -> str:
+            place = _place(line)
+            return "" if holds_layers(place) else f"there is no layer in {place}"
+
+        def answered(line: str | None) -> None:
+            if line:
+                self.dismiss(_place(line))
+
+        self.app.push_screen(AskText("open which stack?", "a directory of layers, of criu too, or an archive", "", wrong), answered)
+
+
+def _place(line: str) -> Path:
+    return stack_at(Path(line.strip()).expanduser())
