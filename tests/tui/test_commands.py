@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lamina.core import cli
 from lamina.core.dump.request import DumpRequest
+from lamina.core.dump.rhythm import Rhythm
 from lamina.core.restore.request import RestoreRequest
 from lamina.tui import commands
 
@@ -32,6 +33,16 @@ def test_a_final_dump_of_a_shell_job() -> None:
 def test_a_restore() -> None:
     args = vars(parsed(commands.restore_line(RestoreRequest(Path("/s/2"), detach=True, replace=True))))
     assert (args["verb"], args["images_dir"], args["restore_detached"], args["replace"]) == ("restore", Path("/s/2"), True, True)
+
+
+def test_timed_layers() -> None:
+    rhythm = Rhythm(every_s=90, dirtied=1536 << 10, keep_last=20)
+    args = vars(parsed(commands.every_line(7, Path("/s/my shots"), rhythm)))
+    assert Rhythm(args["interval"], args["dirtied"], args["keep_last"]) == rhythm
+    assert (args["verb"], args["tree"], args["images_dir"]) == ("every", 7, Path("/s/my shots"))
+    assert vars(parsed(commands.every_line(7, None, Rhythm(dirtied=100))))["dirtied"] == 100
+    drop, empty = commands.thin_line([Path("/s/1")]).split(" && ")
+    assert vars(parsed(drop))["layers"] == ["/s/1"] and vars(parsed(empty))["empty"] == "1"
 
 
 def test_the_others() -> None:
