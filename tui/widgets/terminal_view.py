@@ -57,7 +57,7 @@ class TerminalView(Widget, can_focus=True):
     def changed(self) -> None:
         """The terminal shows something else: paint it, but not more than 30 times a second."""
         wait = self._painted + _FRAME_S - time.monotonic()
-        if wait <= 0:
+        if not self._due and wait <= 0:
             self._paint()
         elif not self._due:
             self._due = True
