@@ -13,11 +13,11 @@ from lamina.core.image import schema
 from lamina.core.image.old_forms import complete_core, complete_mm, files_by_kind
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.places.place import Content, FileInfo, Place, place_of
+from lamina.core.image.pstree import checked_tasks
 from lamina.core.image.sidecar import MAX_SIZE, Sidecar
 from lamina.core.image.sidecar import NAME as SIDECAR
 
 MAX_DEPTH = 1000
-PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 M = TypeVar("M", bound=Message)
 Object = int | str
 
@@ -129,24 +129,7 @@ class Layer:
     @cached_property
     def pstree(self) -> tuple[schema.pstree_entry, ...]:
         """The tasks, parents before children; exactly one root; every pid once."""
-        name = str(self.file("pstree.img"))
-        tasks = tuple(self._all("pstree.img", fmt.PSTREE))
-        seen: set[int] = set()
-        for task in tasks:
-            if list(task.threads) == [0]:
-                task.threads[:] = [task.pid]  # how CRIU writes a zombie
-            threads = list(task.threads)
-            if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
-                raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")
-            if (task.ppid not in seen) if seen else task.ppid != 0:
-                raise ImageError("damaged image", name, f"task {task.pid} stands before its parent {task.ppid}")
-            new = {task.pid, *threads}
-            if len(new) != len(threads or [task.pid]) or new & seen or (threads and threads[0] != task.pid):
-                raise ImageError("damaged image", name, f"the threads of task {task.pid} are not its own")
-            seen |= new
-        if not tasks:
-            raise ImageError("damaged image", name, "it holds no task")
-        return tasks
+        return checked_tasks(self._all("pstree.img", fmt.PSTREE), str(self.file("pstree.img")))
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -1,0 +1,33 @@
+"""The tree of tasks in a layer, as a restore may rely on it."""
+
+from collections.abc import Iterable
+
+from lamina.core.errors import ImageError
+from lamina.core.image import schema
+
+PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+
+
+def checked_tasks(entries: Iterable[schema.pstree_entry], name: str) -> tuple[schema.pstree_entry, ...]:
+    """The tasks of pstree.img, which *name* is for messages: parents before children; exactly one root; every pid once.
+
+    Raises:
+        ImageError: it is otherwise, or a number is no pid.
+    """
+    tasks = tuple(entries)
+    seen: set[int] = set()
+    for task in tasks:
+        if list(task.threads) == [0]:
+            task.threads[:] = [task.pid]  # how CRIU writes a zombie
+        threads = list(task.threads)
+        if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
+            raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")
+        if (task.ppid not in seen) if seen else task.ppid != 0:
+            raise ImageError("damaged image", name, f"task {task.pid} stands before its parent {task.ppid}")
+        new = {task.pid, *threads}
+        if len(new) != len(threads or [task.pid]) or new & seen or (threads and threads[0] != task.pid):
+            raise ImageError("damaged image", name, f"the threads of task {task.pid} are not its own")
+        seen |= new
+    if not tasks:
+        raise ImageError("damaged image", name, "it holds no task")
+    return tasks
