@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 from lamina.core.errors import in_one_line
 
@@ -49,7 +50,7 @@ class Entry:
         """ "14:07:52.318"."""
         return f"{time.strftime('%H:%M:%S', time.localtime(self.time))}.{int(self.time % 1 * 1000):03}"
 
-    @property
+    @cached_property
     def said(self) -> str:
         """What it is about and what was said, as one sentence: what is searched."""
         return f"{self.about}: {self.text}" if self.about and not self.text.startswith(self.about) else self.text

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # While something runs, how long it has taken is shown anew so often.
 _TICK_S = 0.5
+_SOON_S = 0.05
 
 
 class JobScreen(Frame):
@@ -43,6 +44,7 @@ class JobScreen(Frame):
         self._jobs_pane = Vertical(classes="pane", id="jobs-pane")
         self._jobs_pane.border_title = "jobs"
         self._log_pane = LogPane(log)
+        self._growing = False
 
     def compose_body(self) -> Iterable[Widget]:
         """One below the other."""
@@ -78,8 +80,14 @@ class JobScreen(Frame):
         self._commands.show_rows(commands, follow=id(commands[0]) if fresh else None)
 
     def _log_grew(self, _entry: Entry) -> None:
-        if self.is_current:
-            self._log_pane.view.read()
+        """Shown soon: many may come at once."""
+        if self.is_current and not self._growing:
+            self._growing = True
+            self.set_timer(_SOON_S, self._show_log)
+
+    def _show_log(self) -> None:
+        self._growing = False
+        self._log_pane.view.read()
 
     def _tick(self) -> None:
         if not self.is_current:

@@ -41,6 +41,14 @@ class Line:
         return f"{clock} ", f"{self.entry.level.word:<7} "
 
 
+def _parts_of(entry: Entry, width: int) -> list[Line]:
+    """*entry* on lines of *width* cells; on one if that is 0."""
+    if not width or len(entry.said) <= width:
+        return [Line(entry, entry.said)]
+    parts = textwrap.wrap(entry.said, width, break_on_hyphens=False) or [""]
+    return [Line(entry, part, number == 0) for number, part in enumerate(parts)]
+
+
 class LogView(ScrollView, can_focus=True):
     """Shows the entries of a `Log` from a level on."""
 
@@ -57,8 +65,10 @@ class LogView(ScrollView, can_focus=True):
         super().__init__(id="log")
         self._log = log
         self._lines: Sequence[Line] = ()
-        self._starts: dict[int, int] = {}
-        self._wrapped: dict[tuple[int, int], list[str]] = {}
+        # Where each entry begins among the lines; the lines of each, by its number, as they are for that width.
+        self._starts: list[int] = []
+        self._parts: dict[int, list[Line]] = {}
+        self._laid_out_for = -1
         self._head = _WIDE_HEAD
         self.at = 0
         self.entries: list[Entry] = []
@@ -90,19 +100,17 @@ class LogView(ScrollView, can_focus=True):
 
     def _lay_out(self) -> None:
         self._head = _WIDE_HEAD if self.size.width >= _WIDE else _HEAD
-        width = max(_NARROWEST, self.scrollable_content_region.width - self._head)
+        width = max(_NARROWEST, self.scrollable_content_region.width - self._head) if self.wrap else 0
+        if width != self._laid_out_for:
+            self._laid_out_for, self._parts = width, {}
         lines: list[Line] = []
-        wrapped: dict[tuple[int, int], list[str]] = {}
-        self._starts = {}
-        for at, entry in enumerate(self.entries):
-            self._starts[at] = len(lines)
-            if not self.wrap or len(entry.said) <= width:
-                lines.append(Line(entry, entry.said))
-                continue
-            key = (entry.number, width)
-            parts = wrapped[key] = self._wrapped.get(key) or textwrap.wrap(entry.said, width, break_on_hyphens=False) or [""]
-            lines += [Line(entry, part, number == 0) for number, part in enumerate(parts)]
-        self._lines, self._wrapped = lines, wrapped
+        parts: dict[int, list[Line]] = {}
+        self._starts = []
+        for entry in self.entries:
+            self._starts.append(len(lines))
+            parts[entry.number] = part = self._parts.get(entry.number) or _parts_of(entry, width)
+            lines += part
+        self._lines, self._parts = lines, parts
         longest = 0 if self.wrap else max((self._head + cell_len(line.text) for line in lines), default=0)
         self.virtual_size = Size(longest, len(lines))
         self._bring_into_view()
@@ -133,7 +141,7 @@ class LogView(ScrollView, can_focus=True):
     def _bring_into_view(self) -> None:
         if self.entries:
             start = self._starts[self.at]
-            end = self._starts.get(self.at + 1, len(self._lines))
+            end = self._starts[self.at + 1] if self.at + 1 < len(self._starts) else len(self._lines)
             top, height = self.scroll_offset.y, max(1, self.scrollable_content_region.height)
             if end > top + height:
                 self.scroll_to(y=end - height, animate=False, immediate=True)
