@@ -233,6 +233,12 @@ TREE_KEYS: list[BindingType] = [
 # Texts that are longer than their pane.
 SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up", "page_down"), ("scroll_home", "scroll_end"))
 
+DIALOG_KEYS: list[BindingType] = [
+    Binding("left,up,h,k", "answer(-1)", "answer before", show=False, tooltip="the answer before"),
+    Binding("right,down,l,j", "answer(1)", "next answer", show=False, tooltip="the next answer"),
+    Binding("escape", "dismiss(None)", "cancel", key_display="Esc", tooltip="the safe answer"),
+]
+
 JUMP_LINE_KEYS: list[BindingType] = [
     Binding("tab", "complete", "complete", key_display="Tab", tooltip="complete the word, then the next one that fits"),
     Binding("up", "older(-1)", "typed before", key_display="↑", tooltip="the line typed before"),

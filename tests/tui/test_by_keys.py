@@ -76,6 +76,9 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
         screen.wait_for(on_layer("3"))
         assert (stack / "3" / "parent").readlink() == Path("../1")
         screen.press("5")
+        if size[0] < 100:
+            screen.wait_for("restore layer 1 of cells")
+            screen.press("Tab", "Tab")
         screen.wait_for(lambda text: "lamina restore -D" in text and "lamina track -t" in text)
         screen.press("q")
         screen.wait_for(f"lamina untrack -t {victim.pid}")

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
+
+from lamina.tui.keymap import DIALOG_KEYS
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Choice:
         key: what `Confirm` returns.
         label: what the button says.
         danger: it destroys something.
+        worst: what it destroys cannot be had back at all: arrows pass it by, only Tab comes to it.
         command: the command line that does the same, shown while the button has the focus; "" keeps what is shown.
     """
 
@@ -27,16 +31,13 @@ class Choice:
     label: str
     danger: bool = False
     command: str = ""
+    worst: bool = False
 
 
 class Confirm(ModalScreen[str | None]):
     """Answers with the key of the chosen `Choice`, None for Escape. The first choice is the safe one and has the focus."""
 
-    BINDINGS = [
-        Binding("escape", "dismiss(None)", "cancel"),
-        Binding("left,up,h,k", "app.focus_previous", show=False),
-        Binding("right,down,l,j", "app.focus_next", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = DIALOG_KEYS
 
     def __init__(self, title: str, lines: Sequence[str | Text], choices: Sequence[Choice]) -> None:
         super().__init__()
@@ -48,18 +49,26 @@ class Confirm(ModalScreen[str | None]):
         """A box in the middle."""
         with Vertical(id="dialog") as box:
             box.border_title = self._title
+            worst = next((choice.label for choice in self._choices if choice.worst), "")
+            box.border_subtitle = f"Esc {self._choices[0].label} · " + (f"Tab, then Enter: {worst}" if worst else "← → Enter")
             for line in self._lines:
                 yield Static(line, markup=False)
             with Horizontal(id="answers"):
                 for choice in self._choices:
                     button = Button(choice.label, id=f"answer-{choice.key}", compact=True)
-                    button.set_class(choice.danger, "-danger")
+                    button.set_class(choice.danger or choice.worst, "-danger")
                     yield button
             yield Static(self._command(self._choices[-1].key) or Text(), id="command")
 
     def on_mount(self) -> None:
         """The safe answer is the one Enter gives."""
         self.query(Button).first().focus()
+
+    def action_answer(self, by: int) -> None:
+        """The answer beside the present one; never the worst one."""
+        near = [button for button, choice in zip(self.query(Button), self._choices, strict=True) if not choice.worst]
+        at = near.index(self.focused) + by if isinstance(self.focused, Button) and self.focused in near else 0
+        self.set_focus(near[max(0, min(at, len(near) - 1))])
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """Show what the answer would run."""

@@ -25,7 +25,7 @@ def leave_programs_dialog(programs: Sequence[str], readonly: bool) -> Confirm:
     choices = [
         Choice("stay", "Stay"),
         Choice("dump", "Dump it, then leave" if one else "Dump each, then leave"),
-        Choice("leave", "Leave, it ends" if one else "Leave, they end", danger=True),
+        Choice("leave", "Leave, it ends" if one else "Leave, they end", worst=True),
     ]
     return Confirm(
         "Leave lamina?",

@@ -84,7 +84,7 @@ def _show_empty(app: "LaminaApp", stack: Path, name: str, found: Proposal) -> No
     title = f"Remove layer {name} for good" if name else f"Empty the trash of {stack.name}"
     command = commands.empty_line(stack, name)
     act = shaping.carry_out("empty", title[0].lower() + title[1:], command, found, "gone for good")
-    ask_before(app, title, found, Choice("remove", "Remove", danger=True, command=command), act)
+    ask_before(app, title, found, Choice("remove", "Remove", worst=True, command=command), act)
 
 
 def ask_prune(app: "LaminaApp", stack: Path, rules: tuple[str, str, str]) -> None:
