@@ -1,11 +1,12 @@
 """The panes of a screen: Tab goes through them, `f` shows one alone, and their edges move by mouse and by key.
 
-On a small terminal (narrow and low) one pane is shown at a time, the one that has the focus.
+On a small terminal (narrow and low, or very low) one pane is shown at a time, the one that has the focus.
 """
 
 from typing import ClassVar, cast
 
 from textual import events
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -15,6 +16,10 @@ from lamina.tui.dialogs.pane_letters import PaneLetters
 _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
 # How far a key moves an edge, in cells.
 _STEP = 2
+
+
+def _small(size: Size) -> bool:
+    return size.height < 20 or (size.width < 100 and size.height < 30)
 
 
 class PanedScreen(Screen[None]):
@@ -43,7 +48,7 @@ class PanedScreen(Screen[None]):
     @property
     def is_small(self) -> bool:
         """Whether panes are shown one by one."""
-        return self.ONE_BY_ONE and self.size.width < 100 and self.size.height < 30
+        return self.ONE_BY_ONE and _small(self.size)
 
     def on_mount(self) -> None:
         """Every pane can be reached, also one that only shows something."""
@@ -54,7 +59,7 @@ class PanedScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """A terminal that became small shows one pane, one that grew shows all."""
-        small = self.ONE_BY_ONE and event.size.width < 100 and event.size.height < 30
+        small = self.ONE_BY_ONE and _small(event.size)
         if small != self.has_class("-one-pane"):
             self.set_class(small, "-one-pane")
             if small:

@@ -1,0 +1,40 @@
+"""A terminal of any size, and one that changes: every screen goes on, and shows something of what it is about down to 20 by 5 cells."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lamina.tui.app import LaminaApp
+from lamina.tui.model.session import Session
+from tests.live.harness import ROOT
+from tests.tui.waiting import until
+
+CORPUS = ROOT / "tests/corpus/lamina-0.1/three.tar.xz"
+SIZES = [(200, 60), (40, 10), (20, 5), (3, 1), (100, 12), (80, 24)]
+# What is to be seen of a screen wherever there are 20 by 5 cells.
+TELLS = {"1": "PID", "2": "no target", "3": "LAYER", "4": "00 00", "5": "TIME", "6": "No program"}
+
+
+def text_of(app: LaminaApp) -> Iterator[str]:
+    for strip in app.screen._compositor.render_strips():
+        yield strip.text
+
+
+async def test_every_screen_in_every_size(tmp_path: Path) -> None:
+    with tarfile.open(CORPUS) as layers:
+        layers.extractall(tmp_path, filter="data")
+    app = LaminaApp(Session(next(tmp_path.glob("**/inventory.img")).parents[1]))
+    async with app.run_test(size=(110, 36)) as pilot:
+        await pilot.press("3")
+        await until(lambda: app.session.stack and app.session.stack.rows)
+        await pilot.press("enter")
+        await until(lambda: app.current_mode == "image")
+        for size in SIZES:
+            await pilot.resize_terminal(*size)
+            for key, tells in TELLS.items():
+                await pilot.press(key)
+                await until(lambda size=size: app.screen_stack and tuple(app.screen.size) == size)
+                shown = list(text_of(app))
+                assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)
+                if size >= (20, 5) and size[1] >= 5:
+                    await until(lambda tells=tells: any(tells in line for line in text_of(app)))
