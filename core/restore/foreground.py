@@ -65,14 +65,22 @@ def _wait(pid: int, group: int, own: int, terminal: int) -> int:
         if os.WIFSTOPPED(status):
             # In our own group the terminal has stopped us, too, and our shell lets both go on.
             if group != own and terminal >= 0:
-                _stop_with(group, own, terminal)
+                _stop_with(group, own, terminal, os.WSTOPSIG(status))
             continue
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
 
-def _stop_with(group: int, own: int, terminal: int) -> None:
-    """The job was stopped from the keyboard: so are we, for our shell to see; when it lets us go on, the job does."""
+def _stop_with(group: int, own: int, terminal: int, number: int) -> None:
+    """The job was stopped from the keyboard: so are we, for our shell to see; when it lets us go on, the job does.
+
+    Where we lead the session there is no shell, and the keyboard stops nothing, as the kernel has it for a program alone in a terminal.
+    """
+    if os.getsid(0) == os.getpid():
+        if number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
+        return
     _give_terminal(terminal, own)
     os.kill(os.getpid(), signal.SIGSTOP)
     _give_terminal(terminal, group)

@@ -68,7 +68,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         reaper.watch(terminal.pid)
         # Keys of lamina, of Textual and of the terminal line all go to the program.
         type_in(app, "dq6")
-        press(app, "ctrl+c")
+        press(app, "ctrl+z", "ctrl+c")
         await shows(app, ">>> dq6", "KeyboardInterrupt", ">>>")
         type_in(app, "x = 41\n")
         await shows(app, ">>> x = 41", ">>>")

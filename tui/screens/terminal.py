@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual import on
 from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Static
@@ -72,13 +73,8 @@ class TerminalScreen(Frame):
         if not self.is_attached:
             return
         terminal = self.lamina.terminal
-        note = ""
-        if terminal is not None and not terminal.alive:
-            row = self._rail.row
-            note = f"{terminal.name} {terminal.pid} {terminal.ending}"
-            note += f" · r puts it back to layer {row.name}" if row else " · ^n starts another one"
         self._rail.display = terminal is not None
-        self._view.show(terminal, note)
+        self._view.show(terminal, self._note())
         number, count = self.lamina.terminal_number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
         self.title_bar.refresh()
@@ -102,7 +98,16 @@ class TerminalScreen(Frame):
         ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
         self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not terminal.alive)
+        self._view.say(self._note())
         self.refresh_bindings()
+
+    def _note(self) -> str:
+        """How the program ended, and what to do about it; "" while it runs."""
+        terminal, row = self.lamina.terminal, self._rail.row
+        if terminal is None or terminal.alive:
+            return ""
+        ended = f"{terminal.name} {terminal.pid} {terminal.ending}"
+        return f"{ended} · r puts it back to layer {row.name}" if row else f"{ended} · ^n starts another one"
 
     # -- keys ------------------------------------------------------------------------------------------------------------------------
 
@@ -164,9 +169,11 @@ class TerminalScreen(Frame):
     def action_layer(self, by: int) -> None:
         """Choose a newer or an older layer."""
         self._rail.move(by)
-        terminal = self._view.terminal
-        if terminal is not None and not terminal.alive:
-            self.show_terminal()
+        self._view.say(self._note())
+
+    @on(TerminalRail.Chosen)
+    def _layer_clicked(self) -> None:
+        self._view.say(self._note())
 
     def action_program(self, by: int) -> None:
         """To the next program, or the one before."""

@@ -51,8 +51,8 @@ def _quiet() -> None:
 
 
 def _child() -> int:
-    """A child that runs; 0 if there is none."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    """A child that runs; 0 if there is none. The kernel lists children by the thread that made them."""
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
     return int(children[0]) if children else 0
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,11 +25,8 @@ class TerminalRail(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rail--line", "rail--layer", "rail--stands", "rail--chosen", "rail--quiet", "rail--dirty"}
     ALLOW_SELECT = False
 
-    @dataclass
     class Chosen(Message):
         """A dot was clicked."""
-
-        row: LayerRow
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -86,7 +82,7 @@ class TerminalRail(Widget):
         at = event.y - _HEAD + self._first
         if event.y >= _HEAD and at < len(self._rows):
             self.choose(self._rows[at])
-            self.post_message(self.Chosen(self._rows[at]))
+            self.post_message(self.Chosen())
 
     @property
     def _first(self) -> int:

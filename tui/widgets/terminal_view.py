@@ -54,6 +54,12 @@ class TerminalView(Widget, can_focus=True):
             terminal.resize(*self.size)
         self.refresh()
 
+    def say(self, note: str) -> None:
+        """Put *note* over a line, or nothing."""
+        if note != self.note:
+            self.note = note
+            self.refresh()
+
     def changed(self) -> None:
         """The terminal shows something else: paint it, but not more than 30 times a second."""
         wait = self._painted + _FRAME_S - time.monotonic()
