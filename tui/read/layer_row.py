@@ -126,8 +126,10 @@ def read_row(layer: "Layer") -> LayerRow:
         compressed=layer.compressed,
         archived=not layer.place.writable,
     )
-    if not row.whole or layer.is_pre_dump or not row.restorable:
-        row = replace(row, whole=layer.is_pre_dump)
+    if layer.is_pre_dump:
+        row = replace(row, restorable=False, why="pre-dump: memory only, a parent for others")
+    elif not row.restorable:
+        row = replace(row, whole=False)
     elif row.archived:
         row = replace(row, restorable=False, why="it is in an archive: I imports it")
     elif row.compressed:

@@ -33,6 +33,7 @@ class StackScreen(LayerActs):
 
     WHERE = "stack"
     BINDINGS: ClassVar = STACK_KEYS
+    USEFUL = ("dump", "restore", "mark", "verify", "dedup", "squash", "drop", "undo", "play", "label", "image")
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +88,12 @@ class StackScreen(LayerActs):
             self._list.empty_text = "reading the stack …"
             self._show(StackView(session.stack_dir))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where layers are looked at without a program, nothing can be done to one."""
+        if action in ("track", "dump", "final") and self._list.rows and self.lamina.session.target is None:
+            return False
+        return super().check_action(action, parameters)
+
     def _show(self, stack: StackView) -> None:
         newest = stack.newest
         fresh = newest is not None and self._newest is not None and newest.path != self._newest.path
@@ -98,6 +105,7 @@ class StackScreen(LayerActs):
         # A layer that goes to the trash becomes another row: the cursor keeps its place and does not go there with it.
         self._list.show_rows(stack.listed, follow=follow)
         self._show_detail()
+        self.refresh_bindings()
 
     def follow(self, path: Path | None) -> None:
         """Put the cursor on the layer at *path* as soon as it is in the list."""
