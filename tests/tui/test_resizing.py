@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from lamina.tui.app import LaminaApp
@@ -20,6 +21,14 @@ def text_of(app: LaminaApp) -> Iterator[str]:
         yield strip.text
 
 
+def fills(app: LaminaApp, size: tuple[int, int]) -> bool:
+    return bool(app.screen_stack) and tuple(app.screen.size) == size
+
+
+def says(app: LaminaApp, word: str) -> bool:
+    return any(word in line for line in text_of(app))
+
+
 async def test_every_screen_in_every_size(tmp_path: Path) -> None:
     with tarfile.open(CORPUS) as layers:
         layers.extractall(tmp_path, filter="data")
@@ -33,8 +42,8 @@ async def test_every_screen_in_every_size(tmp_path: Path) -> None:
             await pilot.resize_terminal(*size)
             for key, tells in TELLS.items():
                 await pilot.press(key)
-                await until(lambda size=size: app.screen_stack and tuple(app.screen.size) == size)
+                await until(partial(fills, app, size))
                 shown = list(text_of(app))
                 assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)
                 if size >= (20, 5) and size[1] >= 5:
-                    await until(lambda tells=tells: any(tells in line for line in text_of(app)))
+                    await until(partial(says, app, tells))
