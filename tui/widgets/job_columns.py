@@ -6,6 +6,8 @@ from lamina.tui.model.journal import Job
 from lamina.tui.widgets.row_list import Cell, Column
 
 _BAR = 12
+# Cells in which a phase with its bar and rate, and a command line, are still of use.
+_LEAST_WORK, _LEAST_COMMAND = 62, 56
 _COLOUR = {
     journal.WAITING: "dim", journal.RUNNING: "bright", journal.DONE: "good", journal.FAILED: "danger", journal.CANCELLED: "dim",
 }  # fmt: skip
@@ -14,20 +16,20 @@ _COLOUR = {
 def job_columns() -> list[Column[Job]]:
     """When, in which state, how long, and what: with its progress while it runs, then with what came of it."""
     return [
-        Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")]),
+        Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")], drop=2),
         Column("STATE", 9, _state),
-        Column("TOOK", 8, _took, right=True, keep=60),
-        Column("WORK", 0, _work),
+        Column("TOOK", 8, _took, right=True, drop=1),
+        Column("WORK", 0, _work, least=_LEAST_WORK),
     ]
 
 
 def command_columns() -> list[Column[Job]]:
     """When, the command line that does the same, and what came of it."""
     return [
-        Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")]),
-        Column("COMMAND", 0, lambda job: [(places.short_line(job.command), "")]),
+        Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")], drop=1),
+        Column("COMMAND", 0, lambda job: [(places.short_line(job.command), "")], least=_LEAST_COMMAND),
         Column("STATE", 9, _state),
-        Column("TOOK", 8, _took, right=True, keep=60),
+        Column("TOOK", 8, _took, right=True, drop=2),
     ]
 
 

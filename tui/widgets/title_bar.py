@@ -1,5 +1,6 @@
 """Two lines above every screen: lamina, where you are, the target; and the stack directory with the space that is left."""
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
@@ -30,21 +31,17 @@ class TitleBar(Widget):
             self._timed = text
             self.refresh()
 
-    def render(self) -> Table:
+    def render(self) -> Group:
         """Left: what; right: how much."""
-        grid = Table.grid(expand=True, padding=(0, 1))
-        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        grid.add_column(justify="right", no_wrap=True)
         first = self._first_line()
         fits = first.cell_len + len(self.aside) + 3 < self.size.width
-        grid.add_row(first, Text(self.aside if fits else "", style="dim"))
+        above = _line(first, Text(self.aside if fits else "", style="dim"))
         left, right = self._second_line()
         if self._timed:
             right = Text(self._timed, style="bold")
         elif left.cell_len + right.cell_len + 3 > self.size.width:
             right = Text()
-        grid.add_row(left, right)
-        return grid
+        return Group(above, _line(left, right))
 
     def _first_line(self) -> Text:
         line = Text(" lamina", style="bold")
@@ -76,3 +73,12 @@ class TitleBar(Widget):
                 left.append(f" · {len(stack.trash)} in the trash", style="dim")
             return left, Text("an archive" if stack.archive else f"{units.size(stack.free)} free", style="dim")
         return left, Text("")
+
+
+def _line(left: Text, right: Text) -> Table:
+    """One line; what does not fit of *left* is cut."""
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_row(left, right)
+    return grid
