@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from lamina.core.dump.request import DumpRequest
+from lamina.core.errors import ImageError
 
 
 def request_for(pid: int, layer: Path, parent: Path | None, shell_job: bool = False, last: bool = False) -> DumpRequest:
@@ -35,8 +36,10 @@ def make_layer_dir(stack: Path) -> Path:
     """Create the next layer's directory, private as images must be.
 
     Raises:
-        ImageError: the stack cannot be written.
+        ImageError: the stack cannot be written, or is an archive.
     """
+    if stack.is_file():
+        raise ImageError("cannot dump", f"into {stack}", "it is a file, no directory of layers", f"lamina import {stack} DIR")
     try:
         stack.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:

@@ -177,6 +177,9 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         rows = await keys.rows(lambda rows: rows["3"].checked)
         assert rows["3"].checked is not None and not rows["3"].checked.sums
 
+        await keys.act("V")
+        await keys.rows(lambda rows: all(row.checked for row in rows.values()))
+
         painted.clear()
         await pilot.press("greater_than_sign")
         await until(lambda: not app.stack._replay.running)

@@ -225,7 +225,7 @@ class StackScreen(LayerActs):
 
     def action_restore(self) -> None:
         """Put the program back to the layer under the cursor, after asking."""
-        if row := self._chosen_layer():
+        if row := self._live_layer():
             ask_restore(self.lamina, row)
 
     def action_open(self) -> None:
