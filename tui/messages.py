@@ -204,11 +204,11 @@ class BothPagesRead(Message):
 
 @dataclass
 class TimedLooked(Message):
-    """A program of which timed layers are taken was looked at: bytes written since the last one, and whether it runs."""
+    """A program of which timed layers are taken was looked at: bytes written since the last one, or why there can be no more."""
 
     run: "Run"
     dirty: int | None
-    alive: bool
+    ended: str = ""
 
 
 @dataclass

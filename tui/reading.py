@@ -46,7 +46,7 @@ class ReadingApp(CommandedApp):
 
     def on_timed_looked(self, message: messages.TimedLooked) -> None:
         """A program of which timed layers are taken was looked at."""
-        self.timed.looked(message.run, message.dirty, message.alive)
+        self.timed.looked(message.run, message.dirty, message.ended)
 
     def on_target_found(self, message: messages.TargetFound) -> None:
         """The target is known anew."""

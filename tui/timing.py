@@ -13,6 +13,7 @@ from lamina.tui import acts, commands, messages
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Level
+from lamina.tui.model.target import is_tracker
 from lamina.tui.screens.frame import Frame
 
 if TYPE_CHECKING:
@@ -71,15 +72,21 @@ class Run:
     def look(self) -> messages.TimedLooked:
         """Does it still run, and what has it written? Called in a worker thread."""
         try:
-            if identify(self.pid) != self.identity or read_stat(self.pid).state in "ZX":
-                return messages.TimedLooked(self, None, alive=False)
+            if identify(self.pid) != self.identity:
+                return messages.TimedLooked(self, None, f"{self.name} {self.pid} was put back, or another has its pid; T begins anew")
+            if read_stat(self.pid).state in "ZX":
+                return messages.TimedLooked(self, None, self._ended)
             if self.counter is None:
                 from lamina.core.dump.dirtied import Dirtied
 
                 self.counter = Dirtied(self.pid)
-            return messages.TimedLooked(self, self.counter.count(), alive=True)
+            return messages.TimedLooked(self, self.counter.count())
         except (LaminaError, OSError):
-            return messages.TimedLooked(self, None, alive=False)
+            return messages.TimedLooked(self, None, self._ended)
+
+    @property
+    def _ended(self) -> str:
+        return f"{self.name} {self.pid} has ended"
 
 
 class TimedLayers:
@@ -136,15 +143,15 @@ class TimedLayers:
         if isinstance(self._app.screen, Frame):
             self._app.screen.title_bar.show_timed(run.text(time.monotonic()) if run is not None else "")
 
-    def looked(self, run: Run, dirty: int | None, alive: bool) -> None:
-        """A look came back."""
+    def looked(self, run: Run, dirty: int | None, ended: str) -> None:
+        """A look came back; *ended* says why there can be no more layers, "" if there can."""
         run.looking = False
         if self.runs.get(run.pid) is not run:
             if run.counter is not None:
                 run.counter.close()
             return
-        if not alive:
-            self.end(run.pid, f"{run.name} {run.pid} has ended")
+        if ended:
+            self.end(run.pid, ended)
             return
         run.dirty = dirty
         now = time.monotonic()
@@ -182,6 +189,8 @@ class TimedLayers:
             if run.timed.failed(due, now):
                 times = f"{run.timed.failures} times, the last one" if run.timed.failures > 1 else "the first one"
                 self.end(run.pid, f"it failed {times}: {job.outcome}", failed=True)
+        elif run.timed.rhythm.dirtied is not None and not is_tracker(result.tracker):
+            self.end(run.pid, "its memory cannot be tracked, so nobody knows what it has written: give only a time", failed=True)
         else:
             run.timed.taken(due, now)
             run.taken += (result.images_dir,)
