@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benches.many_processes import many_processes
 from benches.programs import launch
 from benches.pty_screen import LINES, PtyScreen
 from tests.live.harness import reaping
@@ -145,11 +146,11 @@ class ScreenBench:
         return PtyScreen([*LAMINA, *options], self._env)
 
     @contextmanager
-    def desk(self, *options: object) -> Iterator[Desk]:
-        """lamina with *options*, once it shows processes."""
+    def desk(self, *options: object, shows: Callable[[PtyScreen], object] = has_rows) -> Iterator[Desk]:
+        """lamina with *options*, once it *shows* its first screen."""
         with self.lamina(*options) as screen, PtyScreen([sys.executable, "-c", _PLAIN], self._env) as plain:
             plain.wait_for("ready")
-            screen.wait_for(has_rows)
+            screen.wait_for(shows)
             yield Desk(screen, plain)
 
     def start(self, times: int) -> Latency:
@@ -169,9 +170,7 @@ class ScreenBench:
         make_stack(place, Shape(layers=layers, runs=runs))
         cursor, detail = Keys(f"{layers} layers: cursor", under_bar), Keys(f"{layers} layers: detail", finds(r"─ layer \d+"))
         strip = Keys(f"{layers} layers: map as of the layer", finds(r"as of layer \d+"))
-        with self.desk("--stack", place) as desk:
-            desk.screen.type(b"3")
-            desk.screen.wait_for(f"as of layer {layers - 1}")
+        with self.desk("--stack", place, shows=finds(f"as of layer {layers - 1}")) as desk:
             for keys in (cursor, detail, strip):
                 keys.press(desk, *[b"j"] * (layers // 3 - 1))
                 desk.screen.rest(0.5)
@@ -192,7 +191,7 @@ class ScreenBench:
                 screen.type(b"\r")
                 screen.rest(0.5)
                 screen.type(b"\r")
-                screen.wait_for(f"stack · bench_victim {victim.pid}")
+                screen.wait_for(f"target · bench_victim {victim.pid}")
                 screen.type(b"1")
                 screen.wait_for("1 hit for")
                 screen.type(b"\x1b")
@@ -220,6 +219,7 @@ def run(mib: int, times: int = 5) -> list[Latency]:
         bench = ScreenBench(where)
         rows = _said([bench.start(times)])
         rows += _said(bench.stack(100, 200_000))
+        rows += _said(many_processes(bench))
         return rows + _said(bench.dumps(mib, times))
     finally:
         shutil.rmtree(where)

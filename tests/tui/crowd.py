@@ -11,9 +11,9 @@ from tests.live.harness import build
 class Crowd:
     """A root process and what is below it; see tests/victims/crowd.c."""
 
-    def __init__(self, program: Path, many: int, family: int) -> None:
+    def __init__(self, program: Path, many: int, family: int, tag: str) -> None:
         self._process = subprocess.Popen(
-            [program, str(many), str(family)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+            [program, str(many), str(family), tag], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
         )
         answer = self._process.stdout.readline()  # type: ignore[union-attr]
         assert answer, f"{many} processes cannot be started here"
@@ -38,9 +38,9 @@ class Crowd:
 
 
 @contextmanager
-def crowd(many: int, family: int = 100) -> Iterator[Crowd]:
-    """*many* processes below one, in families of *family*."""
-    found = Crowd(build("crowd"), many, family)
+def crowd(many: int, family: int = 100, tag: str = "") -> Iterator[Crowd]:
+    """*many* processes below one, in families of *family*; *tag* is how their names begin."""
+    found = Crowd(build("crowd"), many, family, tag)
     try:
         yield found
     finally:

@@ -1,4 +1,5 @@
 /* Many processes that only wait: argv[1] of them, in families of argv[2] below a leader each. "N pid" is said once all are there.
+ * They are called leader-0, member-1 and so on, late-0 those of later, with argv[3] before it so that nobody else's are called the same.
  *
  * A line of standard input is a wish: "+" starts one more child of the root and answers with its pid, "- PID" ends that one, reaps it and
  * answers with the same number. At the end of standard input all are ended and reaped. Whoever loses its parent ends by itself. */
@@ -11,13 +12,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const char *tag = "";
 static int ready[2]; /* its end for writing is closed by all once all are there */
 
 static void named(const char *kind, int number, pid_t parent)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "%s-%d", kind, number);
+    snprintf(name, sizeof name, "%s%s-%d", tag, kind, number);
     prctl(PR_SET_NAME, name); /* cut to 15 bytes */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -68,6 +70,8 @@ int main(int argc, char **argv)
     char line[64], failed;
     pid_t *pids;
 
+    if (argc > 3)
+        tag = argv[3];
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (many < 0 || size < 1 || !(pids = calloc(many / size + 1, sizeof *pids)) || pipe(ready))

@@ -106,14 +106,9 @@ def _pid(c: ProcessCell) -> Cell:
 
 def _name(c: ProcessCell) -> Cell:
     branch = c.row.branch if len(c.row.branch) <= _DEEP else "⋯" + c.row.branch[-_DEEP + 1 :]
-    pieces = [(branch, "dim"), (c.process.name, "bright" if c.is_target else _plain(c))]
-    if c.row.folded:
-        pieces.append((f" +{c.row.folded}", "dim"))
-    if c.process.protected == ENDED:
-        pieces.append((" ended", "danger"))
-    elif c.process.state == "Z":
-        pieces.append((" zombie", "dim"))
-    return pieces
+    gone = "ended " if c.process.protected == ENDED else "zombie " if c.process.state == "Z" else ""
+    count = f" +{c.row.folded}" if c.row.folded else ""
+    return [(branch, "dim"), (gone, "danger"), (c.process.name, "bright" if c.is_target else _plain(c)), (count, "dim")]
 
 
 def _cpu(c: ProcessCell) -> Cell:
