@@ -9,8 +9,14 @@ from lamina.tui.guide import Guide
 class GuideLine(Static):
     """One line."""
 
+    _line: str | None = None
+
     def show(self, guide: Guide) -> None:
         """Repaint for where the reader is."""
+        if guide.line == self._line:
+            return  # asked with every look at the target and every report of progress
+        self._line = guide.line
         self.display = bool(guide.line)
         number, _, words = guide.line.rpartition("  ")
-        self.update(Text.assemble((f" {number}  " if number else " ", "dim"), (words, "bold"), no_wrap=True, overflow="ellipsis"))
+        text = Text.assemble((f" {number}  " if number else " ", "dim"), (words, "bold"), no_wrap=True, overflow="ellipsis")
+        self.update(text, layout=False)
