@@ -158,10 +158,16 @@ class MemoryMap(ScrollView, can_focus=True):
     def _move(self, address: int) -> None:
         address = self._first_of_cell(self._cells.nearest(address))
         if address != self._address:
+            before, top = self._cells.place_of(self._address), self.scroll_offset.y
             self._address = address
             self._bring_into_view()
             self.post_message(self.Moved(self, address))
-            self.refresh()
+            after = self._cells.place_of(address)
+            if before is None or after is None or self.scroll_offset.y != top:
+                self.refresh()
+            else:
+                self.refresh_line(before[0])
+                self.refresh_line(after[0])
 
     def _bring_into_view(self) -> None:
         place = self._cells.place_of(self._address)
