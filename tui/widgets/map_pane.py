@@ -19,6 +19,7 @@ class MapPane(Vertical):
         self.map = MemoryMap(meaning=meaning)
         self._legend = Static(classes="legend")
         self._what = "memory"
+        self._titled = ""
 
     def compose(self) -> ComposeResult:
         """The map, and what its colours mean."""
@@ -40,5 +41,7 @@ class MapPane(Vertical):
     @on(MemoryMap.Moved)
     def retitle(self) -> None:
         """The cursor or the scale is another."""
-        self.border_title = f"{self._what} · 1 cell = {self.map.scale_text}" if self.map.area else self._what
+        title = f"{self._what} · 1 cell = {self.map.scale_text}" if self.map.area else self._what
+        if title != self._titled:
+            self._titled = self.border_title = title  # which paints the pane anew
         self.border_subtitle = self.map.under_cursor
