@@ -89,11 +89,24 @@ class HoldingApp(ReadingApp):
         if self.terminals:
             self.show_terminal(self.terminals[(self.terminal_number[0] - 1 + by) % len(self.terminals)])
 
+    def forget_terminal(self) -> None:
+        """The terminal that is shown goes; its program has ended."""
+        number, _ = self.terminal_number
+        if self.terminal is not None and not self.terminal.alive:
+            self.terminals.remove(self.terminal)
+            self.terminal = None
+            if self.terminals:
+                self.show_terminal(self.terminals[max(0, number - 2)])
+            else:
+                self.terminal_screen.show_terminal()
+
     def show_terminal(self, terminal: "Terminal") -> None:
         """Show *terminal*; its program is the target then."""
         self.terminal = terminal
         if terminal.alive:
             self.reader.aim(terminal.pid)
+        elif terminal.stack is not None and terminal.stack != self.session.stack_dir:
+            self.open_stack(terminal.stack)
         self.terminal_screen.show_terminal()
 
     def companion_of(self, pid: int) -> "Companion | None":

@@ -176,6 +176,7 @@ TERMINAL_KEYS: list[BindingType] = [
     Binding("down,j", "layer(1)", "older", key_display="↓", tooltip="choose an older layer"),
     Binding("n", "program(1)", "next program", tooltip="show the next program"),
     Binding("p", "program(-1)", "program before", show=False, tooltip="show the program before"),
+    Binding("delete", "forget", "close", key_display="Del", tooltip="close the terminal of a program that has ended; its layers stay"),
     Binding("escape", "app.show('processes')", "back", show=False, tooltip="back to the processes"),
 ]
 

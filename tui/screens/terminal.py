@@ -46,12 +46,15 @@ class TerminalScreen(Frame):
 
     def opened(self) -> None:
         """The keyboard is the program's."""
+        self._rail.display = False
         self.lamina.terminals_changed.subscribe(self, self._terminal_changed)
         self._view.focus()
         self.show_terminal()
 
     def on_screen_resume(self) -> None:
-        """The program that is seen is the target."""
+        """The program that is seen is the target, and has the keyboard."""
+        self._view.focus()
+        self._prefix.key = next((key for key, it in self.active_bindings.items() if it.binding.action == "prefix"), self._prefix.key)
         self._disarm()
         self.show_terminal()
 
@@ -73,7 +76,8 @@ class TerminalScreen(Frame):
         if not self.is_attached:
             return
         terminal = self.lamina.terminal
-        self._rail.display = terminal is not None
+        if (terminal is None) != (self._view.terminal is None):
+            self._rail.display = terminal is not None
         self._view.show(terminal, self._note())
         number, count = self.lamina.terminal_number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
@@ -95,6 +99,8 @@ class TerminalScreen(Frame):
         rows: list[LayerRow] = []
         if terminal is not None and stack is not None and stack.path == session.stack_dir:
             rows = [row for row in stack.rows if row.pid in (terminal.pid, 0) and not row.dropped]
+        if terminal is not None and target is not None and target.pid == terminal.pid:
+            terminal.stack = session.stack_dir
         ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
         self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not terminal.alive)
@@ -133,19 +139,28 @@ class TerminalScreen(Frame):
 
     def unknown_key(self, key: str) -> None:
         """After the prefix came a *key* that means nothing here."""
-        self._hint.update(f" ^g {key} means nothing here · ^g ? lists all keys")
+        prefix = self._prefix_shown
+        self._hint.update(f" {prefix} {key} means nothing here · {prefix} ? lists all keys")
+
+    @property
+    def _prefix_shown(self) -> str:
+        """The prefix as people write it."""
+        return self._prefix.key.replace("ctrl+", "^")
 
     def _show_keys(self) -> None:
         terminal = self._view.terminal
         self.set_class(terminal is not None and terminal.alive and not self._prefix.armed, "-typing")
         if terminal is not None:
-            self._hint.update(f" ^g  lamina's keys, as in ^g d for a layer; all others go to {terminal.name}")
+            prefix = self._prefix_shown
+            self._hint.update(f" {prefix}  lamina's keys, as in {prefix} d for a layer; all others go to {terminal.name}")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing is offered that cannot be done: no layer of a program that has ended, no next program where there is one."""
         terminal = self.lamina.terminal
         if action in ("dump", "track", "final"):
             return terminal is not None and terminal.alive
+        if action == "forget":
+            return terminal is not None and not terminal.alive
         if action == "program":
             return len(self.lamina.terminals) > 1
         return bool(self._rail.rows) if action in ("restore", "layer") else True
@@ -178,6 +193,14 @@ class TerminalScreen(Frame):
     def action_program(self, by: int) -> None:
         """To the next program, or the one before."""
         self.lamina.next_terminal(by)
+
+    def action_forget(self) -> None:
+        """Close the terminal of a program that has ended."""
+        self.lamina.forget_terminal()
+
+    def action_maximise(self) -> None:
+        """The terminal alone, and back."""
+        self._rail.display = not self._rail.display
 
     def action_prefix(self) -> None:
         """Nothing has to be told apart while no program has the keyboard."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from lamina.core.errors import TargetError
 from lamina.tui.terminal.emulator import Emulator, saved_size
@@ -27,6 +28,7 @@ class Terminal:
         pid: the program; name: what to call it.
         emulator: what the terminal shows; another one after a restore.
         alive: the program runs.
+        stack: where its layers are, once that is known.
         ending: how it ended, in words; "" while it runs.
     """
 
@@ -34,6 +36,7 @@ class Terminal:
         """*changed* is called whenever it shows something else, or ended."""
         self.pid, self.name = 0, ""
         self.alive, self.ending = False, ""
+        self.stack: Path | None = None
         self._size = size
         self._changed = changed
         self._pty: Pty | None = None
@@ -161,8 +164,9 @@ class Terminal:
                 self._set_size()
 
     def _set_size(self) -> None:
-        if self.emulator.size != self._size and self._pty is not None:
+        if self.emulator.size != self._size:
             self.emulator.resize(*self._size)
+        if self._pty is not None:
             self._pty.resize(*self._size)
 
     @property
