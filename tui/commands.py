@@ -64,10 +64,10 @@ def diff_line(what: "Compared") -> str:
     return _line("diff", what.a, what.b) if what.b is not None else _line("diff", what.a, "--live", what.pid)
 
 
-def every_line(pid: int, stack: Path | None, rhythm: Rhythm) -> str:
-    """`lamina every 30s -t 4711 -D shots --dirtied 64M --keep-last 20`; a stack that is still to be found is `STACK`."""
+def every_line(pid: int, stack: Path, rhythm: Rhythm) -> str:
+    """`lamina every 30s -t 4711 -D shots --dirtied 64M --keep-last 20`."""
     return _line(
-        "every", f"{rhythm.every_s:.0f}s" if rhythm.every_s is not None else None, "-t", pid, "-D", stack or "STACK",
+        "every", f"{rhythm.every_s:.0f}s" if rhythm.every_s is not None else None, "-t", pid, "-D", stack,
         *(("--dirtied", _size(rhythm.dirtied)) if rhythm.dirtied is not None else ()),
         *(("--keep-last", rhythm.keep_last) if rhythm.keep_last is not None else ()),
     )  # fmt: skip

@@ -31,7 +31,7 @@ class Run:
     """The timed layers of one program.
 
     Attributes:
-        pid, name, stack: as of the acts on it; *stack* is None for its own place.
+        pid, name, stack: the program, and where its layers go.
         timed: when the next one is due.
         identity: who it was when this began.
         due, act: the layer under way, if there is one.
@@ -42,7 +42,7 @@ class Run:
 
     pid: int
     name: str
-    stack: Path | None
+    stack: Path
     timed: Timed
     identity: Identity
     due: Due | None = None
@@ -96,7 +96,7 @@ class TimedLayers:
         self._app = app
         self.runs: dict[int, Run] = {}
 
-    def begin(self, pid: int, name: str, stack: Path | None, rhythm: Rhythm) -> None:
+    def begin(self, pid: int, name: str, stack: Path, rhythm: Rhythm) -> None:
         """Take layers of *pid* from now on."""
         try:
             run = Run(pid, name, stack, Timed(rhythm, time.monotonic()), identify(pid))
@@ -194,7 +194,6 @@ class TimedLayers:
         else:
             run.timed.taken(due, now)
             run.taken += (result.images_dir,)
-            run.stack = result.images_dir.parent
             self._thin(run)
 
     def _thin(self, run: Run) -> None:

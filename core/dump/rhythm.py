@@ -79,7 +79,7 @@ class Timed:
         if self._first:
             return Due("the first one", now)
         if room is not None and dirty is not None and dirty >= room:
-            return Due(f"{in_mib(dirty)} dirtied", now)
+            return Due(f"{in_bytes(dirty)} dirtied", now)
         if every is not None and now >= self._beat:
             return Due(f"{in_seconds(every)} went by", self._beat, skip=dirty == 0)
         return None
@@ -120,7 +120,7 @@ def describe(rhythm: Rhythm) -> str:
     """ "every 30 s", "every 64 MiB dirtied", "every 30 s or 64 MiB dirtied"."""
     parts = [in_seconds(rhythm.every_s)] if rhythm.every_s is not None else []
     if rhythm.dirtied is not None:
-        parts.append(f"{in_mib(rhythm.dirtied)} dirtied")
+        parts.append(f"{in_bytes(rhythm.dirtied)} dirtied")
     return "every " + " or ".join(parts)
 
 
@@ -132,6 +132,10 @@ def in_seconds(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def in_mib(size: int) -> str:
-    """ "64 MiB", "1.5 MiB", "12 KiB"."""
-    return f"{size / (1 << 20):.4g} MiB" if size >= 1 << 20 else f"{size / 1024:.4g} KiB"
+def in_bytes(size: int) -> str:
+    """ "64 MiB", "8.16 MiB", "2 GiB", "512 KiB": three digits."""
+    value, unit = size / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if value >= 1024:
+            value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"

@@ -40,7 +40,7 @@ def test_timed_layers() -> None:
     args = vars(parsed(commands.every_line(7, Path("/s/my shots"), rhythm)))
     assert Rhythm(args["interval"], args["dirtied"], args["keep_last"]) == rhythm
     assert (args["verb"], args["tree"], args["images_dir"]) == ("every", 7, Path("/s/my shots"))
-    assert vars(parsed(commands.every_line(7, None, Rhythm(dirtied=100))))["dirtied"] == 100
+    assert vars(parsed(commands.every_line(7, Path("s"), Rhythm(dirtied=100))))["dirtied"] == 100
     drop, empty = commands.thin_line([Path("/s/1")]).split(" && ")
     assert vars(parsed(drop))["layers"] == ["/s/1"] and vars(parsed(empty))["empty"] == "1"
 

@@ -12,7 +12,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from lamina.core.dump.rhythm import Rhythm
+from lamina.core.errors import TargetError
 from lamina.tui import commands
+from lamina.tui.model.target import look_up
 from lamina.tui.theme import DANGER
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class TimedDialog(ModalScreen[Rhythm | None]):
 
     BINDINGS = [Binding("escape", "dismiss(None)", "cancel")]
 
-    def __init__(self, pid: int, name: str, stack: Path | None) -> None:
+    def __init__(self, pid: int, name: str, stack: Path) -> None:
         super().__init__()
         self._pid, self._name, self._stack = pid, name, stack
         self._inputs = {key: Input(value, placeholder=hint, compact=True, id=f"timed-{key}") for key, _, value, hint in _FIELDS}
@@ -103,6 +105,11 @@ def ask_timed(app: "LaminaApp", subject: "Subject") -> None:
 
     def answered(rhythm: Rhythm | None) -> None:
         if rhythm is not None:
-            app.timed.begin(subject.pid, subject.name, subject.stack, rhythm)
+            app.timed.begin(subject.pid, subject.name, stack, rhythm)
 
-    app.push_screen(TimedDialog(subject.pid, subject.name, subject.stack), answered)
+    try:
+        stack = subject.stack or look_up(subject.pid, app.session.stack_option).stack
+    except TargetError as error:
+        app.notify(str(error), severity="error")
+        return
+    app.push_screen(TimedDialog(subject.pid, subject.name, stack), answered)

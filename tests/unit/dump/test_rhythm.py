@@ -99,6 +99,8 @@ def test_the_first_failure_ends_it_if_no_layer_was_taken() -> None:
         (Rhythm(every_s=90), "every 90 s"),
         (Rhythm(dirtied=64 * MIB), "every 64 MiB dirtied"),
         (Rhythm(every_s=3600, dirtied=512 << 10), "every 1 h or 512 KiB dirtied"),
+        (Rhythm(dirtied=2 << 30), "every 2 GiB dirtied"),
+        (Rhythm(dirtied=8561000), "every 8.16 MiB dirtied"),
     ],
 )
 def test_it_is_said_in_words(rhythm: Rhythm, text: str) -> None:
