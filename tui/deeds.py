@@ -85,13 +85,9 @@ def deeds_here(screen: Screen[Any]) -> list[Deed]:
     entered = _enter(screen)
     deeds = list(found.values())
     if entered is not None:
-        deeds = [_of_rows(deed, entered) if deed.name == "choose" else deed for deed in deeds]
+        deeds = [replace(entered, place=deed.place, node=screen) if deed.name == "choose" else deed for deed in deeds]
     places = [*dict.fromkeys(deed.place for deed in deeds if deed.place not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
     return sorted(deeds, key=lambda deed: (places.index(deed.place), deed.moves, _RANK.get(deed.action, 0)))
-
-
-def _of_rows(choose: Deed, entered: Deed) -> Deed:
-    return replace(entered, action=choose.action, place=choose.place, node=choose.node)
 
 
 def _enter(screen: Screen[Any]) -> Deed | None:

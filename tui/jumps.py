@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.tui.deeds import deeds_elsewhere, deeds_here
 from lamina.tui.dialogs.ask_text import address_of
+from lamina.tui.model.compared import Compared
 
 if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp
@@ -84,6 +85,10 @@ def _to_stack(app: "LaminaApp", argument: str) -> None:
     app.action_show("stack")
 
 
+def _to_stacks(app: "LaminaApp", _argument: str) -> None:
+    app.reader.find_stacks()
+
+
 def _directories(typed: str) -> list[str]:
     """Directories whose path begins with *typed*."""
     folder, _, begun = typed.rpartition("/")
@@ -104,6 +109,23 @@ async def _to_layer(app: "LaminaApp", argument: str) -> None:
 
 def _layers(app: "LaminaApp") -> Iterable[str]:
     return [row.name for row in app.session.stack.rows] if app.session.stack is not None else []
+
+
+def _to_difference(app: "LaminaApp", argument: str) -> None:
+    stack, target = app.session.stack, app.session.target
+    paths = {row.name: row.path for row in stack.rows} if stack is not None else {}
+    names = argument.split()
+    if not 1 <= len(names) <= 2:
+        raise Unclear("which layers? :diff 2 3, or :diff 2 for layer 2 and what runs")
+    for name in names:
+        if name not in paths:
+            raise Unclear(f"there is no layer {name}")
+    if len(names) == 2:
+        app.show_difference(Compared(paths[names[0]], paths[names[1]]))
+    elif target is not None and target.alive:
+        app.show_difference(Compared(paths[names[0]], None, target.pid, target.name))
+    else:
+        raise Unclear(f"layer {names[0]} and which other one? No program runs")
 
 
 def _to_address(app: "LaminaApp", argument: str) -> None:
@@ -127,8 +149,11 @@ JUMPS: Sequence[Jump] = (
     Jump(("stack", "s"), "[DIR]", "the layers of the target, or the stack in a directory", _to_stack, looks_up=_directories),
     Jump(("image", "i"), "", "what a layer holds, byte by byte", _show("image")),
     Jump(("jobs", "j"), "", "what was done, and the log", _show("jobs")),
+    Jump(("terminal", "term"), "", "programs in terminals of lamina's own", _show("terminal")),
     Jump(("pid",), "PID", "to a process in the tree, which becomes the target", _to_process),
     Jump(("layer", "l"), "NAME", "to a layer of the stack", _to_layer, _layers),
+    Jump(("diff",), "LAYER [LAYER]", "what differs between two layers, or a layer and what runs", _to_difference, _layers),
+    Jump(("open", "stacks"), "", "choose among the stacks there are", _to_stacks),
     Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
     Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
     Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),

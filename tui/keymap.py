@@ -30,7 +30,8 @@ APP_KEYS: list[BindingType] = [
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
     Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
     Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every act there is, found by a few letters of its name"),
-    Binding("colon", "jump_line", "go to", key_display=":", tooltip="go to a screen, layer, process or address by name"),
+    # Of priority, so that letters typed ahead go into the line.
+    Binding("colon", "jump_line", "go to", key_display=":", priority=True, tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
     Binding("ctrl+c,ctrl+q", "leave", "quit", show=False, key_display="^c", tooltip="leave lamina, as q"),
 ]
@@ -192,7 +193,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("plus,equals_sign", "zoom(True)", "zoom in", key_display="+", tooltip="half as many pages a cell, down to one page"),
     Binding("minus", "zoom(False)", "zoom out", key_display="-", tooltip="twice as many pages a cell"),
     Binding("0", "whole", "whole", show=False, tooltip="the whole address space at once"),
-    Binding("enter", "choose", "page", show=False, tooltip="look at this page"),
+    Binding("enter", "choose", "page", tooltip="look at this page"),
 ]
 
 # Of priority: the line that is typed into has its own meaning for some of them.
@@ -248,7 +249,7 @@ JUMP_LINE_KEYS: list[BindingType] = [
 ]
 
 HELP_KEYS: list[BindingType] = [
-    Binding("slash", "search", "search", key_display="/", tooltip="show only what has a word in it"),
+    Binding("slash", "search", "search", key_display="/", priority=True, tooltip="show only what has a word in it"),
     Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
 ]
 

@@ -9,6 +9,7 @@ from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, Provider
 from textual.screen import Screen
 from textual.widget import AwaitMount
+from textual.widgets import Input
 
 from lamina.tui.deeds import Deed
 from lamina.tui.guide import FIRST_START, Guide, Step
@@ -105,6 +106,12 @@ class MovingApp(LeavingApp):
                 shown.focus()
                 return True
         return False
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where something is typed, a colon is a letter."""
+        if action == "jump_line" and not parameters:
+            return isinstance(self.screen, Frame) and not isinstance(self.focused, Input)
+        return super().check_action(action, parameters)
 
     def action_jump_line(self, begun: str = "") -> None:
         """Type where to go; *begun* stands there already."""

@@ -9,7 +9,7 @@ from lamina.tui.app import LaminaApp
 from lamina.tui.jumps import JUMPS, Unclear, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.widgets.jump_line import JumpLine
-from tests.tui.waiting import until
+from tests.tui.waiting import type_ahead, until
 
 
 def hint(line: JumpLine) -> str:
@@ -22,14 +22,14 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
     async with app.run_test(size=(110, 36)) as pilot:
         await until(lambda: app.processes._list.rows)
         line = app.processes.jump_line
-        await pilot.press("colon", *"jo")
+        type_ahead(app, ":jo")
         await until(lambda: "jobs" in hint(line))
         await pilot.press("tab", "enter")
         await until(lambda: app.screen is app.jobs and not line.display)
 
         # Everything typed ahead reaches the line; arrows go through what was typed.
         line = app.jobs.jump_line
-        await pilot.press("colon", *f"pid {os.getpid()}", "enter")
+        type_ahead(app, f":pid {os.getpid()}\r")
         await until(lambda: app.screen is app.processes and app.session.target and app.session.target.pid == os.getpid())
         await until(lambda: app.processes._list.row and app.processes._list.row.pid == os.getpid())
         line = app.processes.jump_line
@@ -39,10 +39,13 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
         assert not line.display and app.focused is app.processes._list
 
         # What cannot be meant is said in the line, which stays open.
-        await pilot.press("colon", *"pid x", "enter")
+        type_ahead(app, ":pid x\r")
         await until(lambda: "a pid is a number" in hint(line))
         assert line.display and line._input.has_focus
-        await pilot.press("escape", "colon", *f"s {tmp_path}/sh", "tab", "enter")
+        await pilot.press("escape")
+        type_ahead(app, f":s {tmp_path}/sh")
+        await until(lambda: "shots" in hint(line))
+        await pilot.press("tab", "enter")
         await until(lambda: app.session.stack_dir == tmp_path / "shots" and app.current_mode == "stack")
 
 

@@ -11,7 +11,7 @@ from lamina.tui.deeds import EVERYWHERE, deeds_here
 from lamina.tui.model.session import Session
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.panes import PanedScreen
-from tests.tui.waiting import until
+from tests.tui.waiting import type_ahead, until
 
 # What a key is called wherever it means anything.
 SAME = {
@@ -36,9 +36,13 @@ async def test_help_is_about_this_place(size: tuple[int, int]) -> None:
         assert headings[0] == "in tree" and headings[-1] == "what is painted" and "everywhere" in headings
         await pilot.press("G")
         assert screen._list.row == screen._list.rows[-1]
-        await pilot.press("slash", *"layer", "enter")
+        type_ahead(app, "/layer\r")
+        await until(lambda: screen._list.has_focus and len(screen._list.rows) < 40)
         assert [row.name for row in screen._list.rows] and not any(row.heading for row in screen._list.rows)
-        await pilot.press("escape", "slash", *"layers of the target", "enter", "enter")
+        await pilot.press("escape")
+        type_ahead(app, "/layers of the target\r")
+        await until(lambda: screen._list.has_focus and len(screen._list.rows) < 5)
+        await pilot.press("enter")
         await until(lambda: app.current_mode == "stack")
 
 
@@ -48,8 +52,7 @@ async def test_the_keys_keep_to_the_rules() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         for mode, frame in app.frames():
             await app.show(mode)
-            await until(lambda frame=frame: app.screen is frame)
-            assert isinstance(frame, PanedScreen)
+            assert app.screen is frame and isinstance(frame, PanedScreen)
             for pane in frame.panes:
                 frame.go_to_pane(pane)
                 await pilot.pause()

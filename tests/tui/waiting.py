@@ -4,7 +4,17 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from textual import events
+from textual.app import App
+from textual.keys import _character_to_key
+
 from tests.live.harness import PATIENCE_S
+
+
+def type_ahead(app: App[None], text: str) -> None:
+    """Letters as a fast typist sends them, none waiting for what the one before it led to; "\\r" is Enter."""
+    for letter in text:
+        app.post_message(events.Key("enter" if letter == "\r" else _character_to_key(letter), letter))
 
 
 async def until(reached: Callable[[], object], patience: float = PATIENCE_S) -> None:

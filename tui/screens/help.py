@@ -94,6 +94,10 @@ class HelpScreen(ModalScreen[Deed | None]):
         self._list.show_rows(self._rows)
         self._list.focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the search itself a slash is a letter."""
+        return not (action == "search" and self._input.has_focus)
+
     def action_search(self) -> None:
         """Type a word."""
         self._input.display = True

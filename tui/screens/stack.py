@@ -32,8 +32,9 @@ class StackScreen(LayerActs):
     """Layers beside the detail of one, the memory strip below."""
 
     WHERE = "stack"
+    STAYS = "#layer-map"
     BINDINGS: ClassVar = STACK_KEYS
-    USEFUL = ("dump", "restore", "mark", "verify", "dedup", "squash", "drop", "undo", "play", "label", "image")
+    USEFUL = ("dump", "restore", "image", "mark", "verify", "dedup", "squash", "drop", "undo", "play", "label")
 
     def __init__(self) -> None:
         super().__init__()

@@ -33,6 +33,7 @@ class TargetScreen(Frame):
     """The map above, the graph below it, three small panes at the bottom."""
 
     WHERE = "target"
+    USEFUL = ("dump",)
     BINDINGS: ClassVar = TARGET_SCREEN_KEYS
 
     def __init__(self) -> None:

@@ -119,6 +119,7 @@ class JumpLine(Horizontal):
 
     def _unclear(self, why: str) -> None:
         """Say why, and let it be mended."""
+        self.workers.cancel_group(self, "completions")
         self.display = True
         self.screen.set_focus(self._input)
         self._hint.add_class("-wrong")

@@ -9,9 +9,11 @@ from textual.widget import Widget
 
 from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
 
-# What stands to the right; while one pane is alone, how to come to the others.
+# What stands to the right; while one pane is alone, how to come to the others; shorter where it is narrow.
 _EVERYWHERE = (("1–6", "screens"), ("^p", "all acts"), ("?", "help"))
-_ALONE = (("Tab", "next pane"), ("1–6", "screens"), ("?", "help"))
+_ALONE = (("Tab", "next pane"), *_EVERYWHERE)
+_NARROW = (("^p", "acts"), ("?", "help"))
+_NARROW_ALONE = (("Tab", "pane"), ("1–6", ""), ("?", "help"))
 
 
 class KeyBar(Widget):
@@ -40,8 +42,9 @@ class KeyBar(Widget):
         """As many keys as fit, none of them cut."""
         key, word = self.get_component_rich_style("key-bar--key"), self.get_component_rich_style("key-bar--word")
         right = Text(no_wrap=True)
-        for name, what in _EVERYWHERE if self.screen.maximized is None else _ALONE:
-            right.append(f" {name}", key).append(f" {what} ", word)
+        alone, narrow = self.screen.maximized is not None, self.size.width < 100
+        for name, what in (_NARROW_ALONE if alone else _NARROW) if narrow else (_ALONE if alone else _EVERYWHERE):
+            right.append(f" {name} ", key).append(f"{what} " if what else "", word)
         line = Text(no_wrap=True)
         self._places = []
         for deed in self._deeds():

@@ -1,11 +1,13 @@
 """What is known of the layer under the cursor."""
 
 import time
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
+from lamina.tui.keymap import SCROLL_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import Check, LayerRow
 from lamina.tui.read.dirty import Dirty
@@ -17,6 +19,8 @@ _BAR = 20
 
 class LayerDetail(VerticalScroll, can_focus=False):
     """The pane beside the layers."""
+
+    BINDINGS: ClassVar = SCROLL_KEYS
 
     def __init__(self) -> None:
         super().__init__(classes="pane")

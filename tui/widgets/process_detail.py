@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -9,6 +10,7 @@ from textual.containers import VerticalScroll
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker
+from lamina.tui.keymap import SCROLL_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker
@@ -25,6 +27,8 @@ _LONGEST_LINE = 160
 
 class ProcessDetail(VerticalScroll):
     """The pane beside the tree."""
+
+    BINDINGS: ClassVar = SCROLL_KEYS
 
     def __init__(self) -> None:
         super().__init__(classes="pane", id="process-detail")
