@@ -166,7 +166,7 @@ class ImageScreen(Frame):
         self._hex_pane.border_title = " · ".join(part for part in parts if part)
         text = Text(no_wrap=True, overflow="ellipsis")
         for kind, value in values_at(self._hex.under_cursor) if self._hex.under_cursor else ():
-            text.append(f" {kind} ", style="dim")
+            text.append(f"\n {kind} " if kind == "f32" else f" {kind} ", style="dim")
             text.append(value)
         self._values.update(text)
 

@@ -37,6 +37,7 @@ class DiffPages(ScrollView, can_focus=True):
         self._pages: BothPages | None = None
         self._lines: tuple[PairLine, ...] = ()
         self._whole = False
+        self._styles: dict[str, Style] = {}
         self.empty_text = ""
 
     @property
@@ -128,16 +129,16 @@ class DiffPages(ScrollView, can_focus=True):
 
     def _side(self, line: PairLine, after: bool) -> list[Segment]:
         data = line.b if after else line.a
-        codes, letters = [], []
+        codes, letters, blank = [], [], Segment(" ", self._style("gap"))
         for at in range(self._bytes):
             if at < len(data):
                 style = self._byte_style(data[at], line.marks[at], after)
                 code, letter = f"{data[at]:02x}", chr(data[at]) if 32 <= data[at] < 127 else "."
             else:
                 style, code, letter = self._style("gap"), "··", "·"
-            codes += [Segment(code, style), Segment(" ", self.rich_style)]
+            codes += [Segment(code, style), blank]
             letters.append(Segment(letter, style))
-        return [*codes, *letters, Segment(" ", self.rich_style)]
+        return [*codes, *letters, blank]
 
     def _byte_style(self, value: int, differs: bool, after: bool) -> Style:
         if not differs:
@@ -145,5 +146,12 @@ class DiffPages(ScrollView, can_focus=True):
         style = self._style("after" if after else "before")
         return style + Style(underline=True) if self.app.no_color else style
 
+    def notify_style_update(self) -> None:
+        """Another theme, or the focus came or went: styles are looked up anew."""
+        self._styles.clear()
+        super().notify_style_update()
+
     def _style(self, name: str) -> Style:
-        return self.rich_style + self.get_component_rich_style(f"pair--{name}", partial=True)
+        if name not in self._styles:
+            self._styles[name] = self.rich_style + self.get_component_rich_style(f"pair--{name}", partial=True)
+        return self._styles[name]

@@ -57,6 +57,7 @@ class HexView(Widget, can_focus=True):
         self._top = 0
         self._address = 0
         self._hits: Sequence[tuple[int, int]] = ()
+        self._styles: dict[str, Style] = {}
         self.empty_text = ""
 
     # -- what is shown ---------------------------------------------------------------------------------------------------------------
@@ -189,11 +190,18 @@ class HexView(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A click on a byte puts the cursor there."""
-        cell = event.x - 14
-        if cell >= 0 and cell < 3 * LINE + 1:
-            self.go_to(self._lines.address_of(self._top + event.y) + min(LINE - 1, max(0, (cell - (cell >= 25)) // 3)))
+        gap = len(self._gap)
+        cell = event.x - 12 - gap
+        if 0 <= cell < 3 * LINE + gap - 1:
+            cell -= gap - 1 if cell > 3 * LINE // 2 else 0
+            self.go_to(self._lines.address_of(self._top + event.y) + min(LINE - 1, cell // 3))
 
     # -- painting --------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _gap(self) -> str:
+        """What is between the address and the bytes, and between the halves of these."""
+        return "  " if self.size.width >= _ROOMY else " "
 
     def render_line(self, y: int) -> Strip:
         """Line *y* of the screen: address, bytes, text."""
@@ -203,7 +211,7 @@ class HexView(Widget, can_focus=True):
             return Strip([Segment(text, self._style("nothing"))]).adjust_cell_length(width, style)
         start = self._lines.address_of(self._top + y)
         name, window = self._names.get(start, ""), self.window_at(start)
-        gap = "  " if width >= _ROOMY else " "
+        gap = self._gap
         segments = [Segment(f"{start:012x}{gap}", self._style("address"))]
         codes: list[Segment] = []
         letters: list[Segment] = []
@@ -232,5 +240,13 @@ class HexView(Widget, can_focus=True):
         at = bisect_right(self._hits, (address, 1 << 64)) - 1
         return at >= 0 and address < self._hits[at][0] + self._hits[at][1]
 
+    def notify_style_update(self) -> None:
+        """Another theme, or the focus came or went: styles are looked up anew."""
+        self._styles.clear()
+        super().notify_style_update()
+
     def _style(self, name: str) -> Style:
-        return self.rich_style + self.get_component_rich_style(f"hex--{name}", partial=True)
+        # Looked up for every byte on the screen, with every key.
+        if name not in self._styles:
+            self._styles[name] = self.rich_style + self.get_component_rich_style(f"hex--{name}", partial=True)
+        return self._styles[name]
