@@ -22,8 +22,10 @@ def test_layers_are_numbered_on_from_the_highest(tmp_path: Path) -> None:
 
 def test_a_stack_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ImageError, match="cannot write layer .*/file: file exists"):
+    with pytest.raises(ImageError, match="cannot dump into .*/file: it is a file"):
         make_layer_dir(tmp_path / "file")
+    with pytest.raises(ImageError, match="cannot write layer .*/file/stack: not a directory"):
+        make_layer_dir(tmp_path / "file" / "stack")
 
 
 def test_only_an_empty_directory_is_taken_back(tmp_path: Path) -> None:
