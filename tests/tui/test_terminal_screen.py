@@ -46,6 +46,12 @@ async def done(app: LaminaApp, kind: str) -> None:
     assert job is not None and job.state == journal.DONE, job
 
 
+async def answer(app: LaminaApp, *keys: str) -> None:
+    """Press *keys* in the dialog that comes."""
+    await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
+    press(app, *keys)
+
+
 async def layer(app: LaminaApp, count: int) -> None:
     press(app, "ctrl+g", "d")
     await done(app, "dump")
@@ -90,8 +96,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         last = shown(app)
 
         press(app, "ctrl+g", "down", "r")
-        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
-        press(app, "right", "enter")
+        await answer(app, "right", "enter")
         await done(app, "restore")
         assert app.journal.jobs[0].command.endswith("shots/1 --replace -j") and terminal.alive
         assert shown(app) == first, shown(app)
@@ -107,8 +112,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         assert not app.terminal_screen.takes_keys
         # Now keys are lamina's again, without the prefix.
         press(app, "up", "r")
-        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
-        press(app, "right", "enter")
+        await answer(app, "right", "enter")
         await until(lambda: terminal.alive)
         type_in(app, "x\n")
         await until(lambda: shown(app).endswith(">>>") and ">>> x\n" in shown(app))
@@ -145,8 +149,7 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
         before = kept(tmp_path / "shots" / "1")
         fed.clear()
         press(app, "r")
-        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
-        press(app, "right", "enter")
+        await answer(app, "right", "enter")
         await until(lambda: terminal.alive and sum(map(len, fed)) > 1000)
         press(app, "ctrl+c")
         await until(lambda: not terminal.alive)
@@ -156,8 +159,7 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
 
         (tmp_path / "shots" / "1" / "files.img").write_bytes(b"damaged")
         press(app, "r")
-        await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
-        press(app, "right", "enter")
+        await answer(app, "right", "enter")
         await until(lambda: app.journal.jobs[0].act.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
         assert "files.img" in app.journal.jobs[0].outcome and not terminal.alive
         app.start_program(["no such program"])

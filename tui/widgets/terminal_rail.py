@@ -127,7 +127,7 @@ class TerminalRail(Widget):
         fill = max(0, width - 2 - len(lane) - len(name) - len(mark) - len(when) - 1)
         return [
             Segment("▸ " if chosen else "  ", self._style(kind)),
-            Segment(lane, self._style("line")),
+            Segment(lane, self._style("line") + Style(bgcolor=self._style(kind).bgcolor)),
             Segment(name + mark, self._style(kind)),
             Segment(" " * fill, self._style(kind)),
             Segment(when, self._style("chosen" if chosen else "quiet")),

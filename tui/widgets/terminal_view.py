@@ -8,6 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.geometry import Region
+from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -35,7 +36,6 @@ class TerminalView(Widget, can_focus=True):
     """What a terminal shows."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal--note", "terminal--empty"}
-    ALLOW_SELECT = False
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -94,8 +94,19 @@ class TerminalView(Widget, can_focus=True):
         strip = Strip([Segment(cells.text, style + _style(cells)) for cells in emulator.line(y)])
         cursor = emulator.cursor
         if cursor is not None and cursor[1] == y and self.terminal.alive:
-            strip = _with_cursor(strip, cursor[0], self.has_focus)
-        return strip.adjust_cell_length(width, style)
+            strip = _lit(strip, cursor[0], cursor[0] + 1, Style(reverse=True) if self.has_focus else Style(underline=True))
+        span = self.text_selection.get_span(y) if self.text_selection is not None else None
+        if span is not None:
+            strip = _lit(strip, span[0], span[1] if span[1] >= 0 else width, self.screen.get_component_rich_style("screen--selection"))
+        return strip.adjust_cell_length(width, style).apply_offsets(0, y)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What the mouse marked, as text."""
+        return (selection.extract(self.terminal.emulator.text), "\n") if self.terminal is not None else None
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Something else is marked."""
+        self.refresh()
 
     def _note_line(self, cursor: tuple[int, int] | None, lines: int) -> int:
         """Below what it wrote last, if there is room."""
@@ -137,8 +148,7 @@ def _colour(name: str) -> Color | None:
     return Color.parse(f"#{name}") if len(name) == 6 and all(letter in "0123456789abcdefABCDEF" for letter in name) else None
 
 
-def _with_cursor(strip: Strip, column: int, focused: bool) -> Strip:
-    before, under, after = strip.crop(0, column), strip.crop(column, column + 1), strip.crop(column + 1)
-    style = Style(reverse=True) if focused else Style(underline=True)
-    lit = Strip([Segment(segment.text, (segment.style or Style()) + style) for segment in under])
-    return Strip.join([before, lit, after])
+def _lit(strip: Strip, start: int, end: int, style: Style) -> Strip:
+    """*strip* with *style* on the cells from *start* to before *end*."""
+    before, within, after = strip.crop(0, start), strip.crop(start, end), strip.crop(end)
+    return Strip.join([before, Strip([Segment(it.text, (it.style or Style()) + style) for it in within]), after])
