@@ -64,7 +64,6 @@ PROCESS_KEYS: list[BindingType] = [
         priority=True,
         tooltip="filter by name, command line or pid, as text or regular expression; ! all others, -f letters in this order",
     ),
-    Binding("enter", "enter", "target", tooltip="make it the target and look at its memory"),
     Binding("o", "columns", "columns", tooltip="which columns are shown, and in which order"),
     Binding(
         "greater_than_sign", "sort(1)", "sort", key_display=">", tooltip="sort by the next column, then the tree again; or click a title"
@@ -76,6 +75,10 @@ PROCESS_KEYS: list[BindingType] = [
     Binding("full_stop", "follow", "follow", key_display=".", tooltip="keep this row in view wherever it goes in the list, or no longer"),
     Binding("Z", "pause", "pause", show=False, tooltip="read the process table no more, or go on"),
     Binding("escape", "clear", "clear", show=False, tooltip="one thing at a time: the filter, following, the order"),
+]
+
+PROCESS_LIST_KEYS: list[BindingType] = [
+    Binding("enter", "choose", "target", tooltip="make it the target and look at its memory"),
 ]
 
 COLUMNS_KEYS: list[BindingType] = [

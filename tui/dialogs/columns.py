@@ -36,7 +36,7 @@ class ChooseColumns(ModalScreen[tuple[str, ...] | None]):
         """A list in a box."""
         with Vertical(id="dialog") as box:
             box.border_title = "columns"
-            box.border_subtitle = "Space shows or hides · < > move · 0 as at first · Enter done · Esc back"
+            box.border_subtitle = "Space show or hide · < > move · 0 reset · Enter · Esc"
             yield self._list
 
     def on_mount(self) -> None:

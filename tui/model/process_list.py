@@ -64,7 +64,9 @@ class ProcessList:
     def take(self, processes: Processes, cursor: int | None) -> None:
         """The table was read anew. One that is gone from under the *cursor* stays, as ended: no other slips in its place."""
         gone = self.by_pid.get(cursor) if cursor is not None and cursor not in processes.by_pid else None
-        self._ended = replace(gone, state="X", protected=ENDED) if gone is not None else None
+        # Where it stood: below the nearest of its ancestors that is left.
+        parent = self.shown_for(gone.ppid, processes.by_pid) if gone is not None else None
+        self._ended = replace(gone, ppid=parent or 0, state="X", protected=ENDED) if gone is not None else None
         self.processes = processes
         self.by_pid = processes.by_pid if self._ended is None else {**processes.by_pid, self._ended.pid: self._ended}
         for known in (self.examined, self.standing):

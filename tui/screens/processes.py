@@ -14,7 +14,7 @@ from textual.widgets import Input
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages
 from lamina.tui.dialogs.columns import ChooseColumns
-from lamina.tui.keymap import PROCESS_KEYS
+from lamina.tui.keymap import PROCESS_KEYS, PROCESS_LIST_KEYS
 from lamina.tui.model.process_list import Order, ProcessList
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import is_tracker
@@ -36,12 +36,18 @@ _ASKING_S = 0.2
 _EXAMINING_S = 0.1
 
 
+class ProcessRows(RowList[TreeRow]):
+    """The rows, where Enter has another name than in other lists."""
+
+    BINDINGS = PROCESS_LIST_KEYS
+
+
 class ProcessScreen(Frame):
     """The tree beside the detail of one process."""
 
     WHERE = "processes"
     BINDINGS: ClassVar = PROCESS_KEYS
-    USEFUL = ("track", "dump", "enter", "filter", "columns", "sort(1)", "fold", "follow")
+    USEFUL = ("track", "dump", "choose", "filter", "columns", "sort(1)", "fold", "follow")
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +60,7 @@ class ProcessScreen(Frame):
         self._detail = ProcessDetail()
         self._left = Vertical(id="left", classes="pane")
         self._filter_line = FilterLine()
-        self._list: RowList[TreeRow] = RowList(self._list_columns(), lambda row: row.pid, id="processes")
+        self._list = ProcessRows(self._list_columns(), lambda row: row.pid, id="processes")
         self._list.record = lambda row: self._known.by_pid[row.pid]
         self._list.empty_text = "reading the process table …"
         self._list.record = lambda row: self._known.by_pid[row.pid]
@@ -64,7 +70,8 @@ class ProcessScreen(Frame):
 
     def _cell(self, row: TreeRow) -> ProcessCell:
         target = self.lamina.session.target
-        return ProcessCell(row, self._known.by_pid[row.pid], self._known, target is not None and target.pid == row.pid)
+        is_target = target is not None and target.pid == row.pid
+        return ProcessCell(row, self._known.by_pid[row.pid], self._known, is_target, self._list.room("NAME"))
 
     def compose_body(self) -> Iterable[Widget]:
         """Tree and detail, side by side or one above the other."""
@@ -208,7 +215,7 @@ class ProcessScreen(Frame):
     # Keys
 
     @on(RowList.Chosen)
-    def action_enter(self) -> None:
+    def _chosen(self) -> None:
         """Make it the target and look at its memory."""
         if self.subject() is not None:
             self.aim_at_cursor()

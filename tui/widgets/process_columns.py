@@ -16,20 +16,21 @@ from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
 from lamina.tui.widgets.row_list import Cell, Column
 
-# In a deep tree the name matters more than its forefathers.
-_DEEP = 10
+# In a deep tree the name matters more than its forefathers: cells of a name that they leave to it, and of each of them.
+_NAME, _STEP = 12, 3
 _MARK_COLOUR = {"✓": "good", "!": "warn", "✗": "danger"}
 Key = Callable[[ProcessList, ProcessInfo], Any]
 
 
 @dataclass(frozen=True)
 class ProcessCell:
-    """What a row is drawn from."""
+    """What a row is drawn from; *room*: how wide the column of the names is."""
 
     row: TreeRow
     process: ProcessInfo
     known: ProcessList
     is_target: bool
+    room: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def _pid(c: ProcessCell) -> Cell:
 
 
 def _name(c: ProcessCell) -> Cell:
-    branch = c.row.branch if len(c.row.branch) <= _DEEP else "⋯" + c.row.branch[-_DEEP + 1 :]
+    branch, most = c.row.branch, max(3, (c.room - _NAME) // _STEP) * _STEP
+    if len(branch) > most:
+        branch = "⋯".ljust(_STEP) + branch[_STEP - most :]
     gone = "ended " if c.process.protected == ENDED else "zombie " if c.process.state == "Z" else ""
     count = f" +{c.row.folded}" if c.row.folded else ""
     return [(branch, "dim"), (gone, "danger"), (c.process.name, "bright" if c.is_target else _plain(c)), (count, "dim")]
@@ -170,9 +173,7 @@ _COLUMNS = (
     ProcessColumn(
         "TRACKER", "what tracks its memory", 14, _text(lambda p: p.tracker if is_tracker(p.tracker) else ""), lambda _, p: p.tracker
     ),
-    ProcessColumn(
-        "S", "state: R runs, S sleeps, D waits for a disk, T is stopped, Z has ended", 2, _text(lambda p: p.state), lambda _, p: p.state
-    ),
+    ProcessColumn("S", "state: R runs, S sleeps, D disk, T stopped, Z zombie", 2, _text(lambda p: p.state), lambda _, p: p.state),
     ProcessColumn("PPID", "its parent", 7, _text(lambda p: str(p.ppid), "dim"), lambda _, p: p.ppid, number=True),
     ProcessColumn(
         "STARTED", "when it began", 12, _text(lambda p: units.clock(started(p), time.time()), "dim"), lambda _, p: p.start_time, number=True

@@ -87,23 +87,23 @@ def _verdict(text: Text, examined: Examined) -> None:
     for blocker in examined.blockers[:_MOST_BLOCKERS]:
         _blocker(text, blocker, examined)
     if len(examined.blockers) > _MOST_BLOCKERS:
-        text.append(f"  and {len(examined.blockers) - _MOST_BLOCKERS} more: lamina check -t {examined.process.pid}\n", style="dim")
+        text.append(f"and {len(examined.blockers) - _MOST_BLOCKERS} more: lamina check -t {examined.process.pid}\n", style="dim")
     if examined.kept:
-        text.append("  ● ", style=GOOD)
+        text.append("● ", style=GOOD)
         text.append(", ".join(examined.kept))
         text.append("  kept\n", style="dim")
     for note in examined.notes:
-        text.append(f"  · {note}\n", style="dim")
+        text.append(f"· {note}\n", style="dim")
 
 
 def _blocker(text: Text, blocker: Blocker, examined: Examined) -> None:
-    text.append("  ● ", style=WARM if examined.shell_job else DANGER)
+    text.append("● ", style=WARM if examined.shell_job else DANGER)
     if blocker.pid not in (0, examined.process.pid):
         text.append(f"{blocker.pid} ", style="dim")
     text.append(blocker.obj, style="bold")
     text.append(f"  {blocker.why}")
     if blocker.fix:
-        text.append(f"\n    {blocker.fix}", style="dim")
+        text.append(f"\n→ {blocker.fix}", style="dim")
     text.append("\n")
 
 

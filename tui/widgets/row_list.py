@@ -226,6 +226,10 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
             self._laid_out = (width, _lay_out([column for column in self._columns if column.keep <= width], width))
         return self._laid_out[1]
 
+    def room(self, title: str) -> int:
+        """How wide the column *title* is; 0 if there is none now."""
+        return next((width for column, width in self._layout() if column.title == title), 0)
+
     def _title_at(self, x: int) -> str:
         left = 0
         for column, width in self._layout():
