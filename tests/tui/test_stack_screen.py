@@ -235,7 +235,7 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         await pilot.press("D")
         app.screen.query_one("#answer-empty", Button).press()
         assert "of the trash go for good" in await keys.look()
-        await keys.act("right", "enter")
+        await keys.act("tab", "enter")
         await until(lambda: app.session.stack and not app.session.stack.trash)
     app = LaminaApp(Session(archive))
     async with app.run_test(size=(110, 36)) as pilot:

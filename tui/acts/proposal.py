@@ -37,8 +37,8 @@ def propose(plan: "Plan", *first: str) -> Proposal:
     if plan.pages:
         takers = [it.layer for it in plan.rewritings if it.pages]
         verb = "takes" if len(takers) == 1 else "take"
-        size = units.size(plan.bytes_copied)
-        lines.append(f"{sentence(said(takers))} first {verb} the {units.pages(plan.pages)} pages needed: {size} copied.")
+        pages = f"{units.pages(plan.pages)} pages" if plan.pages > 1 else "one page"
+        lines.append(f"{sentence(said(takers))} first {verb} {pages} of it: {units.size(plan.bytes_copied)} copied.")
     elif plan.rewritings:
         takers, verb = [it.layer for it in plan.rewritings], "stands" if len(plan.rewritings) == 1 else "stand"
         lines.append(f"{sentence(said(takers))} then {verb} on what stays; nothing is copied.")

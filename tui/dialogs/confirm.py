@@ -50,7 +50,7 @@ class Confirm(ModalScreen[str | None]):
         with Vertical(id="dialog") as box:
             box.border_title = self._title
             worst = next((choice.label for choice in self._choices if choice.worst), "")
-            box.border_subtitle = f"Esc {self._choices[0].label} · " + (f"Tab, then Enter: {worst}" if worst else "← → Enter")
+            box.border_subtitle = f"Esc {self._choices[0].label} · " + (f"Tab to {worst}, Enter" if worst else "← → Enter")
             for line in self._lines:
                 yield Static(line, markup=False)
             with Horizontal(id="answers"):

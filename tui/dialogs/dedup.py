@@ -21,10 +21,11 @@ def ask_dedup(app: "LaminaApp", row: LayerRow, stack: Path) -> None:
 
 def _show(app: "LaminaApp", found: Thinning) -> None:
     row, stack = found.row, found.stack
+    loses = found.dedup is not None and bool(found.dedup.losing)
     doable = {
-        "layer": Choice("layer", "Lossless, it", command=layer_commands.lossless_line(row.path)) if found.layer_bytes else None,
-        "stack": Choice("stack", "Lossless, all", command=layer_commands.lossless_line(stack)) if found.stack_bytes else None,
-        "dedup": Choice("dedup", "Dedup", danger=True, command=commands.dedup_line(row.path)) if found.punched_bytes else None,
+        "layer": Choice("layer", "Lossless, layer", command=layer_commands.lossless_line(row.path)) if found.layer_bytes else None,
+        "stack": Choice("stack", "Lossless, stack", command=layer_commands.lossless_line(stack)) if found.stack_bytes else None,
+        "dedup": Choice("dedup", "Dedup", danger=True, worst=loses, command=commands.dedup_line(row.path)) if found.punched_bytes else None,
     }
     choices = [choice for choice in doable.values() if choice is not None]
     if not choices:

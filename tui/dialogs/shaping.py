@@ -27,7 +27,9 @@ def ask_before(app: "LaminaApp", title: str, found: Proposal, choice: Choice, ac
         if chosen == choice.key:
             app.do(act)
 
-    app.push_screen(Confirm(title, found.lines, [Choice("cancel", "Cancel"), choice]), answered)
+    # The object by itself, its effects as one block: a low terminal has room for both.
+    blocks = [found.lines[0], "\n".join(found.lines[1:])]
+    app.push_screen(Confirm(title, [block for block in blocks if block], [Choice("cancel", "Cancel"), choice]), answered)
 
 
 def ask_drop(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
@@ -92,8 +94,9 @@ def ask_prune(app: "LaminaApp", stack: Path, rules: tuple[str, str, str]) -> Non
 
     def show(found: Proposal) -> None:
         command = commands.prune_line(stack, rules)
+        for_good = bool(found.plan.removed or found.plan.emptied)
         act = shaping.carry_out("prune", f"prune {stack.name}", command, found, "pruned: z brings back what is in the trash")
-        ask_before(app, f"Prune {stack.name}", found, Choice("prune", "Prune", danger=True, command=command), act)
+        ask_before(app, f"Prune {stack.name}", found, Choice("prune", "Prune", danger=True, worst=for_good, command=command), act)
 
     app.do(shaping.plan_prune(stack, rules, show))
 
