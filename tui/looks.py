@@ -69,6 +69,10 @@ class LookingGood(App[None]):
         """Textual's variables, and a colour for every meaning."""
         return {**super().get_css_variables(), **themes.meanings(self.current_theme)}
 
+    def validate_theme(self, name: str) -> str:
+        """Without colours there is one way to look."""
+        return themes.ANSI.name if self.no_color else name
+
     def watch_theme(self, _name: str) -> None:
         """Texts hold their colours by name: they are looked up anew."""
         self._ink()
