@@ -45,6 +45,13 @@ def test_timed_layers() -> None:
     assert vars(parsed(drop))["layers"] == ["/s/1"] and vars(parsed(empty))["empty"] == "1"
 
 
+def test_a_program_in_a_terminal() -> None:
+    words = ["my program", "-v4", "--json", "--stack", "x"]  # all of it is the program's
+    args = vars(parsed(commands.run_line(words)))
+    assert (args["verb"], args["command"], args["json"], args["verbosity"], args["stack"]) == ("run", words, False, 0, None)
+    assert vars(cli.parse(["--stack", "S", "run", "top"]))["stack"] == Path("S")
+
+
 def test_the_others() -> None:
     assert vars(parsed(commands.track_line(7)))["tree"] == 7
     assert vars(parsed(commands.untrack_line(7)))["verb"] == "untrack"
