@@ -9,11 +9,11 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.tui.model.address_space import AddressSpace
 from lamina.tui.model.both_pages import BothPages, SidePage, pair_lines
 from lamina.tui.model.compared import Compared
-from lamina.tui.model.diff import ADDED, CHANGED, GONE, SAME, DiffArea, DiffMemory
+from lamina.tui.model.diff import ADDED, CHANGED, GONE, LOST, SAME, DiffArea, DiffMemory
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.model.marks import Marks
 
-FATES = st.lists(st.sampled_from(["", SAME, CHANGED, ADDED, GONE]), min_size=1, max_size=60)
+FATES = st.lists(st.sampled_from(["", SAME, CHANGED, ADDED, GONE, LOST]), min_size=1, max_size=60)
 
 
 def runs(fates: list[str], fate: str) -> PageRuns:
@@ -22,9 +22,9 @@ def runs(fates: list[str], fate: str) -> PageRuns:
 
 @given(FATES, st.integers(0, 60))
 def test_steps_go_to_each_changed_page_and_to_the_first_of_what_came_or_went(fates: list[str], page: int) -> None:
-    sets = [runs(fates, fate) for fate in (CHANGED, ADDED, GONE)]
+    sets = [runs(fates, fate) for fate in (CHANGED, ADDED, GONE, LOST)]
     memory = DiffMemory(1, 1, AddressSpace(), (), 0, *sets)
-    stops = [at for at, fate in enumerate(fates) if fate == CHANGED or (fate in (ADDED, GONE) and (at == 0 or fates[at - 1] != fate))]
+    stops = [at for at, fate in enumerate(fates) if fate == CHANGED or (fate in (ADDED, GONE, LOST) and (at == 0 or fates[at - 1] != fate))]
     behind, before = memory.step(page * PAGE + 7, forward=True), memory.step(page * PAGE + 7, forward=False)
     assert behind == next((at * PAGE for at in stops if at > page), None)
     assert before == next((at * PAGE for at in reversed(stops) if at < page), None)
@@ -51,6 +51,14 @@ def test_lines_show_every_byte_that_differs_and_say_what_they_leave_out(places: 
     assert [line.offset for line in pair_lines(pages, width, whole=True)] == list(range(0, 512, width))
     absent = pair_lines(BothPages(1, 0, SidePage(None, "not mapped"), SidePage(after, "layer 2")), width)
     assert b"".join(line.b for line in absent) == after and not any(any(line.marks) for line in absent)
+
+
+def test_what_changed_is_the_smallest_number_it_lies_in() -> None:
+    before, after = bytes(16), (7 << 64 | 300 << 16).to_bytes(16, "little")
+    lines = pair_lines(BothPages(1, 0, SidePage(before, ""), SidePage(after, "")), 8)
+    assert [line.number for line in lines] == [(2, 0, 300), (1, 0, 7)]
+    (both,) = pair_lines(BothPages(1, 0, SidePage(before, ""), SidePage(after, "")), 16)
+    assert both.number is None  # more than a number
 
 
 def test_two_marks_and_what_is_compared() -> None:

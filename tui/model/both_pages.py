@@ -65,6 +65,21 @@ class PairLine:
     marks: tuple[bool, ...] = ()
     left_out: int = 0
 
+    @property
+    def number(self) -> tuple[int, int, int] | None:
+        """What changed, as an unsigned number: (its bytes, before, after). It is the smallest aligned one, of at most 8 bytes, that all of it
+        lies in; None if there is none.
+        """
+        differ = [at for at, mark in enumerate(self.marks) if mark]
+        if not differ:
+            return None
+        first, last = differ[0], differ[-1]
+        size = next((size for size in (1, 2, 4, 8) if first // size == last // size), 0)
+        if not size:
+            return None
+        place = slice(first // size * size, first // size * size + size)
+        return size, int.from_bytes(self.a[place], "little"), int.from_bytes(self.b[place], "little")
+
 
 def pair_lines(pages: BothPages, width: int, whole: bool = False) -> tuple[PairLine, ...]:
     """*pages* in lines of *width* bytes; unless *whole*, without the stretches in which nothing differs."""

@@ -75,7 +75,7 @@ class DiffMemory:
         which, which_a: who it is on side b, and on side a.
         space: what the map shows.
         areas: those that differ, ascending; same_areas: how many do not.
-        changed: pages with another content, or by map maybe so; added, gone: pages that one side alone has.
+        changed: pages with another content, or by map maybe so; added, gone: pages that one side alone has; lost: cannot be read.
     """
 
     which: int | str
@@ -86,16 +86,19 @@ class DiffMemory:
     changed: PageRuns
     added: PageRuns
     gone: PageRuns
+    lost: PageRuns
 
     def step(self, address: int, forward: bool) -> int | None:
-        """The next page to look at from *address*, or the one before: every changed page, and the first of each run that came or went."""
+        """The next page to look at from *address*, or the one before: every changed page, and the first of each run that came, went or was
+        lost.
+        """
         page = address & -PAGE
         found = [it for it in self._near(page, forward) if it is not None]
         return (min(found) if forward else max(found)) if found else None
 
     def _near(self, page: int, forward: bool) -> Iterator[int | None]:
         yield page_behind(self.changed, page) if forward else page_before(self.changed, page)
-        for runs in (self.added, self.gone):
+        for runs in (self.added, self.gone, self.lost):
             at = int(np.searchsorted(runs.starts, np.uint64(page), side="right" if forward else "left")) - (0 if forward else 1)
             yield int(runs.starts[at]) if 0 <= at < len(runs) else None
 

@@ -135,7 +135,8 @@ def _held_page(held: "Held", start: int) -> SidePage:
 
 
 def _view(what: Compared, found: "Difference") -> DiffView:
-    memories = sorted((_memory_view(it) for it in found.memory), key=lambda it: isinstance(it.which, str))
+    several = sum(isinstance(it.which, int) for it in found.memory) > 1
+    memories = sorted((_memory_view(it, several) for it in found.memory), key=lambda it: isinstance(it.which, str))
     unread = sum(it.pages.maybe.pages for it in found.memory)
     return DiffView(what, found.by_map, tuple(_news(found)), tuple(memories), unread)
 
@@ -157,21 +158,20 @@ def _news_line(line: str) -> News:
     return News(text[0], " " * (len(line) - len(text)) + text[2:])
 
 
-def _memory_view(it: "MemoryDiff") -> DiffMemory:
+def _memory_view(it: "MemoryDiff", several: bool) -> DiffMemory:
     pages = it.pages
     every = pages.same | pages.changed | pages.maybe | pages.added | pages.gone | pages.unreadable
     kinds = ((SAME, pages.same), (LOST, pages.unreadable), (GONE, pages.gone), (ADDED, pages.added), (MAYBE, pages.maybe),
              (CHANGED, pages.changed))  # fmt: skip
     paints = tuple(Paint(glyph, runs) for glyph, runs in kinds)
-    areas = [_area(it.which, row, every) for row in it.areas]
+    areas = [_area(it.which, row, every, several) for row in it.areas]
     differing = tuple(area for area in areas if area.differs)
     space = AddressSpace(_map_areas(it, every), paints)
-    return DiffMemory(
-        it.which, it.which_a, space, differing, len(areas) - len(differing), pages.changed | pages.maybe, pages.added, pages.gone
-    )
+    same = len(areas) - len(differing)
+    return DiffMemory(it.which, it.which_a, space, differing, same, pages.changed | pages.maybe, pages.added, pages.gone, pages.unreadable)
 
 
-def _area(which: int | str, row: "AreaPages", every: PageRuns) -> DiffArea:
+def _area(which: int | str, row: "AreaPages", every: PageRuns, several: bool) -> DiffArea:
     counts = row.counts
     known = (counts.same, counts.changed, counts.maybe, counts.added, counts.gone, counts.unreadable)
     if row.area is None:
@@ -179,7 +179,8 @@ def _area(which: int | str, row: "AreaPages", every: PageRuns) -> DiffArea:
         return DiffArea(which, start, end, which if isinstance(which, str) else "in no known area", "", *known)
     area = row.area
     name = area.name.rsplit("/", 1)[-1].strip("[]") or area.kind.value
-    return DiffArea(which, area.start, area.end, name if name.isprintable() else ascii(name)[1:-1], area.perms, *known)
+    name = name if name.isprintable() else ascii(name)[1:-1]
+    return DiffArea(which, area.start, area.end, f"{which} {name}" if several else name, area.perms, *known)
 
 
 def _map_areas(it: "MemoryDiff", every: PageRuns) -> tuple[MapArea, ...]:

@@ -17,7 +17,7 @@ def area_columns() -> list[Column[DiffArea]]:
         Column("", 4, lambda row: [(row.perms, "dim")], keep=70),
         Column("CHANGED", 8, lambda row: _count(row.changed or row.maybe, "warm", "?" if row.maybe else ""), right=True),
         Column("NEW", 6, lambda row: _count(row.added, "new"), right=True),
-        Column("GONE", 6, lambda row: _count(row.gone + row.lost, "danger"), right=True),
+        Column("GONE", 6, lambda row: _count(row.gone or row.lost, "danger", "" if row.gone else "?"), right=True),
         Column("SAME", 8, lambda row: _count(row.same, "dim"), right=True, keep=40),
         Column("", _BAR, lambda row: [(glyph * cells, _COLOUR[glyph]) for glyph, cells in row.bar(_BAR)], keep=56),
     ]

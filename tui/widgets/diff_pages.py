@@ -120,12 +120,22 @@ class DiffPages(ScrollView, can_focus=True):
     def _segments(self, line: PairLine, second: bool) -> list[Segment]:
         offset = Segment(f" {line.offset:04x} ", self._style("offset"))
         if self.side_by_side:
-            return [offset, *self._side(line, False), Segment("│ ", self._style("gap")), *self._side(line, True)]
+            return [offset, *self._side(line, False), Segment("│ ", self._style("gap")), *self._side(line, True), self._number(line)]
         if second and not any(line.marks) and line.a == line.b:
             return []  # said once
         sign = "  " if not any(line.marks) else "+ " if second else "- "
         begin = Segment(" " * _OFFSET, self.rich_style) if second else offset
         return [begin, Segment(sign, self._style("after" if second else "before")), *self._side(line, second)]
+
+    def _number(self, line: PairLine) -> Segment:
+        """What changed, as a number, where there is room for all of it; what is as large as an address, in hexadecimal."""
+        if line.number is None:
+            return Segment("")
+        size, before, after = line.number
+        large = max(before, after) >= 1 << 40
+        text = f" {before:x} → {after:x}" if large else f" u{size * 8} {before:,} → {after:,}"
+        room = self.size.width - _OFFSET - 2 * _cells(self._bytes) - 3
+        return Segment(text if len(text) <= room else "", self._style("gap"))
 
     def _side(self, line: PairLine, after: bool) -> list[Segment]:
         data = line.b if after else line.a
