@@ -11,8 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
-from lamina.tui.keymap import APP_KEYS, PANE_KEYS
+from lamina.tui.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
 from lamina.tui.screens.panes import PanedScreen
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 EVERYWHERE, PANES = "everywhere", "the panes"
 _OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Binding)}
+_OF_TARGET = {binding.action for binding in TARGET_KEYS if isinstance(binding, Binding)}
 # The order of what is the same everywhere is that of the keymap.
 _RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS))) if isinstance(binding, Binding)}
 # What every list does, and what only leads back: no use in the palette or as a word after `:`.
@@ -77,8 +79,10 @@ def deeds_here(screen: Screen[Any]) -> list[Deed]:
     found: dict[tuple[int, str], Deed] = {}
     for active in screen.active_bindings.values():
         binding, node = active.binding, active.node
+        # Textual does not know that a slash is a letter where something is typed.
+        letter = binding.key == "slash" and isinstance(screen.focused, Input)
         # Textual's own keys that do nothing here have no sentence.
-        if binding.tooltip or binding.show:
+        if (binding.tooltip or binding.show) and not letter:
             known = found.get((id(node), binding.action))
             deed = _deed(binding, _place(node, binding.action), known)
             found[id(node), binding.action] = replace(deed, enabled=active.enabled, node=node)
@@ -87,7 +91,7 @@ def deeds_here(screen: Screen[Any]) -> list[Deed]:
     if entered is not None:
         deeds = [replace(entered, place=deed.place, node=screen) if deed.name == "choose" else deed for deed in deeds]
     places = [*dict.fromkeys(deed.place for deed in deeds if deed.place not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
-    return sorted(deeds, key=lambda deed: (places.index(deed.place), deed.moves, _RANK.get(deed.action, 0)))
+    return sorted(deeds, key=lambda deed: (places.index(deed.place), deed.moves, deed.action in _OF_TARGET, _RANK.get(deed.action, 0)))
 
 
 def _enter(screen: Screen[Any]) -> Deed | None:
@@ -97,9 +101,9 @@ def _enter(screen: Screen[Any]) -> Deed | None:
     return next((deed for deed in _of_class(type(screen)) if deed.keys.startswith("Enter")), None)
 
 
-def deeds_elsewhere(app: "LaminaApp") -> Iterable[Deed]:
-    """What the other screens do that this one cannot."""
-    here = {deed.action for deed in deeds_here(app.screen)}
+def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
+    """What the other screens do that *screen* cannot."""
+    here = {deed.action for deed in deeds_here(screen)}
     for mode, frame in app.frames():
         if mode != app.current_mode:
             for deed in _of_class(type(frame)):

@@ -1,13 +1,13 @@
 """What the `:` line takes: one table for jumping, completing and the help. Acts can be named too, as their keys are called."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.deeds import Deed, deeds_elsewhere, deeds_here
 from lamina.tui.dialogs.ask_text import address_of
 from lamina.tui.model.compared import Compared
 
@@ -161,35 +161,36 @@ JUMPS: Sequence[Jump] = (
 )
 
 
-async def go(app: "LaminaApp", line: str) -> None:
+def acts_by_name(app: "LaminaApp") -> dict[str, Deed]:
+    """What can be done on the present screen and on others, by the words for it. To be asked before the line takes the focus."""
+    deeds = (*deeds_elsewhere(app, app.screen), *reversed(deeds_here(app.screen)))
+    return {deed.word: deed for deed in deeds if not deed.moves and deed.enabled}
+
+
+async def go(app: "LaminaApp", line: str, acts: Mapping[str, Deed]) -> None:
     """Do what *line* says, without its colon. Raises `Unclear`."""
     name, _, argument = line.strip().partition(" ")
     argument = argument.strip()
     jump = next((one for one in JUMPS if name in one.names), None)
-    if jump is not None:
-        if argument and not jump.argument:
-            raise Unclear(f":{name} takes nothing more")
-        done = jump.go(app, argument)
-        if isawaitable(done):
-            await done
-        return
-    acts = {deed.word: deed for deed in (*deeds_elsewhere(app), *deeds_here(app.screen)) if not deed.moves}
-    if name not in acts:
-        near = [word for word in _words(app) if word.startswith(name)]
+    if jump is None and name not in acts:
+        near = [word for word in _words(acts) if word.startswith(name)]
         if len(near) != 1:
             raise Unclear(f"no {name!r} here; " + ("it may be " + ", ".join(near[:4]) if near else "Tab lists what there is, ? tells"))
-        await go(app, f"{near[0]} {argument}")
-        return
-    if argument:
+        name = near[0]
+        jump = next((one for one in JUMPS if name in one.names), None)
+    if argument and (jump is None or not jump.argument):
         raise Unclear(f":{name} takes nothing more")
-    app.run_deed(acts[name])
+    if jump is None:
+        app.run_deed(acts[name])
+    elif isawaitable(done := jump.go(app, argument)):
+        await done
 
 
-async def completions(app: "LaminaApp", line: str) -> list[str]:
+async def completions(app: "LaminaApp", line: str, acts: Mapping[str, Deed]) -> list[str]:
     """The lines that *line* may become: jumps before acts."""
     name, blank, argument = line.lstrip().partition(" ")
     if not blank:
-        return [word for word in _words(app) if word.startswith(name)]
+        return [word for word in _words(acts) if word.startswith(name)]
     jump = next((one for one in JUMPS if name in one.names), None)
     if jump is None:
         return []
@@ -197,7 +198,6 @@ async def completions(app: "LaminaApp", line: str) -> list[str]:
     return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(jump.looks_up, argument))]
 
 
-def _words(app: "LaminaApp") -> list[str]:
+def _words(acts: Mapping[str, Deed]) -> list[str]:
     jumps = [jump.names[0] for jump in JUMPS]
-    acts = {deed.word for deed in (*deeds_here(app.screen), *deeds_elsewhere(app)) if not deed.moves and deed.enabled}
-    return jumps + sorted(acts.difference(name for jump in JUMPS for name in jump.names))
+    return jumps + sorted(set(acts).difference(name for jump in JUMPS for name in jump.names))

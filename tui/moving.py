@@ -1,6 +1,6 @@
 """The part of the app that finds its way: the palette, the `:` line, help, and acts of other screens."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -87,12 +87,12 @@ class MovingApp(LeavingApp):
             await self.run_action(deed.action, deed.node or self.screen)
 
     @work(group="deed")
-    async def jump(self, line: str, unclear: Callable[[str], None]) -> None:
-        """Do what a line after `:` says; if it cannot be meant, *unclear* gets the words for it."""
+    async def jump(self, line: str, acts: Mapping[str, Deed], unclear: Callable[[str], None]) -> None:
+        """Do what a line after `:` says, one of *acts* if it names one; if it cannot be meant, *unclear* gets the words for it."""
         from lamina.tui.jumps import Unclear, go
 
         try:
-            await go(cast("LaminaApp", self), line)
+            await go(cast("LaminaApp", self), line, acts)
         except Unclear as why:
             unclear(str(why))
 

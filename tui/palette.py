@@ -41,11 +41,11 @@ class LaminaPalette(Provider):
             yield DiscoveryHit(self._line(entry, Text(entry.name)), entry.run, entry.name, entry.does)
 
     async def search(self, query: str) -> Hits:
-        """Those that match, names before sentences."""
+        """Those whose name has these letters in this order; then those whose sentence has them as they stand."""
         matcher = self.matcher(query)
         for entry in self._entries:
-            score = max(matcher.match(entry.name), 0.5 * matcher.match(entry.does))
-            if score > 0:
+            score = matcher.match(entry.name) or 0.1 * (query.lower() in entry.does.lower())
+            if score:
                 shown = Text(entry.name)
                 yield Hit(score, self._line(entry, shown), entry.run, entry.name, entry.does)
 
@@ -60,9 +60,9 @@ class LaminaPalette(Provider):
             if not deed.moves and deed.enabled and "command_palette" not in deed.action:
                 name = f"go to {deed.name}" if deed.action.startswith("show(") else deed.name
                 yield Entry(name, deed.keys, deed.does, partial(app.run_deed, deed))
-        for deed in deeds_elsewhere(app):
+        for deed in deeds_elsewhere(app, self.screen):
             yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed))
         for jump in JUMPS:
             for value in jump.offers(app):
                 line = f"{jump.names[0]} {value}"
-                yield Entry(line, f":{line}", jump.does, partial(app.jump, line, app.notify))
+                yield Entry(line, f":{line}", jump.does, partial(app.jump, line, {}, app.notify))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lamina.tui.app import LaminaApp
-from lamina.tui.jumps import JUMPS, Unclear, completions, go
+from lamina.tui.jumps import JUMPS, Unclear, acts_by_name, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.widgets.jump_line import JumpLine
 from tests.tui.waiting import type_ahead, until
@@ -62,11 +62,13 @@ async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
             ("stack /", "started with --stack"),
         ):
             with pytest.raises(Unclear, match=why):
-                await go(app, line)
-        assert await completions(app, "theme ansi-l") == ["theme ansi-light"]
-        assert "track" in await completions(app, "t") and "stack" in await completions(app, "s")
+                await go(app, line, {})
+        assert await completions(app, "theme ansi-l", {}) == ["theme ansi-light"]
+        acts = acts_by_name(app)
+        assert "track" in await completions(app, "t", acts) and "stack" in await completions(app, "s", acts)
+        assert acts["track"].node is app.screen and acts["squash"].mode == "stack"
         # An act may be typed by the beginning of its name, if only one begins like that.
-        await go(app, "jo")
+        await go(app, "jo", acts)
         await until(lambda: app.current_mode == "jobs")
 
 

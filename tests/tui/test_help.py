@@ -16,7 +16,7 @@ from tests.tui.waiting import type_ahead, until
 # What a key is called wherever it means anything.
 SAME = {
     "t": {"track"}, "d": {"dump"}, "F": {"final dump"}, "r": {"restore…", "rewind…"}, "v": {"verify"}, "m": {"mark"}, "x": {"dedup…"},
-    "s": {"squash…"}, "delete": {"drop…"}, "l": {"label"}, "n": {"next", "next page", "next program"}, "N": {"previous"}, "z": {"undo"},
+    "s": {"squash…"}, "delete": {"drop…", "close"}, "l": {"label"}, "n": {"next", "next page", "next program"}, "N": {"previous"}, "z": {"undo"},
     "slash": {"filter", "find", "search"}, "a": {"address"}, "full_stop": {"follow"}, "y": {"copy"}, "Y": {"save view"}, "c": {"cancel"},
     "question_mark": {"help", "back"}, "q": {"quit", "back"}, "colon": {"go to"}, "ctrl+p": {"palette"}, "f": {"maximise"},
     "ctrl+n": {"new program"}, "ctrl+o": {"any pane"}, "T": {"timed layers"},

@@ -19,7 +19,7 @@ async def test_acts_of_here_and_of_other_screens() -> None:
         names = [hit.text for hit in [hit async for hit in palette.discover()]]
         here = {deed.name for deed in deeds_here(app.screen) if not deed.moves}
         assert here - set(names) <= {"palette", "processes", "target", "stack", "image", "jobs", "terminal"} and "go to stack" in names
-        assert {f"stack: {deed.name}" for deed in deeds_elsewhere(app) if deed.mode == "stack"} <= set(names)
+        assert {f"stack: {deed.name}" for deed in deeds_elsewhere(app, app.screen) if deed.mode == "stack"} <= set(names)
         assert "theme ansi-light" in names
         best = max([hit async for hit in palette.search("final")])
         assert best.text == "final dump" and "end the program" in str(best.help)

@@ -13,7 +13,10 @@ from textual.widgets import Input, Label, Static
 from lamina.tui.keymap import JUMP_LINE_KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lamina.tui.app import LaminaApp
+    from lamina.tui.deeds import Deed
 
 
 class JumpLine(Horizontal):
@@ -26,6 +29,7 @@ class JumpLine(Horizontal):
         self._input = Input(placeholder="processes, stack DIR, layer 3, pid 4711, theme …", compact=True)
         self._hint = Static(id="jump-hint")
         self._from: Widget | None = None
+        self._acts: Mapping[str, Deed] = {}
         self._at = 0
         self._tried: list[str] = []
 
@@ -45,7 +49,10 @@ class JumpLine(Horizontal):
 
     def open(self, begun: str = "") -> None:
         """Type now, after *begun*."""
+        from lamina.tui.jumps import acts_by_name
+
         self._from = self.screen.focused
+        self._acts = acts_by_name(self._lamina)
         self._at = len(self._lamina.lines_typed)
         self._put(begun)
         self._hint.update("")
@@ -88,7 +95,7 @@ class JumpLine(Horizontal):
         from lamina.tui.jumps import completions
 
         line = self._input.value
-        found = await completions(self._lamina, line) if line.strip() or take else []
+        found = await completions(self._lamina, line, self._acts) if line.strip() or take else []
         if line != self._input.value:
             return
         if take and found:
@@ -115,7 +122,7 @@ class JumpLine(Horizontal):
         self.action_leave()
         if line not in self._lamina.lines_typed[-1:]:
             self._lamina.lines_typed.append(line)
-        self._lamina.jump(line, self._unclear)
+        self._lamina.jump(line, self._acts, self._unclear)
 
     def _unclear(self, why: str) -> None:
         """Say why, and let it be mended."""

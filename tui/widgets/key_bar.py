@@ -44,7 +44,7 @@ class KeyBar(Widget):
         right = Text(no_wrap=True)
         alone, narrow = self.screen.maximized is not None, self.size.width < 100
         for name, what in (_NARROW_ALONE if alone else _NARROW) if narrow else (_ALONE if alone else _EVERYWHERE):
-            right.append(f" {name} ", key).append(f"{what} " if what else "", word)
+            right.append(f" {name}", key).append(f" {what} " if what else " ", word)
         line = Text(no_wrap=True)
         self._places = []
         for deed in self._deeds():
