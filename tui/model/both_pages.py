@@ -67,8 +67,8 @@ class PairLine:
 
     @property
     def number(self) -> tuple[int, int, int] | None:
-        """What changed, as an unsigned number: (its bytes, before, after). It is the smallest aligned one, of at most 8 bytes, that all of it
-        lies in; None if there is none.
+        """What changed, as an unsigned number: (its bytes, before, after). The smallest aligned one of at most 8 bytes that all of it lies
+        in; None if there is none.
         """
         differ = [at for at, mark in enumerate(self.marks) if mark]
         if not differ:
