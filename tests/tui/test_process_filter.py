@@ -54,7 +54,7 @@ def test_signs_alone_filter_nothing(line: str) -> None:
 
 def test_what_is_no_regular_expression_says_so_and_is_text() -> None:
     wanted = parse_filter("a[b")
-    assert wanted and wanted.kind == "text" and "unterminated character set" in wanted.problem
+    assert wanted and wanted.kind == "text" and wanted.problem == "no regex: unterminated character set"
     assert wanted.hits([(7, "xa[bx"), (8, "ab")]) == {7}
 
 

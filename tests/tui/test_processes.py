@@ -142,7 +142,7 @@ async def filters(story: Story, many: Crowd) -> None:
     await story.filter("!e")
     assert not any("e" in story.known.by_pid[row.pid].name for row in story.list.rows if row.hit)
     await pilot_press(story, "escape", "slash", *"c[")
-    assert "no regular expression: unterminated" in str(story.screen._filter_line._problem.content) and story.screen._filter_line._problem.display
+    assert "no regex: unterminated" in str(story.screen._filter_line._problem.content) and story.screen._filter_line._problem.display
     await pilot_press(story, "escape")
     assert story.known.filter is None and not story.screen._filter_line.display and story.list.has_focus
 

@@ -56,7 +56,7 @@ def parse_filter(line: str) -> Filter | None:
     try:
         re.compile(rest)
     except (re.error, OverflowError, RecursionError) as error:
-        return Filter(line, "text", inverse, rest.casefold(), f"no regular expression: {str(error).partition(' at position')[0]}")
+        return Filter(line, "text", inverse, rest.casefold(), f"no regex: {str(error).partition(' at position')[0]}")
     return Filter(line, "regex", inverse, rest)
 
 

@@ -94,7 +94,7 @@ class ProcessList:
         return [(process, closely) for _, process, closely in sorted(wanted, key=lambda it: it[0])]
 
     def rows(self) -> list[TreeRow]:
-        """The rows to show."""
+        """The rows to show. An order of one column leaves out the kernel's threads while they are folded in the tree."""
         processes, ended = self.processes.rows, self._ended
         if ended is not None:
             processes = (*processes, ended)
@@ -108,8 +108,13 @@ class ProcessList:
         order = self.order
         if order is None:
             return tree.arrange(processes, hits, self.folded if hits is None else self.folded_hits)
-        # By pid first, so that equals stay where they are.
-        chosen = sorted(processes if hits is None else [it for it in processes if it.pid in hits], key=lambda it: it.pid)
+        if hits is not None:
+            chosen = [it for it in processes if it.pid in hits]
+        else:
+            hidden = KTHREADD if KTHREADD in self.folded else None
+            chosen = [it for it in processes if hidden is None or hidden not in (it.pid, it.ppid)]
+        if ended is not None:
+            chosen.sort(key=lambda it: it.pid)  # as all others: equals stay where they are
         chosen.sort(key=lambda it: order.key(self, it), reverse=order.descending)
         return tree.in_order(it.pid for it in chosen)
 

@@ -120,10 +120,8 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined, standing: S
         text.append("next dump: ", style="bold")
         text.append(f"{units.pages(dirty.pages)} pages, {units.size(dirty.bytes)}")
         text.append(f", about {units.duration(standing.freeze_us)} frozen\n" if standing and standing.freeze_us else "\n")
-        text.append(
-            f"on layer {layer}, the newest of its {standing.layers}\n" if standing and standing.layers > 1 else f"on layer {layer}\n",
-            style="dim",
-        )
+        count = standing.layers if standing else 0
+        text.append(f"on layer {layer}, one of {count} in its stack\n" if count > 1 else f"on layer {layer}\n", style="dim")
     else:
         text.append(f"stands on layer {layer}\n", style="dim")
     if is_tracker(process.tracker):
