@@ -68,7 +68,7 @@ class ActingApp(LookingGood):
     def may_change(self, what: str) -> bool:
         """Whether anything may be changed; says why *what* is not done if not."""
         if self.session.readonly:
-            self.notify(f"{what}: this lamina was started with --readonly", severity="warning")
+            self.notify(f"{what}: this lamina is read only", severity="warning")
         return not self.session.readonly
 
     def do(self, act: Act) -> bool:

@@ -3,8 +3,9 @@
 Nothing is listed twice: the bindings in force are the list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding, BindingType
@@ -101,22 +102,24 @@ def _enter(screen: Screen[Any]) -> Deed | None:
     return next((deed for deed in _of_class(type(screen)) if deed.keys.startswith("Enter")), None)
 
 
-def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
-    """What the other screens do that *screen* cannot."""
-    here = {deed.action for deed in deeds_here(screen)}
+def deeds_elsewhere(app: "LaminaApp") -> Iterable[Deed]:
+    """What the other screens do that this one cannot."""
+    here = {deed.action for deed in deeds_here(app.screen)}
     for mode, frame in app.frames():
         if mode != app.current_mode:
-            for deed in _of_class(type(frame)):
+            for deed in _of_class(type(frame), app.session.settings.keys):
                 if deed.action not in here and not deed.moves:
                     yield replace(deed, mode=mode)
 
 
-def _of_class(frame: type[PanedScreen]) -> list[Deed]:
-    """What is bound by a screen itself."""
+def _of_class(frame: type[PanedScreen], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Deed]:
+    """What is bound by a screen itself; *chosen*: keys of the user's, by the names of acts."""
     found: dict[str, Deed] = {}
     for cls in frame.__mro__[: frame.__mro__.index(PanedScreen)]:
         bindings: list[BindingType] = cls.__dict__.get("BINDINGS", [])
-        for binding in Binding.make_bindings(bindings):
+        for usual in Binding.make_bindings(bindings):
+            keys = chosen.get(usual.id or "")
+            binding = usual.with_key(keys.split(",")[0].strip()) if keys else usual
             if binding.tooltip and not binding.action.startswith("app."):
                 found[binding.action] = _deed(binding, frame.WHERE, found.get(binding.action))
     return list(found.values())

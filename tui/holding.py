@@ -41,7 +41,7 @@ class HoldingApp(ReadingApp):
     def action_new_program(self) -> None:
         """Ask for a command line and run it."""
         if self.session.readonly:
-            self.notify("no program is started: this lamina was started with --readonly", severity="warning")
+            self.notify("no program is started: this lamina is read only", severity="warning")
             return
         from lamina.tui.dialogs.new_program import ask_command, words_of
 

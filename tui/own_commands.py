@@ -17,6 +17,9 @@ class CommandedApp(OutsideApp):
     def action_own_command(self, number: int) -> None:
         """Run the command of that number, filled in for the target."""
         line = self.session.settings.commands[number].run
+        if self.session.readonly:
+            self.notify(f"{line}: not run, this lamina is read only", severity="warning")
+            return
         target = self.session.target
         known = {
             "pid": target.pid if target is not None and target.alive else None,

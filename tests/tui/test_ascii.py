@@ -112,9 +112,10 @@ def test_only_ascii_and_no_colour_is_written_where_that_is_asked_for() -> None:
 
 
 def test_16_colours_are_the_terminals_own() -> None:
-    with on_a_line({"LANG": "C.UTF-8", "TERM": "linux"}) as line:
+    with on_a_line({"LANG": "C.UTF-8", "TERM": "linux"}, "--no-mouse") as line:
         line.until(lambda written: b"PID" in written)
         line.press(b"5", b"jobs")
         written = line.written
+    assert b"\x1b[?1000h" not in written, "the mouse is left to the terminal"
     assert not re.search(rb"\x1b\[[0-9;]*[34]8;", written), "neither 256 colours nor RGB"
     assert re.search(rb"\x1b\[[0-9;]*3[0-7]", written)

@@ -127,7 +127,7 @@ async def test_the_screen_does_as_it_was_told(tmp_path: Path, monkeypatch: pytes
         theme="lamina-contrast", columns=("NAME", "PID"), keys={"app.jobs": "f9,5", "app.help": "f2"},
         commands=(OwnCommand("touch", f"touch {tmp_path}/{{pid}}", "f8"),),
     )  # fmt: skip
-    app = LaminaApp(Session(readonly=True, settings=settings))
+    app = LaminaApp(Session(settings=settings))
     async with app.run_test(size=(100, 30)) as pilot:
         await until(lambda: app.processes._list.rows)
         assert app.theme == "lamina-contrast"

@@ -46,6 +46,8 @@ class TitleBar(Widget):
     def _first_line(self) -> Text:
         line = Text(" lamina", style="bold")
         line.append(f" · {self._where}", style="not bold")
+        if self._session.readonly:
+            line.append(" · read only")
         target = self._session.target
         if target is None:
             return line.append(" · no target", style="not bold dim")
