@@ -1,6 +1,6 @@
 """The layers of a stack as the screen lists them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -174,6 +174,7 @@ def in_order(rows: Iterable[LayerRow]) -> list[LayerRow]:
     return ordered
 
 
-def by_drop(rows: Iterable[LayerRow]) -> Sequence[LayerRow]:
-    """Dropped layers, the one dropped last first."""
-    return sorted(rows, key=lambda row: (-row.dropped, row.name))
+def by_drop(rows: Iterable[LayerRow], lanes_width: int) -> list[LayerRow]:
+    """Dropped layers, the one dropped last first; beside lanes of that width, in which they have no place any more."""
+    ordered = sorted(rows, key=lambda row: (-row.dropped, row.name))
+    return [replace(row, lane="○".ljust(lanes_width)) for row in ordered]

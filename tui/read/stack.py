@@ -44,7 +44,8 @@ class StackReader:
         for bad in stack.unreadable:
             row = self._with_checks(unreadable_row(bad.path, bad.why), bad.path.resolve())
             (dropped if row.trashed else live).append(row)
-        rows, trash = tuple(arrange(live)), tuple(by_drop(dropped))
+        rows = tuple(arrange(live))
+        trash = tuple(by_drop(dropped, len(rows[0].lane) if rows else 2))
         disk, in_trash = (sum(row.disk_bytes for row in some) for some in (rows, trash))
         return StackView(path, rows, trash, disk, in_trash, places.free_bytes(path), path.is_file())
 

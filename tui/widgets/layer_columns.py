@@ -16,7 +16,7 @@ def layer_columns(
     stands_on: Callable[[LayerRow], bool], is_marked: Callable[[LayerRow], bool], rows: Sequence[LayerRow] = ()
 ) -> list[Column[LayerRow]]:
     """The graph first, as wide as *rows* need it; *stands_on* says which layer the target stands on."""
-    width = max((cell_len(_graph(row)) + cell_len(row.name) + 2 for row in rows), default=0)
+    width = max((cell_len(row.lane) + cell_len(row.name) + 2 for row in rows), default=0)
     return [
         mark_column(is_marked),
         Column("LAYER", max(_NARROWEST, min(width, _WIDEST)), lambda row: _name(row, stands_on(row))),
@@ -38,12 +38,8 @@ def _quiet(row: LayerRow) -> str:
     return "dim" if row.trashed else ""
 
 
-def _graph(row: LayerRow) -> str:
-    return "○ " if row.trashed else row.lane
-
-
 def _name(row: LayerRow, stands_on: bool) -> Cell:
-    return [(_graph(row), "dim"), (row.name, "bright" if stands_on else _quiet(row)), (" ◂" if stands_on else "", "warm")]
+    return [(row.lane, "dim"), (row.name, "bright" if stands_on else _quiet(row)), (" ◂" if stands_on else "", "warm")]
 
 
 def _when(row: LayerRow) -> str:
