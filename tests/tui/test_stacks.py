@@ -52,3 +52,10 @@ def test_a_stack_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     view = StackReader().read(tmp_path / "none")
     assert view.rows == ()
     assert view.free > 0
+
+
+def test_what_is_no_stack_says_why(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not an archive")
+    view = StackReader().judge(tmp_path / "notes.txt")
+    assert view.rows == () and view.archive
+    assert "notes.txt" in view.why

@@ -100,6 +100,7 @@ class StackView:
         disk_bytes: of all layers; trash_bytes: of the dropped ones.
         free: bytes left on its file system.
         archive: it is an archive: its layers can be looked at, and imported.
+        why: why it cannot be read, in words; "" if it can.
     """
 
     path: Path
@@ -109,6 +110,7 @@ class StackView:
     trash_bytes: int = 0
     free: int = 0
     archive: bool = False
+    why: str = ""
 
     @property
     def listed(self) -> tuple[LayerRow, ...]:

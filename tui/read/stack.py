@@ -3,10 +3,12 @@
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core.errors import ImageError
 from lamina.tui import places
 from lamina.tui.model.layers import Check, LayerRow, StackView, arrange, by_drop
 from lamina.tui.read.layer_row import name_in, read_row, shortened, stamp_of, time_of, unreadable_row
@@ -31,13 +33,15 @@ class StackReader:
         self._judged: object = None
 
     def read(self, path: Path) -> StackView:
-        """The stack in the directory or archive *path*; no layers if there is no such directory yet.
-
-        Raises:
-            ImageError, OSError: it cannot be read.
-        """
+        """The stack in the directory or archive *path*; no layers if there is no such directory yet, or it cannot be read."""
         if not os.path.lexists(path):
             return StackView(path, free=places.free_bytes(path))
+        try:
+            return self._view(path)
+        except (ImageError, OSError) as error:
+            return StackView(path, free=places.free_bytes(path), archive=path.is_file(), why=str(error))
+
+    def _view(self, path: Path) -> StackView:
         stack, stamps = self._open(path)
         live = [self._row(stack, layer, stamps[layer.key]) for layer in stack.layers]
         dropped = [self._row(stack, layer, stamps[layer.key]) for layer in stack.trashed]
@@ -50,19 +54,22 @@ class StackReader:
         return StackView(path, rows, trash, disk, in_trash, places.free_bytes(path), path.is_file())
 
     def judge(self, path: Path) -> StackView:
-        """As `read`, with the quick check of every layer, which is what every restore does first. Raises as `read`."""
+        """As `read`, with the quick check of every layer, which is what every restore does first."""
+        with suppress(ImageError, OSError):  # which `read` says
+            self._check(path)
+        return self.read(path)
+
+    def _check(self, path: Path) -> None:
         from lamina.core.image.verify import verify_stack
 
-        if os.path.lexists(path):
-            stack, stamps = self._open(path)
-            key = (path, tuple(stamps.items()), stack.unreadable)
-            if key != self._judged:
-                found = verify_stack(stack, contents=False).reports
-                at = {layer.directory: stamps[layer.key] for layer in (*stack.layers, *stack.trashed)}
-                with self._lock:
-                    self._reports = {report.layer: (at.get(report.layer, 0), report) for report in found}
-                self._judged = key
-        return self.read(path)
+        stack, stamps = self._open(path)
+        key = (path, tuple(stamps.items()), stack.unreadable)
+        if key != self._judged:
+            found = verify_stack(stack, contents=False).reports
+            at = {layer.directory: stamps[layer.key] for layer in (*stack.layers, *stack.trashed)}
+            with self._lock:
+                self._reports = {report.layer: (at.get(report.layer, 0), report) for report in found}
+            self._judged = key
 
     def verify(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
         """Check the layer at *path* to its last byte, and remember what that said.
@@ -81,7 +88,7 @@ class StackReader:
         return found
 
     def verify_all(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
-        """As `verify`, of every layer of the stack in *path*. Raises as `read`, and `Cancelled`."""
+        """As `verify`, of every layer of the stack in *path*."""
         from lamina.core.image.verify import verify_stack
 
         stack, stamps = self._open(path)

@@ -83,7 +83,7 @@ class StackScreen(LayerActs):
         if session.stack_dir is None:
             self._list.empty_text = "no target: 1 chooses a process, o opens a stack"
         elif stack is not None and stack.path == session.stack_dir:
-            self._list.empty_text = "no layer yet: d takes the first one"
+            self._list.empty_text = stack.why or "no layer yet: d takes the first one"
             self._show(stack)
         else:
             self._list.empty_text = "reading the stack …"
