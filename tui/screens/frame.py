@@ -92,6 +92,15 @@ class Frame(PanedScreen):
         """Where there is hardly room for anything, frames and the second line of the header make way for what they are around."""
         self.set_class(event.size.width < _TINY[0] or event.size.height < _TINY[1], "-tiny")
 
+    @property
+    def _css_update_count(self) -> int:  # type: ignore[override]
+        """How many themes it has seen. To Textual always all: for a screen that is behind it reads all style sheets again, also for a new one."""
+        return self.app._css_update_count
+
+    @_css_update_count.setter
+    def _css_update_count(self, count: int) -> None:
+        """See `update_node_styles`."""
+
     def update_node_styles(self, animate: bool = True) -> None:
         """Textual asks for this whenever a screen comes back. While what its styles depend on is as it was, no rule is tried anew."""
         looks = (self.app.theme, self.app.pseudo_classes, self.app.classes, self.pseudo_classes, self.classes)
