@@ -102,9 +102,9 @@ def _enter(screen: Screen[Any]) -> Deed | None:
     return next((deed for deed in _of_class(type(screen)) if deed.keys.startswith("Enter")), None)
 
 
-def deeds_elsewhere(app: "LaminaApp") -> Iterable[Deed]:
-    """What the other screens do that this one cannot."""
-    here = {deed.action for deed in deeds_here(app.screen)}
+def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
+    """What the other screens do that *screen* cannot."""
+    here = {deed.action for deed in deeds_here(screen)}
     for mode, frame in app.frames():
         if mode != app.current_mode:
             for deed in _of_class(type(frame), app.session.settings.keys):
