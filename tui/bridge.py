@@ -21,7 +21,7 @@ from lamina.tui import messages
 from lamina.tui.acts import Act
 
 # More often nobody reads it, and every report is painted.
-_PROGRESS_S = 0.1
+_PROGRESS_S = 0.05
 
 
 class Work:

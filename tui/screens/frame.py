@@ -93,8 +93,8 @@ class Frame(PanedScreen):
         self.set_class(event.size.width < _TINY[0] or event.size.height < _TINY[1], "-tiny")
 
     @property
-    def _css_update_count(self) -> int:  # type: ignore[override]
-        """How many themes it has seen. To Textual always all: for a screen that is behind it reads all style sheets again, also for a new one."""
+    def _css_update_count(self) -> int:
+        """How many themes it has seen. To Textual always all: for a screen behind that, also a new one, it reads all style sheets again."""
         return self.app._css_update_count
 
     @_css_update_count.setter
