@@ -152,12 +152,8 @@ class LaminaApp(MovingApp):
 
     def show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen."""
-        if (
-            mode in ("stack", "target")
-            and self.session.target is None
-            and self.session.stack_dir is None
-            and self.current_mode == "processes"
-        ):
+        nothing = self.session.target is None and (mode == "target" or (mode == "stack" and self.session.stack_dir is None))
+        if nothing and self.current_mode == "processes":
             self.processes.aim_at_cursor()
         return super().show(mode)
 

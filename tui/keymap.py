@@ -199,13 +199,15 @@ MAP_KEYS: list[BindingType] = [
     Binding("enter", "choose", "page", tooltip="look at this page"),
 ]
 
-# Of priority: the line that is typed into has its own meaning for some of them.
+# Of priority: the line that is typed into has its own meaning for some of them. To most terminals ^i and Tab are one key.
 FIND_KEYS: list[BindingType] = [
     Binding(
         "ctrl+r", "mean('regex')", "regex", key_display="^r", priority=True, tooltip="what is typed is a regular expression over bytes"
     ),
     Binding("ctrl+x", "mean('hex')", "hex", key_display="^x", priority=True, tooltip="bytes in hexadecimal, ?? for any"),
-    Binding("ctrl+i", "mean('number')", "number", key_display="^i", priority=True, tooltip="a number: 64 bits, 32 bits, a double in turn"),
+    Binding(
+        "ctrl+i,tab", "mean('number')", "number", key_display="^i", priority=True, tooltip="a number: 64 bits, 32 bits, a double in turn"
+    ),
     Binding("ctrl+t", "mean('text')", "text", key_display="^t", priority=True, tooltip="text again"),
     Binding(
         "ctrl+a",

@@ -120,7 +120,8 @@ class TargetScreen(Frame):
         own = dirty if dirty is not None and target is not None and dirty.identity == target.identity else None
         self._dump_now.show(target, self._memory, self._hindrance)
         tracked = target is not None and target.alive and bool(target.tracker)
-        self._rate.show(own if tracked else None, "not tracked: t begins, and so does the first dump" if not tracked else "counting …")
+        begin = "not tracked: t begins, and so does the first dump" if target is not None and target.alive else ""
+        self._rate.show(own if tracked else None, "counting …" if tracked else begin)
         per_second = own.per_second if own is not None and tracked else ()
         self.title_bar.aside = f"{units.count(per_second[-1])} dirty pages/s" if per_second else ""
         self.title_bar.refresh()
