@@ -170,7 +170,7 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
     app = LaminaApp(Session(stack))
     async with app.run_test(size=(80, 24)) as pilot:
         keys = Keys(app, pilot)
-        await until(lambda: app.screen is app.stack and app.stack._memory)
+        await until(lambda: app.screen is app.stack and app.stack._strip.memory)
         rows = await keys.rows(lambda rows: len(rows) == 3 and all(row.restorable for row in rows.values()))
         assert rows["3"].foreign and rows["3"].program == "pair" and rows["3"].frozen_us
         await keys.act("v")
@@ -214,7 +214,7 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
     app = LaminaApp(Session(stack))
     async with app.run_test(size=(110, 36)) as pilot:
         keys = Keys(app, pilot)
-        await until(lambda: app.stack._memory)
+        await until(lambda: app.stack._strip.memory)
         await keys.to("3")
         await pilot.press("E")
         keys.type(archive)
@@ -240,7 +240,7 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
     app = LaminaApp(Session(archive))
     async with app.run_test(size=(110, 36)) as pilot:
         keys = Keys(app, pilot)
-        await until(lambda: app.screen is app.stack and app.stack._memory)
+        await until(lambda: app.screen is app.stack and app.stack._strip.memory)
         rows = await keys.rows(lambda rows: len(rows) == 3)
         assert all(row.archived and not row.restorable and row.whole for row in rows.values())
         await pilot.press("I")

@@ -1,7 +1,6 @@
 """Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,21 +8,18 @@ from textual import events, on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from lamina.core.errors import LaminaError
-from lamina.tui import messages
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import STACK_KEYS
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks
 from lamina.tui.model.session import Session
-from lamina.tui.read.layer_memory import LayerMemories, LayerMemory
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.screens.layer_acts import LayerActs
 from lamina.tui.screens.layer_replay import Replay
 from lamina.tui.widgets.layer_columns import layer_columns
 from lamina.tui.widgets.layer_detail import LayerDetail
-from lamina.tui.widgets.map_pane import MapPane
+from lamina.tui.widgets.layer_map import LayerMap
 from lamina.tui.widgets.memory_map import MemoryMap
 from lamina.tui.widgets.row_list import Column, RowList
 
@@ -42,18 +38,13 @@ class StackScreen(LayerActs):
         self._list: RowList[LayerRow] = RowList(self._columns(()), lambda row: row.path, id="layers")
         self._left = Vertical(id="left", classes="pane")
         self._detail = LayerDetail()
-        self._strip = MapPane(id="layer-map")
-        self._memory: LayerMemory | None = None
+        self._strip = LayerMap(id="layer-map")
         self._newest: LayerRow | None = None
         self._wanted: Path | None = None
         self._replay = Replay(self, self._play)
 
     def _columns(self, rows: Sequence[LayerRow]) -> list[Column[LayerRow]]:
         return layer_columns(self._stands_on, lambda row: row.path in self._marks, rows)
-
-    @cached_property
-    def _memories(self) -> LayerMemories:
-        return LayerMemories(self.lamina.reader.stacks)
 
     def compose_body(self) -> Iterable[Widget]:
         """List, detail, strip."""
@@ -120,59 +111,20 @@ class StackScreen(LayerActs):
     @on(RowList.Moved)
     def _moved(self) -> None:
         self._show_detail()
-        self._read_memory()
+        self._show_memory()
 
-    def _read_memory(self, pid: int = 0) -> None:
-        row = self._list.row
-        pid = pid or (self._memory.pid if self._memory is not None else 0)
-        if row is None:
-            self._strip.show_nothing("no layer chosen")
-        elif (known := self._memories.known(row, pid)) is not None:
-            self._paint(known)
-            self._read_ahead(row, pid)
-        else:
-            self.lamina.bridge.follow("memory of a layer", lambda: self._resolved(row, pid), to=self)
+    def _show_memory(self) -> None:
+        rows, row = self._list.rows, self._list.row
+        at = next((at for at, other in enumerate(rows) if other is row), 0)
+        self._strip.show_layer(row, (*rows[at + 1 : at + 2], *rows[max(0, at - 1) : at]))
 
-    def _resolved(self, row: LayerRow, pid: int) -> messages.LayerMemoryRead | messages.LayerMemoryLost:
-        try:
-            return messages.LayerMemoryRead(self._memories.read(row, pid))
-        except (LaminaError, OSError) as error:
-            return messages.LayerMemoryLost(row.path, str(error))
-
-    def on_layer_memory_lost(self, message: messages.LayerMemoryLost) -> None:
-        """The memory of a layer cannot be resolved: better no map than that of another layer."""
-        row = self._list.row
-        if row is not None and row.path == message.layer:
-            self._strip.show_nothing(message.why)
-            self._replay.painted()
-
-    def on_layer_memory_read(self, message: messages.LayerMemoryRead) -> None:
-        """The memory of a layer was resolved."""
-        row = self._list.row
-        if row is not None and row.path == message.memory.layer:
-            self._paint(message.memory)
-            self._read_ahead(row, message.memory.pid)
-
-    def _read_ahead(self, row: LayerRow, pid: int) -> None:
-        """The layers above and below the cursor are likely the next."""
-        rows = self._list.rows
-        at = next((at for at, other in enumerate(rows) if other.path == row.path), 0)
-        near = (*rows[at + 1 : at + 2], *rows[max(0, at - 1) : at])
-        ahead = next((other for other in near if other.own_pages and self._memories.known(other, pid) is None), None)
-        if ahead is not None:
-            self.lamina.bridge.follow("memory of a layer", lambda: self._memories.read_ahead(ahead, pid), to=self)
-
-    def _paint(self, memory: LayerMemory) -> None:
-        self._memory = memory
-        task = f", task {memory.pid} of {len(memory.pids)}" if len(memory.pids) > 1 else ""
-        self._strip.show(f"memory as of layer {memory.name}{task}, by age of page", memory.space)
+    @on(LayerMap.Painted)
+    def _painted(self) -> None:
         self._replay.painted()
 
     def action_next_task(self) -> None:
         """The memory of the next task of the layer."""
-        if self._memory is not None and len(self._memory.pids) > 1:
-            at = self._memory.pids.index(self._memory.pid) + 1
-            self._read_memory(self._memory.pids[at % len(self._memory.pids)])
+        self._strip.show_next_task()
 
     def layer_row(self) -> LayerRow | None:
         """The layer under the cursor."""
@@ -221,7 +173,7 @@ class StackScreen(LayerActs):
             self.lamina.look_at_memory(MemorySource(self._pid_of(row), row.path), event.address)
 
     def _pid_of(self, row: LayerRow) -> int:
-        known = self._memory
+        known = self._strip.memory
         return known.pid if known is not None and known.layer == row.path and known.pid else row.pid
 
     def action_restore(self) -> None:
