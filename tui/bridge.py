@@ -20,9 +20,6 @@ from lamina.core.events import CancelToken, Event, Progress
 from lamina.tui import messages
 from lamina.tui.acts import Act
 
-# More often nobody reads it, and every report is painted.
-_PROGRESS_S = 0.05
-
 
 class Work:
     """What an act sees while it runs, in its own thread: where to report to, and whether to stop."""
@@ -33,7 +30,6 @@ class Work:
         self._post = post
         self._began = time.monotonic()
         self._phase = ""
-        self._told = 0.0
 
     def announce(self, command: str) -> None:
         """Say which command line does the same; called once the request is known."""
@@ -51,9 +47,6 @@ class Work:
         now = time.monotonic()
         if event.phase != self._phase:
             self._began, self._phase = now, event.phase
-        elif now - self._told < _PROGRESS_S and event.done < event.total:
-            return
-        self._told = now
         self._post(messages.ProgressMade(self.act, event, int((now - self._began) * 1e6)))
 
 

@@ -1,5 +1,7 @@
 """One line above the footer: the work that is under way with its progress, else the last command line and what came of it."""
 
+import time
+
 from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
@@ -10,6 +12,8 @@ from lamina.tui.model.journal import Job
 from lamina.tui.theme import DANGER, GOOD
 
 _BAR = 18
+# More often nobody reads it.
+_PAUSE_S = 0.1
 _MARK = {journal.DONE: ("✓ ", GOOD), journal.FAILED: ("✗ ", DANGER), journal.CANCELLED: ("– cancelled ", "dim")}
 
 
@@ -19,11 +23,15 @@ class JobBar(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._job: Job | None = None
+        self._painted = 0.0
 
     def show(self, job: Job | None) -> None:
-        """Repaint for *job*."""
+        """Repaint for *job*; while it goes on, a few times a second."""
+        goes_on = job is not None and job is self._job and job.state == journal.RUNNING
         self._job = job
-        self.refresh()
+        if not goes_on or time.monotonic() - self._painted >= _PAUSE_S:
+            self._painted = time.monotonic()
+            self.refresh()
 
     def render(self) -> Table | Text:
         """One line, whatever the width."""
