@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from lamina.tui.model.target import Target
     from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
+    from lamina.tui.read.examining import Examined
     from lamina.tui.read.layer_memory import LayerMemory
     from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
-    from lamina.tui.read.examining import Examined
     from lamina.tui.read.process import Processes
     from lamina.tui.read.searching import Search
     from lamina.tui.read.stacks import KnownStack
@@ -51,13 +51,6 @@ class StandingRead(Message):
     """It is known of all tracked processes how much they write, and of all that stand on a layer how many their stack has."""
 
     standing: "dict[int, Standing]"
-
-
-@dataclass
-class ColumnsChosen(Message):
-    """Other columns of the process list were chosen, by name."""
-
-    names: tuple[str, ...]
 
 
 @dataclass

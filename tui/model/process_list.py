@@ -1,6 +1,6 @@
 """The process screen without its widgets: what is known, what is wished (filter, order, folds), and the rows that follow from it."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -117,6 +117,33 @@ class ProcessList:
             chosen.sort(key=lambda it: it.pid)  # as all others: equals stay where they are
         chosen.sort(key=lambda it: order.key(self, it), reverse=order.descending)
         return tree.in_order(it.pid for it in chosen)
+
+    @property
+    def title(self) -> str:
+        """What the rows are: the tree or a list by something, and whom the view follows."""
+        order, followed = self.order, self.by_pid.get(self.following or 0)
+        title = f"by {order.column} {'↓' if order.descending else '↑'}" if order else "tree"
+        return f"{title} · following {followed.name} {followed.pid}" if followed is not None else title
+
+    @property
+    def found(self) -> str:
+        """What the filter found; "" without one."""
+        hits = f"{self.hits:,} {'hit' if self.hits == 1 else 'hits'}"
+        return f"{hits} for /{self.filter.line}" if self.filter else ""
+
+    def next_order(self, orders: Sequence[Order], by: int) -> Order | None:
+        """The order *by* further on than the present one among *orders*; between the last and the first comes the tree."""
+        ring = [None, *orders]
+        names = [order.column if order else "" for order in ring]
+        now = self.order.column if self.order else ""
+        return ring[((names.index(now) if now in names else 0) + by) % len(ring)]
+
+    def order_after_click(self, order: Order) -> Order | None:
+        """What a click on the title of *order*'s column leads to: by it, the other way round, the tree."""
+        now = self.order
+        if now is None or now.column != order.column:
+            return order
+        return replace(order, descending=not order.descending) if now.descending == order.descending else None
 
     def shown_for(self, pid: int, rows: Collection[int]) -> int | None:
         """*pid* if it is among *rows*, else the nearest of its ancestors that is."""

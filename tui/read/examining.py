@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo
-from lamina.core.errors import Blocker, LaminaError
+from lamina.core.errors import Blocker, LaminaError, TargetError
 
 if TYPE_CHECKING:
     from lamina.core.kinds.pipe import PipeHolders
@@ -79,7 +79,6 @@ def examine(process: ProcessInfo, pipes: "PipeHolders | None" = None, closely: b
         pipes: who holds pipes, if that was looked up a moment ago.
         closely: say also what is kept.
     """
-    from lamina.core.attach.procfs import fds_of
     from lamina.core.dump.preflight import examine as look
 
     began = time.monotonic()
@@ -91,10 +90,9 @@ def examine(process: ProcessInfo, pipes: "PipeHolders | None" = None, closely: b
             and all("--shell-job" in blocker.fix for blocker in plain.blockers)
             and not look(process.pid, shell_job=True, pipes=pipes).blockers
         )
-        kept = _kept(process.pid, plain.blockers) if closely else ()
-        descriptors = len(fds_of(process.pid))
     except LaminaError as error:
         return Examined(process, unreadable=str(error), closely=closely, moment=time.monotonic())
+    kept, descriptors = _descriptors(process.pid, plain.blockers, closely)
     tracker, now = plain.tracker, time.monotonic()
     return Examined(
         process, tuple(plain.blockers), shell_job, tuple(str(note) for note in plain.notes), kept, descriptors, len(plain.pids),
@@ -162,13 +160,15 @@ def needs_shell_job(pid: int) -> bool:
     return bool(look(pid).blockers) and not look(pid, shell_job=True).blockers
 
 
-def _kept(pid: int, blockers: Sequence[Blocker]) -> tuple[str, ...]:
+def _descriptors(pid: int, blockers: Sequence[Blocker], closely: bool) -> tuple[tuple[str, ...], int | None]:
+    """What is kept, if wanted, and how many there are; nothing of a process whose descriptors are hidden."""
+    from lamina.core.attach.procfs import fds_of
     from lamina.tui.read.target_parts import read_descriptors
 
     blocked = {int(found[1]) for blocker in blockers if blocker.pid == pid and (found := re.match(r"fd (\d+)\b", blocker.obj))}
-    kinds = Counter(
-        f"listening {row.kind}" if row.leads_to.endswith("listening") else row.kind
-        for row in read_descriptors(pid)
-        if row.fd not in blocked
-    )
-    return tuple(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.most_common())
+    try:
+        count, rows = len(fds_of(pid)), read_descriptors(pid) if closely else []
+    except TargetError:
+        return (), None
+    kinds = Counter(f"listening {row.kind}" if row.leads_to.endswith("listening") else row.kind for row in rows if row.fd not in blocked)
+    return tuple(f"{many} {kind}{'s' if many > 1 else ''}" for kind, many in kinds.most_common()), count

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages
+from lamina.tui.config import user_file
 from lamina.tui.dialogs.columns import ChooseColumns
 from lamina.tui.keymap import PROCESS_KEYS, PROCESS_LIST_KEYS
 from lamina.tui.model.process_list import Order, ProcessList
@@ -165,14 +166,8 @@ class ProcessScreen(Frame):
         self._show_detail()
 
     def _show_titles(self) -> None:
-        known = self._known
-        order, followed = known.order, known.by_pid.get(known.following or 0)
-        title = f"by {order.column} {'↓' if order.descending else '↑'}" if order else "tree"
-        if followed is not None:
-            title += f" · following {followed.name} {followed.pid}"
-        self._left.border_title = title + (" · paused, Z goes on" if self._paused else "")
-        hits = f"{known.hits:,} {'hit' if known.hits == 1 else 'hits'}"
-        self._left.border_subtitle = f"{hits} for /{known.filter.line}" if known.filter else ""
+        self._left.border_title = self._known.title + (" · paused, Z goes on" if self._paused else "")
+        self._left.border_subtitle = self._known.found
 
     def _show_detail(self) -> None:
         process = self._process()
@@ -308,10 +303,8 @@ class ProcessScreen(Frame):
 
     def action_sort(self, by: int) -> None:
         """Sort by the next column that can be sorted by; between the last and the first comes the tree."""
-        orders: list[Order | None] = [None, *(order for name in self._columns if (order := columns.order_by(columns.ALL[name])))]
-        names = [order.column if order else "" for order in orders]
-        at = names.index(self._known.order.column) if self._known.order and self._known.order.column in names else 0
-        self._sort(orders[(at + by) % len(orders)])
+        orders = [order for name in self._columns if (order := columns.order_by(columns.ALL[name]))]
+        self._sort(self._known.next_order(orders, by))
 
     def action_reverse(self) -> None:
         """Turn the order round."""
@@ -321,13 +314,11 @@ class ProcessScreen(Frame):
     @on(RowList.TitleClicked)
     def _title_clicked(self, event: RowList.TitleClicked) -> None:
         """Sort by it; again, the other way round; again, the tree."""
-        order, now = columns.order_by(columns.ALL[event.title]), self._known.order
+        order = columns.order_by(columns.ALL[event.title])
         if order is None:
             self.notify(f"{event.title} is known of the rows in view only: nothing to sort by", timeout=3)
-        elif now is None or now.column != order.column:
-            self._sort(order)
         else:
-            self._sort(replace(order, descending=not order.descending) if now.descending == order.descending else None)
+            self._sort(self._known.order_after_click(order))
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -344,8 +335,9 @@ class ProcessScreen(Frame):
         """Choose columns."""
 
         def answered(names: tuple[str, ...] | None) -> None:
-            if names is not None:
+            if names is not None and names != self._columns:
                 self.show_columns(names)
-                self.app.post_message(messages.ColumnsChosen(names))
+                listed = ", ".join(f'"{name}"' for name in names)
+                self.notify(f"To have them next time: columns = [{listed}] in {user_file()}", markup=False)
 
         self.app.push_screen(ChooseColumns(self._columns), answered)
