@@ -18,6 +18,10 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
 _STEP = 2
 
 
+# The height from which another pane may stay beside the one that is alone.
+_BESIDE_FROM = 20
+
+
 def _small(size: Size) -> bool:
     return size.height < 20 or (size.width < 100 and size.height < 30)
 
@@ -38,7 +42,7 @@ class PanedScreen(Screen[None]):
     @property
     def ALLOW_IN_MAXIMIZED_VIEW(self) -> str:  # type: ignore[override]
         """What Textual shows beside the pane that is alone."""
-        return f"{self.BARS}, {self.STAYS}" if self.STAYS and self.is_small else self.BARS
+        return f"{self.BARS}, {self.STAYS}" if self.STAYS and self.is_small and self.size.height >= _BESIDE_FROM else self.BARS
 
     @property
     def ESCAPE_TO_MINIMIZE(self) -> bool:  # type: ignore[override]

@@ -16,7 +16,7 @@ class GuideLine(Static):
         if guide.line == self._line:
             return  # asked with every look at the target and every report of progress
         self._line = guide.line
-        self.display = bool(guide.line)
+        self.set_class(not guide.line, "-followed")
         number, _, words = guide.line.rpartition("  ")
         text = Text.assemble((f" {number}  " if number else " ", "dim"), (words, "bold"), no_wrap=True, overflow="ellipsis")
         self.update(text, layout=False)
