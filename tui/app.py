@@ -42,7 +42,7 @@ class LaminaApp(MovingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
-    CSS_PATH = Path(__file__).with_name("lamina.tcss")
+    CSS_PATH: ClassVar = [Path(__file__).parent / "styles" / f"{sheet}.tcss" for sheet in ("frame", "rooms", "memory", "lists", "dialogs")]
     BINDINGS: ClassVar = APP_KEYS
     FIRST = "processes"
 
