@@ -21,6 +21,8 @@ from lamina.tui.screens.frame import Frame
 if TYPE_CHECKING:
     from lamina.tui.app import LaminaApp
 
+_NEXT_SCREEN_S = 0.005
+
 
 def _palette() -> type[Provider]:
     from lamina.tui.palette import LaminaPalette
@@ -67,6 +69,10 @@ class MovingApp(LeavingApp):
         for mode, make in self._makers.items():
             if callable(make):
                 yield mode, cast(Frame, make())
+
+    def delay_update(self, delay: float = 0.05) -> None:
+        """Textual waits that long before it paints another screen, for parts that come late. Ours are there."""
+        super().delay_update(min(delay, _NEXT_SCREEN_S))
 
     def show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen. To be awaited, if at all, in a task of its own: the screens need the app's loop of messages meanwhile."""
