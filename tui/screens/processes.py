@@ -1,182 +1,30 @@
-"""Screen 1: the process tree, and what stands in the way of dumping the process under the cursor."""
+"""Screen 1: the process tree, and what stands in the way of dumping the process under the cursor. Here is what its keys do."""
 
-import gc
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
-from textual.containers import Horizontal, Vertical
-from textual.widget import Widget
 from textual.widgets import Input
 
-from lamina.core.attach.processes import ProcessInfo
-from lamina.tui import messages
 from lamina.tui.config import user_file
 from lamina.tui.dialogs.columns import ChooseColumns
-from lamina.tui.keymap import PROCESS_KEYS, PROCESS_LIST_KEYS
-from lamina.tui.model.process_list import Order, ProcessList
-from lamina.tui.model.session import Session
+from lamina.tui.keymap import PROCESS_KEYS
+from lamina.tui.model.process_list import Order
 from lamina.tui.model.target import is_tracker
-from lamina.tui.model.tree import TreeRow
-from lamina.tui.read.examining import Examiner
-from lamina.tui.read.tracked import StandingReader
-from lamina.tui.screens.frame import Frame, Subject
+from lamina.tui.screens.frame import Subject
+from lamina.tui.screens.process_looks import LookingAtProcesses
 from lamina.tui.widgets import process_columns as columns
 from lamina.tui.widgets.filter_line import FilterLine
-from lamina.tui.widgets.process_columns import ProcessCell
-from lamina.tui.widgets.process_detail import ProcessDetail
-from lamina.tui.widgets.row_list import Column, RowList
-
-# Reading the table takes at most one part in so many of the time.
-_REST = 10
-# How long psutil is asked about new processes before what it said is shown.
-_ASKING_S = 0.2
-# How long processes are examined before what was found is shown.
-_EXAMINING_S = 0.1
+from lamina.tui.widgets.row_list import RowList
 
 
-class ProcessRows(RowList[TreeRow]):
-    """The rows, where Enter has another name than in other lists."""
-
-    BINDINGS = PROCESS_LIST_KEYS
-
-
-class ProcessScreen(Frame):
-    """The tree beside the detail of one process."""
+class ProcessScreen(LookingAtProcesses):
+    """The process tree and its keys."""
 
     WHERE = "processes"
     BINDINGS: ClassVar = PROCESS_KEYS
     USEFUL = ("track", "dump", "choose", "filter", "columns", "sort(1)", "fold", "follow")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._known = ProcessList()
-        self._standing = StandingReader()
-        self._examiner = Examiner()
-        self._columns: tuple[str, ...] = columns.DEFAULT
-        self._paused = False
-        self._read_at = 0.0
-        self._detail = ProcessDetail()
-        self._left = Vertical(id="left", classes="pane")
-        self._filter_line = FilterLine()
-        self._list = ProcessRows(self._list_columns(), lambda row: row.pid, id="processes")
-        self._list.record = lambda row: self._known.by_pid[row.pid]
-        self._list.empty_text = "reading the process table …"
-        self._list.record = lambda row: self._known.by_pid[row.pid]
-
-    def _list_columns(self) -> list[Column[TreeRow]]:
-        return columns.process_columns(self._columns, self._cell)
-
-    def _cell(self, row: TreeRow) -> ProcessCell:
-        target = self.lamina.session.target
-        is_target = target is not None and target.pid == row.pid
-        return ProcessCell(row, self._known.by_pid[row.pid], self._known, is_target, self._list.room("NAME"))
-
-    def compose_body(self) -> Iterable[Widget]:
-        """Tree and detail, side by side or one above the other."""
-        with Horizontal(id="body"):
-            with self._left:
-                yield self._list
-                yield self._filter_line
-            yield self._detail
-
-    def opened(self) -> None:
-        """Read the table now and then."""
-        self._list.focus()
-        self._show_titles()
-        self.read()
-        self.set_interval(self.lamina.session.settings.refresh, self._refresh_table)
-
-    # What is read
-
-    def read(self) -> None:
-        """Ask for the process table, unless nobody sees it."""
-        if self.is_attached and (self.is_current or not self._known.processes.rows):
-            reader = self.lamina.reader.processes
-            self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read()), to=self)
-
-    def _refresh_table(self) -> None:
-        if not self._paused and time.monotonic() - self._read_at >= _REST * self._known.processes.took:
-            self.read()
-
-    def on_processes_read(self, message: messages.ProcessesRead) -> None:
-        """The table was read."""
-        table, cursor = message.table, self._list.row
-        self._read_at = time.monotonic()
-        more = table.since == self._known.processes.since
-        if more and not table.unasked:
-            # Of many processes much is known that lasts: nothing to be looked through for cycles again and again.
-            gc.freeze()
-        self._known.take(table, cursor.pid if cursor else None)
-        self.title_bar.aside = f"load {table.load:.2f} · {len(table.rows):,} processes"
-        self.title_bar.refresh()
-        kept = more and self._known.filter is None and self._known.order is None
-        if kept and all(row.pid in self._known.by_pid for row in self._list.rows):
-            # The same processes, only better known; unless one has ended while it was asked.
-            self._list.refresh()
-            self._show_detail()
-        else:
-            self._arrange(self._known.rows())
-        if table.unasked:
-            reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
-            self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)
-        else:
-            self.when_at_rest(self._examine)
-            self._look_at_standing()
-
-    def _look_at_standing(self) -> None:
-        rows, busy = self._known.processes.rows, self.lamina.bridge.busy_with
-        looked = self._standing
-        self.lamina.bridge.follow("standing", lambda: messages.StandingRead(looked.read(rows, busy.pid if busy else 0)), to=self)
-
-    def on_standing_read(self, message: messages.StandingRead) -> None:
-        """It is known how much the tracked ones write."""
-        self._known.standing = message.standing
-        self._list.refresh()
-        self._show_detail()
-
-    def _examine(self) -> None:
-        """Look at the process under the cursor, then at the others on the screen, one small batch after the other."""
-        cursor = self._list.row
-        wanted = self._known.to_examine(cursor.pid if cursor else None, [row.pid for row in self._list.visible_rows], time.monotonic())
-        rows = self._known.processes.rows
-        if wanted:
-            look = self._examiner.look
-            self.lamina.bridge.follow("examine", lambda: messages.ProcessesExamined(look(rows, wanted, _EXAMINING_S)), to=self)
-
-    def on_processes_examined(self, message: messages.ProcessesExamined) -> None:
-        """Some were examined."""
-        if message.found:
-            self._known.examined.update({it.process.pid: it for it in message.found})
-            self._list.refresh()
-            self._show_detail()
-            self._examine()
-
-    # What is shown
-
-    def _arrange(self, rows: list[TreeRow], follow: int | None = None) -> None:
-        known, following = self._known, self._known.following
-        if follow is None and following is not None and all(row.pid != following for row in self._list.visible_rows):
-            follow = following
-        self._list.empty_text = f"no process matches {known.filter.line!r}" if known.filter else "no process to be seen"
-        self._list.show_rows(rows, follow, still=known.order is not None and following is None)
-        self._show_titles()
-        self._show_detail()
-
-    def _show_titles(self) -> None:
-        self._left.border_title = self._known.title + (" · paused, Z goes on" if self._paused else "")
-        self._left.border_subtitle = self._known.found
-
-    def _show_detail(self) -> None:
-        process = self._process()
-        examined = self._known.examination(process) if process else None
-        self._detail.show(process, examined, self._known.standing.get(process.pid) if process else None)
-
-    def _process(self) -> ProcessInfo | None:
-        row = self._list.row
-        return self._known.by_pid.get(row.pid) if row else None
 
     def subject(self) -> Subject | None:
         """The process under the cursor; while no row is there, none."""
@@ -189,25 +37,6 @@ class ProcessScreen(Frame):
         target, option = self.lamina.session.target, self.lamina.session.stack_option
         known = target.stack if target and target.identity == process.identity else None
         return Subject(process.pid, process.name, is_tracker(process.tracker), option or known)
-
-    def session_changed(self, session: Session) -> None:
-        """The target is marked in the tree."""
-        self._list.refresh()
-
-    @on(RowList.Moved)
-    def _moved(self) -> None:
-        row = self._list.row
-        if self._known.following is not None and row is not None and row.pid != self._known.following:
-            self._known.following = None
-            self._show_titles()
-        self._show_detail()
-        self.when_at_rest(self._examine)
-
-    @on(RowList.Scrolled)
-    def _scrolled(self) -> None:
-        self.when_at_rest(self._examine)
-
-    # Keys
 
     @on(RowList.Chosen)
     def _chosen(self) -> None:
