@@ -85,9 +85,10 @@ async def test_a_page_of_the_running_target(reaper: Reaper, tmp_path: Path) -> N
         screen = app.image
         await until(lambda: app.current_mode == "image" and screen._hex.under_cursor)
         await pilot.press("a", *f"{base + PAGE + PAGE // 2:x}", "enter")
-        for value in (200, 201):
-            victim.ask(f"write {base} 1 {value}")
-            await until(lambda value=value: screen._hex.under_cursor[:1] == bytes([value]))
+        victim.ask(f"write {base} 1 200")
+        await until(lambda: screen._hex.under_cursor.startswith(b"\xc8"))
+        victim.ask(f"write {base} 1 201")
+        await until(lambda: screen._hex.under_cursor.startswith(b"\xc9"))
         window = screen._hex.window_at(screen._hex.address)
         assert window is not None and sum(window.changed) == 1 and window.changed[screen._hex.address - window.start]
         assert "1 byte of the page changed since layer 1" in str(screen._hex_pane.border_title)

@@ -153,8 +153,7 @@ class DiffPages(ScrollView, can_focus=True):
     def _byte_style(self, value: int, differs: bool, after: bool) -> Style:
         if not differs:
             return self._style("byte" if value else "zero")
-        style = self._style("after" if after else "before")
-        return style + Style(underline=True) if self.app.no_color else style
+        return self._style("after" if after else "before")
 
     def notify_style_update(self) -> None:
         """Another theme, or the focus came or went: styles are looked up anew."""
