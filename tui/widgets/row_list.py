@@ -5,9 +5,9 @@ Only visible lines are drawn, so 10,000 rows cost as much as 20. When it is narr
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -19,33 +19,9 @@ from textual.strip import Strip
 from lamina.tui.keymap import LIST_KEYS
 from lamina.tui.looks import is_shaded
 from lamina.tui.model.view import View
+from lamina.tui.widgets.row_columns import Cell, Column, Row, fit, lay_out
 
-Row = TypeVar("Row")
-# Text and the name of a component class ("" for the row's own colour).
-Cell = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Column(Generic[Row]):
-    """One column.
-
-    Attributes:
-        title: shown above it.
-        width: cells; 0 for the columns that share what is left.
-        cell: a row's text, in pieces with their colours.
-        right: aligned to the right, for numbers.
-        keep: the column is dropped while the list is narrower than this many cells.
-        drop: while a column has less than its `least`, the one with the highest `drop` goes; 0 stays.
-        least: cells that a column of width 0 should have at least.
-    """
-
-    title: str
-    width: int
-    cell: Callable[[Row], Cell]
-    right: bool = False
-    keep: int = 0
-    drop: int = 0
-    least: int = 0
+__all__ = ["Cell", "Column", "RowList"]
 
 
 class RowList(ScrollView, Generic[Row], can_focus=True):
@@ -223,7 +199,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         """The columns there is room for, with their widths."""
         width = self.scrollable_content_region.width
         if self._laid_out is None or self._laid_out[0] != width:
-            self._laid_out = (width, _lay_out([column for column in self._columns if column.keep <= width], width))
+            self._laid_out = (width, lay_out([column for column in self._columns if column.keep <= width], width))
         return self._laid_out[1]
 
     def room(self, title: str) -> int:
@@ -259,7 +235,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         columns = self._layout()
         if y == 0:
             style = self.get_component_rich_style("row--title")
-            pieces = [_fit([Segment(self._title(c, w), style)], w, c.right, style) for c, w in columns]
+            pieces = [fit([Segment(self._title(c, w), style)], w, c.right, style) for c, w in columns]
             return self._join(pieces, style, width)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
@@ -273,7 +249,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         pieces = []
         for column, room in columns:
             cell = [Segment(text, base + self._colour(name, chosen)) for text, name in column.cell(row)]
-            pieces.append(_fit(cell, room, column.right, base))
+            pieces.append(fit(cell, room, column.right, base))
         return self._join(pieces, base, width)
 
     def _colour(self, name: str, chosen: bool) -> Style:
@@ -287,23 +263,3 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         gap = Segment(" ", style)
         line = [segment for piece in pieces for segment in (gap, *piece)]
         return Strip(line).adjust_cell_length(width, style)
-
-
-def _lay_out(columns: list[Column[Row]], width: int) -> list[tuple[Column[Row], int]]:
-    while True:
-        loose = [column for column in columns if not column.width]
-        rest = width - sum(column.width + 1 for column in columns)
-        first = max(columns, key=lambda column: column.drop, default=None)
-        if first is None or not first.drop or rest >= sum(column.least for column in loose):
-            break
-        columns = [column for column in columns if column is not first]
-    share, more = divmod(max(0, rest), len(loose) or 1)
-    return [(column, column.width or share + (more if column is loose[0] else 0)) for column in columns]
-
-
-def _fit(cell: list[Segment], width: int, right: bool, base: Style) -> list[Segment]:
-    length = sum(cell_len(segment.text) for segment in cell)
-    if length > width:
-        return [*Strip(cell).crop(0, max(0, width - 1)), Segment("…" if width else "", base)]
-    pad = [Segment(" " * (width - length), base)]
-    return pad + cell if right else cell + pad
