@@ -81,9 +81,9 @@ def export_line(layer: Path, output: Path, form: str) -> str:
     return _line("export", layer, "--output", output, f"--{form}" if form else None)
 
 
-def import_line(archive: Path, stack: Path, trust: bool) -> str:
-    """`lamina import shots-3.tar.zst other`."""
-    return _line("import", archive, stack, "--trust" if trust else None)
+def import_line(archive: Path, stack: Path, name: str = "", trust: bool = False) -> str:
+    """`lamina import shots-3.tar.zst other --as theirs`."""
+    return _line("import", archive, stack, *(("--as", name) if name else ()), "--trust" if trust else None)
 
 
 def rest_line(verb: str, layer: Path, dry_run: bool = False) -> str:

@@ -242,7 +242,7 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         keys = Keys(app, pilot)
         await until(lambda: app.screen is app.stack and app.stack._strip.memory)
         rows = await keys.rows(lambda rows: len(rows) == 3)
-        assert all(row.archived and not row.restorable and row.whole for row in rows.values())
+        assert list(rows) == ["3", "2", "1"] and all(row.archived and not row.restorable and row.whole for row in rows.values())
         await pilot.press("I")
         await keys.look("enter")
         await keys.act("right", "enter")

@@ -1,9 +1,12 @@
 """Acts that put layers into archives, take them out, and compress them at rest."""
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core.errors import ImageError
 from lamina.tui import layer_commands as commands
 from lamina.tui.acts.act import Act
 from lamina.tui.acts.proposal import Proposal
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from lamina.core.image.archive.export import ExportResult
     from lamina.core.image.archive.importing import ImportResult
     from lamina.core.image.archive.rest import RestResult
+    from lamina.core.image.layer import Layer
     from lamina.tui.bridge import Work
 
 
@@ -34,43 +38,69 @@ def export(row: LayerRow, output: Path, form: str) -> Act:
     return Act("export", f"export layer {row.name}", run, summary)
 
 
+@dataclass(frozen=True)
+class ImportPlan:
+    """What has to be said before an archive is imported.
+
+    Attributes:
+        untrusted: whose it is, if it is somebody else's; "" if it is to be trusted.
+        taken: the name of its layer, if the stack has something else of that name; "" if it is free.
+    """
+
+    untrusted: str = ""
+    taken: str = ""
+
+
 def plan_import(archive: Path, stack: Path, then: Ask) -> Act:
-    """What is in *archive*, and whether it is to be trusted: the plan is whether it has to be said that it is."""
+    """What is in *archive*; the proposal's plan is an `ImportPlan`."""
 
     def make(_work: "Work") -> Proposal:
-        from lamina.core.errors import ImageError
+        from lamina.core.image.layer import Layer
         from lamina.core.image.places.place import place_of
         from lamina.core.image.places.tarball import ArchivePlace
         from lamina.core.image.stack import Stack
         from lamina.core.image.trust import untrusted_file
+        from lamina.tui.read.layer_row import name_in_archive
 
         place = place_of(archive)
         if not isinstance(place, ArchivePlace):
             raise ImageError("cannot import", str(archive), "it is a directory, not an archive")
         layers = Stack.open(place.archive.path).layers
         size = sum(info.size for it in layers for name in it.names() if (info := it.info(name)) and info.is_file)
-        names = ", ".join(it.name for it in reversed(layers))
+        names = ", ".join(name_in_archive(it) for it in reversed(layers))
         noun = "layer" if len(layers) == 1 else "layers"
         lines = [
             f"{archive.name} holds {len(layers)} {noun}, {units.size(size)}: {names}.",
             "Each is checked; nothing that is there is overwritten.",
         ]
-        whose = untrusted_file(place.archive.path)
-        if whose:
-            lines.append(f"{whose}: whoever made it decides what runs when it is restored.")
-        return Proposal(bool(whose), tuple(lines), f"{len(layers)} {noun}, {units.size(size)}")
+        plan = ImportPlan(untrusted_file(place.archive.path) or "", _taken(Layer(archive, place), stack))
+        if plan.untrusted:
+            lines.append(f"{plan.untrusted}: whoever made it decides what runs when it is restored.")
+        return Proposal(plan, tuple(lines), f"{len(layers)} {noun}, {units.size(size)}")
 
-    return dry_run(f"import {archive.name}", commands.import_line(archive, stack, trust=False), make, then)
+    return dry_run(f"import {archive.name}", commands.import_line(archive, stack), make, then)
 
 
-def import_(archive: Path, stack: Path, trust: bool, then: Callable[["ImportResult"], None]) -> Act:
-    """Make the layers of *archive* layers of *stack*."""
+def _taken(leaf: "Layer", stack: Path) -> str:
+    """The name of *leaf* if another layer of *stack*, or something else in it, has it."""
+    from lamina.core.image.stack import Stack
+    from lamina.tui.read.layer_row import name_in_archive
+
+    name = name_in_archive(leaf)
+    if not os.path.lexists(stack / name):
+        return ""
+    ids = {it.sidecar.layer_id for it in Stack.open(stack).layers if it.sidecar is not None}
+    return "" if leaf.sidecar is not None and leaf.sidecar.layer_id in ids else name
+
+
+def import_(archive: Path, stack: Path, plan: ImportPlan, name: str, then: Callable[["ImportResult"], None]) -> Act:
+    """Make the layers of *archive* layers of *stack*; *name*: what its layer is called, "" for its own name."""
 
     def run(work: "Work") -> "ImportResult":
         from lamina.core.image.archive.importing import import_archive
 
-        work.announce(commands.import_line(archive, stack, trust))
-        return import_archive(archive, stack, None, trust, work.listen, work.cancel)
+        work.announce(commands.import_line(archive, stack, name, trust=bool(plan.untrusted)))
+        return import_archive(archive, stack, name or None, bool(plan.untrusted), work.listen, work.cancel)
 
     def summary(done: "ImportResult") -> str:
         new = [it.path.name for it in done.layers if not it.reused]

@@ -81,10 +81,24 @@ def _look(app: "LaminaApp", archive: Path, stack: Path) -> None:
         if app.session.stack_dir != stack:
             app.open_stack(stack)
 
+    def ask(found: Proposal, name: str) -> None:
+        command = commands.import_line(archive, stack, name, trust=bool(found.plan.untrusted))
+        trust = bool(found.plan.untrusted)
+        choice = Choice("import", "Trust it and import" if trust else "Import", danger=trust, command=command)
+        act = archiving.import_(archive, stack, found.plan, name, done)
+        ask_before(app, f"Import {archive.name} into {stack.name}", found, choice, act)
+
     def show(found: Proposal) -> None:
-        trust = bool(found.plan)
-        choice = Choice("import", "Trust it and import" if trust else "Import", trust, commands.import_line(archive, stack, trust))
-        ask_before(app, f"Import {archive.name} into {stack.name}", found, choice, archiving.import_(archive, stack, trust, done))
+        taken = found.plan.taken
+        if not taken:
+            ask(found, "")
+            return
+
+        def wrong(name: str) -> str:
+            return f"{stack.name} has {name} already" if os.path.lexists(stack / name) else ""
+
+        title = f"there is another {taken} in {stack.name}: import this one as?"
+        app.push_screen(AskText(title, "another name", f"{taken}b", wrong), lambda name: ask(found, name) if name else None)
 
     app.do(archiving.plan_import(archive, stack, show))
 

@@ -53,9 +53,25 @@ def name_in(stack: Path, layer: "Layer") -> str:
 
     if layer.name.startswith(TRASH):
         return name_of(layer)
-    if not layer.place.writable or layer.path.parent == stack:
+    if not layer.place.writable:
+        return name_in_archive(layer)
+    if layer.path.parent == stack:
         return layer.name
     return os.path.relpath(layer.directory, stack.resolve())
+
+
+def name_in_archive(layer: "Layer") -> str:
+    """What a layer in an archive was called, which is not always its place in it; what `lamina import` calls it."""
+    from lamina.core.image.archive.manifest import default_name, names_in
+    from lamina.core.image.places.tarball import ArchivePlace
+
+    place = layer.place
+    if not isinstance(place, ArchivePlace):
+        return layer.name
+    try:
+        return names_in(place.archive).get(place.layer) or default_name(place)
+    except ImageError:
+        return layer.name
 
 
 def shortened(finding: str) -> str:

@@ -14,10 +14,11 @@ STEP_S = 0.5
 class Replay:
     """Steps through the layers of one branch while it runs."""
 
-    def __init__(self, screen: Screen[None], show: Callable[[LayerRow], None]) -> None:
-        """*show* puts the cursor on a layer."""
+    def __init__(self, screen: Screen[None], show: Callable[[LayerRow], None], tell: Callable[[bool], None]) -> None:
+        """*show* puts the cursor on a layer, *tell* says whether the replay goes on."""
         self._screen = screen
         self._show = show
+        self._tell = tell
         self._left: list[LayerRow] = []
         self._timer: Timer | None = None
         self._seen = True
@@ -33,6 +34,7 @@ class Replay:
         self._left = list(line)
         self._seen = True
         self._timer = self._screen.set_interval(STEP_S, self._step)
+        self._tell(True)
         self._step()
 
     def painted(self) -> None:
@@ -44,6 +46,7 @@ class Replay:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
+            self._tell(False)
 
     def _step(self) -> None:
         if not self._seen:

@@ -41,7 +41,7 @@ class StackScreen(LayerActs):
         self._strip = LayerMap(id="layer-map")
         self._newest: LayerRow | None = None
         self._wanted: Path | None = None
-        self._replay = Replay(self, self._play)
+        self._replay = Replay(self, self._play, self._playing)
 
     def _columns(self, rows: Sequence[LayerRow]) -> list[Column[LayerRow]]:
         return layer_columns(self._stands_on, lambda row: row.path in self._marks, rows)
@@ -147,6 +147,9 @@ class StackScreen(LayerActs):
             self._replay.painted()
         else:
             self._list.move_to(at)
+
+    def _playing(self, goes_on: bool) -> None:
+        self._left.border_subtitle = "▶ playing · any key stops" if goes_on else ""
 
     def on_key(self, event: events.Key) -> None:
         """Any key stops the replay; those that are about it do no more than that."""
