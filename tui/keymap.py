@@ -246,6 +246,31 @@ DIALOG_KEYS: list[BindingType] = [
     Binding("escape", "dismiss(None)", "cancel", key_display="Esc", tooltip="the safe answer"),
 ]
 
+# Dialogs with lines to fill in, where letters are letters.
+FORM_KEYS: list[BindingType] = [
+    Binding("up", "app.focus_previous", "line before", show=False, tooltip="the line before"),
+    Binding("down", "app.focus_next", "next line", show=False, tooltip="the next line"),
+    Binding("escape", "dismiss(None)", "cancel", key_display="Esc", tooltip="change nothing"),
+]
+
+# Dialogs with a list.
+CHOOSE_KEYS: list[BindingType] = [
+    Binding("escape,q", "dismiss(None)", "back", key_display="Esc", tooltip="choose nothing"),
+]
+
+CHOOSE_STACK_KEYS: list[BindingType] = [
+    Binding("a", "elsewhere", "another place", tooltip="type where it is"),
+    Binding("escape,q", "dismiss(None)", "back", key_display="Esc", tooltip="choose nothing"),
+]
+
+PANE_LETTER_KEYS: list[BindingType] = [
+    Binding("escape,ctrl+o", "dismiss(None)", "back", key_display="Esc", tooltip="stay where you were"),
+]
+
+SEARCH_LINE_KEYS: list[BindingType] = [
+    Binding("escape", "leave", "back", show=False, tooltip="back to what is searched"),
+]
+
 JUMP_LINE_KEYS: list[BindingType] = [
     Binding("tab", "complete", "complete", key_display="Tab", tooltip="complete the word, then the next one that fits"),
     Binding("up", "older(-1)", "typed before", key_display="↑", tooltip="the line typed before"),

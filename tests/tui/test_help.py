@@ -19,7 +19,7 @@ SAME = {
     "s": {"squash…"}, "delete": {"drop…", "close"}, "l": {"label"}, "n": {"next", "next page", "next program"}, "N": {"previous"}, "z": {"undo"},
     "slash": {"filter", "find", "search"}, "a": {"address"}, "full_stop": {"follow"}, "y": {"copy"}, "Y": {"save view"}, "c": {"cancel"},
     "question_mark": {"help", "back"}, "q": {"quit", "back"}, "colon": {"go to"}, "ctrl+p": {"palette"}, "f": {"maximise"},
-    "ctrl+n": {"new program"}, "ctrl+o": {"any pane"}, "T": {"timed layers"},
+    "ctrl+n": {"new program"}, "ctrl+o": {"any pane", "back"}, "T": {"timed layers"},
 }  # fmt: skip
 
 
@@ -77,6 +77,6 @@ def test_every_key_has_a_sentence() -> None:
 
 def test_a_key_means_the_same_everywhere() -> None:
     for name, binding in keys():
-        if name == "DIALOG_KEYS":
+        if name in ("DIALOG_KEYS", "CHOOSE_STACK_KEYS"):
             continue  # a dialog has nothing but its answers
         assert binding.description in SAME.get(binding.key, {binding.description}), f"{name}: {binding.key} is {binding.description!r}"

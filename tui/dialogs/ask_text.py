@@ -1,22 +1,23 @@
 """One line from the user: an address, a label, a place to jump to. What cannot be meant is said while it is typed."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from lamina.tui.keymap import FORM_KEYS
 from lamina.tui.theme import DANGER
 
 
 class AskText(ModalScreen[str | None]):
     """Answers with the line, None for Escape."""
 
-    BINDINGS = [Binding("escape", "dismiss(None)", "cancel")]
+    BINDINGS: ClassVar = FORM_KEYS
 
     def __init__(self, title: str, hint: str, value: str = "", wrong: Callable[[str], str] | None = None) -> None:
         """Ask under *title*; *hint* is shown while nothing is typed; *wrong* says in words why a line cannot be meant, "" if it can."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from lamina.tui.keymap import CHOOSE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Column, RowList
@@ -17,7 +18,7 @@ from lamina.tui.widgets.row_list import Column, RowList
 class ChooseLayer(ModalScreen[Path | None]):
     """Answers with the path of a layer, None for Escape."""
 
-    BINDINGS = [Binding("escape,q", "dismiss(None)", "back")]
+    BINDINGS: ClassVar = CHOOSE_KEYS
 
     def __init__(self, title: str, rows: Sequence[LayerRow], hint: str) -> None:
         """*title* is the question, *hint* what an answer means."""

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.keymap import CHOOSE_STACK_KEYS
 from lamina.tui.model import units
 from lamina.tui.read.stacks import KnownStack, holds_layers, stack_at
 from lamina.tui.widgets.row_list import Column, RowList
@@ -19,7 +20,7 @@ from lamina.tui.widgets.row_list import Column, RowList
 class ChooseStack(ModalScreen[Path | None]):
     """Answers with a stack directory."""
 
-    BINDINGS = [Binding("escape,q", "dismiss(None)", "back"), Binding("a", "elsewhere", "another place")]
+    BINDINGS: ClassVar = CHOOSE_STACK_KEYS
 
     def __init__(self, stacks: Sequence[KnownStack]) -> None:
         super().__init__()

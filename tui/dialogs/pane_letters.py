@@ -6,17 +6,18 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label
 
+from lamina.tui.keymap import PANE_LETTER_KEYS
+
 
 class PaneLetters(ModalScreen[Widget | None]):
     """Answers with a pane, None for Escape."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "back", tooltip="stay where you were")]
+    BINDINGS: ClassVar = PANE_LETTER_KEYS
 
     def __init__(self, panes: Sequence[Widget], alone: Widget | None) -> None:
         """Label *panes*. If one is *alone* on the screen, all are named in its corner."""

@@ -1,12 +1,14 @@
 """Which layers a stack is to keep, and the end of its trash. Both are only looked at here: what goes is shown before it goes."""
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
+from lamina.tui.keymap import FORM_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import StackView
 
@@ -21,11 +23,7 @@ _FIELDS = (
 class Tidy(ModalScreen[Rules | str | None]):
     """Answers with the rules of a prune, "empty" for the trash, None for Escape."""
 
-    BINDINGS = [
-        Binding("escape", "dismiss(None)", "cancel"),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", show=False),
-    ]
+    BINDINGS: ClassVar = FORM_KEYS
 
     def __init__(self, stack: StackView) -> None:
         super().__init__()

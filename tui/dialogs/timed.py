@@ -1,12 +1,11 @@
 """How often a layer is taken: by the clock, by what is written, or both."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Grid, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
@@ -14,6 +13,7 @@ from textual.widgets import Input, Label, Static
 from lamina.core.dump.rhythm import Rhythm
 from lamina.core.errors import TargetError
 from lamina.tui import commands
+from lamina.tui.keymap import FORM_KEYS
 from lamina.tui.model.target import look_up
 from lamina.tui.theme import DANGER
 
@@ -31,7 +31,7 @@ _FIELDS = (
 class TimedDialog(ModalScreen[Rhythm | None]):
     """Answers with the rhythm, None for Escape."""
 
-    BINDINGS = [Binding("escape", "dismiss(None)", "cancel")]
+    BINDINGS: ClassVar = FORM_KEYS
 
     def __init__(self, pid: int, name: str, stack: Path) -> None:
         super().__init__()

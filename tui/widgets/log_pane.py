@@ -1,13 +1,14 @@
 """The log in its frame: what is shown of it, and the line where one types what to look for."""
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from lamina.tui.keymap import LOG_PANE_KEYS
+from lamina.tui.keymap import LOG_PANE_KEYS, SEARCH_LINE_KEYS
 from lamina.tui.model.log import Level, Log
 from lamina.tui.widgets.log_view import LogView
 
@@ -15,7 +16,7 @@ from lamina.tui.widgets.log_view import LogView
 class SearchLine(Horizontal):
     """Hidden until it is asked for."""
 
-    BINDINGS = [Binding("escape", "leave", "back", show=False)]
+    BINDINGS: ClassVar = SEARCH_LINE_KEYS
 
     def __init__(self) -> None:
         super().__init__(id="log-search")
