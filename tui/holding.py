@@ -154,11 +154,11 @@ class HoldingApp(ReadingApp):
     async def _dump_and_end(self, terminal: "Terminal") -> bool:
         option = self.session.stack_option
         act = acts.dump(terminal.pid, terminal.name, option, final=True, companion=terminal.keeper())
-        self.do(act)
-        await self.bridge.wait_idle()
+        if not self.do(act):
+            return False
         job = self.journal.of(act)
-        while job.state == journal.RUNNING:
-            await asyncio.sleep(0.02)  # what came of it is a message that is on its way
+        while job.state in (journal.WAITING, journal.RUNNING):
+            await asyncio.sleep(0.02)
         return job.state == journal.DONE
 
     async def on_unmount(self) -> None:

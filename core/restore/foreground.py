@@ -3,7 +3,7 @@
 import os
 import signal
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -32,8 +32,10 @@ def keep_terminal(pid: int) -> bool:
             os.close(terminal)
 
 
-def wait_as_foreground_job(pid: int) -> int:
+def wait_as_foreground_job(pid: int, begun: Callable[[], None] | None = None) -> int:
     """Wait until our child *pid* ends; returns its exit code, or 128 + n if signal n ended it. Call it from the main thread.
+
+    *begun* is called once it has the terminal, if there is one to be had.
 
     Signals that reach us are handed on to it, unless it is in our process group and the terminal has told it already. If it is in another
     group of our session (a shell job), it gets the terminal, and stops and goes on together with us.
@@ -47,6 +49,8 @@ def wait_as_foreground_job(pid: int) -> int:
     settings = _settings_before.pop(pid, None)
     try:
         with _forwarding(pid, group, own), _foreground(terminal, group, own):
+            if begun is not None:
+                begun()
             code = _wait(pid, group, own, terminal)
         if code > 128 and settings:
             _set_terminal(settings)

@@ -44,8 +44,13 @@ def put_back(request: RestoreRequest, pid: int, name: str, size: Size) -> Act:
 
         work.announce(commands.restore_line(request))
         shown = read_screen(layer)
+        if not shown:
+            work.listen(
+                Notice(f"layer {layer.name} does not keep what its terminal showed: ^L or Enter, and most programs draw themselves")
+            )
         try:
-            window = saved_size(shown) if shown else size
+            # Of another size than it will have on the screen: so it is told, and draws itself anew if it wants.
+            window = saved_size(shown) if shown else (max(1, size[0] - 1), size[1])
         except ValueError as error:
             work.listen(Notice(f"its screen is not as it was in layer {layer.name}: {error}"))
             window, shown = size, ""

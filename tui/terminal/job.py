@@ -21,8 +21,7 @@ def main() -> int:
     except OSError as error:
         reports.failed(f"cannot run {sys.argv[1]}: {os.strerror(error.errno or 0)}")
         return 127
-    reports.runs(child.pid)
-    return wait_as_foreground_job(child.pid)
+    return wait_as_foreground_job(child.pid, lambda: reports.runs(child.pid))
 
 
 if __name__ == "__main__":

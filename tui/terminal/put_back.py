@@ -5,6 +5,7 @@ words sent to the screen instead of into the terminal, which is the program's. `
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from lamina.tui.terminal.reports import Reports
@@ -34,13 +35,16 @@ def main() -> int:
     except LaminaError as error:
         # A restore that failed half way brings back what ran before: then that is our job.
         pid = _child()
-        reports.failed(str(error), isinstance(error, Cancelled), pid)
-        return wait_as_foreground_job(pid) if pid else 1
+        cancelled = isinstance(error, Cancelled)
+        if pid:
+            return wait_as_foreground_job(pid, partial(reports.failed, str(error), cancelled, pid))
+        reports.failed(str(error), cancelled)
+        return 1
     except Exception as error:
         reports.failed(f"internal error: {type(error).__name__}: {error}")
         return 1
-    reports.runs(result.pid, pids=result.pids, pages=result.pages, elapsed_us=result.elapsed_us, rescue_dir=result.rescue_dir)
-    return wait_as_foreground_job(result.pid)
+    told = {"pids": result.pids, "pages": result.pages, "elapsed_us": result.elapsed_us, "rescue_dir": result.rescue_dir}
+    return wait_as_foreground_job(result.pid, lambda: reports.runs(result.pid, **told))
 
 
 def _quiet() -> None:

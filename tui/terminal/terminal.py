@@ -178,10 +178,19 @@ class Terminal:
 
     def keeper(self) -> "Keeper | None":
         """What keeps its screen for the layer of the next dump; None if it has ended."""
-        if self._pty is None or not self.alive:
-            return None
         loop = asyncio.get_running_loop()
-        return Keeper(self._pty, self.emulator.save, lambda: loop.call_soon_threadsafe(self._pump))
+        return Keeper(self, lambda: loop.call_soon_threadsafe(self._pump)) if self.alive else None
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Have *reached* called once what was written before this call is shown. Any thread; quick.
+
+        Raises:
+            TargetError: nothing is held any more.
+        """
+        pty = self._pty
+        if pty is None:
+            raise TargetError("the screen of the terminal", why="it is gone")
+        pty.mark(reached)
 
     def last_screen(self) -> str:
         """What the terminal shows, once everything was read that the program has written."""
@@ -192,18 +201,19 @@ class Terminal:
 class Keeper:
     """The `Companion` of a dump: the screen exactly as of the freeze, though what led to it may be emulated only later."""
 
-    def __init__(self, pty: Pty, save: Callable[[], str], wake: Callable[[], object]) -> None:
-        self._pty, self._save, self._wake = pty, save, wake
+    def __init__(self, terminal: Terminal, wake: Callable[[], object]) -> None:
+        # Not of its emulator: the dump may wait for a restore, after which that is another one.
+        self._terminal, self._wake = terminal, wake
         self._shown = ""
         self._known = threading.Event()
 
     def frozen(self) -> None:
         """Put a mark behind everything that was written so far."""
-        self._pty.mark(self._reached)
+        self._terminal.mark(self._reached)
         self._wake()
 
     def _reached(self) -> None:
-        self._shown = self._save()
+        self._shown = self._terminal.emulator.save()
         self._known.set()
 
     def files(self) -> Mapping[str, bytes]:
