@@ -13,7 +13,7 @@ from tests.tui.waiting import until
 CORPUS = ROOT / "tests/corpus/lamina-0.1/three.tar.xz"
 SIZES = [(40, 10), (20, 5), (3, 1), (100, 12), (200, 60)]
 # What is to be seen of a screen wherever there are 20 by 5 cells.
-TELLS = {"1": "PID", "2": "no target", "3": "LAYER", "4": "00 00", "5": "nothing was", "6": "No program"}
+TELLS = {"1": "PID", "2": "no target", "3": "LAYER", "4": "00 00", "5": "WORK", "6": "No program"}
 
 
 def text_of(app: LaminaApp) -> Iterator[str]:
