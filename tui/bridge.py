@@ -88,7 +88,7 @@ class Bridge:
     def ask(self, group: str, *questions: Callable[[], Message | None], to: MessagePump | None = None) -> None:
         """Answer *questions* one after the other in a thread, until a newer call for *group* makes them pointless.
 
-        Each answer is posted to *to* (the app by default); what could not be read is always told to the app.
+        Each answer is posted to *to* (the app by default), and so is what could not be read.
         """
         whom = to or self._app
 
@@ -127,10 +127,10 @@ class Bridge:
         self._app.run_worker(body, thread=True, exit_on_error=False, group=f"{group} (followed)", description=group)
 
     def _tell(self, whom: MessagePump, answer: Message | None, failure: Message | None) -> None:
-        if failure is not None:
-            self._app.post_message(failure)
-        elif answer is not None:
-            whom.post_message(answer)
+        # What is told to a screen bubbles to the app, which says what could not be read.
+        message = failure or answer
+        if message is not None and not whom.post_message(message):
+            self._app.post_message(message)
 
     def _run(self, work: Work) -> None:
         act = work.act

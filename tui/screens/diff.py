@@ -24,6 +24,8 @@ from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
 from lamina.tui.widgets.row_list import RowList
 
+_COMPARING = "difference"
+
 
 class DiffScreen(Frame):
     """Areas beside news, the map below them, the page under the cursor of the map at the bottom."""
@@ -84,7 +86,7 @@ class DiffScreen(Frame):
         self._pages.show(None)
         post = self.post_message
         self.ask(
-            "difference",
+            _COMPARING,
             lambda: messages.DiffRead(comparison.by_map()),
             lambda: messages.DiffRead(comparison.by_content(lambda it: post(messages.DiffWentOn(what, it)))),
         )
@@ -113,6 +115,15 @@ class DiffScreen(Frame):
             self._area_reached()
         else:
             self._go_to(self._address)
+
+    def on_read_failed(self, message: messages.ReadFailed) -> None:
+        """The sides cannot be compared, or not to the end; the app says it aloud."""
+        if message.about == _COMPARING:
+            self._areas_pane.border_subtitle = "not compared to the end" if self._view is not None else ""
+            self._areas.empty_text = message.text
+            self._areas.refresh()
+            if self._view is None:
+                self._map_pane.show_nothing("cannot be compared")
 
     def on_diff_went_on(self, message: messages.DiffWentOn) -> None:
         """Pages are being compared."""
@@ -162,7 +173,8 @@ class DiffScreen(Frame):
         here = next((at for at, row in enumerate(rows) if row.which == memory.which and row.start <= wanted < row.end), None)
         if here is not None:
             self._areas.move_to(here)
-        self.ask("page of both sides", lambda: messages.BothPagesRead(comparison.pages(memory, wanted)))
+        # Holding `n` shows every page that is read in time, and reads no page for nothing.
+        self.lamina.bridge.follow("page of both sides", lambda: messages.BothPagesRead(comparison.pages(memory, wanted)), to=self)
 
     @on(RowList.Moved)
     def _row_reached(self, event: RowList.Moved) -> None:

@@ -87,6 +87,10 @@ class ImageScreen(Frame):
         if self._searching is not None:
             self._searching.cancel()
         other_layer = self._contents is None or source.layer != self._contents.layer
+        if source != self._source:
+            self._areas = None
+            self._hex.empty_text = "reading …"
+            self._hex.show_areas(())
         self._source, self._wanted_address = source, address
         if not self.is_attached:
             return
@@ -110,6 +114,15 @@ class ImageScreen(Frame):
         """The fields of a file were read."""
         if self._contents is not None and message.layer == self._contents.layer:
             self._tree.show_fields(message.file, message.branches)
+
+    def on_read_failed(self, message: messages.ReadFailed) -> None:
+        """It cannot be shown, or not be searched; the app says it aloud."""
+        if message.about == "memory":
+            self._hex.empty_text = message.text
+            self._hex.refresh()
+        elif message.about == "search":
+            self._searching = None
+            self._hits_pane.failed(message.text)
 
     def on_areas_read(self, message: messages.AreasRead) -> None:
         """It is known what is mapped."""

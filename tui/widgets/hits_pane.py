@@ -44,6 +44,13 @@ class HitsPane(Vertical):
         share = units.share(progress.done, progress.total)
         self.border_subtitle = f"{share}, {units.rate(progress.done_bytes, progress.elapsed_us)} · Esc stops"
 
+    def failed(self, why: str) -> None:
+        """It cannot be done."""
+        self.border_subtitle = ""
+        self.border_title = "nothing searched"
+        self.hits.empty_text = why
+        self.hits.refresh()
+
     def show(self, found: Search) -> None:
         """It came to its end."""
         self.display = True
