@@ -1,4 +1,4 @@
-"""What a user feels of the process screen among thousands of real processes. `many_processes` is one part of what screen_bench.py measures."""
+"""What a user feels of the process screen among thousands of real processes. `many_processes` is a part of screen_bench.py."""
 
 import re
 import subprocess
