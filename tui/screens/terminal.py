@@ -33,7 +33,8 @@ class TerminalScreen(Frame):
         super().__init__()
         self._view = TerminalView(id="terminal")
         self._rail = TerminalRail(id="rail")
-        self._hint = Static(id="terminal-hint")
+        self._hint = Static(id="terminal-hint", markup=False)
+        self._hinted = ""
         self._prefix = Prefix()
         self._walks = 0
 
@@ -105,6 +106,7 @@ class TerminalScreen(Frame):
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
         self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not terminal.alive)
         self._view.say(self._note())
+        self._show_keys()
         self.refresh_bindings()
 
     def _note(self) -> str:
@@ -140,7 +142,7 @@ class TerminalScreen(Frame):
     def unknown_key(self, key: str) -> None:
         """After the prefix came a *key* that means nothing here."""
         prefix = self._prefix_shown
-        self._hint.update(f" {prefix} {key} means nothing here · {prefix} ? lists all keys")
+        self._say(f" {prefix} {key} means nothing here · {prefix} ? lists all keys")
 
     @property
     def _prefix_shown(self) -> str:
@@ -152,7 +154,13 @@ class TerminalScreen(Frame):
         self.set_class(terminal is not None and terminal.alive and not self._prefix.armed, "-typing")
         if terminal is not None:
             prefix = self._prefix_shown
-            self._hint.update(f" {prefix}  lamina's keys, as in {prefix} d for a layer; all others go to {terminal.name}")
+            back = f" · {prefix} ↑↓ choose, {prefix} r back" if self._rail.rows else ""
+            self._say(f" {prefix} d a layer{back} · {prefix} ? keys · all else to {terminal.name}")
+
+    def _say(self, hint: str) -> None:
+        if hint != self._hinted:
+            self._hinted = hint
+            self._hint.update(hint, layout=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing is offered that cannot be done: no layer of a program that has ended, no next program where there is one."""
