@@ -34,14 +34,17 @@ class MovingApp(LeavingApp):
     """An app one moves about in by keys and by names."""
 
     COMMANDS: ClassVar = {_palette}
-    # What was typed after `:`, oldest first.
-    lines_typed: ClassVar[list[str]] = []
     GUIDE: ClassVar[tuple[str, Sequence[Step]]] = ("first-start", FIRST_START)
 
     @cached_property
     def guide(self) -> Guide:
         """What leads through the first minute."""
         return Guide(*self.GUIDE)
+
+    @cached_property
+    def lines_typed(self) -> list[str]:
+        """What was typed after `:`, oldest first."""
+        return []
 
     async def on_mount(self) -> None:
         """The guide follows what is done."""

@@ -9,6 +9,7 @@ from lamina.tui.app import LaminaApp
 from lamina.tui.jumps import JUMPS, Unclear, acts_by_name, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.widgets.jump_line import JumpLine
+from tests.live.harness import ROOT
 from tests.tui.waiting import type_ahead, until
 
 
@@ -72,6 +73,8 @@ async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
         await until(lambda: app.current_mode == "jobs")
 
 
-def test_a_name_means_one_thing() -> None:
+def test_a_name_means_one_thing_and_is_documented() -> None:
     names = [name for jump in JUMPS for name in jump.names]
     assert len(names) == len(set(names))
+    page = (ROOT / "docs" / "keys.md").read_text()
+    assert [jump.usage for jump in JUMPS if f"`{jump.usage}`" not in page] == []
