@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import termios
 import threading
 import time
 import traceback
@@ -60,17 +61,21 @@ class LeavingApp(HoldingApp):
         self.exit(return_code=128 + number)
 
     def hung_up(self) -> None:
-        """The terminal is gone. Writing to it fails, Textual's writer thread ends of that, and the app would wait for it for ever.
+        """The terminal is gone, or somebody says so. Writing to one that is gone fails, Textual's writer thread ends of that, and the app
+        would wait for it for ever.
 
-        So nothing is written any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
+        So nothing is written there any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
         """
         patience = LAST_RESORT_S if self.bridge.busy_with is not None else IDLE_LAST_RESORT_S
         last_resort = threading.Timer(patience, os._exit, (128 + signal.SIGHUP,))
         last_resort.daemon = True
         last_resort.start()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(nowhere, fd)
+        try:
+            termios.tcgetattr(0)
+        except termios.error:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(nowhere, fd)
         self.told_to_leave(signal.SIGHUP)
 
     # Textual prints a traceback with all local variables; ours goes to a file, and one line says where.

@@ -12,6 +12,8 @@ from tests.tui.terminal import Terminal, terminal
 # A bug, as one of ours would be: in the handler of a key.
 BUG = "import sys; from lamina.tui import app, __main__ as m; app.LaminaApp.action_help = lambda _: 1 // 0; sys.exit(m.main(sys.argv[1:]))"
 
+SIGNALS = {"term": signal.SIGTERM, "hup": signal.SIGHUP}
+
 
 def opened(screen: Terminal) -> int:
     """Wait for lamina; returns its pid."""
@@ -23,13 +25,18 @@ def opened(screen: Terminal) -> int:
 
 @pytest.mark.parametrize(
     ("how", "status", "said"),
-    [("bug", 1, "lamina: internal error: ZeroDivisionError"), ("term", 143, "lamina: ended by SIGTERM"), ("q", 0, "")],
+    [
+        ("bug", 1, "lamina: internal error: ZeroDivisionError"),
+        ("term", 143, "lamina: ended by SIGTERM"),
+        ("hup", 129, "lamina: ended by SIGHUP"),
+        ("q", 0, ""),
+    ],
 )
 def test_the_terminal_is_given_back(tmp_path: Path, how: str, status: int, said: str) -> None:
     with terminal(tmp_path / "tmux", ["sh", "-c", f"'{sys.executable}' -c '{BUG}' --stack '{tmp_path}/shots'; echo status=$?."]) as screen:
         pid = opened(screen)
-        if how == "term":
-            os.kill(pid, signal.SIGTERM)
+        if how in SIGNALS:
+            os.kill(pid, SIGNALS[how])
         else:
             screen.press("?" if how == "bug" else "q")
         shown = screen.wait_for(f"status={status}.")
