@@ -16,6 +16,8 @@ from lamina.tui import theme as themes
 from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
 
+_AGES = "░▒▓█"
+
 
 class Ascii(LineFilter):
     """Writes everything in ASCII, frames and names of other people's files included."""
@@ -35,6 +37,14 @@ def fitting_theme(environ: Mapping[str, str]) -> str:
 def is_shaded(app: App[Any]) -> bool:
     """Whether shades of one colour cannot be told apart, so that glyphs must tell."""
     return app.no_color or app.native_ansi_color
+
+
+def told_by_colour(app: App[Any]) -> str:
+    """The glyphs of cells whose colour alone tells what they are, so that they can be drawn as full blocks."""
+    if is_shaded(app):
+        return ""
+    # Who needs high contrast may not tell one hue from another.
+    return _AGES if app.theme == themes.CONTRAST.name else f"{_AGES}*+≈="
 
 
 class LookingGood(App[None]):

@@ -19,7 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lamina.tui.keymap import MAP_KEYS
-from lamina.tui.looks import is_shaded
+from lamina.tui.looks import told_by_colour
 from lamina.tui.model import units
 from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_scale
 
@@ -32,7 +32,6 @@ MEANING = {
     "░": "old", "▒": "older than the parent", "▓": "of the parent", "█": "of this layer", "*": "dirty", "+": "new",
     "≈": "shared", "╱": "not tracked", "!": "punched", "?": "in no layer",
 }  # fmt: skip
-_FULL = set("░▒▓█*+≈=")
 # Blends of a colour into the background, so that a cell of which few pages count is pale.
 _LEVELS = 4
 _NAME, _NOTE = 12, 22
@@ -109,7 +108,7 @@ class MemoryMap(ScrollView, can_focus=True):
         text = Text(no_wrap=True, overflow="ellipsis")
         for paint in reversed(self._paints):
             if paint.runs and (piece := f" {self._meaning.get(paint.glyph, paint.glyph)}  ") not in text.plain:
-                text.append("█" if paint.glyph in _FULL and not is_shaded(self.app) else paint.glyph, self._colour(paint.glyph, _LEVELS))
+                text.append("█" if paint.glyph in told_by_colour(self.app) else paint.glyph, self._colour(paint.glyph, _LEVELS))
                 text.append(piece, self.get_component_rich_style("map--label"))
         return text
 
@@ -266,9 +265,9 @@ class MemoryMap(ScrollView, can_focus=True):
         place = self._cells.place_of(self._address)
         cursor = place[1] if place and place[0] == number else -1
         cells = [(glyph, self._level(share), at == cursor) for at, (glyph, share) in enumerate(zip(line.glyphs, line.shares, strict=True))]
-        segments, shaded = [], is_shaded(self.app)
+        segments, full = [], told_by_colour(self.app)
         for (glyph, level, under), same in groupby(cells):
-            shape = "█" if glyph in _FULL and not shaded else glyph
+            shape = "█" if glyph in full else glyph
             style = self._colour(glyph, level)
             if under:
                 style += Style(reverse=True, underline=True) + self._cursor(glyph)
@@ -289,7 +288,7 @@ class MemoryMap(ScrollView, can_focus=True):
         if key not in self._colours:
             styles = self.get_component_styles(f"map--{GLYPHS.get(glyph, 'unknown')}")
             colour, ground = styles.color, self.background_colors[1]
-            if glyph in _FULL and colour.ansi is None and ground.ansi is None:
+            if glyph in told_by_colour(self.app):
                 colour = ground.blend(colour, 0.6 + 0.4 * level / _LEVELS)
             self._colours[key] = Style(color=colour.rich_color, bgcolor=ground.rich_color)
         return self._colours[key]
