@@ -66,13 +66,12 @@ class LeavingApp(HoldingApp):
 
         So nothing is written there any more; if the writer was quicker, the rest ends the hard way, which the engine survives.
         """
-        patience = LAST_RESORT_S if self.bridge.busy_with is not None else IDLE_LAST_RESORT_S
+        gone = not _is_there()
+        patience = IDLE_LAST_RESORT_S if gone and self.bridge.busy_with is None else LAST_RESORT_S
         last_resort = threading.Timer(patience, os._exit, (128 + signal.SIGHUP,))
         last_resort.daemon = True
         last_resort.start()
-        try:
-            termios.tcgetattr(0)
-        except termios.error:
+        if gone:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for fd in (0, 1, 2):
                 os.dup2(nowhere, fd)
@@ -88,6 +87,15 @@ class LeavingApp(HoldingApp):
 
     def _print_error_renderables(self) -> None:
         self._exit_renderables.clear()
+
+
+def _is_there() -> bool:
+    """Whether our terminal is: one that hung up has no settings."""
+    try:
+        termios.tcgetattr(0)
+    except termios.error:
+        return False
+    return True
 
 
 def crash_log() -> Path:
