@@ -75,3 +75,5 @@ def test_two_marks_and_what_is_compared() -> None:
     assert marks.compared(rows[:2], third) == Compared(Path("2"), Path("3"))  # a marked layer was dropped meanwhile
     marks.toggle(second.path)
     assert second.path not in marks
+    marks.keep(rows[:2])
+    assert len(marks) == 0

@@ -21,6 +21,11 @@ class Marks:
     def __len__(self) -> int:
         return len(self._paths)
 
+    def keep(self, rows: Sequence[LayerRow]) -> None:
+        """Forget marks on layers that are not among *rows*: dropped, or of another stack."""
+        known = {row.path for row in rows}
+        self._paths = [path for path in self._paths if path in known]
+
     def toggle(self, path: Path) -> None:
         """Mark *path*, or take its mark away; a third mark takes away the first."""
         if path in self._paths:

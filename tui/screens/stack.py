@@ -194,6 +194,7 @@ class StackScreen(LayerActs):
     def action_mark(self) -> None:
         """Mark the layer under the cursor, or take its mark away; two marked ones are compared."""
         if row := self._chosen_layer():
+            self._marks.keep(self._list.rows)
             self._marks.toggle(row.path)
             self._list.refresh()
             if row.path in self._marks and len(self._marks) > 1:

@@ -36,6 +36,8 @@ class DiffPages(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._pages: BothPages | None = None
         self._lines: tuple[PairLine, ...] = ()
+        # What each row of the screen shows: a line, and whether it is side b's below that of side a.
+        self._rows: list[tuple[PairLine, bool]] = []
         self._whole = False
         self._styles: dict[str, Style] = {}
         self.empty_text = ""
@@ -56,11 +58,6 @@ class DiffPages(ScrollView, can_focus=True):
         return self.size.width >= _OFFSET + 2 * _cells(_NARROW) + 2
 
     @property
-    def _rows(self) -> int:
-        """Rows of the screen that a line takes."""
-        return 1 if self.side_by_side else 2
-
-    @property
     def _bytes(self) -> int:
         """Bytes of a line of one side."""
         room = self.size.width - _OFFSET
@@ -72,12 +69,14 @@ class DiffPages(ScrollView, can_focus=True):
         self._pages = pages
         self._lay_out()
         if moved:
-            first = next((at for at, line in enumerate(self._lines) if any(line.marks)), 0)
-            self.scroll_to(y=max(0, first - 1) * self._rows, animate=False, immediate=True)
+            first = next((at for at, (line, _) in enumerate(self._rows) if any(line.marks)), 0)
+            self.scroll_to(y=max(0, first - 1), animate=False, immediate=True)
 
     def _lay_out(self) -> None:
         self._lines = pair_lines(self._pages, self._bytes, self._whole) if self._pages is not None else ()
-        self.virtual_size = Size(self.size.width, len(self._lines) * self._rows)
+        one = self.side_by_side
+        self._rows = [(line, second) for line in self._lines for second in ((False,) if one or line.a == line.b else (False, True))]
+        self.virtual_size = Size(self.size.width, len(self._rows))
         self.refresh()
 
     def on_resize(self) -> None:
@@ -94,7 +93,7 @@ class DiffPages(ScrollView, can_focus=True):
 
     def action_ends(self, last: bool) -> None:
         """To the first or the last line."""
-        self.action_lines(by=(1 if last else -1) * len(self._lines) * 2)
+        self.action_lines(by=(1 if last else -1) * len(self._rows))
 
     def action_whole(self) -> None:
         """The whole page, or only what differs in it."""
@@ -106,23 +105,20 @@ class DiffPages(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Line *y* of the screen."""
         width, number = self.size.width, y + self.scroll_offset.y
-        if not self._lines:
+        if not self._rows:
             return Strip([Segment(f" {self.empty_text}" if y == 1 else "", self._style("gap"))]).adjust_cell_length(width, self.rich_style)
-        at, second = (number, 0) if self.side_by_side else divmod(number, 2)
-        if at >= len(self._lines):
+        if number >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        line = self._lines[at]
+        line, second = self._rows[number]
         if line.left_out:
-            text = "" if second else f"       ⋯ {line.left_out:,} bytes are the same"
+            text = f"       ⋯ {line.left_out:,} bytes are the same"
             return Strip([Segment(text, self._style("gap"))]).adjust_cell_length(width, self.rich_style)
-        return Strip(self._segments(line, bool(second))).adjust_cell_length(width, self.rich_style).simplify()
+        return Strip(self._segments(line, second)).adjust_cell_length(width, self.rich_style).simplify()
 
     def _segments(self, line: PairLine, second: bool) -> list[Segment]:
         offset = Segment(f" {line.offset:04x} ", self._style("offset"))
         if self.side_by_side:
             return [offset, *self._side(line, False), Segment("│ ", self._style("gap")), *self._side(line, True), self._number(line)]
-        if second and not any(line.marks) and line.a == line.b:
-            return []  # said once
         sign = "  " if not any(line.marks) else "+ " if second else "- "
         begin = Segment(" " * _OFFSET, self.rich_style) if second else offset
         return [begin, Segment(sign, self._style("after" if second else "before")), *self._side(line, second)]
