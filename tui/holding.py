@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.signal import Signal
 
 from lamina.tui import acts, messages
+from lamina.tui.acts import Act
 from lamina.tui.model import journal
+from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.reading import ReadingApp
 
@@ -27,6 +29,9 @@ class HoldingApp(ReadingApp):
         self.terminals: list[Terminal] = []
         self.terminal: Terminal | None = None
         self.terminals_changed: Signal[Terminal] = Signal(self, "terminals_changed")
+        # What is typed on screen 6 while a program is on its way there; None while none is.
+        self.typed_ahead: bytearray | None = None
+        self._awaited: Act | None = None
         self._command_before = ""
         # What `lamina run` was asked for.
         self.first_command: Sequence[str] = ()
@@ -54,7 +59,21 @@ class HoldingApp(ReadingApp):
 
     def start_program(self, command: Sequence[str]) -> None:
         """Run *command* in a terminal of its own."""
-        self.do(acts.run(command, self.terminal_screen.size_inside))
+        if self.bring(acts.run(command, self.terminal_screen.size_inside)):
+            self.switch_mode("terminal")
+
+    def bring(self, act: Act) -> bool:
+        """Do *act*, which brings a program into a terminal: what is typed there meanwhile is for that program. False if it is not done."""
+        if not self.do(act):
+            return False
+        self._awaited, self.typed_ahead = act, bytearray()
+        return True
+
+    def over(self, job: Job, result: Any) -> None:
+        """A job came to its end: if it brought no program, nobody reads what was typed for it."""
+        if job.act is self._awaited:
+            self._awaited = self.typed_ahead = None
+        super().over(job, result)
 
     def on_program_held(self, message: messages.ProgramHeld) -> None:
         """A program runs in a terminal of ours: show it."""
@@ -72,6 +91,8 @@ class HoldingApp(ReadingApp):
             terminal.hold(held)
         except ValueError as error:
             self.notify(f"{held.name} {held.pid} runs, but its screen is lost: {error}", severity="warning")
+        terminal.write(bytes(self.typed_ahead or b""))
+        self._awaited = self.typed_ahead = None
         self.reader.aim(held.pid)
         self.switch_mode("terminal")
 

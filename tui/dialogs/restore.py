@@ -50,8 +50,10 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
 
     def answered(choice: str | None) -> None:
         if choice in requests:
-            into_terminal = acts.put_back(requests[choice], row.pid, name, app.terminal_screen.size_inside)
-            app.do(into_terminal if row.shell_job else acts.restore(requests[choice], row.pid, name))
+            if row.shell_job:
+                app.bring(acts.put_back(requests[choice], row.pid, name, app.terminal_screen.size_inside))
+            else:
+                app.do(acts.restore(requests[choice], row.pid, name))
 
     app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 

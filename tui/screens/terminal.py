@@ -31,7 +31,7 @@ class TerminalScreen(Frame):
 
     def __init__(self) -> None:
         super().__init__()
-        self._view = TerminalView(id="terminal")
+        self._view = TerminalView(lambda: self.lamina.typed_ahead, id="terminal")
         self._rail = TerminalRail(id="rail")
         self._hint = Static(id="terminal-hint", markup=False)
         self._hinted = ""
@@ -121,9 +121,13 @@ class TerminalScreen(Frame):
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a program has the keyboard."""
+        """Whether a program has the keyboard, or one that is on its way will have it."""
+        return self._is_program_there and self.focused is self._view
+
+    @property
+    def _is_program_there(self) -> bool:
         terminal = self._view.terminal
-        return terminal is not None and terminal.alive and self.focused is self._view
+        return self.lamina.typed_ahead is not None or (terminal is not None and terminal.alive)
 
     def whose_key(self, key: str) -> Whose:
         """Who gets *key*; shows what the prefix offers once it was pressed."""
@@ -151,8 +155,10 @@ class TerminalScreen(Frame):
 
     def _show_keys(self) -> None:
         terminal = self._view.terminal
-        self.set_class(terminal is not None and terminal.alive and not self._prefix.armed, "-typing")
-        if terminal is not None:
+        self.set_class(self._is_program_there and not self._prefix.armed, "-typing")
+        if self.lamina.typed_ahead is not None:
+            self._say(" what is typed now waits for the program that is on its way")
+        elif terminal is not None:
             prefix = self._prefix_shown
             back = f" · {prefix} ↑↓ choose, {prefix} r back" if self._rail.rows else ""
             self._say(f" {prefix} d a layer{back} · {prefix} ? keys · all else to {terminal.name}")

@@ -1,6 +1,7 @@
 """The screen of a program's terminal: its text, its colours, its cursor. It has the keyboard; what is typed here the program reads."""
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.color import Color
@@ -12,7 +13,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lamina.tui.terminal.emulator import Cells
+from lamina.tui.terminal.emulator import Cells, Emulator
 from lamina.tui.terminal.keys import bytes_of, pasted
 from lamina.tui.terminal.terminal import Terminal
 
@@ -37,8 +38,10 @@ class TerminalView(Widget, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal--note", "terminal--empty"}
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, ahead: Callable[[], bytearray | None], id: str | None = None) -> None:
+        """*ahead* tells where to put what is typed for a program that is on its way; None if none is."""
         super().__init__(id=id)
+        self._ahead = ahead
         self.terminal: Terminal | None = None
         self.note = ""
         self._painted = 0.0
@@ -116,16 +119,25 @@ class TerminalView(Widget, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         """The program reads it. Which keys never come here is decided before (`lamina.tui.holding`)."""
-        if self.terminal is not None and self.terminal.alive:
+        if self._type(lambda emulator: bytes_of(event.key, event.character, emulator is not None and emulator.application_keys)):
             event.stop()
             event.prevent_default()
-            self.terminal.write(bytes_of(event.key, event.character, self.terminal.emulator.application_keys))
 
     def on_paste(self, event: events.Paste) -> None:
         """The program reads it all at once."""
-        if self.terminal is not None and self.terminal.alive:
+        if self._type(lambda emulator: pasted(event.text, emulator is not None and emulator.bracketed_paste)):
             event.stop()
-            self.terminal.write(pasted(event.text, self.terminal.emulator.bracketed_paste))
+
+    def _type(self, as_bytes: Callable[[Emulator | None], bytes]) -> bool:
+        """Whether there is a program to type to."""
+        ahead = self._ahead()
+        if ahead is not None:
+            ahead += as_bytes(None)
+        elif self.terminal is not None and self.terminal.alive:
+            self.terminal.write(as_bytes(self.terminal.emulator))
+        else:
+            return False
+        return True
 
     def on_resize(self) -> None:
         """The program's window has this size."""
