@@ -84,8 +84,8 @@ class ProcessList:
         wanted: list[tuple[float, ProcessInfo, bool]] = []
         for pid in dict.fromkeys((*([cursor] if cursor is not None else ()), *visible)):
             process = self.by_pid.get(pid)
-            if process is None or process.protected:
-                continue
+            if process is None or process.protected or not process.user:
+                continue  # what psutil says of a new one may make it another program than the one that was looked at
             closely, examined = pid == cursor, self.examination(process)
             if examined is None or (closely and not examined.closely):
                 wanted.append((0.0 if closely else 1.0, process, closely))

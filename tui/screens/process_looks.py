@@ -114,8 +114,8 @@ class LookingAtProcesses(Frame):
             reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
             self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)
         else:
-            self.when_at_rest(self._examine)
             self._look_at_standing()
+        self.when_at_rest(self._examine)
 
     def _look_at_standing(self) -> None:
         rows, busy = self._known.processes.rows, self.lamina.bridge.busy_with
