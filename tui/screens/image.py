@@ -4,7 +4,6 @@ The same for a running process, without the tree: there is one reader for both.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,26 +12,21 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lamina.core.events import CancelToken
 from lamina.tui import acts, messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
 from lamina.tui.keymap import IMAGE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.values import values_at
 from lamina.tui.read.contents import Contents, read_contents, read_file_branches
-from lamina.tui.read.page_bytes import BytesReader, MemorySource, SourceAreas
-from lamina.tui.read.searching import Asked, Search, search
-from lamina.tui.screens.frame import Frame
+from lamina.tui.read.page_bytes import MemorySource, SourceAreas
+from lamina.tui.screens.finding import FindingScreen
 from lamina.tui.widgets.contents_tree import ContentsTree
-from lamina.tui.widgets.find_bar import FindBar
 from lamina.tui.widgets.hex_view import PAGE, HexView
-from lamina.tui.widgets.hits_pane import HitsPane
-from lamina.tui.widgets.row_list import RowList
 
 _REFRESH_S = 1.0
 
 
-class ImageScreen(Frame):
+class ImageScreen(FindingScreen):
     """Contents to the left, bytes to the right, hits below them."""
 
     WHERE = "image"
@@ -40,22 +34,14 @@ class ImageScreen(Frame):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bytes = BytesReader()
-        self._source: MemorySource | None = None
         self._areas: SourceAreas | None = None
         self._contents: Contents | None = None
-        self._found = Search(MemorySource(0), Asked(""))
-        self._searching: CancelToken | None = None
         self._wanted_address: int | None = None
         self._tree = ContentsTree()
         self._tree_pane = Vertical(id="contents-pane", classes="pane")
-        self._hex = HexView(id="hex")
         self._hex_pane = Vertical(id="hex-pane", classes="pane")
         self._column = Vertical(id="bytes")
         self._values = Static(id="values")
-        self._find = FindBar()
-        self._hits_pane = HitsPane()
-        self._hits = self._hits_pane.hits
 
     def compose_body(self) -> Iterable[Widget]:
         """Tree, bytes with their values, search."""
@@ -84,8 +70,7 @@ class ImageScreen(Frame):
 
     def look_at(self, source: MemorySource, address: int | None = None) -> None:
         """Show the memory of *source*, the cursor on *address*."""
-        if self._searching is not None:
-            self._searching.cancel()
+        self._stop_search()
         other_layer = self._contents is None or source.layer != self._contents.layer
         if source != self._source:
             self._areas = None
@@ -116,13 +101,10 @@ class ImageScreen(Frame):
             self._tree.show_fields(message.file, message.branches)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """It cannot be shown, or not be searched; the app says it aloud."""
+        """It cannot be shown; the app says it aloud."""
         if message.about == "memory":
             self._hex.empty_text = message.text
             self._hex.refresh()
-        elif message.about == "search":
-            self._searching = None
-            self._hits_pane.failed(message.text)
 
     def on_areas_read(self, message: messages.AreasRead) -> None:
         """It is known what is mapped."""
@@ -138,17 +120,6 @@ class ImageScreen(Frame):
         """Some memory was read."""
         if message.source == self._source:
             self._hex.show_windows(message.first, message.windows)
-
-    def on_search_done(self, message: messages.SearchDone) -> None:
-        """A search came to its end."""
-        found = message.found
-        if found.source != self._source:
-            return
-        self._found, self._searching = found, None
-        self._hits_pane.show(found)
-        self._hex.show_hits([(hit.address, hit.size) for hit in found.hits])
-        self.set_focus(self._hits if found.hits else self._hex)
-        self._to_hit()
 
     def _read_again(self) -> None:
         """A running program has gone on."""
@@ -226,66 +197,11 @@ class ImageScreen(Frame):
         self.app.copy_to_clipboard(self._hex.under_cursor[:16].hex(" "))
         self.notify("copied 16 bytes", timeout=2)
 
-    # -- search ----------------------------------------------------------------------------------------------------------------------
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is typed, letters are letters."""
-        return not (self._find.has_focus_within and action in {"find", "hit", "address", "core", "next_task", "copy"})
-
-    def action_find(self) -> None:
-        """Type what is looked for."""
-        self._find.open()
-
-    @on(FindBar.Left)
-    def _left_search(self) -> None:
-        self.set_focus(self._hex)
-
-    @on(FindBar.Wanted)
-    def _search(self, event: FindBar.Wanted) -> None:
-        source, reader = self._source, self._bytes
-        if source is None:
-            return
-        if self._searching is not None:
-            self._searching.cancel()
-        cancel = self._searching = CancelToken()
-        asked = replace(event.asked, place=self._hex.address)
-        self._hits_pane.searching(asked)
-        post = self.post_message
-
-        def look() -> messages.SearchDone:
-            with reader.fresh(source) as memory:
-                return messages.SearchDone(search(memory, source, asked, lambda it: post(messages.SearchWentOn(it)), cancel))
-
-        self.ask("search", look)
-
-    def on_search_went_on(self, message: messages.SearchWentOn) -> None:
-        """A search goes on."""
-        if self._searching is not None and message.progress.total:
-            self._hits_pane.went_on(message.progress)
-
-    @on(RowList.Moved)
-    def _to_hit(self) -> None:
-        if self._hits.row is not None:
-            self._hex.go_to(self._hits.row.address)
-
-    @on(RowList.Chosen)
-    def _look_at_hit(self) -> None:
-        self.set_focus(self._hex)
-
-    def action_hit(self, by: int) -> None:
-        """To the next hit, or the one before."""
-        if self._hits.row is not None:
-            self._hits.action_move(by)
-
     def action_back(self) -> None:
         """One step back: the search, its hits, the screen."""
-        if self._searching is not None:
-            self._searching.cancel()
-            self._searching = None
+        self._stop_search()
         if self._hits_pane.display:
-            self._hits_pane.display = self._find.display = False
-            self._hex.show_hits(())
-            self.set_focus(self._hex)
+            self._hide_hits()
         else:
             self.lamina.action_show("stack" if self._source is not None and self._source.layer else "target")
 
