@@ -14,6 +14,7 @@ from textual.widgets import Input
 from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
 from lamina.tui.jumps import JUMPS
 from lamina.tui.keymap import HELP_KEYS
+from lamina.tui.looks import told_by_colour
 from lamina.tui.widgets.row_list import Cell, Column, RowList
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ _LEGEND = (
     ("╱", "untracked", "not tracked: its changes cannot be seen"),
     ("!", "punched", "punched: dedup took the content out of this layer"),
     ("?", "punched", "in no layer yet"),
-    ("✓", "good", "of a process: can be dumped as it is. Of a layer: can be restored"),
-    ("!", "warn", "of a process: can be dumped with the options named beside it"),
-    ("✗", "danger", "cannot be dumped, or not restored: the reason is in the detail"),
+    ("✓", "good", "a process can be dumped as it is, a layer restored"),
+    ("!", "warn", "a process can be dumped with the options named beside it"),
+    ("✗", "danger", "it cannot: the detail says why"),
 )
 
 
@@ -74,7 +75,7 @@ class HelpScreen(ModalScreen[Deed | None]):
         self._input = Input(placeholder="a key or a word", id="help-filter", compact=True)
         columns = (
             Column[HelpRow]("", 11, _key, right=True),
-            Column[HelpRow]("", 14, lambda row: [(row.name, "")], keep=76),
+            Column[HelpRow]("", 17, lambda row: [(row.name, "")], keep=76),
             Column[HelpRow]("", 0, lambda row: [(row.text, "bright" if row.heading else "dim")]),
         )
         self._list = HelpList(columns, lambda row: row, id="help-rows")
@@ -144,7 +145,9 @@ def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
     for jump in JUMPS:
         word = jump.names[0]
         deed = Deed(word, f":{word}", jump.does, f"jump_line('{word} ')", EVERYWHERE, node=app)
-        yield HelpRow(f":{jump.names[-1]}", f"{jump.does} — {jump.usage}", "", word, deed)
+        short = " ".join([*(f":{name}" for name in jump.names[1:]), *([jump.argument] if jump.argument else [])])
+        yield HelpRow(f":{word}", jump.does, "", short, deed)
     yield HelpRow("", "what is painted")
+    full = told_by_colour(app)
     for glyph, colour, meaning in _LEGEND:
-        yield HelpRow(glyph, meaning, colour)
+        yield HelpRow("█" if glyph in full else glyph, meaning, colour)

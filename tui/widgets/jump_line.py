@@ -26,7 +26,7 @@ class JumpLine(Horizontal):
 
     def __init__(self) -> None:
         super().__init__(id="jump-line")
-        self._input = Input(placeholder="processes, stack DIR, layer 3, pid 4711, theme …", compact=True)
+        self._input = Input(placeholder="processes, stack DIR, layer 3, pid 4711, theme …", compact=True, select_on_focus=False)
         self._hint = Static(id="jump-hint")
         self._from: Widget | None = None
         self._acts: Mapping[str, Deed] = {}
