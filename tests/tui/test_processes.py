@@ -155,7 +155,14 @@ async def folds(story: Story, many: Crowd) -> None:
     assert story.shown() == 0 and "+30" in story.text_of(many.pid)
     await story.filter("^pqleader-0$")
     assert story.known.by_pid[story.pid].name == "pqleader-0"
-    await pilot_press(story, "escape", "asterisk")
+    await pilot_press(story, "escape")
+    assert story.shown() == 0
+    # What one goes to by its pid is shown, whatever hides it.
+    member = next(pid for pid, process in story.known.by_pid.items() if process.name == "pqmember-1")
+    await story.filter("nothing is called so")
+    await story.go_to(member)
+    assert story.known.filter is None and story.shown() == 30 and not story.screen._filter_line._input.value
+    await pilot_press(story, "asterisk", "asterisk")
     assert story.shown() == 30
     await story.go_to(next(pid for pid in story.pids if story.known.by_pid[pid].name == "pqmember-1"))
     await pilot_press(story, "asterisk")

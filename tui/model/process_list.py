@@ -156,6 +156,19 @@ class ProcessList:
             pid = process.ppid
         return pid
 
+    def reveal(self, pid: int) -> list[TreeRow]:
+        """The rows, with *pid* among them if there is such a process: folds above it open, and if need be filter and order are given up."""
+        above, seen = self.by_pid.get(pid), set[int]()
+        while above is not None and above.pid not in seen:
+            seen.add(above.pid)
+            self._folds().discard(above.ppid)
+            above = self.by_pid.get(above.ppid)
+        rows = self.rows()
+        if (self.filter or self.order) and pid in self.by_pid and all(row.pid != pid for row in rows):
+            self.filter = self.order = None
+            return self.reveal(pid)
+        return rows
+
     def fold(self, pid: int) -> None:
         """Fold what is below *pid*, or unfold it."""
         self._folds().symmetric_difference_update({pid})

@@ -52,8 +52,12 @@ class ProcessScreen(LookingAtProcesses):
             self.lamina.reader.aim(process.pid)
 
     def go_to_process(self, pid: int) -> None:
-        """Put the cursor on *pid*."""
-        self._arrange(self._known.rows(), pid)
+        """Put the cursor on *pid*, whatever hides it."""
+        rows = self._known.reveal(pid)
+        if self._known.filter is None:
+            self._filter_line.clear()
+        self._show_columns()
+        self._arrange(rows, pid)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In the filter itself a slash is a letter."""
@@ -123,7 +127,7 @@ class ProcessScreen(LookingAtProcesses):
     def _sort(self, order: Order | None) -> None:
         known, cursor = self._known, self._list.row
         known.order = order
-        self._list.show_columns(self._list_columns(), (order.column, order.descending) if order else None)
+        self._show_columns()
         rows, first = known.rows(), None
         if cursor is not None and rows:
             # Who asks for an order wants to see who comes first; the tree is gone back to for the place of a process in it.
@@ -157,6 +161,9 @@ class ProcessScreen(LookingAtProcesses):
     def show_columns(self, names: Sequence[str]) -> None:
         """Show the columns *names* from now on, as far as there are such; see `process_columns.ALL`."""
         self._columns = columns.chosen(names)
+        self._show_columns()
+
+    def _show_columns(self) -> None:
         order = self._known.order
         self._list.show_columns(self._list_columns(), (order.column, order.descending) if order else None)
 
