@@ -1,5 +1,6 @@
 """What the app looks at, now and then and after each act: the target and its stack. Questions go through the bridge."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from lamina.tui.reading import ReadingApp
 
 
+# Counting what a large program wrote takes long: at most one part in so many of the time goes to it. Quick ones are counted when asked.
+_REST = 10
+_OFTEN_S = 0.5
+
+
 class Reader:
     """Asks on behalf of one app."""
 
@@ -25,6 +31,7 @@ class Reader:
         self.processes = ProcessReader()
         self.stacks = StackReader()
         self.dirty = DirtyReader()
+        self._next_count = 0.0
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -40,14 +47,21 @@ class Reader:
     def count_dirty(self) -> None:
         """How much did it write since the layer it stands on? Asked only while nothing else is done to it."""
         target = self._app.session.target
-        if target is not None and target.alive and target.tracker and self._app.bridge.busy_with is None:
-            self._app.bridge.ask("dirty", lambda: self._dirty(target))
+        if target is None or not target.alive or not target.tracker or time.monotonic() < self._next_count:
+            return
+        if self._app.bridge.busy_with is None:
+            # Not `ask`: a count that takes longer than the time between two must still come to its end.
+            self._app.bridge.follow("dirty", lambda: self._dirty(target), to=self._app)
 
     def _dirty(self, target: Target) -> messages.DirtyRead | None:
+        began = time.monotonic()
         try:
             return messages.DirtyRead(self.dirty.read(target.identity))
         except LaminaError:
             return None  # it ended meanwhile, which `look_at_target` says
+        finally:
+            now = time.monotonic()
+            self._next_count = now + _REST * (now - began) - _OFTEN_S
 
     def find_stacks(self) -> None:
         """List the stacks there are."""

@@ -93,11 +93,10 @@ class TargetScreen(Frame):
         if not (self.is_attached and self.is_current and target is not None and target.alive) or now < self._next_look:
             return
         memory = self._reader
-        self.ask(
-            "memory of the target",
-            lambda: messages.TargetMemoryRead(memory.read(target)),
-            lambda: messages.TargetPartsRead(read_parts(target.pid)),
-        )
+        # Not `ask`: a look that takes longer than the time between two must still come to its end.
+        follow = self.lamina.bridge.follow
+        follow("memory of the target", lambda: messages.TargetMemoryRead(memory.read(target)), to=self)
+        follow("parts of the target", lambda: messages.TargetPartsRead(read_parts(target.pid)), to=self)
         if now >= self._next_hindrance and self.lamina.bridge.busy_with is None:
             self._next_hindrance = now + _HINDRANCE_S
             self.ask("hindrance of the target", lambda: messages.HindranceRead(target.identity, read_hindrance(target.pid)))
@@ -145,7 +144,9 @@ class TargetScreen(Frame):
 
     def on_target_parts_read(self, message: messages.TargetPartsRead) -> None:
         """Its threads and descriptors were read."""
-        self._show_parts(message.parts)
+        target = self.lamina.session.target
+        if target is not None and target.alive and target.pid == message.parts.pid:
+            self._show_parts(message.parts)
 
     def _show_parts(self, parts: TargetParts) -> None:
         self._threads.show_rows(parts.threads)
