@@ -54,6 +54,10 @@ class LookingGood(App[None]):
         ascii: only ASCII is written.
     """
 
+    # Of dialogs; the screens have their own.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]
+
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         # Textual takes an empty NO_COLOR for a wish too.
