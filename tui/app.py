@@ -109,9 +109,10 @@ class LaminaApp(MovingApp):
     async def on_mount(self) -> None:
         """Open the first screen; leave properly when the terminal or the system asks."""
         self.obey_signals()
-        await self.switch_mode("terminal" if self.first_command else self.first)
         if self.first_command:
-            self.call_after_refresh(self.start_program, self.first_command)
+            await self.start_program(self.first_command)
+        else:
+            await self.switch_mode(self.first)
         # Not while the first rows are read.
         self.set_timer(_LOAD_AFTER_S, lambda: self.bridge.ask("what other screens need", _load))
         if self.session.settings.columns:

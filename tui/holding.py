@@ -53,20 +53,25 @@ class HoldingApp(ReadingApp):
         def answered(line: str | None) -> None:
             if line is not None:
                 self._command_before = line
-                self.start_program(words_of(line))
+                self.call_next(self.start_program, words_of(line))
 
         self.push_screen(ask_command(self._command_before), answered)
 
-    def start_program(self, command: Sequence[str]) -> None:
-        """Run *command* in a terminal of its own."""
-        if self.bring(acts.run(command, self.terminal_screen.size_inside)):
-            self.switch_mode("terminal")
+    async def start_program(self, command: Sequence[str]) -> None:
+        """Run *command* in a terminal of its own. It is started once it is known how large that is."""
+        self.typed_ahead = bytearray()
+        await self.switch_mode("terminal")
+        screen = self.terminal_screen
+        screen.make_room()
+        screen.call_after_refresh(lambda: self.bring(acts.run(command, screen.size_inside)))
 
     def bring(self, act: Act) -> bool:
         """Do *act*, which brings a program into a terminal: what is typed there meanwhile is for that program. False if it is not done."""
+        typed, self.typed_ahead = self.typed_ahead, None
         if not self.do(act):
+            self.terminal_screen.show_terminal()
             return False
-        self._awaited, self.typed_ahead = act, bytearray()
+        self._awaited, self.typed_ahead = act, typed or bytearray()
         return True
 
     def over(self, job: Job, result: Any) -> None:

@@ -164,6 +164,6 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
         await answer(app, "right", "enter")
         await until(lambda: app.journal.jobs[0].act.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
         assert "files.img" in app.journal.jobs[0].outcome and not terminal.alive
-        app.start_program(["no such program"])
-        await until(lambda: app.journal.jobs[0].act.kind == "run" and app.journal.jobs[0].state == journal.FAILED)
+        await app.start_program(["no such program"])
+        await until(lambda: app.journal.jobs[0].act.title == "start no such program" and app.journal.jobs[0].state == journal.FAILED)
         assert app.journal.jobs[0].outcome == "cannot run no such program: No such file or directory"

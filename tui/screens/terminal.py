@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from lamina.tui.dialogs.restore import ask_restore
 from lamina.tui.keymap import TERMINAL_KEYS
+from lamina.tui.model.journal import Job
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.model.session import Session
 from lamina.tui.screens.frame import Frame, Subject
@@ -35,6 +36,7 @@ class TerminalScreen(Frame):
         self._rail = TerminalRail(id="rail")
         self._hint = Static(id="terminal-hint", markup=False)
         self._hinted = ""
+        self._alone = False
         self._prefix = Prefix()
         self._walks = 0
 
@@ -47,7 +49,6 @@ class TerminalScreen(Frame):
 
     def opened(self) -> None:
         """The keyboard is the program's."""
-        self._rail.display = False
         self.lamina.terminals_changed.subscribe(self, self._terminal_changed)
         self._view.focus()
         self.show_terminal()
@@ -72,19 +73,31 @@ class TerminalScreen(Frame):
         size = self._view.size
         return (size.width, size.height) if size.width and size.height else (80, 24)
 
+    def make_room(self) -> None:
+        """A program is on its way here."""
+        self._show_rail()
+        self._show_keys()
+
     def show_terminal(self) -> None:
         """Show the chosen terminal of the app, and make its program the target."""
         if not self.is_attached:
             return
         terminal = self.lamina.terminal
-        if (terminal is None) != (self._view.terminal is None):
-            self._rail.display = terminal is not None
         self._view.show(terminal, self._note())
+        self._show_rail()
         number, count = self.lamina.terminal_number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
         self.title_bar.refresh()
         self._show_keys()
         self.session_changed(self.lamina.session)
+
+    def _show_rail(self) -> None:
+        self._rail.display = (self._view.terminal is not None or self._is_program_there) and not self._alone
+
+    def job_changed(self, job: Job | None) -> None:
+        """Perhaps no program is on its way any more."""
+        self._show_rail()
+        self._show_keys()
 
     def _terminal_changed(self, terminal: Terminal) -> None:
         if terminal is not self.lamina.terminal:
@@ -214,7 +227,8 @@ class TerminalScreen(Frame):
 
     def action_maximise(self) -> None:
         """The terminal alone, and back."""
-        self._rail.display = not self._rail.display
+        self._alone = not self._alone
+        self._show_rail()
 
     def action_prefix(self) -> None:
         """Nothing has to be told apart while no program has the keyboard."""
