@@ -47,3 +47,8 @@ async def test_every_screen_in_every_size(tmp_path: Path) -> None:
                 assert len(shown) == size[1] and all(len(line) == size[0] for line in shown)
                 if size >= (20, 5) and size[1] >= 5:
                     await until(partial(says, app, tells))
+            if size == (40, 10):
+                await pilot.press("3", "r")
+                await until(partial(says, app, "Cancel"))
+                assert says(app, "Restore layer"), "the answers are in view, and what they are about"
+                await pilot.press("escape")
