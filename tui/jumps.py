@@ -137,7 +137,8 @@ def _to_address(app: "LaminaApp", argument: str) -> None:
 
 
 def _to_theme(app: "LaminaApp", argument: str) -> None:
-    found = [name for name in sorted(app.available_themes, key=len) if argument in name]
+    # Ours come first: "light" is lamina-light.
+    found = [name for name in sorted(app.available_themes, key=lambda name: (not name.startswith("lamina"), len(name))) if argument in name]
     if not argument or not found:
         raise Unclear(f"there is no theme {argument!r}; Tab lists them" if argument else "which theme? Tab lists them")
     app.theme = argument if argument in found else found[0]

@@ -243,6 +243,8 @@ SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up"
 DIALOG_KEYS: list[BindingType] = [
     Binding("left,up,h,k", "answer(-1)", "answer before", show=False, tooltip="the answer before"),
     Binding("right,down,l,j", "answer(1)", "next answer", show=False, tooltip="the next answer"),
+    Binding("pageup,ctrl+b", "page(-1)", "page up", show=False, tooltip="back, where there is more to read than fits"),
+    Binding("pagedown,ctrl+f", "page(1)", "page down", show=False, tooltip="read on"),
     Binding("escape", "dismiss(None)", "cancel", key_display="Esc", tooltip="the safe answer"),
 ]
 

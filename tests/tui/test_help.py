@@ -16,7 +16,8 @@ from tests.tui.waiting import type_ahead, until
 # What a key is called wherever it means anything.
 SAME = {
     "t": {"track"}, "d": {"dump"}, "F": {"final dump"}, "r": {"restore…", "rewind…"}, "v": {"verify"}, "m": {"mark"}, "x": {"dedup…"},
-    "s": {"squash…"}, "delete": {"drop…", "close"}, "l": {"label"}, "n": {"next", "next page", "next program"}, "N": {"previous"}, "z": {"undo"},
+    "s": {"squash…"}, "delete": {"drop…", "close"}, "l": {"label"}, "n": {"next", "next page", "next program"}, "N": {"previous"},
+    "z": {"undo"},
     "slash": {"filter", "find", "search"}, "a": {"address"}, "full_stop": {"follow"}, "y": {"copy"}, "Y": {"save view"}, "c": {"cancel"},
     "question_mark": {"help", "back"}, "q": {"quit", "back"}, "colon": {"go to"}, "ctrl+p": {"palette"}, "f": {"maximise"},
     "ctrl+n": {"new program"}, "ctrl+o": {"any pane", "back"}, "T": {"timed layers"},
@@ -47,7 +48,7 @@ async def test_help_is_about_this_place(size: tuple[int, int]) -> None:
 
 
 async def test_the_keys_keep_to_the_rules() -> None:
-    """Whatever has the focus: no key is named twice, every key has a sentence, the bar of keys fits."""
+    """Whatever has the focus: no key means two things, every key has a sentence."""
     app = LaminaApp(Session())
     async with app.run_test(size=(80, 24)) as pilot:
         for mode, frame in app.frames():

@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -44,6 +44,8 @@ class Confirm(ModalScreen[str | None]):
         self._title = title
         self._lines = lines
         self._choices = choices
+        # The answers stay in sight however much there is to be read.
+        self._text = VerticalScroll(id="lines", can_focus=False)
 
     def compose(self) -> ComposeResult:
         """A box in the middle."""
@@ -51,8 +53,9 @@ class Confirm(ModalScreen[str | None]):
             box.border_title = self._title
             worst = next((choice.label for choice in self._choices if choice.worst), "")
             box.border_subtitle = f"Esc {self._choices[0].label} · " + (f"Tab to {worst}, Enter" if worst else "← → Enter")
-            for line in self._lines:
-                yield Static(line, markup=False)
+            with self._text:
+                for line in self._lines:
+                    yield Static(line, markup=False)
             with Horizontal(id="answers"):
                 for choice in self._choices:
                     button = Button(choice.label, id=f"answer-{choice.key}", compact=True)
@@ -63,6 +66,10 @@ class Confirm(ModalScreen[str | None]):
     def on_mount(self) -> None:
         """The safe answer is the one Enter gives."""
         self.query(Button).first().focus()
+
+    def action_page(self, by: int) -> None:
+        """Read on, or back."""
+        (self._text.scroll_page_down if by > 0 else self._text.scroll_page_up)(animate=False)
 
     def action_answer(self, by: int) -> None:
         """The answer beside the present one; never the worst one."""
