@@ -27,7 +27,7 @@ def test_every_sign_is_as_wide_as_its_glyph_and_every_glyph_of_ours_has_one() ->
     assert all(sign.isascii() and len(sign) == cell_len(chr(glyph)) == 1 for glyph, sign in TABLE.items())
     used = {letter for file in [*TUI.rglob("*.py"), *TUI.rglob("*.tcss")] for letter in file.read_text() if not letter.isascii()}
     assert not {letter for letter in used if ord(letter) not in TABLE} - {"�"}
-    assert to_ascii("lamina · stack │ ●─╯ 3 … 日本 é\u0301") == "lamina - stack | o-+ 3 ~ ???? ?"
+    assert to_ascii("lamina · stack │ ●─╯ 3 … 日本 é\u0301") == "lamina : stack | o-+ 3 ~ ???? ?"
     # What lies side by side on a map must stay apart.
     assert len(set(to_ascii(".·░▒▓█*+≈╱"))) == 10
 
@@ -102,7 +102,7 @@ def test_only_ascii_and_no_colour_is_written_where_that_is_asked_for() -> None:
         line.until(lambda written: b"PID" in written)
         line.press(b"5", b"jobs")
         line.press(b"?", b"Esc")
-        line.press(b"q3", b"lamina - stack")
+        line.press(b"q3", b"lamina : stack")
         written = line.written
     assert b"+-" in COLOURS.sub(b"", written) and written.isascii()
     codes = {int(code or 0) for found in COLOURS.findall(written) for code in found[2:-1].split(b";")}

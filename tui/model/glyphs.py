@@ -1,6 +1,7 @@
 """What stands for a glyph on a terminal that has only ASCII. One sign for one, so that nothing moves.
 
-On a map: `.` never touched, `-` as in its file, `:` old, `=` older than the parent, `%` of the parent, `#` of this layer, `*` dirty.
+On a map: `.` never touched, `:` as in its file, `,` old, `=` older than the parent, `%` of the parent, `#` of this layer, `*` dirty; where
+two layers are compared `-` gone, `=` the same, `~` changed.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 
 _PAIRS = {
-    "maps and their cursor": ("·░▒▓█◆≈╱", "-:=%##~/"),
+    "maps and their cursor": ("·░▒▓█◆≈╱", ":,=%##~/"),
     "graphs": ("▁▂▃▄▅▆▇", "_.-=+x%"),
     "bars": ("━╌╍╸╺", "=.===" ),
     "frames, lanes and trees": ("─│┌┐└┘├┤┬┴┼╭╮╰╯═║╔╗╚╝╠╣╦╩╬┃┏┓┗┛┣┫┳┻╋", "-|++`+|++++++++=|++++++++++|++++++++"),

@@ -22,6 +22,8 @@ from lamina.tui.keymap import MAP_KEYS
 from lamina.tui.looks import told_by_colour
 from lamina.tui.model import units
 from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_scale
+from lamina.tui.theme import DANGER
+from lamina.tui.widgets.painting import CELL_COLOUR
 
 # Which component class paints a glyph. Glyphs that carry meaning by shade alone are drawn full where there is colour.
 GLYPHS = {
@@ -108,8 +110,9 @@ class MemoryMap(ScrollView, can_focus=True):
         text = Text(no_wrap=True, overflow="ellipsis")
         for paint in reversed(self._paints):
             if paint.runs and (piece := f" {self._meaning.get(paint.glyph, paint.glyph)}  ") not in text.plain:
-                text.append("█" if paint.glyph in told_by_colour(self.app) else paint.glyph, self._colour(paint.glyph, _LEVELS))
-                text.append(piece, self.get_component_rich_style("map--label"))
+                shape = "█" if paint.glyph in told_by_colour(self.app) else paint.glyph
+                text.append(shape, CELL_COLOUR.get(paint.glyph, DANGER))
+                text.append(piece, "dim")
         return text
 
     def show(self, areas: Sequence[MapArea], paints: Sequence[Paint]) -> None:

@@ -1,13 +1,14 @@
-"""Cells by age of page as text, for places too small for a `MemoryMap`."""
+"""Cells of memory as text: in places too small for a `MemoryMap`, and in its legend."""
 
 from itertools import groupby
 
 from rich.text import Text
 
-from lamina.tui.theme import AGES, DIRTY, QUIET
+from lamina.tui.theme import AGES, DANGER, DIRTY, NEW, QUIET, SHARED, UNTRACKED
 
-AGE_COLOUR = {
-    ".": QUIET, "·": QUIET, "░": AGES[0], "▒": AGES[1], "▓": AGES[2], "█": AGES[3], "*": DIRTY,
+CELL_COLOUR = {
+    ".": QUIET, "·": QUIET, "░": AGES[0], "▒": AGES[1], "▓": AGES[2], "█": AGES[3], "*": DIRTY, "+": NEW, "≈": SHARED, "╱": UNTRACKED,
+    "!": DANGER, "?": DANGER, "=": QUIET, "~": DIRTY, "-": DANGER,
 }  # fmt: skip
 
 
@@ -16,5 +17,5 @@ def paint(cells: str, shaded: bool, width: int = 1) -> Text:
     text = Text()
     for glyph, same in groupby(cells):
         shape = "█" if glyph in "░▒▓" and not shaded else glyph
-        text.append(shape * len(list(same)) * width, style=AGE_COLOUR[glyph])
+        text.append(shape * len(list(same)) * width, style=CELL_COLOUR[glyph])
     return text
