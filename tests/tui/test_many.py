@@ -9,8 +9,9 @@ from tests.tui.test_processes import Story
 from tests.tui.waiting import until
 
 MANY = 3000
-# Of processor time in the thread that answers: what else the machine does must not fail a test. `make bench` takes the real time.
-KEY_S = 0.05
+# Of processor time in the thread that answers, and three times what it should take: what else the machine does must not fail a test.
+# `make bench` takes the real time.
+KEY_S = 0.15
 
 
 async def test_thousands_are_shown_at_once_and_keys_stay_quick() -> None:

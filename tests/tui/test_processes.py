@@ -279,7 +279,7 @@ async def test_what_a_tracked_program_writes_is_counted_and_stays_uncounted_for_
             return of.dirty is not None and of.dirty.pages >= 60 and of.per_second is not None
 
         await until(is_counted)
-        assert "pages," in story.detail and "frozen" in story.detail and "newly dirty pages/s" in story.detail
+        await until(lambda: "pages," in story.detail and "frozen" in story.detail and "newly dirty pages/s" in story.detail)
         await pilot.press("d")
         await until(lambda: app.session.stack and len(app.session.stack.rows) == 2 and app.bridge.busy_with is None)
         assert app.session.stack is not None

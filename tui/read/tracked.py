@@ -49,7 +49,7 @@ class StandingReader:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._watched: dict[Identity, _Watched] = {}
-        self._layers: dict[str, tuple[object, int, int]] = {}
+        self._layers: dict[str, tuple[tuple[int, int], int, int]] = {}
 
     def read(self, processes: Iterable[ProcessInfo], busy_with: int) -> dict[int, Standing]:
         """Look at all of *processes* that stand on a layer or are tracked, but not into the memory of *busy_with*."""
@@ -84,7 +84,8 @@ class StandingReader:
     def _stack(self, layer: str) -> tuple[int, int]:
         stack = Path(layer).parent
         try:
-            stamp = stack.stat().st_mtime_ns
+            # The layer's own, too: it is named here before it is committed.
+            stamp = stack.stat().st_mtime_ns, Path(layer).stat().st_mtime_ns
         except OSError:
             return 0, 0
         kept = self._layers.get(layer)
