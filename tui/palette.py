@@ -63,6 +63,9 @@ class LaminaPalette(Provider):
         for deed in deeds_elsewhere(app, self.screen):
             yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed))
         for jump in JUMPS:
+            word = jump.names[0]
+            begun = partial(app.action_jump_line, f"{word} ")
+            yield Entry(jump.usage, "", jump.does, begun if jump.argument else partial(app.jump, word, {}, app.notify))
             for value in jump.offers(app):
-                line = f"{jump.names[0]} {value}"
+                line = f"{word} {value}"
                 yield Entry(line, f":{line}", jump.does, partial(app.jump, line, {}, app.notify))

@@ -1,4 +1,4 @@
-"""The dialog before something is destroyed: safe first, in sight however much there is to read, and hard to hit where nothing brings it back."""
+"""The dialog before something is destroyed: safe first, always in sight, and hard to hit where nothing brings it back."""
 
 from textual.pilot import Pilot
 from textual.widgets import Button
