@@ -80,9 +80,8 @@ class Terminal:
             self._typed.clear()
             self._pty.close()
         if self._leader >= 0:
-            loop.remove_reader(self._leader)
-            # It may still be on its way out. Nobody else waits for it.
-            threading.Thread(target=_reap, args=(self._leader,), daemon=True).start()
+            # It may still be on its way out, and nobody else waits for it.
+            loop.add_reader(self._leader, _reap, self._leader)
         self._pty, self._leader, self._reading = None, -1, False
 
     def _ended(self) -> None:
@@ -239,6 +238,7 @@ def _in_words(code: int | None) -> str:
 
 
 def _reap(pidfd: int) -> None:
+    asyncio.get_running_loop().remove_reader(pidfd)
     with suppress(ChildProcessError):
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     os.close(pidfd)
