@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.segment import Segment
+from textual import on
 from textual.app import App
 from textual.color import Color
+from textual.command import Command, CommandPalette
 from textual.filter import ANSIToTruecolor, LineFilter, Monochrome, NoColor
 from textual.theme import Theme
+from textual.timer import Timer
 from textual.widgets import Static
 
 from lamina.tui import theme as themes
@@ -17,6 +20,7 @@ from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
 
 _AGES = "░▒▓█"
+_REST_S = 0.2
 
 
 class Ascii(LineFilter):
@@ -64,7 +68,8 @@ class LookingGood(App[None]):
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii
         self._own_filters = [*([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
-        self._inked = False
+        self._inked, self._theme_kept = False, ""
+        self._trying: Timer | None = None
         for found in themes.THEMES.values():
             self.register_theme(found)
         self.theme = settings.theme or fitting_theme(os.environ)
@@ -94,6 +99,31 @@ class LookingGood(App[None]):
     async def on_mount(self) -> None:
         """Follow the theme once its style sheet is in force."""
         self.theme_changed_signal.subscribe(self, self._repaint)
+
+    # A theme is tried on while the cursor of the palette rests on it.
+
+    @on(CommandPalette.Opened)
+    def _keep_theme(self) -> None:
+        self._theme_kept = self.theme
+
+    @on(CommandPalette.OptionHighlighted)
+    def _try_on(self, event: CommandPalette.OptionHighlighted) -> None:
+        option = event.highlighted_event.option
+        kind, _, name = str(option.hit.text or "").partition(" ") if isinstance(option, Command) else ("", "", "")
+        wanted = name if kind == "theme" and name in self.available_themes else self._theme_kept
+        if self._trying is not None:
+            self._trying.stop()
+        self._trying = self.set_timer(_REST_S, lambda: self._wear(wanted))
+
+    @on(CommandPalette.Closed)
+    def _take_off(self, event: CommandPalette.Closed) -> None:
+        if self._trying is not None:
+            self._trying.stop()
+        if not event.option_selected:
+            self._wear(self._theme_kept)
+
+    def _wear(self, theme: str) -> None:
+        self.theme = theme
 
     def _ink(self) -> None:
         if self._inked:

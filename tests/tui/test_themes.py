@@ -10,6 +10,7 @@ import pytest
 from rich.text import Text
 from textual.app import App
 from textual.color import Color
+from textual.command import CommandPalette
 from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Static
 
@@ -133,6 +134,18 @@ async def test_another_theme_repaints_everything(tmp_path: Path) -> None:
             others = {colour for other in OWN.values() if other.name != name for colour in named(other)} - own
             assert len(seen & own) > 4 and not others & seen, name
             assert is_shaded(app) == (name == "lamina-16") == (not any(colour.startswith("#") for colour in seen))
+
+
+async def test_the_palette_tries_themes_on() -> None:
+    app = LaminaApp(Session())
+    async with app.run_test(size=(100, 30)) as pilot:
+        for leave, theme in (("escape", "lamina"), ("enter", "lamina-light")):
+            await pilot.press("ctrl+p", *"a-light")
+            await until(lambda: app.theme == "lamina-light")
+            await pilot.press(leave)
+            await until(lambda: not isinstance(app.screen, CommandPalette))
+            await pilot.pause()
+            assert app.theme == theme
 
 
 def danger_of(widget: Static) -> str:
