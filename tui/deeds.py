@@ -106,7 +106,8 @@ def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
     """What the other screens do that *screen* cannot."""
     here = {deed.action for deed in deeds_here(screen)}
     for mode, frame in app.frames():
-        if mode != app.current_mode:
+        # One without a digit is come to from another screen, and knows nothing before.
+        if mode != app.current_mode and f"show('{mode}')" in _RANK:
             for deed in _of_class(type(frame), app.session.settings.keys):
                 if deed.action not in here and not deed.moves:
                     yield replace(deed, mode=mode)
