@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 _CHUNK = 1 << 16
-# What a terminal may have written before a freeze and nobody took yet: its buffer, many times over.
-_AT_ONCE = 1 << 20
+# More than a terminal holds: what was written before a freeze and nobody took yet.
+_AT_ONCE = 1 << 17
 _PATIENCE_S = 1.0
 # Where the leader finds the pipe it reports through.
 REPORTS = 3
