@@ -115,11 +115,12 @@ async def marks(story: Story, fine: int, in_terminal: int, many: Crowd) -> None:
     await story.go_to(in_terminal)
     await until(lambda: "! can be dumped with --shell-job" in story.detail)
     assert story.text_of(in_terminal).rstrip().endswith("!") and "add --shell-job" in story.detail
+    below = story.pids[story.pids.index(many.pid) + 2]
+    await story.go_to(below)
     await story.go_to(many.pid)
     await until(lambda: "✗ cannot be dumped, with 30 below it" in story.detail)
     assert "standard input is a pipe whose writing end is held by process" in story.detail
-    below = story.list.rows[story.pids.index(many.pid) + 2]
-    await until(lambda: story.text_of(below.pid).rstrip().endswith("✗"))
+    await until(lambda: story.text_of(below).rstrip().endswith("✗"))
     await pilot_press(story, "home")
     assert "does not touch it" in story.detail
 
