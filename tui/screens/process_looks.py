@@ -48,6 +48,7 @@ class LookingAtProcesses(Frame):
         self._columns: tuple[str, ...] = columns.DEFAULT
         self._paused = False
         self._settled = False
+        self._marked: int | None = None
         self._read_at = 0.0
         self._detail = ProcessDetail()
         self._left = Vertical(id="left", classes="pane")
@@ -78,6 +79,11 @@ class LookingAtProcesses(Frame):
         self._show_titles()
         self.read()
         self.set_interval(self.lamina.session.settings.refresh, self._refresh_table)
+
+    def on_screen_resume(self) -> None:
+        """What it shows is old when one comes back."""
+        if self._known.processes.rows:
+            self._refresh_table()
 
     # What is read
 
@@ -171,7 +177,10 @@ class LookingAtProcesses(Frame):
 
     def session_changed(self, session: Session) -> None:
         """The target is marked in the tree."""
-        self._list.refresh()
+        target = session.target.pid if session.target else None
+        if target != self._marked:
+            self._marked = target
+            self._list.refresh()
 
     @on(RowList.Moved)
     def _moved(self) -> None:
