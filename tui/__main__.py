@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _be_quick() -> None:
     """Before textual is imported: what one key changes is painted in up to three steps, each in the next frame, so frames come faster than
-    its 60 a second. A thread that works lets the screen have the interpreter after 1 ms instead of 5. Each paint leaves thousands of objects
-    behind: with Python's thresholds all that lives would be looked through for cycles with nearly every key, 10 ms among 10,000 processes.
+    its 60 a second. A thread that works lets the screen have the interpreter after 1 ms instead of 5. Each paint leaves thousands of
+    objects behind: with Python's thresholds all that lives would be searched for cycles with nearly every key, 10 ms with 10,000 processes.
     """
     ours = "TEXTUAL_FPS" not in os.environ
     os.environ.setdefault("TEXTUAL_FPS", "120")
