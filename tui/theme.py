@@ -102,7 +102,8 @@ CONTRAST = Theme(
     },
 )
 
-# Only the terminal's own colours, which may stand on white as well as on black: no bright ones, and its own foreground for the newest.
+# Only the terminal's own colours, which may stand on white as well as on black: none that vanishes on either, its own foreground for the
+# newest pages. Blue is too dark on a console; the shade of the glyph tells old from older.
 ANSI = Theme(
     name="lamina-16",
     ansi=True,
@@ -119,8 +120,8 @@ ANSI = Theme(
     boost="ansi_default",
     dark=True,
     variables={
-        "age-old": "ansi_blue",
-        "age-older": "ansi_blue",
+        "age-old": "ansi_bright_blue",
+        "age-older": "ansi_bright_blue",
         "age-parent": "ansi_cyan",
         "age-own": "ansi_default",
         "shared": "ansi_bright_blue",
