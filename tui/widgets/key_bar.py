@@ -9,11 +9,10 @@ from textual.widget import Widget
 
 from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
 
-# What stands to the right; while one pane is alone, how to come to the others; shorter where it is narrow.
-_EVERYWHERE = (("1–6", "screens"), ("^p", "all acts"), ("?", "help"))
-_ALONE = (("Tab", "next pane"), *_EVERYWHERE)
-_NARROW = (("^p", "acts"), ("?", "help"))
-_NARROW_ALONE = (("Tab", "pane"), ("1–6", ""), ("?", "help"))
+# What stands to the right, by action: what it is called, and what where it is narrow.
+_PANE = ("next_pane(1)", "next pane", "pane")
+_PALETTE = ("command_palette", "all acts", "acts")
+_HELP = ("help", "help", "help")
 
 
 class KeyBar(Widget):
@@ -33,28 +32,44 @@ class KeyBar(Widget):
     def _changed(self, _screen: Screen[object]) -> None:
         self.refresh()
 
-    def _deeds(self) -> list[Deed]:
-        deeds = [deed for deed in deeds_here(self.screen) if deed.shown and deed.place not in (PANES, EVERYWHERE)]
-        rank = {action: at for at, action in enumerate(self._first)}
-        return sorted(deeds, key=lambda deed: rank.get(deed.action, len(rank)))
-
     def render(self) -> Text:
         """As many keys as fit, none of them cut."""
-        key, word = self.get_component_rich_style("key-bar--key"), self.get_component_rich_style("key-bar--word")
-        right = Text(no_wrap=True)
-        alone, narrow = self.screen.maximized is not None, self.size.width < 100
-        for name, what in (_NARROW_ALONE if alone else _NARROW) if narrow else (_ALONE if alone else _EVERYWHERE):
-            right.append(f" {name}", key).append(f" {what} " if what else " ", word)
+        deeds = deeds_here(self.screen)
+        right = self._right({deed.action: deed for deed in deeds})
+        room = self.size.width - sum(piece.cell_len for piece, _ in right)
+        rank = {action: at for at, action in enumerate(self._first)}
+        own = [deed for deed in deeds if deed.shown and deed.place not in (PANES, EVERYWHERE)]
+        pieces: list[tuple[Text, Deed | None]] = []
+        for deed in sorted(own, key=lambda deed: rank.get(deed.action, len(rank))):
+            piece = self._piece(deed.keys.split()[0], deed.name, deed.enabled)
+            if piece.cell_len > room:
+                break
+            room -= piece.cell_len
+            pieces.append((piece, deed))
         line = Text(no_wrap=True)
         self._places = []
-        for deed in self._deeds():
-            piece = Text().append(f" {deed.keys.split()[0]}", key).append(f" {deed.name} ", word if deed.enabled else f"{word} dim")
-            if line.cell_len + piece.cell_len + right.cell_len > self.size.width:
-                break
-            self._places.append((line.cell_len, line.cell_len + piece.cell_len, deed))
+        for piece, known in (*pieces, (Text(" " * max(0, room)), None), *right):
+            if known is not None:
+                self._places.append((line.cell_len, line.cell_len + piece.cell_len, known))
             line.append_text(piece)
-        line.pad_right(max(0, self.size.width - line.cell_len - right.cell_len))
-        return line.append_text(right)
+        return line
+
+    def _right(self, deeds: dict[str, Deed]) -> list[tuple[Text, Deed | None]]:
+        """What is the same everywhere; while one pane is alone, how to come to the others."""
+        alone, narrow = self.screen.maximized is not None, self.size.width < 100
+        pieces: list[tuple[Text, Deed | None]] = [(self._piece("1–6", "" if narrow else "screens"), None)] if alone or not narrow else []
+        wanted = [_HELP] if alone and narrow else [_PALETTE, _HELP]
+        for action, long, short in wanted:
+            if deed := deeds.get(action):
+                pieces.append((self._piece(deed.keys.split()[0], short if narrow else long), deed))
+        if alone and (deed := deeds.get(_PANE[0])):
+            pieces.insert(0, (self._piece(deed.keys.split()[0], _PANE[2] if narrow else _PANE[1]), deed))
+        return pieces
+
+    def _piece(self, key: str, word: str, enabled: bool = True) -> Text:
+        style = self.get_component_rich_style("key-bar--word")
+        piece = Text(no_wrap=True).append(f" {key}", self.get_component_rich_style("key-bar--key"))
+        return piece.append(f" {word} " if word else " ", style if enabled else f"{style} dim")
 
     async def on_click(self, event: events.Click) -> None:
         """A key can be clicked."""
