@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from tests.live.harness import reap_orphans
 from tests.tui.svg_cells import Cells, cells, framed
 

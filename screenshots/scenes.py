@@ -12,7 +12,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
 from lamina.tui.dialogs.confirm import Confirm

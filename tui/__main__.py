@@ -15,13 +15,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = cli.parse(argv)
     if args.verb == "config":
-        from lamina.tui.config_verb import config
+        from lamina.tui.settings.verb import config
 
         return cli.run(args, config)
     if args.verb not in (None, "run"):
         return cli.run(args)
     _be_quick()
-    from lamina.tui.app import run_app
+    from lamina.tui.app.lamina import run_app
 
     return run_app(list(sys.argv[1:] if argv is None else argv))
 

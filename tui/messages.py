@@ -12,6 +12,7 @@ from lamina.core.events import Progress
 if TYPE_CHECKING:
     from lamina.core.attach.identity import Identity
     from lamina.tui.acts import Act
+    from lamina.tui.app.timing import Run
     from lamina.tui.model.both_pages import BothPages
     from lamina.tui.model.compared import Compared
     from lamina.tui.model.diff import DiffView
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from lamina.tui.read.target_parts import TargetParts
     from lamina.tui.read.tracked import Standing
     from lamina.tui.terminal.leader import Held
-    from lamina.tui.timing import Run
 
 
 @dataclass

@@ -56,9 +56,7 @@ class CallList:
     blob: bytearray = field(default_factory=bytearray)
     pointers: list[tuple[DataRef, DataRef]] = field(default_factory=list)
 
-    def add(
-        self, name: str, *args: Argument, expect: int | None = None, about: str = "", any_result: bool = False
-    ) -> Call:
+    def add(self, name: str, *args: Argument, expect: int | None = None, about: str = "", any_result: bool = False) -> Call:
         """Append a call; see `Call`. Negative arguments are taken as two's complement. Returns it, so that its result can be read."""
         call = Call(name, args, expect, about, any_result)
         self.calls.append(call)

@@ -142,9 +142,7 @@ class Tracee:
         data = ffi.from_buffer(calls.blob) if calls.blob else ffi.NULL
         err = new_error()
         check(
-            C.lm_batch_start(
-                self.thread, self.pid, self.signal, self.page, self.size, raw, len(chunk), data, len(calls.blob), err
-            ),
+            C.lm_batch_start(self.thread, self.pid, self.signal, self.page, self.size, raw, len(chunk), data, len(calls.blob), err),
             err,
         )
         self._pending.append((calls, chunk, raw, data))

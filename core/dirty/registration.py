@@ -65,9 +65,7 @@ class Registration:
         A stretch with something in it that is not known to be refused is left as it is until `add_exactly` has found out.
         """
         wanted = [
-            stretch
-            for stretch in self.stretches(areas)
-            if any((area.start, area.end) not in self._registered for area in stretch.areas)
+            stretch for stretch in self.stretches(areas) if any((area.start, area.end) not in self._registered for area in stretch.areas)
         ]
         refusals = []
         for stretch, errnum in zip(wanted, _call(uffd, [(s.start, s.end) for s in wanted], on=True), strict=True):

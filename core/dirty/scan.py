@@ -120,6 +120,7 @@ class Scanner:
                     "cannot scan", describe(self._identity.pid), "it ended or replaced its program by exec", "dump it again"
                 ) from error
             raise
+
     def entries(self, start: int, pages: int) -> Addresses:
         """Raw page map entries of *pages* pages from address *start*.
 

@@ -91,9 +91,7 @@ def _decode(raw: bytes, path: Path) -> TargetState:
             if name != "identity" and type(getattr(state, name)) is not kind:
                 raise TypeError(f"{name} is not {kind.__name__}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TargetError(
-            "cannot read", str(path), f"damaged: {error}", "remove it: the next dump will be a full one"
-        ) from error
+        raise TargetError("cannot read", str(path), f"damaged: {error}", "remove it: the next dump will be a full one") from error
     return state
 
 

@@ -204,9 +204,7 @@ def _slots(segment: Segment, part: PageRuns) -> list[tuple[int, int, int]]:
     before = segment.runs.offsets[index].astype(np.int64)
     offsets = segment.offset + before + (part.starts - segment.runs.starts[index]).astype(np.int64)
     sizes = part.sizes
-    return [
-        (int(a), int(s), int(o)) for a, s, o in zip(part.starts[inside], sizes[inside], offsets[inside], strict=True)
-    ]
+    return [(int(a), int(s), int(o)) for a, s, o in zip(part.starts[inside], sizes[inside], offsets[inside], strict=True)]
 
 
 def _write(fd: int, view: memoryview, at: int) -> None:

@@ -189,6 +189,7 @@ class Descriptions:
         maker = self._makers.get(entry.id)
         return maker is None or maker[0] == pid
 
+
 def open_descriptions(layer: LayerFiles, options: OpenOptions | None = None) -> Descriptions:
     """Open every description of a layer once, in this process, close-on-exec. Nothing is left open if one cannot be.
 

@@ -20,6 +20,4 @@ def rebuild(core: thread_core_entry, calls: CallList) -> None:
     if not core.HasField("rseq_entry") or not core.rseq_entry.rseq_abi_pointer:
         return
     entry = core.rseq_entry
-    calls.add(
-        "rseq", entry.rseq_abi_pointer, entry.rseq_abi_size, 0, entry.signature, expect=0, about="register restartable sequences"
-    )
+    calls.add("rseq", entry.rseq_abi_pointer, entry.rseq_abi_size, 0, entry.signature, expect=0, about="register restartable sequences")

@@ -53,9 +53,7 @@ def save_thread(thread: FrozenThread) -> core_entry:
     rseq.save(thread.rseq, core)
     sched.save(thread.sched, core)
     pdeath.save(thread.pdeath_signal, core)
-    return core_entry(
-        mtype=core_entry.X86_64, thread_info=registers.save(thread.regs, thread.xstate, thread.clear_tid), thread_core=core
-    )
+    return core_entry(mtype=core_entry.X86_64, thread_info=registers.save(thread.regs, thread.xstate, thread.clear_tid), thread_core=core)
 
 
 def _task_core(task: FrozenTask) -> task_core_entry:

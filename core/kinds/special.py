@@ -75,6 +75,4 @@ def rebuild(pairs: Sequence[Move], parking: int, calls: CallList) -> None:
     steps = [(pair.old, parking + pair.old - base, pair) for pair in needed] if overlap else []
     steps += [(parking + pair.old - base if overlap else pair.old, pair.new, pair) for pair in needed]
     for old, new, pair in steps:
-        calls.add(
-            "mremap", old, pair.size, pair.size, MREMAP_MAYMOVE | MREMAP_FIXED, new, expect=new, about=f"move {pair.name} to {new:x}"
-        )
+        calls.add("mremap", old, pair.size, pair.size, MREMAP_MAYMOVE | MREMAP_FIXED, new, expect=new, about=f"move {pair.name} to {new:x}")

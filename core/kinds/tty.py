@@ -110,9 +110,7 @@ class Terminal(DescriptorKind):
         """The description; the terminal itself once."""
         raw, state = file.raw, file.extra
         info = saving.terminal(raw.rdev, lambda number: _info(number, raw, state))
-        record = tty_file_entry(
-            id=ident, tty_info_id=info, flags=raw.flags & ~ONCE, fown=raw.owner.entry(), regf_id=saving.reg(raw)
-        )
+        record = tty_file_entry(id=ident, tty_info_id=info, flags=raw.flags & ~ONCE, fown=raw.owner.entry(), regf_id=saving.reg(raw))
         return file_entry(type=fd_types.TTY, id=ident, tty=record)
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:

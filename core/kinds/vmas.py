@@ -183,9 +183,7 @@ class AreaPlan:
         return f"area {self.start:x}-{self.end:x} {self.path}".rstrip()
 
 
-_MAP_KEPT: Final = (
-    f.MAP_SHARED | f.MAP_PRIVATE | f.MAP_DROPPABLE | f.MAP_ANONYMOUS | f.MAP_GROWSDOWN | f.MAP_NORESERVE | f.MAP_STACK
-)
+_MAP_KEPT: Final = f.MAP_SHARED | f.MAP_PRIVATE | f.MAP_DROPPABLE | f.MAP_ANONYMOUS | f.MAP_GROWSDOWN | f.MAP_NORESERVE | f.MAP_STACK
 
 
 def plan(entries: Sequence[vma_entry], path_of: PathOf, filled: Callable[[vma_entry], bool]) -> list[AreaPlan]:

@@ -163,5 +163,3 @@ def _reap(tid: int) -> None:
             return
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
             return
-
-

@@ -121,4 +121,3 @@ def _mapped(share: Share, needed: int) -> Iterator[tuple[Any, int]]:
             ffi.release(raw)
     finally:
         view.close()
-

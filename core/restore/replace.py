@@ -59,9 +59,7 @@ def replace(request: RestoreRequest, listener: Listener, cancel: CancelToken) ->
     return _after_the_end(plan, rescue, request, listener, started)
 
 
-def _after_the_end(
-    plan: RestorePlan, rescue: Path | None, request: RestoreRequest, listener: Listener, started: int
-) -> RestoreResult:
+def _after_the_end(plan: RestorePlan, rescue: Path | None, request: RestoreRequest, listener: Listener, started: int) -> RestoreResult:
     # Cancelling has no effect any more: half of this is worse than all of it.
     try:
         _wait_until_free(plan)

@@ -44,9 +44,7 @@ def restore(request: RestoreRequest, listener: Listener = ignore, cancel: Cancel
         return carry_out(plan, request, listener, cancel, started)
 
 
-def carry_out(
-    plan: RestorePlan, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int
-) -> RestoreResult:
+def carry_out(plan: RestorePlan, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int) -> RestoreResult:
     """Rebuild what was planned, in a `reading` block. *started*: CLOCK_MONOTONIC of the begin, ns."""
     meter = Meter(plan, listener, cancel, started)
     with open_descriptions(plan.layer, OpenOptions(shell_job=request.shell_job)) as descriptions:

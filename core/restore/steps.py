@@ -65,8 +65,6 @@ def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: b
     return [Blocker(blocker.obj, blocker.why, blocker.fix, pid) for blocker in dict.fromkeys(found)]
 
 
-
-
 def put_back_memory(memory: mm_entry, calls: CallList) -> None:
     """Step 9, in the leader, pages and final protections in place."""
     mm.rebuild(memory, calls)

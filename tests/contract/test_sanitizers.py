@@ -52,7 +52,10 @@ def test_no_c_call_reads_or_writes_where_it_must_not(tmp_path: Path) -> None:
     assert where.stdout.startswith(str(tmp_path)), where.stdout
     done = subprocess.run(
         # The sanitizer keeps freed memory for a while, which the leak tests would take for a leak.
-        [sys.executable, "-m", "pytest", "-q", "-k", "not leak and not a_second", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "t"), *TESTS],
+        [
+            sys.executable, "-m", "pytest", "-q", "-k", "not leak and not a_second", "-p", "no:cacheprovider",
+            "--basetemp", str(tmp_path / "t"), *TESTS,
+        ],
         cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -184,9 +184,7 @@ def test_parent_is_of_another_program(quiet: Quiet, layers: Layers, reaper: Reap
     other = start_c(reaper, tmp_path / "other", "cells", 1)
     first, layer = layers.new(), layers.new()
     dump(other, first)
-    refused(
-        lamina("dump", "-t", quiet.victim.pid, "-D", layer, "-R", "--track-mem", "--prev-images-dir", "../1", ok=False), str(other.pid)
-    )
+    refused(lamina("dump", "-t", quiet.victim.pid, "-D", layer, "-R", "--track-mem", "--prev-images-dir", "../1", ok=False), str(other.pid))
     assert empty(layer)
     quiet.unchanged()
 
@@ -341,5 +339,3 @@ def test_ctrl_c_during_a_dump(reaper: Reaper, layers: Layers, tmp_path: Path) ->
     assert "cancelled" in last and len(last.splitlines()) == 1, said
     assert empty(layer)
     assert observe(victim.pid) == seen and victim.ask() == state
-
-

@@ -254,4 +254,3 @@ def test_capabilities_are_found_by_trying() -> None:
     thread.join()
     assert answers == [len(found)]
     assert set(children_of(os.getpid())) <= before
-

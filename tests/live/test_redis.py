@@ -41,9 +41,7 @@ class Redis:
 
     def put(self, keys: Keys) -> None:
         items = list(keys.items())
-        answers = self.cli(
-            ["MSET " + " ".join(f"{key} {value}" for key, value in items[at : at + 40]) for at in range(0, len(items), 40)]
-        )
+        answers = self.cli(["MSET " + " ".join(f"{key} {value}" for key, value in items[at : at + 40]) for at in range(0, len(items), 40)])
         assert set(answers) == {"OK"}
 
     def drop(self, keys: list[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lamina.tui.app import LaminaApp
-from lamina.tui.jumps import JUMPS, Unclear, acts_by_name, completions, go
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.keys.jumps import JUMPS, Unclear, acts_by_name, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.widgets.jump_line import JumpLine
 from tests.live.harness import ROOT

@@ -6,7 +6,7 @@ from lamina.core import cli
 from lamina.core.dump.request import DumpRequest
 from lamina.core.dump.rhythm import Rhythm
 from lamina.core.restore.request import RestoreRequest
-from lamina.tui import commands
+from lamina.tui.acts import commands
 
 
 def parsed(line: str) -> object:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from lamina.core.errors import UsageError
-from lamina.tui import keymap
 from lamina.tui.__main__ import main
-from lamina.tui.app import LaminaApp
-from lamina.tui.config import BY_OPTION, USUAL, configure, user_file
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.keys import keymap
+from lamina.tui.keys.rebinding import acts
 from lamina.tui.model.session import Session
 from lamina.tui.model.settings import OPTIONS, OwnCommand, Settings
 from lamina.tui.places import stacks_root
-from lamina.tui.rebinding import acts
+from lamina.tui.settings.config import BY_OPTION, USUAL, configure, user_file
 from tests.tui.waiting import until
 
 

@@ -3,7 +3,7 @@
 from textual.pilot import Pilot
 from textual.widgets import Button
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model.session import Session
 from tests.tui.waiting import until

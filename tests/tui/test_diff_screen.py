@@ -5,7 +5,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.both_pages import BothPages
 from lamina.tui.model.diff import DiffView
 from lamina.tui.model.session import Session

@@ -5,9 +5,9 @@ from collections import defaultdict
 import pytest
 from textual.binding import Binding
 
-from lamina.tui import keymap
-from lamina.tui.app import LaminaApp
-from lamina.tui.deeds import EVERYWHERE, deeds_here
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.keys import keymap
+from lamina.tui.keys.deeds import EVERYWHERE, deeds_here
 from lamina.tui.model.session import Session
 from lamina.tui.screens.help import HelpScreen
 from lamina.tui.screens.panes import PanedScreen

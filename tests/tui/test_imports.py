@@ -6,7 +6,7 @@ import sys
 
 def test_the_app_starts_without_the_engine() -> None:
     code = (
-        "import sys, lamina.tui.app\n"
+        "import sys, lamina.tui.app.lamina\n"
         "heavy = ('numpy', 'google.protobuf', 'cffi', 'ptrace', 'lamina.core._native', 'lamina.core.ffi')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lamina.core import cli
-from lamina.tui import layer_commands as commands
+from lamina.tui.acts import layer_commands as commands
 
 S = Path("/my shots")
 LINES: list[tuple[str, dict[str, Any]]] = [

@@ -2,7 +2,7 @@
 
 import time
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from tests.tui.crowd import crowd
 from tests.tui.test_processes import Story

@@ -5,9 +5,9 @@ import os
 import signal
 from pathlib import Path
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.app.outside import _run, pager
 from lamina.tui.model.session import Session
-from lamina.tui.outside import _run, pager
 from tests.tui.waiting import until
 
 

@@ -3,10 +3,10 @@
 from textual.command import CommandPalette
 from textual.widgets import Input, OptionList
 
-from lamina.tui.app import LaminaApp
-from lamina.tui.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.keys.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.keys.palette import LaminaPalette
 from lamina.tui.model.session import Session
-from lamina.tui.palette import LaminaPalette
 from tests.tui.waiting import until
 
 

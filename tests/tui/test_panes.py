@@ -2,7 +2,7 @@
 
 from textual.pilot import Pilot
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.pane_letters import PaneLetters
 from lamina.tui.model.session import Session
 from tests.tui.waiting import until

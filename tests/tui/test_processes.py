@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from lamina.tui.screens.processes import ProcessScreen
 from tests.live.harness import Reaper, start_c

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.model.session import Session
 from lamina.tui.read.stack import StackReader

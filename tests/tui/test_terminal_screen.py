@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model import journal
 from lamina.tui.model.session import Session

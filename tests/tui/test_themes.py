@@ -15,8 +15,8 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Static
 
 from lamina.tui import theme as themes
-from lamina.tui.app import LaminaApp
-from lamina.tui.looks import fitting_theme, is_shaded
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.app.looks import fitting_theme, is_shaded
 from lamina.tui.model.session import Session
 from tests.live.harness import ROOT
 from tests.tui.waiting import until

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, start_c
 from tests.tui.waiting import until

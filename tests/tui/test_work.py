@@ -4,7 +4,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job

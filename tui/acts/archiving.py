@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ImageError
-from lamina.tui import layer_commands as commands
+from lamina.tui.acts import layer_commands as commands
 from lamina.tui.acts.act import Act
 from lamina.tui.acts.proposal import Proposal
 from lamina.tui.acts.shaping import Ask, dry_run

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from lamina.core.events import Notice
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.tui import commands, messages
+from lamina.tui import messages
+from lamina.tui.acts import commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
 

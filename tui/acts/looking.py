@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.tui import commands
+from lamina.tui.acts import commands
 from lamina.tui.acts.act import Act
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import layer_commands as commands
+from lamina.tui.acts import layer_commands as commands
 from lamina.tui.acts.act import Act
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, request_for
 from lamina.core.dump.request import DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.tui import commands
+from lamina.tui.acts import commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
 from lamina.tui.model.target import look_up

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ImageError
-from lamina.tui import commands, layer_commands
+from lamina.tui.acts import commands, layer_commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow

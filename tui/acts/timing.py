@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import commands
+from lamina.tui.acts import commands
 from lamina.tui.acts.act import Act
 
 if TYPE_CHECKING:

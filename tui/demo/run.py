@@ -6,12 +6,12 @@ from functools import cached_property
 
 from textual.message import Message
 
-from lamina.tui.app import LaminaApp
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.app.leaving import run
 from lamina.tui.demo.guide import FIRST_MINUTE
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screens import DemoStackScreen, DemoTargetScreen
-from lamina.tui.leaving import run
 from lamina.tui.model.session import Session
 
 _LOOK_S = 0.12

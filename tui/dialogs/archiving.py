@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import layer_commands as commands
 from lamina.tui.acts import archiving, checking
+from lamina.tui.acts import layer_commands as commands
 from lamina.tui.acts.proposal import Proposal
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.confirm import Choice, Confirm
@@ -15,7 +15,7 @@ from lamina.tui.model.layers import LayerRow, StackView
 
 if TYPE_CHECKING:
     from lamina.core.image.archive.importing import ImportResult
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 def ask_export(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:

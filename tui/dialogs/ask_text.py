@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from lamina.tui.keymap import FORM_KEYS
+from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.theme import DANGER
 
 

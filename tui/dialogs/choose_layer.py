@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from lamina.tui.keymap import CHOOSE_KEYS
+from lamina.tui.keys.keymap import CHOOSE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Column, RowList

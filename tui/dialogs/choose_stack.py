@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from lamina.tui.dialogs.ask_text import AskText
-from lamina.tui.keymap import CHOOSE_STACK_KEYS
+from lamina.tui.keys.keymap import CHOOSE_STACK_KEYS
 from lamina.tui.model import units
 from lamina.tui.read.stacks import KnownStack, holds_layers, stack_at
 from lamina.tui.widgets.row_list import Column, RowList

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from lamina.tui.keymap import COLUMNS_KEYS
+from lamina.tui.keys.keymap import COLUMNS_KEYS
 from lamina.tui.widgets.process_columns import ALL, DEFAULT, chosen
 from lamina.tui.widgets.row_list import Cell, Column, RowList
 

@@ -12,7 +12,7 @@ from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from lamina.tui.keymap import DIALOG_KEYS
+from lamina.tui.keys.keymap import DIALOG_KEYS
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import commands, layer_commands
-from lamina.tui.acts import thinning
+from lamina.tui.acts import commands, layer_commands, thinning
 from lamina.tui.acts.thinning import Thinning
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 def ask_dedup(app: "LaminaApp", row: LayerRow, stack: Path) -> None:

@@ -7,7 +7,7 @@ from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 def ask_label(app: "LaminaApp", row: LayerRow) -> None:

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label
 
-from lamina.tui.keymap import PANE_LETTER_KEYS
+from lamina.tui.keys.keymap import PANE_LETTER_KEYS
 
 
 class PaneLetters(ModalScreen[Widget | None]):

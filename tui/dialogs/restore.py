@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from lamina.core.attach.procfs import read_stat
 from lamina.core.errors import TargetError
 from lamina.core.restore.request import RestoreRequest
-from lamina.tui import acts, commands
+from lamina.tui import acts
+from lamina.tui.acts import commands
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 def ask_restore(app: "LaminaApp", row: LayerRow) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui import layer_commands as commands
+from lamina.tui.acts import layer_commands as commands
 from lamina.tui.acts import shaping
 from lamina.tui.acts.proposal import Proposal
 from lamina.tui.dialogs.choose_layer import ChooseLayer
@@ -14,7 +14,7 @@ from lamina.tui.model.layers import LayerRow, StackView
 
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 def ask_before(app: "LaminaApp", title: str, found: Proposal, choice: Choice, act: "Act") -> None:

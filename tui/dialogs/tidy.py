@@ -8,7 +8,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
-from lamina.tui.keymap import FORM_KEYS
+from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import StackView
 

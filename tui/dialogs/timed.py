@@ -12,13 +12,13 @@ from textual.widgets import Input, Label, Static
 
 from lamina.core.dump.rhythm import Rhythm
 from lamina.core.errors import TargetError
-from lamina.tui import commands
-from lamina.tui.keymap import FORM_KEYS
+from lamina.tui.acts import commands
+from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.model.target import look_up
 from lamina.tui.theme import DANGER
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
     from lamina.tui.screens.frame import Subject
 
 _FIELDS = (

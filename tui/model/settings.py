@@ -1,4 +1,4 @@
-"""What can be set, as values: each setting with what it takes and what it is for. Where they come from is in `lamina.tui.config`."""
+"""What can be set, as values: each setting with what it takes and what it is for. Where they come from is in `tui.settings`."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -10,9 +10,10 @@ from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from lamina.tui import commands, messages, places
+from lamina.tui import messages, places
+from lamina.tui.acts import commands
 from lamina.tui.dialogs.ask_text import AskText, address_of
-from lamina.tui.keymap import DIFF_KEYS
+from lamina.tui.keys.keymap import DIFF_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.diff import CHANGED, MEANING, DiffArea, DiffMemory, DiffView, News

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from lamina.tui import acts
 from lamina.tui.dialogs.confirm import Choice, Confirm
-from lamina.tui.keymap import PANE_KEYS, TARGET_KEYS
+from lamina.tui.keys.keymap import PANE_KEYS, TARGET_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.screens.panes import PanedScreen
@@ -24,7 +24,7 @@ from lamina.tui.widgets.key_bar import KeyBar
 from lamina.tui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 _REST_S = 0.1
 # Cells of a terminal that is called tiny.

@@ -11,14 +11,14 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
-from lamina.tui.jumps import JUMPS
-from lamina.tui.keymap import HELP_KEYS
-from lamina.tui.looks import told_by_colour
+from lamina.tui.app.looks import told_by_colour
+from lamina.tui.keys.deeds import EVERYWHERE, PANES, Deed, deeds_here
+from lamina.tui.keys.jumps import JUMPS
+from lamina.tui.keys.keymap import HELP_KEYS
 from lamina.tui.widgets.row_list import Cell, Column, RowList
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 _LEGEND = (
     (".", "zero", "a page of zeros, or never touched"),

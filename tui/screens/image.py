@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from lamina.tui import acts, messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
-from lamina.tui.keymap import IMAGE_KEYS
+from lamina.tui.keys.keymap import IMAGE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.values import values_at
 from lamina.tui.read.contents import Contents, read_contents, read_file_branches

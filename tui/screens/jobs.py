@@ -9,10 +9,10 @@ from textual import on
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from lamina.tui.keymap import JOB_KEYS
+from lamina.tui.app.outside import pager
+from lamina.tui.keys.keymap import JOB_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Entry
-from lamina.tui.outside import pager
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.job_columns import command_columns, job_columns, record
 from lamina.tui.widgets.log_pane import LogPane

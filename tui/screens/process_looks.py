@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui import messages
-from lamina.tui.keymap import PROCESS_LIST_KEYS
+from lamina.tui.keys.keymap import PROCESS_LIST_KEYS
 from lamina.tui.model.process_list import ProcessList
 from lamina.tui.model.session import Session
 from lamina.tui.model.tree import TreeRow
@@ -115,7 +115,9 @@ class LookingAtProcesses(Frame):
             self._list.refresh()
             self._show_detail()
         else:
-            self._arrange(self._known.rows())
+            rows = self._known.rows()
+            # What a filter finds may be found only now that its command line is known.
+            self._arrange(rows, self._first_hit(rows) if more or not self._list.rows else None)
         if table.unasked:
             reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
             self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)
@@ -152,6 +154,13 @@ class LookingAtProcesses(Frame):
             self._examine()
 
     # What is shown
+
+    def _first_hit(self, rows: list[TreeRow]) -> int | None:
+        """Where to go for the filter: to the first hit, unless the cursor is on one."""
+        cursor = self._list.row
+        if self._known.filter is None or any(row.hit for row in rows if cursor is not None and row.pid == cursor.pid):
+            return None
+        return next((row.pid for row in rows if row.hit), None)
 
     def _arrange(self, rows: list[TreeRow], follow: int | None = None) -> None:
         known, following = self._known, self._known.following

@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual import on
 from textual.widgets import Input
 
-from lamina.tui.config import user_file
 from lamina.tui.dialogs.columns import ChooseColumns
-from lamina.tui.keymap import PROCESS_KEYS
+from lamina.tui.keys.keymap import PROCESS_KEYS
 from lamina.tui.model.process_list import Order
 from lamina.tui.model.target import is_tracker
 from lamina.tui.screens.frame import Subject
 from lamina.tui.screens.process_looks import LookingAtProcesses
+from lamina.tui.settings.config import user_file
 from lamina.tui.widgets import process_columns as columns
 from lamina.tui.widgets.filter_line import FilterLine
 from lamina.tui.widgets.row_list import RowList
@@ -69,14 +69,12 @@ class ProcessScreen(LookingAtProcesses):
 
     @on(FilterLine.Typed)
     def _filtered(self, event: FilterLine.Typed) -> None:
-        known, cursor = self._known, self._list.row
+        known = self._known
         known.set_filter(event.wanted)
         if not known.processes.rows:
             return
-        rows, first = known.rows(), None
-        if known.filter is not None and not any(row.hit for row in rows if cursor is not None and row.pid == cursor.pid):
-            first = next((row.pid for row in rows if row.hit), None)
-        self._arrange(rows, first)
+        rows = known.rows()
+        self._arrange(rows, self._first_hit(rows))
 
     @on(FilterLine.Left)
     def _filter_done(self) -> None:

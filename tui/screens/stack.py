@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from lamina.tui.dialogs.restore import ask_restore
-from lamina.tui.keymap import STACK_KEYS
+from lamina.tui.keys.keymap import STACK_KEYS
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.model.marks import Marks

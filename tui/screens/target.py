@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from lamina.tui import messages
 from lamina.tui.dialogs.ask_text import AskText, address_of
-from lamina.tui.keymap import TARGET_SCREEN_KEYS
+from lamina.tui.keys.keymap import TARGET_SCREEN_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.session import Session
 from lamina.tui.read.page_bytes import MemorySource

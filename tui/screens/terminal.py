@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lamina.tui.dialogs.restore import ask_restore
-from lamina.tui.keymap import TERMINAL_KEYS
+from lamina.tui.keys.keymap import TERMINAL_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.model.session import Session

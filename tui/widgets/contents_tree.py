@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from lamina.tui.keymap import TREE_KEYS
+from lamina.tui.keys.keymap import TREE_KEYS
 from lamina.tui.read.contents import Branch, Contents
 
 

@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lamina.tui.keymap import PAIR_KEYS
+from lamina.tui.keys.keymap import PAIR_KEYS
 from lamina.tui.model.both_pages import BothPages, PairLine, pair_lines
 
 _WIDE = 16

@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from lamina.tui.keymap import FIND_KEYS
+from lamina.tui.keys.keymap import FIND_KEYS
 from lamina.tui.read.searching import Asked, How, Where
 
 _HINTS = {

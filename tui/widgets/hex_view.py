@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lamina.tui.keymap import HEX_KEYS
+from lamina.tui.keys.keymap import HEX_KEYS
 from lamina.tui.model.bytelines import LINE, ByteLines
 from lamina.tui.read.page_bytes import ByteWindow
 

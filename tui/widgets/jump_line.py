@@ -10,13 +10,13 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
-from lamina.tui.keymap import JUMP_LINE_KEYS
+from lamina.tui.keys.keymap import JUMP_LINE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.tui.app import LaminaApp
-    from lamina.tui.deeds import Deed
+    from lamina.tui.app.lamina import LaminaApp
+    from lamina.tui.keys.deeds import Deed
 
 
 class JumpLine(Horizontal):
@@ -49,7 +49,7 @@ class JumpLine(Horizontal):
 
     def open(self, begun: str = "") -> None:
         """Type now, after *begun*."""
-        from lamina.tui.jumps import acts_by_name
+        from lamina.tui.keys.jumps import acts_by_name
 
         self._from = self.screen.focused
         self._acts = acts_by_name(self._lamina)
@@ -92,7 +92,7 @@ class JumpLine(Horizontal):
 
     @work(exclusive=True, group="completions")
     async def _complete(self, take: bool) -> None:
-        from lamina.tui.jumps import completions
+        from lamina.tui.keys.jumps import completions
 
         line = self._input.value
         found = await completions(self._lamina, line, self._acts) if line.strip() or take else []

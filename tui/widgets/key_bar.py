@@ -7,7 +7,7 @@ from textual import events
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lamina.tui.deeds import EVERYWHERE, PANES, Deed, deeds_here
+from lamina.tui.keys.deeds import EVERYWHERE, PANES, Deed, deeds_here
 
 # What stands to the right, by action: what it is called, and what where it is narrow.
 _PANE = ("next_pane(1)", "next pane", "pane")

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from lamina.tui.keymap import SCROLL_KEYS
+from lamina.tui.keys.keymap import SCROLL_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import Check, LayerRow
 from lamina.tui.read.dirty import Dirty

@@ -14,7 +14,7 @@ from lamina.tui.read.layer_memory import LayerMemories, LayerMemory
 from lamina.tui.widgets.map_pane import MapPane
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 class LayerMap(MapPane):

@@ -8,7 +8,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from lamina.tui.keymap import LOG_PANE_KEYS, SEARCH_LINE_KEYS
+from lamina.tui.keys.keymap import LOG_PANE_KEYS, SEARCH_LINE_KEYS
 from lamina.tui.model.log import Level, Log
 from lamina.tui.widgets.log_view import LogView
 

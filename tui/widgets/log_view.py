@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from lamina.tui.keymap import LOG_KEYS
+from lamina.tui.keys.keymap import LOG_KEYS
 from lamina.tui.model.log import Entry, Level, Log
 from lamina.tui.model.view import View
 

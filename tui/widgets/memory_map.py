@@ -18,8 +18,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lamina.tui.keymap import MAP_KEYS
-from lamina.tui.looks import told_by_colour
+from lamina.tui.app.looks import told_by_colour
+from lamina.tui.keys.keymap import MAP_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_scale
 from lamina.tui.theme import DANGER

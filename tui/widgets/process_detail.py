@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker
-from lamina.tui.keymap import SCROLL_KEYS
+from lamina.tui.keys.keymap import SCROLL_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker

@@ -16,8 +16,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lamina.tui.keymap import LIST_KEYS
-from lamina.tui.looks import is_shaded
+from lamina.tui.app.looks import is_shaded
+from lamina.tui.keys.keymap import LIST_KEYS
 from lamina.tui.model.view import View
 from lamina.tui.widgets.row_columns import Cell, Column, Row, fit, lay_out
 

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from lamina.core.dirty.runs import PAGE, PageRuns
 
 TOP = 400
-PAIRS = st.lists(
-    st.tuples(st.integers(0, TOP), st.integers(0, 40)).map(lambda p: (p[0], min(p[0] + p[1], TOP))), max_size=25
-)
+PAIRS = st.lists(st.tuples(st.integers(0, TOP), st.integers(0, 40)).map(lambda p: (p[0], min(p[0] + p[1], TOP))), max_size=25)
 
 
 def runs_of(pairs: list[tuple[int, int]]) -> PageRuns:

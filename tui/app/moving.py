@@ -11,21 +11,21 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 from textual.widgets import Input
 
-from lamina.tui.deeds import Deed
-from lamina.tui.guide import FIRST_START, Guide, Step
-from lamina.tui.leaving import LeavingApp
+from lamina.tui.app.guide import FIRST_START, Guide, Step
+from lamina.tui.app.leaving import LeavingApp
+from lamina.tui.keys.deeds import Deed
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.screens.frame import Frame
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 _NEXT_SCREEN_S = 0.005
 
 
 def _palette() -> type[Provider]:
-    from lamina.tui.palette import LaminaPalette
+    from lamina.tui.keys.palette import LaminaPalette
 
     return LaminaPalette
 
@@ -98,7 +98,7 @@ class MovingApp(LeavingApp):
     @work(group="deed")
     async def jump(self, line: str, acts: Mapping[str, Deed], unclear: Callable[[str], None]) -> None:
         """Do what a line after `:` says, one of *acts* if it names one; if it cannot be meant, *unclear* gets the words for it."""
-        from lamina.tui.jumps import Unclear, go
+        from lamina.tui.keys.jumps import Unclear, go
 
         try:
             await go(cast("LaminaApp", self), line, acts)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from textual import work
 
+from lamina.tui.app.holding import HoldingApp
 from lamina.tui.dialogs.leave import leave_dialog
-from lamina.tui.holding import HoldingApp
 
 # How long leaving may take once the terminal is gone: while the engine works, and while it does not.
 LAST_RESORT_S = 5.0

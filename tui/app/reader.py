@@ -15,7 +15,7 @@ from lamina.tui.read.stack import StackReader
 from lamina.tui.read.stacks import known_stacks
 
 if TYPE_CHECKING:
-    from lamina.tui.reading import ReadingApp
+    from lamina.tui.app.reading import ReadingApp
 
 
 # Counting what a large program wrote takes long: at most one part in so many of the time goes to it. Quick ones are counted when asked.

@@ -2,8 +2,8 @@
 
 import shlex
 
+from lamina.tui.app.outside import OutsideApp
 from lamina.tui.model.session import Session
-from lamina.tui.outside import OutsideApp
 
 
 class CommandedApp(OutsideApp):

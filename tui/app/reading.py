@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.signal import Signal
 
 from lamina.tui import messages
+from lamina.tui.app.reader import Reader
+from lamina.tui.app.timing import TimedLayers
+from lamina.tui.keys.own_commands import CommandedApp
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
-from lamina.tui.own_commands import CommandedApp
-from lamina.tui.reader import Reader
-from lamina.tui.timing import TimedLayers
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 class ReadingApp(CommandedApp):

@@ -2,7 +2,7 @@
 
 from textual.binding import Binding, BindingType
 
-from lamina.tui.act_names import name_acts
+from lamina.tui.keys.act_names import name_acts
 
 
 def _moves(lines: tuple[str, str], pages: tuple[str, str], ends: tuple[str, str]) -> list[BindingType]:

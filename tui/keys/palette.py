@@ -9,11 +9,11 @@ from rich.text import Text
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
-from lamina.tui.deeds import deeds_elsewhere, deeds_here
-from lamina.tui.jumps import JUMPS
+from lamina.tui.keys.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.keys.jumps import JUMPS
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 _KEY_COLUMN = 34
 

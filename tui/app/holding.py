@@ -10,10 +10,10 @@ from textual.signal import Signal
 
 from lamina.tui import acts, messages
 from lamina.tui.acts import Act
+from lamina.tui.app.reading import ReadingApp
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
-from lamina.tui.reading import ReadingApp
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion

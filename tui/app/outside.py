@@ -16,8 +16,8 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from lamina.tui import acts, messages
-from lamina.tui.acting import ActingApp
 from lamina.tui.acts.looking import core_path
+from lamina.tui.app.acting import ActingApp
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not

@@ -102,7 +102,7 @@ def _check(configured: Configured) -> None:
     """What only the screen knows: names of themes and of acts, and keys that would be taken twice."""
     from textual.theme import BUILTIN_THEMES
 
-    from lamina.tui.rebinding import check_keys
+    from lamina.tui.keys.rebinding import check_keys
     from lamina.tui.theme import THEMES
     from lamina.tui.widgets.process_columns import ALL as COLUMNS
 

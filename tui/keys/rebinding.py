@@ -7,7 +7,7 @@ from functools import cache
 from textual.binding import Binding
 from textual.keys import Keys
 
-from lamina.tui.keymap import PLACES
+from lamina.tui.keys.keymap import PLACES
 from lamina.tui.model.settings import Settings
 
 # Places whose keys work wherever one is.

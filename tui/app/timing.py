@@ -9,7 +9,8 @@ from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import read_stat
 from lamina.core.dump.rhythm import Due, Rhythm, Timed, describe
 from lamina.core.errors import LaminaError
-from lamina.tui import acts, commands, messages
+from lamina.tui import acts, messages
+from lamina.tui.acts import commands
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Level
@@ -19,7 +20,7 @@ from lamina.tui.screens.frame import Frame
 if TYPE_CHECKING:
     from lamina.core.dump.dirtied import Dirtied
     from lamina.tui.acts import Act
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 # How often the clock is looked at, and how often a target.
 TICK_S = 0.25

@@ -7,8 +7,8 @@ from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
+from lamina.tui.app.looks import LookingGood
 from lamina.tui.bridge import Bridge
-from lamina.tui.looks import LookingGood
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job, Journal
 from lamina.tui.model.log import Entry, Level, Log

@@ -1,4 +1,4 @@
-"""As `lamina.tui.commands`, for the acts on the layers of a stack."""
+"""As `lamina.tui.acts.commands`, for the acts on the layers of a stack."""
 
 import shlex
 from collections.abc import Sequence

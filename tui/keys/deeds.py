@@ -14,11 +14,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lamina.tui.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
+from lamina.tui.keys.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
 from lamina.tui.screens.panes import PanedScreen
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 EVERYWHERE, PANES = "everywhere", "the panes"
 _OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Binding)}

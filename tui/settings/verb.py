@@ -8,9 +8,9 @@ from pathlib import Path
 from lamina.core.cli.output import Output, table
 from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken
-from lamina.tui.config import USUAL, Configured, configure, system_file, user_file
+from lamina.tui.keys.rebinding import acts
 from lamina.tui.model.settings import AUTO, OPTIONS, Settings
-from lamina.tui.rebinding import acts
+from lamina.tui.settings.config import USUAL, Configured, configure, system_file, user_file
 
 _HEAD = """\
 # lamina's settings. A variable (LAMINA_THEME and so on) wins over this file, an option of the command line over both.

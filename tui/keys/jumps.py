@@ -7,12 +7,12 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui.deeds import Deed, deeds_elsewhere, deeds_here
 from lamina.tui.dialogs.ask_text import address_of
+from lamina.tui.keys.deeds import Deed, deeds_elsewhere, deeds_here
 from lamina.tui.model.compared import Compared
 
 if TYPE_CHECKING:
-    from lamina.tui.app import LaminaApp
+    from lamina.tui.app.lamina import LaminaApp
 
 
 class Unclear(Exception):

@@ -13,16 +13,16 @@ from textual.widget import AwaitMount
 from lamina.core.errors import UsageError
 from lamina.tui import messages
 from lamina.tui.acts import Act
-from lamina.tui.config import configure
+from lamina.tui.app.leaving import run
+from lamina.tui.app.moving import MovingApp
+from lamina.tui.app.timing import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
-from lamina.tui.keymap import APP_KEYS
-from lamina.tui.leaving import run
+from lamina.tui.keys.keymap import APP_KEYS
 from lamina.tui.model.session import Session
-from lamina.tui.moving import MovingApp
 from lamina.tui.read.stacks import holds_layers, stack_at
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.timing import TICK_S
+from lamina.tui.settings.config import configure
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 _LOAD_AFTER_S = 0.4
 # Acts after which the target and its stack look as before.
 _CHANGES_NOTHING = {"plan", "core", "export"}
+# Style sheets, by what they are about.
+_STYLES = Path(__file__).parent.parent / "styles"
 
 
 class LaminaApp(MovingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
-    CSS_PATH: ClassVar = [Path(__file__).parent / "styles" / f"{sheet}.tcss" for sheet in ("frame", "rooms", "memory", "lists", "dialogs")]
+    CSS_PATH: ClassVar = [_STYLES / f"{sheet}.tcss" for sheet in ("frame", "rooms", "memory", "lists", "dialogs")]
     BINDINGS: ClassVar = APP_KEYS
     FIRST = "processes"
 

@@ -1,0 +1,1 @@
+"""The app, one file for each part that it plays."""
