@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb not in (None, "run"):
         return cli.run(args)
     _be_quick()
-    from lamina.tui.app.lamina import run_app
+    from lamina.tui.start import run_app
 
     return run_app(list(sys.argv[1:] if argv is None else argv))
 

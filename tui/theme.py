@@ -5,9 +5,11 @@ the newest layer has the most contrast, in light themes too. Warm is only what i
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.style import Style
 from rich.theme import Theme as Inks
+from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
 
@@ -177,3 +179,20 @@ def inks(colours: Mapping[str, str]) -> Inks:
         found[name] = style
         found[f"bold {name}"] = style + Style(bold=True)
     return Inks(found, inherit=False)
+
+
+# Glyphs of pages by age.
+_AGES = "░▒▓█"
+
+
+def is_shaded(app: App[Any]) -> bool:
+    """Whether shades of one colour cannot be told apart, so that glyphs must tell."""
+    return app.no_color or app.native_ansi_color
+
+
+def told_by_colour(app: App[Any]) -> str:
+    """The glyphs of cells whose colour alone tells what they are, so that they can be drawn as full blocks."""
+    if is_shaded(app):
+        return ""
+    # Who needs high contrast may not tell one hue from another.
+    return _AGES if app.theme == CONTRAST.name else f"{_AGES}*+≈="

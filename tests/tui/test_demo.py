@@ -5,9 +5,9 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lamina.tui.app.guide import Guide
 from lamina.tui.demo.host import DemoProgram
 from lamina.tui.demo.run import DemoApp
+from lamina.tui.model.guide import Guide
 from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, alive
 from tests.tui.waiting import until

@@ -16,8 +16,9 @@ from textual.widgets import Static
 
 from lamina.tui import theme as themes
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.looks import fitting_theme, is_shaded
+from lamina.tui.app.looks import fitting_theme
 from lamina.tui.model.session import Session
+from lamina.tui.theme import is_shaded
 from tests.live.harness import ROOT
 from tests.tui.waiting import until
 

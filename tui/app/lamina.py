@@ -1,8 +1,6 @@
 """The app: its screens and keys, and what acts lead to."""
 
 import gc
-import os
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,19 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.await_complete import AwaitComplete
 from textual.widget import AwaitMount
 
-from lamina.core.errors import UsageError
 from lamina.tui import messages
 from lamina.tui.acts import Act
-from lamina.tui.app.leaving import run
 from lamina.tui.app.moving import MovingApp
 from lamina.tui.app.timing import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.keys.keymap import APP_KEYS
 from lamina.tui.model.session import Session
-from lamina.tui.read.stacks import holds_layers, stack_at
+from lamina.tui.read.stacks import holds_layers
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.settings.config import configure
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
@@ -184,34 +179,3 @@ def _load() -> None:
 
     # It lasts as long as we do, and to look through it for cycles takes 60 ms, about once a second while much is painted.
     gc.freeze()
-
-
-def run_app(argv: list[str]) -> int:
-    """Open the TUI; *argv* holds its options and no verb (`lamina --help` lists them). Returns the exit code."""
-    from lamina.core import cli
-
-    args = cli.parse(argv)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("lamina: the screen needs a terminal; `lamina --help` lists the verbs", file=sys.stderr)
-        return 2
-    try:
-        settings = configure(args).settings
-    except UsageError as error:
-        print(f"lamina: {error}", file=sys.stderr)
-        return error.exit_code
-    if settings.stacks is not None:
-        os.environ["LAMINA_STACKS"] = str(settings.stacks)
-    session = Session(stack_at(args.stack) if args.stack else None, settings.readonly, settings=settings)
-    if args.demo:
-        from lamina.tui.demo.run import run_demo
-
-        return run_demo(session)
-    app = LaminaApp(session)
-    if args.stack and args.stack.absolute() != session.stack_option:
-        app.stack.follow(args.stack.absolute())  # one layer of a stack was named
-    if args.verb == "run":
-        app.first_command = args.command
-    code = run(app)
-    for line in (*app.timed.what_ends(), *app.reader.what_stays(app.journal)):
-        print(line, file=sys.stderr)
-    return code

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.segment import Segment
 from textual import on
@@ -19,7 +18,6 @@ from lamina.tui import theme as themes
 from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
 
-_AGES = "░▒▓█"
 _REST_S = 0.2
 
 
@@ -36,19 +34,6 @@ def fitting_theme(environ: Mapping[str, str]) -> str:
     term = environ.get("TERM", "")
     many = environ.get("COLORTERM") in ("truecolor", "24bit") or any(word in term for word in ("256", "direct", "kitty", "alacritty"))
     return themes.DARK.name if many and not environ.get("NO_COLOR") else themes.ANSI.name
-
-
-def is_shaded(app: App[Any]) -> bool:
-    """Whether shades of one colour cannot be told apart, so that glyphs must tell."""
-    return app.no_color or app.native_ansi_color
-
-
-def told_by_colour(app: App[Any]) -> str:
-    """The glyphs of cells whose colour alone tells what they are, so that they can be drawn as full blocks."""
-    if is_shaded(app):
-        return ""
-    # Who needs high contrast may not tell one hue from another.
-    return _AGES if app.theme == themes.CONTRAST.name else f"{_AGES}*+≈="
 
 
 class LookingGood(App[None]):

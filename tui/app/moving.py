@@ -11,9 +11,9 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 from textual.widgets import Input
 
-from lamina.tui.app.guide import FIRST_START, Guide, Step
 from lamina.tui.app.leaving import LeavingApp
 from lamina.tui.keys.deeds import Deed
+from lamina.tui.model.guide import FIRST_START, Guide, Step
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.screens.frame import Frame

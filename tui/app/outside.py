@@ -5,11 +5,10 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from textual.app import SuspendNotSupported
 from textual.geometry import Region
@@ -102,6 +101,10 @@ class OutsideApp(ActingApp):
         if status:
             self.notify(f"{line} ended with status {status}", severity="warning")
 
+    def read_outside(self, text: str) -> None:
+        """Show *text* in the user's pager."""
+        self.run_outside(pager(os.environ), text)
+
     def open_gdb(self, layer: Path, pid: int) -> None:
         """gdb on the core file of task *pid* of *layer*, which is written first if there is none yet."""
         if not self.can_run("gdb"):
@@ -151,6 +154,6 @@ def view_of(widget: Widget | None) -> View:
     return View(widget.id or "", tuple(strip.text.rstrip() for strip in widget.render_lines(Region(0, 0, *widget.size))))
 
 
-def pager(environ: Any) -> list[str]:
+def pager(environ: Mapping[str, str]) -> list[str]:
     """The user's pager, or less."""
     return shlex.split(environ.get("PAGER", "")) or ["less"]

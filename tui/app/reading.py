@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.signal import Signal
 
 from lamina.tui import messages
+from lamina.tui.app.own_commands import CommandedApp
 from lamina.tui.app.reader import Reader
 from lamina.tui.app.timing import TimedLayers
-from lamina.tui.keys.own_commands import CommandedApp
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 

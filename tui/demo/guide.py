@@ -1,6 +1,6 @@
 """The first minute with the demo program."""
 
-from lamina.tui.app.guide import Step, done, layers
+from lamina.tui.model.guide import Step, done, layers
 
 FIRST_MINUTE = (
     Step("press d to take the first layer: all of the program's memory", lambda session, _: layers(session) > 0),

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from lamina.tui.demo.cells import CellsPane
 from lamina.tui.screens.stack import StackScreen
 from lamina.tui.screens.target import TargetScreen
-from lamina.tui.widgets.cells import CellsPane
 
 
 class DemoTargetScreen(TargetScreen):

@@ -47,12 +47,3 @@ class AskText(ModalScreen[str | None]):
     def _submitted(self, event: Input.Submitted) -> None:
         if not self._wrong(event.value):
             self.dismiss(event.value)
-
-
-def address_of(line: str) -> int | None:
-    """An address as people type it: hexadecimal with or without 0x, blanks and underscores ignored; None if it is none."""
-    try:
-        value = int(line.replace(" ", "").replace("_", "").removeprefix("0x"), 16)
-    except ValueError:
-        return None
-    return value if 0 <= value < 1 << 64 else None

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lamina.tui.keys.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
-from lamina.tui.screens.panes import PanedScreen
+from lamina.tui.keys.place import Place
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
@@ -97,7 +97,7 @@ def deeds_here(screen: Screen[Any]) -> list[Deed]:
 
 def _enter(screen: Screen[Any]) -> Deed | None:
     """What the screen says Enter does on the rows of a list, which only know that one was chosen."""
-    if not isinstance(screen, PanedScreen):
+    if not isinstance(screen, Place):
         return None
     return next((deed for deed in _of_class(type(screen)) if deed.keys.startswith("Enter")), None)
 
@@ -113,10 +113,10 @@ def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
                     yield replace(deed, mode=mode)
 
 
-def _of_class(frame: type[PanedScreen], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Deed]:
+def _of_class(frame: type[Place], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Deed]:
     """What is bound by a screen itself; *chosen*: keys of the user's, by the names of acts."""
     found: dict[str, Deed] = {}
-    for cls in frame.__mro__[: frame.__mro__.index(PanedScreen)]:
+    for cls in frame.__mro__[: frame.__mro__.index(Place)]:
         bindings: list[BindingType] = cls.__dict__.get("BINDINGS", [])
         for usual in Binding.make_bindings(bindings):
             keys = chosen.get(usual.id or "")
@@ -139,7 +139,7 @@ def _joined(keys: str, key: str) -> str:
 def _place(node: DOMNode, action: str) -> str:
     if action in _OF_PANES:
         return PANES
-    if isinstance(node, PanedScreen):
+    if isinstance(node, Place):
         return node.WHERE
     if isinstance(node, Widget) and not isinstance(node, Screen):
         pane = next((one for one in node.ancestors_with_self if isinstance(one, Widget) and one.has_class("pane")), None)

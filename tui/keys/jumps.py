@@ -7,9 +7,9 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui.dialogs.ask_text import address_of
 from lamina.tui.keys.deeds import Deed, deeds_elsewhere, deeds_here
 from lamina.tui.model.compared import Compared
+from lamina.tui.model.units import address_of
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp

@@ -2,9 +2,12 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lamina.core.events import Progress
-from lamina.tui.acts import Act
+
+if TYPE_CHECKING:
+    from lamina.tui.acts import Act
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "ok", "failed", "cancelled"
 
@@ -24,7 +27,7 @@ class Job:
         began, ended: seconds since the epoch; `began` is when it was asked for until it runs, `ended` is 0 until it is over.
     """
 
-    act: Act
+    act: "Act"
     command: str = ""
     state: str = RUNNING
     outcome: str = ""
@@ -66,7 +69,7 @@ class Journal:
         """The last one asked for."""
         return self.jobs[0] if self.jobs else None
 
-    def begin(self, act: Act) -> Job:
+    def begin(self, act: "Act") -> Job:
         """An act was handed to the engine, at once or after it had waited."""
         job = next((job for job in self.jobs if job.act is act), None)
         if job is None:
@@ -75,17 +78,17 @@ class Journal:
         job.state, job.began = RUNNING, time.time()
         return job
 
-    def wait(self, act: Act) -> Job:
+    def wait(self, act: "Act") -> Job:
         """An act will be handed to the engine after those before it."""
         job = Job(act, state=WAITING)
         self.jobs.insert(0, job)
         return job
 
-    def of(self, act: Act) -> Job:
+    def of(self, act: "Act") -> Job:
         """The job of *act*; one is begun if it is unknown."""
         return next((job for job in self.jobs if job.act is act), None) or self.begin(act)
 
-    def end(self, act: Act, state: str, outcome: str) -> Job:
+    def end(self, act: "Act", state: str, outcome: str) -> Job:
         """An act came to its end."""
         job = self.of(act)
         job.state, job.outcome, job.ended = state, outcome, time.time()

@@ -73,3 +73,12 @@ def clock(moment: float, now: float | None = None) -> str:
 def share(part: float, whole: float) -> str:
     """A share as "15 %"; "" of nothing."""
     return f"{100 * part / whole:.0f} %" if whole else ""
+
+
+def address_of(line: str) -> int | None:
+    """An address as people type it: hexadecimal with or without 0x, blanks and underscores ignored; None if it is none."""
+    try:
+        value = int(line.replace(" ", "").replace("_", "").removeprefix("0x"), 16)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1 << 64 else None

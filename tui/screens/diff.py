@@ -12,11 +12,12 @@ from textual.widget import Widget
 
 from lamina.tui import messages, places
 from lamina.tui.acts import commands
-from lamina.tui.dialogs.ask_text import AskText, address_of
+from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.keys.keymap import DIFF_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.diff import CHANGED, MEANING, DiffArea, DiffMemory, DiffView, News
+from lamina.tui.model.units import address_of
 from lamina.tui.read.diff import Comparison
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.diff_areas import area_columns, news_columns

@@ -11,10 +11,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from lamina.tui.app.looks import told_by_colour
 from lamina.tui.keys.deeds import EVERYWHERE, PANES, Deed, deeds_here
 from lamina.tui.keys.jumps import JUMPS
 from lamina.tui.keys.keymap import HELP_KEYS
+from lamina.tui.theme import told_by_colour
 from lamina.tui.widgets.row_list import Cell, Column, RowList
 
 if TYPE_CHECKING:

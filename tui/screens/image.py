@@ -13,9 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lamina.tui import acts, messages
-from lamina.tui.dialogs.ask_text import AskText, address_of
+from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.keys.keymap import IMAGE_KEYS
 from lamina.tui.model import units
+from lamina.tui.model.units import address_of
 from lamina.tui.model.values import values_at
 from lamina.tui.read.contents import Contents, read_contents, read_file_branches
 from lamina.tui.read.page_bytes import MemorySource, SourceAreas

@@ -1,6 +1,5 @@
 """Screen 5: what was asked of the engine, the log, and the command lines that do the same."""
 
-import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
@@ -9,7 +8,6 @@ from textual import on
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from lamina.tui.app.outside import pager
 from lamina.tui.keys.keymap import JOB_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Entry
@@ -105,8 +103,7 @@ class JobScreen(Frame):
 
     @on(LogPane.PagerAsked)
     def _read_log(self) -> None:
-        view = self._log_pane.view.view()
-        self.lamina.run_outside(pager(os.environ), view.as_file(".txt"))
+        self.lamina.read_outside(self._log_pane.view.view().as_file(".txt"))
 
     def action_cancel_job(self) -> None:
         """Cancel the job under the cursor, elsewhere the one that runs."""

@@ -7,10 +7,10 @@ from typing import ClassVar, cast
 
 from textual import events
 from textual.geometry import Size
-from textual.screen import Screen
 from textual.widget import Widget
 
 from lamina.tui.dialogs.pane_letters import PaneLetters
+from lamina.tui.keys.place import Place
 
 # Smallest pane, in cells.
 _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
@@ -26,10 +26,9 @@ def _small(size: Size) -> bool:
     return size.height < 20 or (size.width < 100 and size.height < 30)
 
 
-class PanedScreen(Screen[None]):
+class PanedScreen(Place):
     """A screen whose parts carry the class `pane`."""
 
-    WHERE: ClassVar[str] = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
     # Bars, which are there whatever pane is alone; and panes that stay beside another one on a small terminal.

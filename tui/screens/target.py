@@ -9,10 +9,11 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from lamina.tui import messages
-from lamina.tui.dialogs.ask_text import AskText, address_of
+from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.keys.keymap import TARGET_SCREEN_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.session import Session
+from lamina.tui.model.units import address_of
 from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.read.target_memory import TargetMemory, TargetMemoryReader
 from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow, read_hindrance, read_parts

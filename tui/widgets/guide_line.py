@@ -3,7 +3,7 @@
 from rich.text import Text
 from textual.widgets import Static
 
-from lamina.tui.app.guide import Guide
+from lamina.tui.model.guide import Guide
 
 
 class GuideLine(Static):

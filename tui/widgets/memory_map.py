@@ -18,11 +18,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lamina.tui.app.looks import told_by_colour
 from lamina.tui.keys.keymap import MAP_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_scale
-from lamina.tui.theme import DANGER
+from lamina.tui.theme import DANGER, told_by_colour
 from lamina.tui.widgets.painting import CELL_COLOUR
 
 # Which component class paints a glyph. Glyphs that carry meaning by shade alone are drawn full where there is colour.

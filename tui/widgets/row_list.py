@@ -16,9 +16,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lamina.tui.app.looks import is_shaded
 from lamina.tui.keys.keymap import LIST_KEYS
 from lamina.tui.model.view import View
+from lamina.tui.theme import is_shaded
 from lamina.tui.widgets.row_columns import Cell, Column, Row, fit, lay_out
 
 __all__ = ["Cell", "Column", "RowList"]

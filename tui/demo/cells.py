@@ -3,9 +3,8 @@
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui.app.looks import is_shaded
 from lamina.tui.demo.host import Cells
-from lamina.tui.theme import DIRTY, NEW, QUIET
+from lamina.tui.theme import DIRTY, NEW, QUIET, is_shaded
 from lamina.tui.widgets.painting import paint
 
 
