@@ -82,5 +82,5 @@ def _line(left: Text, right: Text) -> Table:
     grid = Table.grid(expand=True, padding=(0, 1))
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(left, right)
+    grid.add_row(left, Text.assemble(right, " ") if right else right)
     return grid
