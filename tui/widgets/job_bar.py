@@ -38,11 +38,11 @@ class JobBar(Widget):
         job = self._job
         if job is None:
             return Text(" every act shows the command line that does the same", style="dim")
-        left, right = (_work(job), Text("c cancel ", style="bold")) if job.state == journal.RUNNING else _past(job)
+        left, right = (_work(job), Text("c cancel", style="bold")) if job.state == journal.RUNNING else _past(job)
         grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_row(left, right)
+        grid.add_row(left, Text.assemble(right, " "))
         return grid
 
 
