@@ -142,6 +142,8 @@ async def filters(story: Story, many: Crowd) -> None:
     assert many.pid in [row.pid for row in story.list.rows if row.hit]
     await story.filter("!e")
     assert not any("e" in story.known.by_pid[row.pid].name for row in story.list.rows if row.hit)
+    await story.filter("x[/]")
+    assert str(story.screen._left.border_subtitle).replace("\\", "").endswith("/x[/]")
     await pilot_press(story, "escape", "slash", *"c[")
     assert "no regex: unterminated" in str(story.screen._filter_line._problem.content) and story.screen._filter_line._problem.display
     await pilot_press(story, "escape")

@@ -79,6 +79,15 @@ async def test_a_long_cell_is_cut_with_an_ellipsis_and_no_line_is_wider_than_the
         assert rows.render_line(1).cell_length == rows.render_line(0).cell_length
 
 
+async def test_a_name_cannot_speak_to_the_terminal() -> None:
+    app = ListApp()
+    async with app.run_test(size=(60, 12)) as pilot:
+        rows: RowList[Item] = app.query_one(RowList)
+        rows.show_rows([Item(1, "a\x1b[2Jb\udcffc\nd\x9b1m")])
+        await pilot.pause()
+        assert "a\\x1b[2Jb\\udcffc d\\x9b1m" in text_of(rows, 1)
+
+
 class MouseApp(App[None]):
     """One list of three columns that drop in an order of their own, and what was done with it."""
 

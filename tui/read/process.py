@@ -4,9 +4,10 @@ import os
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lamina.core.attach.processes import ProcessInfo, ProcessTable
+from lamina.core.errors import in_one_line
 from lamina.tui.model.process_filter import searchable
 from lamina.tui.model.target import known_states
 
@@ -78,15 +79,18 @@ class ProcessReader:
                 self._cpu[pid] = (ticks - then[1]) / span
 
     def _processes(self, rows: tuple[ProcessInfo, ...], began: float) -> Processes:
-        texts, known = {}, self._texts
-        for row in rows:
+        texts, known, shown = {}, self._texts, list(rows)
+        for at, row in enumerate(rows):
             kept = known.get(row.pid)
             if kept is None or kept[0] is not row.cmdline or kept[1] != row.name:
                 kept = (row.cmdline, row.name, (row.pid, searchable(row.pid, row.name, row.cmdline)))
             texts[row.pid] = kept
+            if not row.name.isprintable() or not all(map(str.isprintable, row.cmdline)):
+                # They are what the process likes, also what moves a cursor.
+                shown[at] = replace(row, name=in_one_line(row.name), cmdline=tuple(map(in_one_line, row.cmdline)))
         self._texts = texts
         unasked = self._table.unasked if self._table else 0
         return Processes(
-            rows, os.getloadavg()[0], {row.pid: row for row in rows}, [text for _, _, text in texts.values()], self._cpu, unasked,
+            tuple(shown), os.getloadavg()[0], {row.pid: row for row in shown}, [text for _, _, text in texts.values()], self._cpu, unasked,
             self._moment, time.monotonic() - began,
         )  # fmt: skip

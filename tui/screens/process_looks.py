@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from textual import on
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widget import Widget
 
 from lamina.core.attach.processes import ProcessInfo
@@ -172,8 +173,9 @@ class LookingAtProcesses(Frame):
         self._show_detail()
 
     def _show_titles(self) -> None:
-        self._left.border_title = self._known.title + (" · paused, Z goes on" if self._paused else "")
-        self._left.border_subtitle = self._known.found
+        # As it stands: names and filters are not markup.
+        self._left.border_title = Content(self._known.title + (" · paused, Z goes on" if self._paused else ""))
+        self._left.border_subtitle = Content(self._known.found)
 
     def _show_detail(self) -> None:
         process = self._process()

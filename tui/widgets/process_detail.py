@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.content import Content
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker
@@ -41,7 +42,7 @@ class ProcessDetail(VerticalScroll):
 
     def show(self, process: ProcessInfo | None, examined: Examined | None, standing: Standing | None) -> None:
         """Describe *process*; *examined* is None until it was looked at, *standing* if it is neither tracked nor on a layer."""
-        self.border_title = f"{process.name} {process.pid}" if process else "process"
+        self.border_title = Content(f"{process.name} {process.pid}" if process else "process")
         text = Text()
         if process is not None:
             line = " ".join(" ".join(process.cmdline).split()) or f"[{process.name}]"

@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from lamina.core.errors import in_one_line
 from lamina.tui.keys.keymap import LIST_KEYS
 from lamina.tui.model.view import View
 from lamina.tui.theme import is_shaded
@@ -248,7 +249,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         row = self._rows[at]
         pieces = []
         for column, room in columns:
-            cell = [Segment(text, base + self._colour(name, chosen)) for text, name in column.cell(row)]
+            cell = [Segment(_harmless(text), base + self._colour(name, chosen)) for text, name in column.cell(row)]
             pieces.append(fit(cell, room, column.right, base))
         return self._join(pieces, base, width)
 
@@ -263,3 +264,8 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         gap = Segment(" ", style)
         line = [segment for piece in pieces for segment in (gap, *piece)]
         return Strip(line).adjust_cell_length(width, style)
+
+
+def _harmless(text: str) -> str:
+    # Names are what programs and files like: nothing in them moves the cursor of the terminal.
+    return text if text.isprintable() else in_one_line(text)
