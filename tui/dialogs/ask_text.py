@@ -7,6 +7,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -30,7 +31,7 @@ class AskText(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """A box with one line."""
         with Vertical(id="dialog") as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)  # names in it are no markup
             box.border_subtitle = "Enter go · Esc back"
             yield self._input
             yield self._why

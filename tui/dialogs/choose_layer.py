@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 
 from lamina.tui.keys.keymap import CHOOSE_KEYS
@@ -38,7 +39,7 @@ class ChooseLayer(ModalScreen[Path | None]):
     def compose(self) -> ComposeResult:
         """A list in a box."""
         with Vertical(id="dialog") as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)  # names in it are no markup
             box.border_subtitle = f"{self._hint} · Enter choose · Esc back"
             yield self._list
 

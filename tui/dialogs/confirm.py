@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -50,7 +51,7 @@ class Confirm(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """A box in the middle."""
         with Vertical(id="dialog") as box:
-            box.border_title = self._title
+            box.border_title = Content(self._title)  # names in it are no markup
             worst = next((choice.label for choice in self._choices if choice.worst), "")
             box.border_subtitle = f"Esc {self._choices[0].label} · " + (f"Tab to {worst}, Enter" if worst else "← → Enter")
             with self._text:

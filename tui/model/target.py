@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import read_stat
-from lamina.core.errors import TargetError
+from lamina.core.errors import TargetError, in_one_line
 from lamina.tui import places
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def look_up(pid: int, stack: Path | None) -> Target:
     # A restored program has a new start time: its stack is the one of the layer it came from.
     place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
-    return Target(pid, stat.comm, identity, place, layer, tracker, stat.state not in "ZX")
+    return Target(pid, in_one_line(stat.comm), identity, place, layer, tracker, stat.state not in "ZX")
 
 
 def is_tracker(name: str) -> bool:

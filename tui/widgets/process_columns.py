@@ -151,7 +151,7 @@ def _mark(c: ProcessCell) -> Cell:
 
 
 _COLUMNS = (
-    ProcessColumn("PID", "number of the process", 7, _pid, lambda _, p: p.pid, number=True),
+    ProcessColumn("PID", "number of the process", 8, _pid, lambda _, p: p.pid, number=True),
     ProcessColumn("NAME", "its name, in the tree", 0, _name, lambda _, p: p.name.casefold()),
     ProcessColumn("USER", "whose rights it has", 8, _text(lambda p: p.user, "dim"), lambda _, p: p.user),
     ProcessColumn("CPU%", "of one processor, since the last reading", 6, _cpu, lambda k, p: k.processes.cpu.get(p.pid, 0.0), number=True),
