@@ -40,7 +40,7 @@ def short_path(path: Path, width: int) -> str:
     if len(text) <= width:
         return text
     tail = f"…/{path.name}"
-    return tail if len(tail) <= width else "…" + path.name[-(width - 1) :]
+    return tail if len(tail) <= width else path.name[: width - 1] + "…"
 
 
 def short_line(command: str) -> str:
