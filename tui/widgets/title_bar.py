@@ -79,8 +79,8 @@ class TitleBar(Widget):
 
 def _line(left: Text, right: Text) -> Table:
     """One line; what does not fit of *left* is cut."""
-    grid = Table.grid(expand=True, padding=(0, 1))
+    grid = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=True)
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(left, Text.assemble(right, " ") if right else right)
+    grid.add_row(left, right)
     return grid
