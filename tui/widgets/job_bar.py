@@ -39,10 +39,10 @@ class JobBar(Widget):
         if job is None:
             return Text(" every act shows the command line that does the same", style="dim")
         left, right = (_work(job), Text("c cancel", style="bold")) if job.state == journal.RUNNING else _past(job)
-        grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        grid = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_row(left, Text.assemble(right, " "))
+        grid.add_row(left, right)
         return grid
 
 
