@@ -22,8 +22,9 @@ class Terminal:
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), shell)
 
     def _tmux(self, *words: str) -> str:
-        # A TMUX in the environment is that of the developer's own server.
-        env = {name: value for name, value in os.environ.items() if name != "TMUX"} | {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+        # TMUX is the developer's own server; COLUMNS and LINES, which pytest sets for its workers, win over the size of a terminal.
+        env = {name: value for name, value in os.environ.items() if name not in ("TMUX", "COLUMNS", "LINES")}
+        env |= {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
         return subprocess.run(["tmux", "-S", self._socket, *words], check=True, capture_output=True, text=True, env=env).stdout
 
     def press(self, *keys: str) -> None:

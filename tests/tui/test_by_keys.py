@@ -27,6 +27,13 @@ def find(screen: Terminal, victim: Victim) -> None:
     screen.press("BTab")
 
 
+def show_command_log(screen: Terminal) -> None:
+    """A small terminal shows one pane at a time."""
+    screen.press("Tab")
+    screen.wait_for("─ log ─")
+    screen.press("Tab")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
 def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_path: Path, size: tuple[int, int]) -> None:
     victim = start_c(reaper, tmp_path / "victim", "cells", 8)
@@ -34,7 +41,6 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
     with terminal(tmp_path / "tmux", lamina_command("--stack", stack), *size) as screen:
         find(screen, victim)
         assert "no target" in screen.screen()
-
         screen.press("t")
         screen.wait_for("uffd-wp async · on no layer")
         before = victim.ask()
@@ -76,9 +82,9 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
         screen.wait_for(on_layer("3"))
         assert (stack / "3" / "parent").readlink() == Path("../1")
         screen.press("5")
+        screen.wait_for("lamina · jobs")
         if size[0] < 100:
-            screen.wait_for("restore layer 1 of cells")
-            screen.press("Tab", "Tab")
+            show_command_log(screen)
         screen.wait_for(lambda text: "lamina restore -D" in text and "lamina track -t" in text)
         screen.press("q")
         screen.wait_for(f"lamina untrack -t {victim.pid}")

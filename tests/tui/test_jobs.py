@@ -76,8 +76,9 @@ async def failed(app: LaminaApp, pilot: Pilot[None], words: str) -> None:
     await pilot.press("slash", *"IT IS a file", "enter", "n")
     await until(lambda: log.has_focus and log.at in log.hits)
     assert f"/IT IS a file: {log.hits.index(log.at) + 1} of {len(log.hits)} hit" in str(app.jobs._log_pane.border_subtitle)
+    entry = log.copy_text()
     await pilot.press("y")
-    assert app.clipboard == log.copy_text() and words in app.clipboard
+    assert app.clipboard == entry and words in app.clipboard
 
 
 async def saved(app: LaminaApp, pilot: Pilot[None]) -> None:

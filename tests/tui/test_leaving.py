@@ -10,7 +10,10 @@ import pytest
 from tests.tui.terminal import Terminal, terminal
 
 # A bug, as one of ours would be: in the handler of a key.
-BUG = "import sys; from lamina.tui import app, __main__ as m; app.LaminaApp.action_help = lambda _: 1 // 0; sys.exit(m.main(sys.argv[1:]))"
+BUG = (
+    "import sys; from lamina.tui import __main__ as m; from lamina.tui.app.lamina import LaminaApp; "
+    "LaminaApp.action_help = lambda _: 1 // 0; sys.exit(m.main(sys.argv[1:]))"
+)
 
 SIGNALS = {"term": signal.SIGTERM, "hup": signal.SIGHUP}
 
