@@ -65,9 +65,7 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
         assert (stack / "1" / "lamina.json").read_bytes() == sidecar
 
         screen.press("Down", "r")
-        asked = screen.wait_for("Restore layer 1 of cells")
-        assert "It will be ended" in asked
-        assert "--replace" in asked
+        screen.wait_for(lambda text: "Restore layer 1 of cells" in text and "It will be ended" in text and "--replace" in text)
         screen.press("Escape")
         screen.wait_for(lambda text: "It will be ended" not in text)
         assert victim.ask() == after
