@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lamina.core.inspect.memory import Memory, Window
 
 _KEPT = 4
+# How far is looked for a byte that is worth to begin with.
+_AT_FIRST = 1 << 18
 # What a running process has mapped is asked again after so many seconds.
 _FRESH_S = 0.5
 
@@ -38,7 +40,8 @@ class SourceAreas:
         source: whose.
         areas: (start, end, name), ascending.
         parent: the name of the layer it is compared with, or "".
-        begin: where to begin to look: the heap, or the first page that somebody wrote.
+        begin: where to begin to look: in the heap, or else in the first page that somebody wrote, at the first byte that changed since the
+            parent, or else at the first that is not zero.
     """
 
     source: MemorySource
@@ -92,8 +95,11 @@ class BytesReader:
             if source.layer is None:
                 self._forget(source)
             memory, parent = self._opened(source), self._parent(source)
+            before = self._opened(parent) if parent is not None else None
             areas = tuple((area.start, area.end, area_name(area)) for area in memory.areas)
-            return SourceAreas(source, areas, parent.layer.name if parent is not None and parent.layer else "", _begin(memory))
+            return SourceAreas(
+                source, areas, parent.layer.name if parent is not None and parent.layer else "", _begin(source, memory, before)
+            )
 
     def windows(self, source: MemorySource, stretches: Sequence[tuple[int, int]]) -> tuple[ByteWindow, ...]:
         """Each of *stretches* (address, bytes), whatever is there. Raises as `areas`."""
@@ -154,12 +160,19 @@ def area_name(area: "MemoryArea") -> str:
     return area.name.rsplit("/", 1)[-1].strip("[]") or area.kind.value
 
 
-def _begin(memory: "Memory") -> int:
+def _begin(source: MemorySource, memory: "Memory", before: "Memory | None") -> int:
     from lamina.core.inspect.sources import OwnerKind
 
-    heap = next((area.start for area in memory.areas if area.kind.value == "heap"), 0)
+    heap = next(((area.start, area.end) for area in memory.areas if area.kind.value == "heap"), None)
     written = memory.owned_by(OwnerKind.LAYER, OwnerKind.LIVE)
-    return heap or (int(written.starts[0]) if written else 0)
+    if heap is None and not written:
+        return 0
+    start, end = heap or (int(written.starts[0]), int(written.starts[0]) + _AT_FIRST)
+    window = _window(source, memory, before, start, min(end - start, _AT_FIRST))
+    for marks in (window.changed, window.data):
+        if (at := np.flatnonzero(np.frombuffer(marks, np.uint8))).size:
+            return start + int(at[0])
+    return start
 
 
 def _window(source: MemorySource, memory: "Memory", before: "Memory | None", start: int, size: int) -> ByteWindow:
