@@ -141,8 +141,9 @@ class TimedLayers:
         """In the title of the screen that is seen."""
         target = self._app.session.target
         run = self.runs.get(target.pid) if target is not None else None
-        if isinstance(self._app.screen, Frame):
-            self._app.screen.title_bar.show_timed(run.text(time.monotonic()) if run is not None else "")
+        for screen in self._app.screen_stack[-1:]:  # none while the app ends
+            if isinstance(screen, Frame):
+                screen.title_bar.show_timed(run.text(time.monotonic()) if run is not None else "")
 
     def looked(self, run: Run, dirty: int | None, ended: str) -> None:
         """A look came back; *ended* says why there can be no more layers, "" if there can."""
