@@ -258,7 +258,7 @@ async def of_criu(camera: Camera) -> None:
         await camera.both(app, "criu-stack")
         await pilot.press("enter")
         await until(lambda: app.image._hex.under_cursor)
-        await pilot.press("slash", *"ghost", "enter")
+        await pilot.press("slash", *"shared by", "enter")
         await asyncio.sleep(2)
         await camera.both(app, "criu-image")
 
