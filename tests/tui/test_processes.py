@@ -1,6 +1,8 @@
 """The process screen on real programs: marks with their reasons, filters, folds, orders, following, pausing, columns."""
 
 import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,17 @@ from tests.tui.waiting import until
 
 # Other tests have crowds too, at the same time.
 TAG = "pq"
+
+
+@contextmanager
+def program_of_a_shell(directory: Path) -> Iterator[tuple[int, str]]:
+    """A shell whose command line names the program that it runs: its pid, and the name."""
+    program = Path(shutil.copy("/bin/sleep", directory / "zebra77"))
+    with subprocess.Popen(["sh", "-c", f"{program} 600; :"], start_new_session=True) as shell:
+        try:
+            yield shell.pid, program.name
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -90,12 +103,13 @@ class Story:
 async def test_marks_filters_folds_orders_following_and_columns(reaper: Reaper, tmp_path: Path) -> None:
     victim = start_c(reaper, tmp_path / "victim", "cells", 4)
     app = LaminaApp(Session(tmp_path / "shots"))
-    with crowd(30, 10, TAG) as many, program_in_a_terminal() as sleeper:
+    with crowd(30, 10, TAG) as many, program_in_a_terminal() as sleeper, program_of_a_shell(tmp_path) as (shell, name):
         async with app.run_test(size=(110, 36)) as pilot:
             story = Story(app, pilot)
             await until(lambda: many.pid in story.pids and not story.known.processes.unasked)
             await marks(story, victim.pid, sleeper, many)
             await filters(story, many)
+            await a_program_before_its_shell(story, shell, name)
             await folds(story, many)
             await what_is_seen_stays(story, many)
             await orders(story, many, victim.pid)
@@ -104,6 +118,14 @@ async def test_marks_filters_folds_orders_following_and_columns(reaper: Reaper, 
             await story.go_to(victim.pid)
             await pilot.press("enter")
             await until(lambda: app.current_mode == "target" and app.session.target and app.session.target.pid == victim.pid)
+
+
+async def a_program_before_its_shell(story: Story, shell: int, name: str) -> None:
+    await until(lambda: any(it.name == name for it in story.known.by_pid.values()))
+    await story.filter(name)
+    await until(lambda: story.known.hits == 2 and story.known.by_pid[story.pid].name == name)
+    assert story.pid != shell and shell in story.pids
+    await story.pilot.press("escape")
 
 
 async def marks(story: Story, fine: int, in_terminal: int, many: Crowd) -> None:

@@ -156,12 +156,18 @@ class LookingAtProcesses(Frame):
 
     # What is shown
 
-    def _first_hit(self, rows: list[TreeRow]) -> int | None:
-        """Where to go for the filter: to the first hit, unless the cursor is on one."""
-        cursor = self._list.row
-        if self._known.filter is None or any(row.hit for row in rows if cursor is not None and row.pid == cursor.pid):
+    def _first_hit(self, rows: list[TreeRow], typed: bool = False) -> int | None:
+        """Where to go for the filter: to the first hit, unless the cursor is on one. While it is *typed* one by its name comes first:
+        the command line of a terminal or a shell has the name of what it started.
+        """
+        cursor, typed_filter = self._list.row, self._known.filter
+        if typed_filter is None:
             return None
-        return next((row.pid for row in rows if row.hit), None)
+        hits = [row.pid for row in rows if row.hit]
+        if typed:
+            by_name = typed_filter.hits((pid, self._known.by_pid[pid].name.casefold()) for pid in hits if pid in self._known.by_pid)
+            hits = [pid for pid in hits if pid in by_name] or hits
+        return None if cursor is not None and cursor.pid in hits else next(iter(hits), None)
 
     def _arrange(self, rows: list[TreeRow], follow: int | None = None) -> None:
         known, following = self._known, self._known.following

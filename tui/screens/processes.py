@@ -74,7 +74,7 @@ class ProcessScreen(LookingAtProcesses):
         if not known.processes.rows:
             return
         rows = known.rows()
-        self._arrange(rows, self._first_hit(rows))
+        self._arrange(rows, self._first_hit(rows, typed=True))
 
     @on(FilterLine.Left)
     def _filter_done(self) -> None:
