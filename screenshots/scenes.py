@@ -276,17 +276,18 @@ async def demo(camera: Camera) -> None:
         then = step() + steps
         await until(lambda: step() >= then)
 
-    async def take(name: str) -> None:
-        app.simulate_key("d")
+    async def take(pilot: Pilot[None], name: str) -> None:
+        await pilot.press("d")
         await until(lambda: app.session.target and app.session.target.layer == app.program.images / name)
         await until(lambda: app.session.stack and any(row.name == name for row in app.session.stack.rows))
 
     try:
         async with app.run_test(size=LARGE) as pilot:
+            await until(lambda: app.session.target and app.target_screen.is_current)
             await grow(18)
-            await take("1")
+            await take(pilot, "1")
             await grow(14)
-            await take("2")
+            await take(pilot, "2")
             await grow(12)
             await pilot.press("3")
             await asyncio.sleep(1.5)
