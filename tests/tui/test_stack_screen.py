@@ -180,6 +180,15 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         await keys.act("V")
         await keys.rows(lambda rows: all(row.checked for row in rows.values()))
 
+        # 4 leads into the layer under the cursor, whichever was looked at before.
+        for layer in (stack / "2", stack / "3"):
+            await keys.to(layer.name)
+            await pilot.press("4")
+            await until(lambda: app.current_mode == "image" and app.image.source)
+            assert app.image.source is not None and app.image.source.layer == layer
+            await pilot.press("3")
+            await until(lambda: app.current_mode == "stack")
+
         painted.clear()
         await pilot.press("greater_than_sign")
         await until(lambda: not app.stack._replay.running)

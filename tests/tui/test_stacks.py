@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from textual.widgets import Input
+
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.model.session import Session
 from lamina.tui.read.stack import StackReader
+from tests.corpus import unpack
 from tests.live.harness import Reaper, alive, start_c
 from tests.tui.waiting import until
 
@@ -36,6 +39,25 @@ async def test_a_program_that_has_ended_is_put_back_by_a_later_lamina(reaper: Re
         await until(lambda: app.session.target and app.session.target.layer)
         assert app.session.stack_dir == app.session.target.stack  # type: ignore[union-attr]
     assert victim.ask() == before
+
+
+async def test_of_a_stack_that_was_named_another_is_opened_and_the_way_back_is_there(tmp_path: Path) -> None:
+    named, other = unpack("criu-3.17.1/three", tmp_path / "a"), unpack("criu-3.17.1/three", tmp_path / "b")
+    app = LaminaApp(Session(named))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(lambda: app.session.stack and app.session.stack.rows)
+        await pilot.press("o")
+        await until(lambda: isinstance(app.screen, ChooseStack))
+        await pilot.press("a")
+        await until(lambda: isinstance(app.focused, Input))
+        app.screen.query_one(Input).value = str(other)
+        await pilot.press("enter")
+        await until(lambda: app.session.stack and app.session.stack.path == other and app.session.stack.rows)
+        assert f"layers go to {other} now, no longer to {named}" in [entry.text for entry in app.logbook]
+        await pilot.press("o")
+        await until(lambda: isinstance(app.screen, ChooseStack))
+        assert isinstance(app.screen, ChooseStack)
+        assert {stack.path for stack in app.screen._stacks} == {named, other}
 
 
 def test_a_damaged_layer_is_in_the_list_and_says_why(tmp_path: Path) -> None:

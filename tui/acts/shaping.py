@@ -62,7 +62,8 @@ def plan_squash(first: LayerRow, last: LayerRow, then: Ask) -> Act:
 
         found = plan(Layer(first.path), Layer(last.path))
         stays = [f"{sentence(said(found.kept))} stays as it is: others need it."] if found.kept else []
-        goes = [f"Only {last.name} stays of {first.name} to {last.name}; {said(found.dropped)} go."] if found.dropped else []
+        verb = "goes" if len(found.dropped) == 1 else "go"
+        goes = [f"Only {last.name} stays of {first.name} to {last.name}; {said(found.dropped)} {verb}."] if found.dropped else []
         return propose(found, *goes, *stays)
 
     title = f"squash layers {first.name}..{last.name}"

@@ -153,7 +153,23 @@ class LaminaApp(MovingApp):
         nothing = self.session.target is None and (mode == "target" or (mode == "stack" and self.session.stack_dir is None))
         if nothing and self.current_mode == "processes":
             self.processes.aim_at_cursor()
+        if mode == "image" and self.current_mode != "image":
+            self._choose_memory()
         return super().show(mode)
+
+    def _choose_memory(self) -> None:
+        """From the stack the layer under the cursor; from elsewhere, if nothing was chosen yet, the newest layer or what runs."""
+        from lamina.tui.read.page_bytes import MemorySource
+
+        stack, target, source = self.session.stack, self.session.target, None
+        if self.current_mode == "stack":
+            source = self.stack.memory_under_cursor()
+        elif self.image.source is None and stack is not None and stack.newest is not None:
+            source = MemorySource(stack.newest.pid, stack.newest.path)
+        elif self.image.source is None and target is not None and target.alive:
+            source = MemorySource(target.pid)
+        if source is not None and source != self.image.source:
+            self.image.look_at(source)
 
     def look_at_memory(self, source: "MemorySource", address: int | None = None) -> None:
         """The image screen, on *address* of some memory."""

@@ -32,6 +32,7 @@ class Reader:
         self.stacks = StackReader()
         self.dirty = DirtyReader()
         self._next_count = 0.0
+        self._seen: set[Path] = set()
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
@@ -64,13 +65,15 @@ class Reader:
             self._next_count = now + _REST * (now - began) - _OFTEN_S
 
     def find_stacks(self) -> None:
-        """List the stacks there are."""
-        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks()))
+        """List the stacks there are, and those that were seen elsewhere."""
+        seen = tuple(self._seen)
+        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""
         place = self._app.session.stack_dir
         if place is not None:
+            self._seen.add(place)
             # First what is there, then whether it is whole.
             self._app.bridge.ask(
                 "stack", lambda: messages.StackRead(self.stacks.read(place)), lambda: messages.StackRead(self.stacks.judge(place))

@@ -29,7 +29,10 @@ class ReadingApp(CommandedApp):
 
     def open_stack(self, path: Path) -> None:
         """Show the stack in *path*; its program is the target again once it is put back."""
-        option = path if self.session.stack_option is not None else None
+        before = self.session.stack_option
+        option = path if before is not None else None
+        if before not in (None, path):
+            self.notify(f"layers go to {path} now, no longer to {before}")
         self.set_session(replace(self.session, stack_option=option, target=None, opened=path, dirty=None))
         self.reader.read_stack()
 

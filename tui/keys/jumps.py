@@ -76,8 +76,6 @@ def _pid(argument: str) -> int:
 
 def _to_stack(app: "LaminaApp", argument: str) -> None:
     if argument:
-        if app.session.stack_option is not None:
-            raise Unclear("lamina was started with --stack: it shows that one only")
         path = Path(argument).expanduser().absolute()
         if not path.is_dir():
             raise Unclear(f"{argument} is no directory")

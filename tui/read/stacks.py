@@ -1,6 +1,7 @@
 """The stacks under the state directory: how the layers of a program that has ended are found again. Called in worker threads."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +25,11 @@ class KnownStack:
     time: float
 
 
-def known_stacks(root: Path | None = None) -> tuple[KnownStack, ...]:
-    """All stacks with at least one layer under *root* (the state directory), the newest first."""
+def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[KnownStack, ...]:
+    """All stacks with at least one layer under *root* (the state directory), and of *also*, the newest first."""
     found = []
     place = root or places.stacks_root()
-    for directory in place.iterdir() if place.is_dir() else ():
+    for directory in {*(place.iterdir() if place.is_dir() else ()), *also}:
         times = []
         for inventory in directory.glob(f"*/{_INVENTORY}"):
             try:

@@ -29,6 +29,11 @@ class FindingScreen(Frame):
         self._hits_pane = HitsPane()
         self._hits = self._hits_pane.hits
 
+    @property
+    def source(self) -> MemorySource | None:
+        """Whose memory is looked at."""
+        return self._source
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While something is typed, letters are letters."""
         return not (self._find.has_focus_within and action in {"find", "hit", "address", "core", "debugger", "next_task", "copy"})

@@ -166,8 +166,13 @@ class StackScreen(LayerActs):
     @on(RowList.Chosen)
     def action_image(self) -> None:
         """What the layer under the cursor holds."""
-        if row := self._chosen_layer():
-            self.lamina.look_at_memory(MemorySource(self._pid_of(row), row.path))
+        if self._chosen_layer() and (source := self.memory_under_cursor()):
+            self.lamina.look_at_memory(source)
+
+    def memory_under_cursor(self) -> MemorySource | None:
+        """That of the layer under the cursor; None if there is no layer."""
+        row = self._list.row
+        return MemorySource(self._pid_of(row), row.path) if row is not None else None
 
     @on(MemoryMap.Chosen)
     def _page_chosen(self, event: MemoryMap.Chosen) -> None:
@@ -186,10 +191,7 @@ class StackScreen(LayerActs):
 
     def action_open(self) -> None:
         """Another stack."""
-        if self.lamina.session.stack_option is not None:
-            self.notify("lamina was started with --stack: it shows that one only", severity="warning")
-        else:
-            self.lamina.reader.find_stacks()
+        self.lamina.reader.find_stacks()
 
     def action_mark(self) -> None:
         """Mark the layer under the cursor, or take its mark away; two marked ones are compared."""
