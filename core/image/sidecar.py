@@ -26,6 +26,8 @@ NEW_NAME = ".lamina.json.new"
 TERMINAL_NAME = "lamina-terminal.json"
 VERSION = 1
 MAX_SIZE = 1 << 26
+# Seconds since 1970 up to the year 9999, in every time zone: what a calendar can show.
+TIMES = 253_402_214_400.0
 
 
 def new_layer_id() -> str:
@@ -103,6 +105,7 @@ class Sidecar:
             written = (directory / "inventory.img").stat().st_mtime
         except OSError:
             written = clock.time()
+        written = shown_time(written)
         return cls(layer_id=new_layer_id(), time=written, made_by="criu")
 
     def with_punched(self, pages_file: str, ranges: PageRuns, by: str) -> "Sidecar":
@@ -215,12 +218,18 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def shown_time(moment: float) -> float:
+    """*moment*, seconds since 1970, or 0 (not known) if it is none that can be shown: files may say anything."""
+    return moment if 0 <= moment < TIMES else 0.0
+
+
 def _as(kind: type, key: str, value: Any) -> Any:
     if kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is kind or (key == "parent_id" and value is None):
+        if shown_time(float(value)) == value:
+            return float(value)
+    elif type(value) is kind or (key == "parent_id" and value is None):
         return value
     raise ValueError(f"its field {key} is {value!r:.60}")
 

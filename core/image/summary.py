@@ -7,6 +7,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
+from lamina.core.image.sidecar import shown_time
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,31 @@ def summary_of(layer: Layer) -> Summary:
     except ImageError as error:
         damage = str(error)
     infos = [info for name in layer.names() if (info := layer.info(name)) and info.is_file]
-    inventory = layer.info("inventory.img")
     restorable, why_not = (sidecar.restorable, sidecar.why_not) if sidecar else (True, "")
     return Summary(
         name=layer.name, path=layer.path, layer_id=sidecar.layer_id if sidecar else "", label=sidecar.label if sidecar else "",
         parent=layer.parent_link, own_pages=sum(it.present.pages for it in maps),
         inherited_pages=sum(it.parent.pages for it in maps), disk_bytes=sum(it.disk_bytes for it in infos),
         logical_bytes=sum(it.size for it in infos),
-        time=sidecar.time if sidecar else inventory.mtime if inventory else 0.0,
+        time=sidecar.time if sidecar else _written(layer),
         freeze_us=sidecar.freeze_us if sidecar else _recorded_freeze(layer),
         tracker=sidecar.tracker if sidecar else "unknown", restorable=restorable and not damage, why_not=damage or why_not,
     )  # fmt: skip
+
+
+def taken_at(layer: Layer) -> float:
+    """When *layer* was taken, seconds since 1970 (UTC); 0 if nothing says so.
+
+    Raises:
+        ImageError: its sidecar cannot be read.
+    """
+    sidecar = layer.sidecar
+    return sidecar.time if sidecar else _written(layer)
+
+
+def _written(layer: Layer) -> float:
+    inventory = layer.info("inventory.img")
+    return shown_time(inventory.mtime) if inventory else 0.0
 
 
 def _recorded_freeze(layer: Layer) -> int:

@@ -1,6 +1,7 @@
 """The part of the app that looks are about: themes, colours of texts, and terminals with few colours or none, or with ASCII only."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,22 @@ from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
 
 _REST_S = 0.2
+
+
+# What a terminal obeys, or what turns text around: C0 and C1 controls, line separators, marks of direction. Textual takes them for 0 wide.
+_OBEYED = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Half of a character, as Python has bytes of file names that are no UTF-8; 1 wide.
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+class Harmless(LineFilter):
+    """Writes nothing that moves a cursor or sets a title, whoever named a process, a file, a label or a layer."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same segments, of the same width; the very same list if there is nothing to leave out, as nearly always."""
+        if all(text.isprintable() for text, _, _ in segments):
+            return segments
+        return [Segment(_HALVES.sub("\ufffd", _OBEYED.sub("", text)), style, control) for text, style, control in segments]
 
 
 class Ascii(LineFilter):
@@ -52,7 +69,7 @@ class LookingGood(App[None]):
         # Textual takes an empty NO_COLOR for a wish too.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii
-        self._own_filters = [*([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
+        self._own_filters = [Harmless(), *([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
         self._inked, self._theme_kept = False, ""
         self._trying: Timer | None = None
         for found in themes.THEMES.values():

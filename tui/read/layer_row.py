@@ -160,9 +160,10 @@ def read_row(layer: "Layer") -> LayerRow:
 
 def time_of(layer: "Layer") -> float:
     """When it was taken, seconds since the epoch; 0 if nothing says so."""
+    from lamina.core.image.summary import taken_at
+
     with suppress(ImageError):
-        sidecar, inventory = layer.sidecar, layer.info("inventory.img")
-        return sidecar.time if sidecar else inventory.mtime if inventory else 0.0
+        return taken_at(layer)
     return 0.0
 
 

@@ -133,7 +133,7 @@ class StackReader:
         if row is None or row.stamp != stamp:
             above = stack.parent_of(layer)
             row = replace(
-                read_row(layer),
+                _read(layer),
                 name=name_in(stack.path, layer),
                 parent=above.path if above else None,
                 parent_time=time_of(above) if above else 0.0,
@@ -164,3 +164,11 @@ class StackReader:
                 found = check.why.replace(f"{directory.parent}/", "")
                 row = replace(row, restorable=False, whole=False, why=shortened(found), finding=found)
         return row
+
+
+def _read(layer: "Layer") -> LayerRow:
+    """Its row; one that is damaged does not hide the others."""
+    try:
+        return read_row(layer)
+    except ImageError as error:
+        return unreadable_row(layer.path, str(error))

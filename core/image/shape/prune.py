@@ -15,6 +15,7 @@ from lamina.core.image.shape.plan import Plan, deepest_first, require_free, with
 from lamina.core.image.shape.trash import disk_bytes, dropped_at
 from lamina.core.image.shape.tree import Key, Node, Tree
 from lamina.core.image.stack import Stack
+from lamina.core.image.summary import taken_at
 
 WHAT = "cannot prune"
 
@@ -163,9 +164,10 @@ def _again(policy: Policy, stack: Stack) -> Plan:
 
 
 def _candidate(layer: Layer) -> Candidate:
-    sidecar, inventory = layer.sidecar, layer.info("inventory.img")
-    time = sidecar.time if sidecar else inventory.mtime if inventory else 0.0
-    return Candidate(layer.key, time, bool(sidecar and sidecar.pinned), not layer.is_pre_dump and (not sidecar or sidecar.restorable))
+    sidecar = layer.sidecar
+    return Candidate(
+        layer.key, taken_at(layer), bool(sidecar and sidecar.pinned), not layer.is_pre_dump and (not sidecar or sidecar.restorable)
+    )
 
 
 def _drop(tree: Tree, going: Iterable[Node], live: Iterable[Node], sizes: dict[Key, int]) -> None:
