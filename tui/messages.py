@@ -229,6 +229,14 @@ class ViewSaved(Message):
 
 
 @dataclass
+class ExecutableFound(Message):
+    """It is known which program the core file at *core* is of; "" if that file is gone."""
+
+    core: Path
+    executable: str
+
+
+@dataclass
 class ActStarted(Message):
     """The engine began to work; *command* is the line that does the same."""
 

@@ -114,3 +114,19 @@ async def look_at_what_runs(it: Story) -> None:
     await it.pilot.press("a", *f"{it.base + 40 * PAGE:x}", "enter")
     pages = await it.page(40)
     assert pages.b.data is not None and pages.b.data[PAGE // 2] == 9 and pages.b.who == "live"
+    await follow_news(it)
+
+
+async def follow_news(it: Story) -> None:
+    """Enter on what came: a mapping leads to its first page, all else is said in full."""
+    start, descriptor, app = it.tell("map 4"), it.tell("open other"), it.app
+    await it.pilot.press("equals_sign")
+    await until(lambda: app.diff._view and any(news.address == start for news in app.diff._view.news))
+    news = app.diff._news
+    news.focus()
+    news.move_to(next(at for at, row in enumerate(news.rows) if f"fd {descriptor}" in row.text))
+    await it.pilot.press("enter")
+    await until(lambda: any(f"fd {descriptor}" in entry.text for entry in app.logbook))
+    news.move_to(next(at for at, row in enumerate(news.rows) if row.address == start))
+    await it.pilot.press("enter")
+    await until(lambda: app.diff._pages.has_focus and app.diff._pages.pages and app.diff._pages.pages.address == start)

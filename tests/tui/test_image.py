@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
+from lamina.tui.read.executable import executable
 from tests.live.harness import Reaper, start_c
 from tests.tui.waiting import until
 
@@ -68,6 +69,7 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         await pilot.press("C")
         await until(lambda: app.journal.newest and app.journal.newest.state == "ok" and app.journal.newest.act.kind == "core")
         assert (tmp_path / "shots" / f"core.2.{victim.pid}").read_bytes()[:4] == b"\x7fELF"
+        assert executable(tmp_path / "shots/2", victim.pid) == str(Path(f"/proc/{victim.pid}/exe").readlink())
 
 
 async def test_a_page_of_the_running_target(reaper: Reaper, tmp_path: Path) -> None:

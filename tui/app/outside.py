@@ -20,6 +20,7 @@ from lamina.tui.app.acting import ActingApp
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not
+from lamina.tui.read.executable import executable
 from lamina.tui.widgets.log_view import LogView
 from lamina.tui.widgets.row_list import RowList
 
@@ -110,11 +111,19 @@ class OutsideApp(ActingApp):
         if not self.can_run("gdb"):
             return
         core = core_path(layer, pid)
-        command = ["gdb", "-q", "-c", str(core)]
+
+        def find(_written: object = None) -> None:
+            self.bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
+
         if core.exists():
-            self.run_outside(command)
+            find()
         else:
-            self.do(replace(acts.core(layer, pid), then=lambda _: self.run_outside(command)))
+            self.do(replace(acts.core(layer, pid), then=find))
+
+    def on_executable_found(self, message: messages.ExecutableFound) -> None:
+        """gdb learns its symbols from the program, which it finds by itself only if it is told where."""
+        program = [message.executable] if message.executable else []
+        self.run_outside(["gdb", "-q", *program, "-c", str(message.core)])
 
 
 def _run(command: Sequence[str], given: str | None) -> int:

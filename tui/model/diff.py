@@ -19,10 +19,15 @@ MEANING = {
 
 @dataclass(frozen=True)
 class News:
-    """One thing that came (+), went (-) or is another (~): a task, a thread, a descriptor, a mapping; or a remark (·)."""
+    """One thing that came (+), went (-) or is another (~): a task, a thread, a descriptor, a mapping; or a remark (·).
+
+    Of a mapping *address* is where it begins, in the memory of task *pid*; else -1.
+    """
 
     sign: str
     text: str
+    pid: int = 0
+    address: int = -1
 
 
 @dataclass(frozen=True)

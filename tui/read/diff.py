@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,13 +145,15 @@ def _view(what: Compared, found: "Difference") -> DiffView:
 def _news(found: "Difference") -> list[News]:
     from lamina.core.cli.difference_text import area_lines, descriptor_lines, task_lines
 
-    own = [*descriptor_lines(found), *area_lines(found)]
+    own, mapped = descriptor_lines(found), area_lines(found)
     pids = {it.pid for it in found.descriptors} | {it.pid for it in found.areas}
     if len(pids) == 1:  # which process it is need not be said in each line
-        own = [line.replace(f"process {pid} ", "", 1) for line in own for pid in pids]
+        own, mapped = ([line.replace(f"process {pid} ", "", 1) for line in lines for pid in pids] for lines in (own, mapped))
+    areas = [replace(_news_line(line), pid=it.pid, address=it.start) for line, it in zip(mapped, found.areas, strict=True)]
     shared = [f"+ shared object {which}" for which in found.shared_added] + [f"- shared object {which}" for which in found.shared_gone]
     tasks = [line if line.startswith(" ") else f"{line[:2]}task {line[2:]}" for line in task_lines(found)]
-    return [_news_line(line) for line in (*tasks, *own, *shared, *(f"· {note}" for note in found.notes))]
+    ends = [*shared, *(f"· {note}" for note in found.notes)]
+    return [*(_news_line(line) for line in (*tasks, *own)), *areas, *(_news_line(line) for line in ends)]
 
 
 def _news_line(line: str) -> News:

@@ -209,6 +209,19 @@ class DiffScreen(Frame):
     def _row_chosen(self, event: RowList.Chosen) -> None:
         if event.rows is self._areas:
             self._chosen()
+        elif isinstance(event.row, News):
+            self._news_chosen(event.row)
+
+    def _news_chosen(self, news: News) -> None:
+        """To the first page of a mapping; of all else the whole text, which may be longer than its line."""
+        memory = self._view.memory(news.pid) if self._view is not None and news.address >= 0 else None
+        if memory is not None and memory is not self._memory:
+            self._show_memory(memory)
+        if memory is not None and self._map.holds(news.address):
+            self._go_to(news.address)
+            self._chosen()
+        else:
+            self.notify(f"{news.sign} {news.text.strip()}")
 
     @on(MemoryMap.Chosen)
     def _chosen(self) -> None:

@@ -1,0 +1,18 @@
+"""Which program a task of a layer runs, as a debugger wants to know it. Called in worker threads."""
+
+from pathlib import Path
+
+
+def executable(layer: Path, pid: int) -> str:
+    """The file that task *pid* of *layer* runs; "" if it is not there any more, or the layer does not say.
+
+    Raises:
+        ImageError: an image of the layer is missing or damaged.
+    """
+    from lamina.core.image.layer import Layer
+    from lamina.core.kinds.regfile import path_of
+
+    found = Layer(layer)
+    entry = found.files.get(found.mm(pid).exe_file_id)
+    path = path_of(entry.reg) if entry is not None and entry.HasField("reg") else ""
+    return path if path and Path(path).is_file() else ""
