@@ -1,5 +1,6 @@
 """The terminal of a program: a real pseudo terminal, its screen as a value, keys as bytes."""
 
+import json
 import os
 import select
 import sys
@@ -11,6 +12,12 @@ from lamina.tui.terminal.keys import bytes_of
 from lamina.tui.terminal.pty import Pty
 
 COLOURED = "\x1b[2J\x1b[3;5H\x1b[1;31mred\x1b[0m \x1b[38;5;208mo\x1b[7mrev\x1b[0m 漢字 end\x1b[?1h\x1b[10;20H".encode()
+
+
+BLANK = {
+    "version": 1, "columns": 40, "lines": 12, "rows": [], "cursor": [0, 0, False], "pen": ["default", "default", []],
+    "modes": [], "margins": None,
+}  # fmt: skip
 
 
 def screen() -> Emulator:
@@ -38,11 +45,27 @@ def test_a_smaller_window_cuts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "columns": -1, "lines": 3}', '{"version": 1, "columns": "x"}']
-)
+    "text", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "columns": -1, "lines": 3}', '{"version": 1, "columns": "x"}',
+        '{"version": 1, "columns": Infinity, "lines": 3}', json.dumps(BLANK | {"cursor": [float("inf"), 0, False]}),
+        json.dumps(BLANK | {"modes": [float("inf")]}), json.dumps(BLANK | {"rows": {"0": []}}),
+    ],
+)  # fmt: skip
 def test_what_is_no_state_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         screen().load(text)
+
+
+def test_a_hostile_state_is_cut_to_what_a_screen_can_hold() -> None:
+    one = screen()
+    one.load(
+        json.dumps(BLANK | {"cursor": [1 << 60, -(1 << 60), False], "margins": [1, 5], "rows": [[["e" + "\u0301" * 3000, 1, [], ""]]]})
+    )
+    assert one.cursor == (39, 0) and len(one.line(0)[0].text) < 60
+    one.feed(b"a" + "\u0301".encode() * 3000)
+    one.feed("\u0301".encode() * 3000)
+    one.resize(20, 5)
+    one.feed(b"on\r\n" * 30)
+    assert len(one.text) < 600 and one.text.count("on") >= 4
 
 
 def test_answers_go_back() -> None:

@@ -118,9 +118,11 @@ class HoldingApp(ReadingApp):
     def forget_terminal(self) -> None:
         """The terminal that is shown goes; its program has ended."""
         number, _ = self.terminal_number
-        if self.terminal is not None and not self.terminal.alive:
-            self.terminals.remove(self.terminal)
+        gone = self.terminal
+        if gone is not None and not gone.alive:
+            self.terminals.remove(gone)
             self.terminal = None
+            self.call_next(gone.close)
             if self.terminals:
                 self.show_terminal(self.terminals[max(0, number - 2)])
             else:

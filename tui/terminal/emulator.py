@@ -15,6 +15,8 @@ from wcwidth import wcwidth
 _VERSION = 1
 _FLAGS = ("bold", "italics", "underscore", "strikethrough", "reverse", "blink")
 _LIMIT = 1000
+# Accents on one letter; the rest of a pile of them is left out.
+_ACCENTS = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class _Screen(pyte.Screen):
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
         self._answer = answer
         super().__init__(columns, lines)
+
+    def draw(self, data: str) -> None:
+        """Show text. Accents are not piled up for ever on one letter: each would copy all those before it."""
+        super().draw(data)
+        x, y = self.cursor.x - 1, self.cursor.y
+        row, at = (self.buffer[y], x) if x >= 0 else (self.buffer[y - 1], self.columns - 1)
+        if (x >= 0 or y > 0) and len(row[at].data) > _ACCENTS + 1:
+            row[at] = row[at]._replace(data=row[at].data[: _ACCENTS + 1])
 
     def write_process_input(self, data: str) -> None:
         self._answer(data.encode())
@@ -170,7 +180,7 @@ class Emulator:
                 self._load_row(number, row)
             self._load_modes(state)
             self._screen.resize(before[1], before[0])
-        except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"not the state of a terminal: {error}") from error
 
     def _load_row(self, number: int, row: Any) -> None:
@@ -186,7 +196,7 @@ class Emulator:
                 if width == 0 and column > 0:
                     # An accent of the letter before it.
                     at = column - 1 if line[column - 1].data or column == 1 else column - 2
-                    line[at] = line[at]._replace(data=line[at].data + letter)
+                    line[at] = line[at]._replace(data=(line[at].data + letter)[: 1 + _ACCENTS])
                 for data in (letter, "")[:width] if width > 0 else ():
                     if column < self._screen.columns:
                         line[column] = _char(data, fg, bg, flags)
@@ -198,12 +208,11 @@ class Emulator:
         x, y, hidden = state["cursor"]
         fg, bg, flags = state["pen"]
         pen = _char(" ", fg, bg, flags)
-        screen.cursor = Cursor(max(0, min(int(x), screen.columns)), max(0, min(int(y), screen.lines - 1)), pen)
-        screen.cursor.hidden = bool(hidden)
         if state["margins"]:
             top, bottom = state["margins"]
-            screen.set_margins(int(top) + 1, int(bottom) + 1)
-            screen.cursor.x, screen.cursor.y = int(x), int(y)
+            screen.set_margins(int(top) + 1, int(bottom) + 1)  # which moves the cursor
+        screen.cursor = Cursor(max(0, min(int(x), screen.columns)), max(0, min(int(y), screen.lines - 1)), pen)
+        screen.cursor.hidden = bool(hidden)
 
 
 def saved_size(text: str) -> tuple[int, int]:
@@ -215,7 +224,7 @@ def saved_size(text: str) -> tuple[int, int]:
     try:
         state = json.loads(text)
         columns, lines = int(state["columns"]), int(state["lines"])
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not the state of a terminal: {error}") from error
     if not (0 < columns <= _LIMIT and 0 < lines <= _LIMIT):
         raise ValueError("not the state of a terminal: no such size")

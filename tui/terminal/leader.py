@@ -86,13 +86,19 @@ def _lead(
     try:
         # Not from the directory we are in, where a `lamina` of somebody else may lie.
         pty = Pty([sys.executable, "-P", "-m", module, *words], *size, reports=tells)
-    except OSError as error:
+    except BaseException as error:
         os.close(hears)
-        raise TargetError(what, why=os.strerror(error.errno or 0)) from error
+        if isinstance(error, OSError):
+            raise TargetError(what, why=os.strerror(error.errno or 0)) from error
+        raise
     finally:
         os.close(tells)
-    with os.fdopen(hears, "rb", buffering=0) as pipe:
-        report = _hear(pipe.fileno(), pty, listen, cancel)
+    try:
+        with os.fdopen(hears, "rb", buffering=0) as pipe:
+            report = _hear(pipe.fileno(), pty, listen, cancel)
+    except BaseException:
+        pty.end()
+        raise
     if report is None:
         said = bytearray()
         pty.drain()

@@ -121,7 +121,10 @@ class Pty:
                 item()
 
     def end(self) -> None:
-        """Hang up and reap the leader, which ends by that; one that does not within a second is killed. May block for that long."""
+        """Hang up and reap the leader, which ends by that; one that does not within a second is killed. May block for that long.
+
+        Only while nobody else has reaped it: its pid is its own as long.
+        """
         self.close()
         with suppress(ChildProcessError, ProcessLookupError):
             pidfd = os.pidfd_open(self.pid)

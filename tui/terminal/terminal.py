@@ -68,9 +68,11 @@ class Terminal:
             self._changed(self)
 
     def _show(self, shown: str) -> None:
-        self.emulator = Emulator(*(saved_size(shown) if shown else self._size), self.write)
+        self.emulator = Emulator(*self._size, self.write)
         if shown:
-            self.emulator.load(shown)
+            emulator = Emulator(*saved_size(shown), self.write)
+            emulator.load(shown)
+            self.emulator = emulator
 
     def _let_go(self) -> None:
         loop = asyncio.get_running_loop()
@@ -99,15 +101,19 @@ class Terminal:
 
     async def close(self) -> None:
         """Hang up, so that the program is told by SIGHUP, and wait until it has ended, but not for long."""
-        pty, self.alive = self._pty, False
-        if pty is not None:
-            self._pause()
-            asyncio.get_running_loop().remove_writer(pty.master)
-            if self._leader >= 0:
-                asyncio.get_running_loop().remove_reader(self._leader)
-                os.close(self._leader)
-            self._pty, self._leader = None, -1
-            await asyncio.to_thread(pty.end)
+        pty, leader, self.alive = self._pty, self._leader, False
+        if pty is None:
+            return
+        self._pause()
+        loop = asyncio.get_running_loop()
+        loop.remove_writer(pty.master)
+        self._pty, self._leader = None, -1
+        if leader < 0:
+            pty.close()  # the leader was reaped: its pid may be another's by now
+            return
+        loop.remove_reader(leader)
+        os.close(leader)
+        await asyncio.to_thread(pty.end)
 
     # -- what it writes --------------------------------------------------------------------------------------------------------------
 
