@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
@@ -27,6 +28,11 @@ _OF_TARGET = {binding.action for binding in TARGET_KEYS if isinstance(binding, B
 _RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS))) if isinstance(binding, Binding)}
 # What every list does, and what only leads back: no use in the palette or as a word after `:`.
 _MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
+# What --readonly refuses from the first key on. Acts with a dry run may be looked at.
+_CHANGES = {
+    "track", "dump", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "rest", "relink", "core",
+    "own_command",
+}  # fmt: skip
 _NAMES = {
     "up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "escape": "Esc", "enter": "Enter", "space": "Space", "tab": "Tab", "delete": "Del", "backspace": "Backspace",
@@ -45,6 +51,7 @@ class Deed:
         place: where it works: the title of a pane, the name of a screen, `PANES` or `EVERYWHERE`.
         shown: it is important enough for the bar of keys.
         enabled: it can be done now.
+        refused: lamina is read only, and it changes something: its key only says so.
         node: whose action it is.
         mode: the screen to go to first; "" if it can be done here.
     """
@@ -56,6 +63,7 @@ class Deed:
     place: str
     shown: bool = True
     enabled: bool = True
+    refused: bool = False
     node: DOMNode | None = field(default=None, compare=False)
     mode: str = ""
 
@@ -86,13 +94,20 @@ def deeds_here(screen: Screen[Any]) -> list[Deed]:
         if (binding.tooltip or binding.show) and not letter:
             known = found.get((id(node), binding.action))
             deed = _deed(binding, _place(node, binding.action), known)
-            found[id(node), binding.action] = replace(deed, enabled=active.enabled, node=node)
+            refused = _refused(screen.app, deed)
+            found[id(node), binding.action] = replace(deed, enabled=active.enabled, refused=refused, node=node)
     entered = _enter(screen)
     deeds = list(found.values())
     if entered is not None:
         deeds = [replace(entered, place=deed.place, node=screen) if deed.name == "choose" else deed for deed in deeds]
     places = [*dict.fromkeys(deed.place for deed in deeds if deed.place not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
     return sorted(deeds, key=lambda deed: (places.index(deed.place), deed.moves, deed.action in _OF_TARGET, _RANK.get(deed.action, 0)))
+
+
+def _refused(app: App[Any], deed: Deed) -> bool:
+    """Whether *app* is read only and *deed* would change something."""
+    session = getattr(app, "session", None)
+    return session is not None and session.readonly and deed.action.removeprefix("app.").partition("(")[0] in _CHANGES
 
 
 def _enter(screen: Screen[Any]) -> Deed | None:
@@ -110,7 +125,7 @@ def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
         if mode != app.current_mode and f"show('{mode}')" in _RANK:
             for deed in _of_class(type(frame), app.session.settings.keys):
                 if deed.action not in here and not deed.moves:
-                    yield replace(deed, mode=mode)
+                    yield replace(deed, mode=mode, refused=_refused(app, deed))
 
 
 def _of_class(frame: type[Place], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Deed]:

@@ -20,12 +20,13 @@ _KEY_COLUMN = 34
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the palette: what it is called, its key, a sentence, and what it runs."""
+    """One line of the palette: what it is called, its key, a sentence, and what it runs; *refused*: this lamina is read only."""
 
     name: str
     keys: str
     does: str
     run: IgnoreReturnCallbackType
+    refused: bool = False
 
 
 class LaminaPalette(Provider):
@@ -52,16 +53,20 @@ class LaminaPalette(Provider):
     @staticmethod
     def _line(entry: Entry, name: Text) -> Text:
         name.pad_right(max(2, _KEY_COLUMN - name.cell_len))
-        return name.append(entry.keys, "bold")
+        name.append(entry.keys, "bold")
+        if entry.refused:
+            name.append("  read only")
+            name.stylize("dim")
+        return name
 
     def _all(self) -> Iterator[Entry]:
         app = cast("LaminaApp", self.app)
         for deed in deeds_here(self.screen):
             if not deed.moves and deed.enabled and "command_palette" not in deed.action:
                 name = f"go to {deed.name}" if deed.action.startswith("show(") else deed.name
-                yield Entry(name, deed.keys, deed.does, partial(app.run_deed, deed))
+                yield Entry(name, deed.keys, deed.does, partial(app.run_deed, deed), deed.refused)
         for deed in deeds_elsewhere(app, self.screen):
-            yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed))
+            yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed), deed.refused)
         for jump in JUMPS:
             word = jump.names[0]
             begun = partial(app.action_jump_line, f"{word} ")

@@ -8,9 +8,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.deeds import EVERYWHERE, PANES, Deed, deeds_here
 from lamina.tui.keys.jumps import JUMPS
 from lamina.tui.keys.keymap import HELP_KEYS
@@ -63,7 +63,7 @@ class HelpList(RowList[HelpRow]):
     }
 
 
-class HelpScreen(ModalScreen[Deed | None]):
+class HelpScreen(Question[Deed | None]):
     """Answers with what to do, None if the reader only read."""
 
     BINDINGS: ClassVar[list[BindingType]] = HELP_KEYS
@@ -75,7 +75,7 @@ class HelpScreen(ModalScreen[Deed | None]):
         self._input = Input(placeholder="a key or a word", id="help-filter", compact=True)
         columns = (
             Column[HelpRow]("", 11, _key, right=True),
-            Column[HelpRow]("", 17, lambda row: [(row.name, "")], keep=76),
+            Column[HelpRow]("", 17, lambda row: [(row.name, row.colour)], keep=76),
             Column[HelpRow]("", 0, lambda row: [(row.text, "bright" if row.heading else "dim")]),
         )
         self._list = HelpList(columns, lambda row: row, id="help-rows")
@@ -140,7 +140,8 @@ def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
         if deed.place != place:
             place = deed.place
             yield HelpRow("", place if place in (PANES, EVERYWHERE) else f"in {place}")
-        yield HelpRow(deed.keys, deed.does, "", deed.name, deed if deed.enabled else None)
+        does, colour = (f"read only: {deed.does}", "dim") if deed.refused else (deed.does, "")
+        yield HelpRow(deed.keys, does, colour, deed.name, deed if deed.enabled else None)
     yield HelpRow("", "after : (Tab completes; every act may be typed by its name, too)")
     for jump in JUMPS:
         word = jump.names[0]

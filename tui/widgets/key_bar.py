@@ -41,7 +41,7 @@ class KeyBar(Widget):
         own = [deed for deed in deeds if deed.shown and deed.place not in (PANES, EVERYWHERE)]
         pieces: list[tuple[Text, Deed | None]] = []
         for deed in sorted(own, key=lambda deed: rank.get(deed.action, len(rank))):
-            piece = self._piece(deed.keys.split()[0], deed.name, deed.enabled)
+            piece = self._piece(deed.keys.split()[0], deed.name, deed.enabled and not deed.refused)
             if piece.cell_len > room:
                 break
             room -= piece.cell_len
