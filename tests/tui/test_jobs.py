@@ -3,14 +3,24 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
 
+from lamina.core.attach.identity import identify
+from lamina.core.dump.dirtied import Dirtied
+from lamina.core.dump.request import DumpResult, DumpStats
+from lamina.core.dump.rhythm import Due, Rhythm, Timed
+from lamina.core.errors import TargetError
+from lamina.tui.acts import dump
 from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.app.timing import Run
 from lamina.tui.dialogs.timed import TimedDialog
 from lamina.tui.model import journal
+from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Level
 from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, full, start_c
@@ -120,3 +130,34 @@ async def test_timed_layers(reaper: Reaper, tmp_path: Path) -> None:
         victim.end()
         await until(lambda: not app.timed.runs)
         assert any("has ended" in entry.text and "after 1 layer" in entry.text for entry in app.logbook)
+
+
+class Blind:
+    """A counter that cannot look."""
+
+    def count(self) -> int:
+        raise TargetError("cannot read", "the page map", "too many open files")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_look_that_fails_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    here = os.getpid()
+    run = Run(here, "python", tmp_path, Timed(Rhythm(30.0), 0.0), identify(here), counter=cast(Dirtied, Blind()))
+    assert "too many open files" in run.look().ended
+    gone = replace(run, identity=replace(run.identity, start_time=1))
+    assert "another has its pid" in gone.look().ended
+
+
+async def test_layers_that_could_not_be_removed_are_removed_later(tmp_path: Path) -> None:
+    app = LaminaApp(Session(tmp_path, readonly=True))
+    async with app.run_test():
+        here = os.getpid()
+        run = app.timed.runs[here] = Run(here, "python", tmp_path, Timed(Rhythm(30.0, keep_last=1), 0.0), identify(here))
+        for number in range(3):
+            run.due, run.act = Due("30 s went by", 0.0), dump(here, "python", tmp_path)
+            app.timed.over(
+                Job(run.act, state=journal.DONE), DumpResult(tmp_path / str(number), "id", DumpStats(), (here,), "uffd-wp async")
+            )
+            assert run.thinning is None and len(run.taken) == number + 1

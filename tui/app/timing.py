@@ -73,21 +73,23 @@ class Run:
     def look(self) -> messages.TimedLooked:
         """Does it still run, and what has it written? Called in a worker thread."""
         try:
-            if identify(self.pid) != self.identity:
-                return messages.TimedLooked(self, None, f"{self.name} {self.pid} was put back, or another has its pid; T begins anew")
-            if read_stat(self.pid).state in "ZX":
-                return messages.TimedLooked(self, None, self._ended)
             if self.counter is None:
                 from lamina.core.dump.dirtied import Dirtied
 
                 self.counter = Dirtied(self.pid)
-            return messages.TimedLooked(self, self.counter.count())
-        except (LaminaError, OSError):
-            return messages.TimedLooked(self, None, self._ended)
+            return messages.TimedLooked(self, self.counter.count(), self._why_over())
+        except (LaminaError, OSError) as error:
+            return messages.TimedLooked(self, None, self._why_over() or str(error))
 
-    @property
-    def _ended(self) -> str:
-        return f"{self.name} {self.pid} has ended"
+    def _why_over(self) -> str:
+        """Why there can be no more layers, "" if there can."""
+        try:
+            if identify(self.pid) != self.identity:
+                return f"{self.name} {self.pid} was put back, or another has its pid; T begins anew"
+            over = read_stat(self.pid).state in "ZX"
+        except LaminaError:
+            over = True
+        return f"{self.name} {self.pid} has ended" if over else ""
 
 
 class TimedLayers:
@@ -171,8 +173,9 @@ class TimedLayers:
             self._app.note(Level.DEBUG, due.why, run.title)
             # Of a kind of its own: it does not make the process the target.
             act = acts.dump(run.pid, run.name, run.stack, companion=self._app.companion_of(run.pid))
-            run.due, run.act = due, replace(act, kind="timed")
-            self._app.do(run.act)
+            act = replace(act, kind="timed")
+            if self._app.do(act):
+                run.due, run.act = due, act
 
     def over(self, job: Job, result: Any) -> None:
         """An act came to its end."""
@@ -201,5 +204,6 @@ class TimedLayers:
     def _thin(self, run: Run) -> None:
         keep = run.timed.rhythm.keep_last
         if keep is not None and len(run.taken) > keep and run.thinning is None:
-            run.thinning = acts.thin(run.name, run.taken, keep)
-            self._app.do(run.thinning)
+            act = acts.thin(f"{run.name} {run.pid}", run.taken, keep)
+            # Not done, it is tried again after the next layer.
+            run.thinning = act if self._app.do(act) else None
