@@ -6,25 +6,24 @@ out what was put in, and leaves the stack as it was unless the layer was committ
 
 import errno
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import PAGE, describe, read_cmdline, read_maps
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
-from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.state import lock_target
 from lamina.core.dump.capture import Areas, Captured, areas_of, capture_rest, capture_task, known_areas
+from lamina.core.dump.companion import Beside
 from lamina.core.dump.lineage import Lineage, decide
 from lamina.core.dump.live import WORTH_IT, copy_live, residue_room
-from lamina.core.dump.memory import PageStore, WarmMemory
+from lamina.core.dump.memories import Memories
 from lamina.core.dump.meter import Meter
 from lamina.core.dump.preflight import examine
 from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
 from lamina.core.dump.recover import recover_targets
-from lamina.core.dump.request import Companion, DumpRequest, DumpResult
-from lamina.core.dump.task_memory import TaskMemory
+from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
@@ -97,8 +96,8 @@ class Session:
         self.tracks = (request.track_mem or request.memory_only) and self.keeps_running
         self.frozen_at = 0.0
         self.pids: tuple[int, ...] = ()
-        self._memories: dict[int, TaskMemory] = {}
-        self._warm = WarmMemory()
+        self._memories = Memories(tree, lineage)
+        self._beside = Beside(request.companion, meter)
         self._before = {task.pid: task.remembered.state for task in tree}
 
     # -- the recipe ------------------------------------------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ class Session:
         pages = 0
         for task in self.tree:
             try:
-                pages += self._memory(task.pid).look(read_maps(task.pid)).pages
+                pages += self._memories.of(task.pid).look(read_maps(task.pid)).pages
             except TargetError:
                 if task is self.root:
                     raise  # any other may end while we look
@@ -125,7 +124,7 @@ class Session:
             for task in self.tree.alive():
                 task.unsettle()
             known = known_areas(task.pid for task in self.tree.alive())
-            self._warm.reserve(residue_room(residue) if self.keeps_running else 0)
+            self._memories.reserve(residue_room(residue) if self.keeps_running else 0)
             with self._writing():
                 self._freeze_and_publish(known)
         except BaseException:
@@ -141,7 +140,7 @@ class Session:
         for task in self.tree.alive():
             task.unsettle()
         with self._writing():
-            memories = [self._begin(task.pid) for task in self.tree.alive() if task.armed]
+            memories = [self._memories.begin(task.pid, self.draft) for task in self.tree.alive() if task.armed]
             return copy_live(memories, expected, self.meter, self.cancel)
 
     def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
@@ -151,7 +150,7 @@ class Session:
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
-            self._ask_companion(lambda companion: companion.frozen())
+            self._beside.frozen()
             captured = self._capture(still, known)
             if not self.keeps_running:
                 with captured.descriptors:
@@ -183,19 +182,19 @@ class Session:
         elif task.armed:
             task.tracker.extend(process.areas, live=False)
         task.unsettle()
-        memory = self._begin(process.pid)
+        memory = self._memories.begin(process.pid, self.draft)
         memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
 
     def _same_program(self, process: FrozenProcess) -> None:
         """A task that replaced its program since it was looked at has lost its tracker: what was found about it is void."""
         if not self.tree.of(process.pid).is_current(process.areas):
             self.tree.renew(process.pid)
-            memory = self._memories.pop(process.pid, None)
+            memory = self._memories.forget(process.pid)
             if memory and memory.begun:
                 raise TargetError("cannot dump", describe(process.pid), "it replaced its program by exec meanwhile", "dump it again")
 
     def _publish(self, captured: Captured) -> None:
-        memories = [self._memories[task.pid] for task in captured.tasks if not task.is_zombie]
+        memories = [self._memories.of(task.pid) for task in captured.tasks if not task.is_zombie]
         self.meter.pages_scanned = sum(memory.scanned for memory in memories)
         self.meter.pages_inherited = sum(memory.inherited.pages for memory in memories)
         self.meter.pages_written = sum(memory.own.pages for memory in memories)
@@ -204,7 +203,7 @@ class Session:
         if not self.request.memory_only:
             put_images(self.draft, captured)
         put_inventory(self.draft, self.request)
-        self._ask_companion(self._put_companion)
+        self._beside.put(self.draft)
         self.meter.mark("written")
         if not self.keeps_running:
             self.meter.mark("thawed")  # nobody waits for this thaw; the statistics count to here
@@ -215,19 +214,6 @@ class Session:
             self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, self.meter, self.frozen_at
         )
         self.draft.commit(sidecar)
-
-    def _put_companion(self, companion: Companion) -> None:
-        for name, data in companion.files().items():
-            self.draft.put_bytes(name, data)
-
-    def _ask_companion(self, ask: Callable[[Companion], None]) -> None:
-        """What belongs to the target and is not in it is welcome; that it fails is no reason to have no layer."""
-        companion = self.request.companion
-        if companion is not None:
-            try:
-                ask(companion)
-            except Exception as error:
-                self.meter.notice(f"not kept with the layer: {error}")
 
     # -- before and after ------------------------------------------------------------------------------------------------------------
 
@@ -266,7 +252,7 @@ class Session:
         with suppress(LaminaError):
             end_tracking(self.tree, self.request.pid, lambda task: not task.was_armed)
         for task in self.tree.alive():
-            before, memory = self._before.get(task.pid), self._memories.get(task.pid)
+            before, memory = self._before.get(task.pid), self._memories.known(task.pid)
             with suppress(LaminaError):
                 if task.was_armed and memory:
                     memory.give_back()
@@ -289,33 +275,6 @@ class Session:
             elapsed_us=self.meter.elapsed_us,
             live_rounds=self.meter.live_rounds,
         )
-
-    # -- memory ----------------------------------------------------------------------------------------------------------------------
-
-    def _memory(self, pid: int) -> TaskMemory:
-        if pid not in self._memories:
-            task = self.tree.of(pid)
-            state = task.remembered.state if task.was_armed else None
-            parent = self.lineage.inheritable(pid, state) if state else PageRuns.empty()
-            self._memories[pid] = TaskMemory(pid, task.tracker, parent)
-        return self._memories[pid]
-
-    def _begin(self, pid: int) -> TaskMemory:
-        memory = self._memory(pid)
-        if not memory.begun:
-            pages_id = 1 + sum(other.begun for other in self._memories.values())
-            memory.begin(pages_id, PageStore(pid, self._opener(pages_id), self._warm))
-        return memory
-
-    def _opener(self, pages_id: int) -> Callable[[], int]:
-        opened = False
-
-        def open_file() -> int:
-            nonlocal opened
-            first, opened = not opened, True
-            return self.draft.open_pages(pages_id) if first else self.draft.replace_pages(pages_id)
-
-        return open_file
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

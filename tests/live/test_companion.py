@@ -23,6 +23,7 @@ class Keeper:
             raise RuntimeError("no such luck")
 
     def files(self) -> Mapping[str, bytes]:
+        assert self.fails != "frozen", "it has failed already"
         if self.fails == "files":
             raise RuntimeError("no such luck")
         return {TERMINAL_NAME: b"a screen" if self.state else b""}
@@ -54,6 +55,7 @@ def test_one_that_fails_is_a_notice(reaper: Reaper, layers: Layers, tmp_path: Pa
     victim = start_c(reaper, tmp_path / "victim", "cells", 1)
     layer = layers.new()
     result = dump(DumpRequest(victim.pid, layer, leave_running=True, companion=Keeper(victim.pid, fails)))
-    assert "not kept with the layer: no such luck" in result.notices
+    assert [notice for notice in result.notices if "not kept" in notice] == ["not kept with the layer: no such luck"]
+    assert not (layer / TERMINAL_NAME).exists()
     assert lamina("verify", layer).status == 0
     assert victim.ask()["wrong"] == 0

@@ -1,0 +1,61 @@
+"""The memory of all tasks of one dump: each with its tracker, what it may inherit, and the pages file it is copied into."""
+
+from collections.abc import Callable
+
+from lamina.core.dirty.runs import PageRuns
+from lamina.core.dump.lineage import Lineage
+from lamina.core.dump.memory import PageStore, WarmMemory
+from lamina.core.dump.task_memory import TaskMemory
+from lamina.core.dump.watched import WatchedTree
+from lamina.core.image.draft import LayerDraft
+
+
+class Memories:
+    """One `TaskMemory` for each task that was looked at. They share the warm memory that the freeze copies into."""
+
+    def __init__(self, tree: WatchedTree, lineage: Lineage) -> None:
+        self._tree = tree
+        self._lineage = lineage
+        self._warm = WarmMemory()
+        self._by_pid: dict[int, TaskMemory] = {}
+
+    def reserve(self, size: int) -> None:
+        """Touch *size* bytes now, so that copying into them in the freeze waits for no page fault."""
+        self._warm.reserve(size)
+
+    def of(self, pid: int) -> TaskMemory:
+        """The memory of task *pid*; before the first scan if nobody asked for it yet."""
+        if pid not in self._by_pid:
+            task = self._tree.of(pid)
+            state = task.remembered.state if task.was_armed else None
+            parent = self._lineage.inheritable(pid, state) if state else PageRuns.empty()
+            self._by_pid[pid] = TaskMemory(pid, task.tracker, parent)
+        return self._by_pid[pid]
+
+    def known(self, pid: int) -> TaskMemory | None:
+        """As `of`, or None if nobody asked for it yet."""
+        return self._by_pid.get(pid)
+
+    def forget(self, pid: int) -> TaskMemory | None:
+        """What was found about *pid* is void; returns it."""
+        return self._by_pid.pop(pid, None)
+
+    def begin(self, pid: int, draft: LayerDraft) -> TaskMemory:
+        """As `of`, ready to be copied into the next pages file of *draft*; into the one it has if it has one."""
+        memory = self.of(pid)
+        if not memory.begun:
+            pages_id = 1 + sum(other.begun for other in self._by_pid.values())
+            memory.begin(pages_id, PageStore(pid, _opener(draft, pages_id), self._warm))
+        return memory
+
+
+def _opener(draft: LayerDraft, pages_id: int) -> Callable[[], int]:
+    """Opens the pages file of that number, and an empty one in its place when asked again."""
+    opened = False
+
+    def open_file() -> int:
+        nonlocal opened
+        first, opened = not opened, True
+        return draft.open_pages(pages_id) if first else draft.replace_pages(pages_id)
+
+    return open_file
