@@ -229,6 +229,13 @@ class ViewSaved(Message):
 
 
 @dataclass
+class LinesRemembered(Message):
+    """What was typed after `:` in earlier laminas, oldest first."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass
 class ExecutableFound(Message):
     """It is known which program the core file at *core* is of; "" if that file is gone."""
 

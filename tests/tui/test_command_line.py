@@ -8,6 +8,7 @@ import pytest
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.keys.jumps import JUMPS, Unclear, acts_by_name, completions, go
 from lamina.tui.model.session import Session
+from lamina.tui.model.typed import lines_file
 from lamina.tui.widgets.jump_line import JumpLine
 from tests.live.harness import ROOT
 from tests.tui.waiting import type_ahead, until
@@ -48,6 +49,13 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
         await until(lambda: "shots" in hint(line))
         await pilot.press("tab", "enter")
         await until(lambda: app.session.stack_dir == tmp_path / "shots" and app.current_mode == "stack")
+        typed = [*app.lines_typed]
+        await until(lambda: lines_file().is_file() and lines_file().read_text().splitlines() == typed)
+    # The next lamina knows them, too.
+    app = LaminaApp(Session())
+    async with app.run_test(size=(110, 36)):
+        await until(lambda: app.lines_typed == typed)
+    assert lines_file().stat().st_mode & 0o777 == 0o600
 
 
 async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
@@ -60,7 +68,7 @@ async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
             ("addr xyz", "'xyz' is no address"),
             ("addr 1000", "nothing on this screen has address 1000"),
             ("theme", "which theme"),
-            ("stack /", "started with --stack"),
+            ("stack /etc/passwd", "is no directory"),
         ):
             with pytest.raises(Unclear, match=why):
                 await go(app, line, {})

@@ -17,7 +17,7 @@ from lamina.tui.model.session import Session
 from lamina.tui.model.settings import OPTIONS, OwnCommand, Settings
 from lamina.tui.places import stacks_root
 from lamina.tui.settings.config import BY_OPTION, USUAL, configure, user_file
-from tests.tui.waiting import until
+from tests.tui.waiting import type_ahead, until
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +138,17 @@ async def test_the_screen_does_as_it_was_told(tmp_path: Path, monkeypatch: pytes
         await until(lambda: any("there is no pid" in entry.text for entry in app.logbook))
         await pilot.press("f2")
         await until(lambda: type(app.screen).__name__ == "HelpScreen")
+
+
+async def test_theme_and_columns_are_kept_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("refresh = 5")
+    monkeypatch.setenv("LAMINA_MOUSE", "off")  # which is of this time only
+    app = LaminaApp(Session(settings=configure().settings))
+    async with app.run_test(size=(100, 30)):
+        app.processes.show_columns(("NAME", "RSS"))
+        await until(lambda: app.focused is app.processes._list)
+        type_ahead(app, ":theme contrast\r")
+        await until(lambda: app.theme == "lamina-contrast" and app.focused is app.processes._list)
+        type_ahead(app, ":write\r")
+        await until(lambda: "theme" in tomllib.loads(user_file().read_text()))
+    assert tomllib.loads(user_file().read_text()) == {"refresh": 5.0, "theme": "lamina-contrast", "columns": ["NAME", "RSS"]}

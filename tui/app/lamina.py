@@ -1,6 +1,7 @@
 """The app: its screens and keys, and what acts lead to."""
 
 import gc
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.await_complete import AwaitComplete
 from textual.widget import AwaitMount
 
+from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.acts import Act
+from lamina.tui.app.looks import fitting_theme
 from lamina.tui.app.moving import MovingApp
 from lamina.tui.app.timing import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
@@ -18,6 +21,7 @@ from lamina.tui.model.session import Session
 from lamina.tui.read.stacks import holds_layers
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
+from lamina.tui.widgets.process_columns import DEFAULT
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
@@ -180,6 +184,24 @@ class LaminaApp(MovingApp):
         """The diff screen, on two layers or a layer and what runs."""
         self.diff.compare(what)
         self.switch_mode("diff")
+
+    def keep_looks(self) -> None:
+        """Write the theme and the columns of the processes into the user's file of settings."""
+        if not self.may_change("settings are not written"):
+            return
+        settings, shown = self.session.settings, self.processes.column_names
+        theme = settings.theme if self.theme == (settings.theme or fitting_theme(os.environ)) else self.theme
+        columns = () if shown == DEFAULT else shown
+
+        def write() -> messages.ViewSaved:
+            from lamina.tui.settings.verb import keep_looks
+
+            try:
+                return messages.ViewSaved(f"theme and columns are in {keep_looks(theme, columns)}")
+            except LaminaError as error:
+                return messages.ViewSaved(str(error), failed=True)
+
+        self.bridge.ask("settings", write)
 
     def action_cancel_act(self) -> None:
         """Ask the running act to stop."""

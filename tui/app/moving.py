@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import work
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette, Provider
-from textual.screen import Screen
+from textual.command import Provider
+from textual.screen import ModalScreen, Screen
 from textual.widget import AwaitMount
 from textual.widgets import Input
 
+from lamina.tui import messages
 from lamina.tui.app.leaving import LeavingApp
+from lamina.tui.dialogs.question import ActPalette
 from lamina.tui.keys.deeds import Deed
 from lamina.tui.model.guide import FIRST_START, Guide, Step
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
+from lamina.tui.model.typed import keep_line, read_lines
 from lamina.tui.screens.frame import Frame
 
 if TYPE_CHECKING:
@@ -47,8 +50,19 @@ class MovingApp(LeavingApp):
         return []
 
     async def on_mount(self) -> None:
-        """The guide follows what is done."""
+        """The guide follows what is done. What was typed after `:` before is remembered."""
         self.jobs_changed.subscribe(self, self._guide_on)
+        self.bridge.ask("lines typed before", lambda: messages.LinesRemembered(tuple(read_lines())))
+
+    def on_lines_remembered(self, message: messages.LinesRemembered) -> None:
+        """Older than any that were typed since."""
+        self.lines_typed[:0] = message.lines
+
+    def remember_line(self, line: str) -> None:
+        """*line* was typed after `:`."""
+        if line not in self.lines_typed[-1:]:
+            self.lines_typed.append(line)
+            self.bridge.ask(f"line typed {len(self.lines_typed)}", lambda: keep_line(line))
 
     def set_session(self, session: Session) -> None:
         """The guide follows what is seen."""
@@ -76,6 +90,12 @@ class MovingApp(LeavingApp):
     def delay_update(self, delay: float = 0.05) -> None:
         """Textual waits that long before it paints another screen, for parts that come late. Ours are there."""
         super().delay_update(min(delay, _NEXT_SCREEN_S))
+
+    def switch_mode(self, mode: str) -> AwaitMount:
+        """Go to a screen. What is asked on this one, as keys typed ahead may have it, is taken back: it would wait there unseen."""
+        if mode != self.current_mode and isinstance(self.screen, ModalScreen):
+            self.screen.dismiss()
+        return super().switch_mode(mode)
 
     def show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen. To be awaited, if at all, in a task of its own: the screens need the app's loop of messages meanwhile."""
@@ -130,7 +150,7 @@ class MovingApp(LeavingApp):
     def action_command_palette(self) -> None:
         """Every act there is."""
         if isinstance(self.screen, Frame):
-            self.push_screen(CommandPalette(placeholder="an act, a screen, a layer, a theme …", id="--command-palette"))
+            self.push_screen(ActPalette(placeholder="an act, a screen, a layer, a theme …", id="--command-palette"))
 
     def action_help(self) -> None:
         """Every key: those of the focused pane first."""

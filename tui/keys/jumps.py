@@ -139,7 +139,10 @@ def _to_theme(app: "LaminaApp", argument: str) -> None:
     found = [name for name in sorted(app.available_themes, key=lambda name: (not name.startswith("lamina"), len(name))) if argument in name]
     if not argument or not found:
         raise Unclear(f"there is no theme {argument!r}; Tab lists them" if argument else "which theme? Tab lists them")
-    app.theme = argument if argument in found else found[0]
+    wanted = argument if argument in found else found[0]
+    if wanted != app.theme:
+        app.theme = wanted
+        app.notify(f"theme {wanted}; :write keeps it for the next time", timeout=4)
 
 
 JUMPS: Sequence[Jump] = (
@@ -155,6 +158,7 @@ JUMPS: Sequence[Jump] = (
     Jump(("open", "stacks"), "", "choose among the stacks there are", _to_stacks),
     Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
     Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
+    Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", lambda app, _: app.keep_looks()),
     Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),
     Jump(("quit", "q"), "", "leave lamina", lambda app, _: app.action_leave()),
 )

@@ -13,7 +13,6 @@ from lamina.tui.model.process_list import Order
 from lamina.tui.model.target import is_tracker
 from lamina.tui.screens.frame import Subject
 from lamina.tui.screens.process_looks import LookingAtProcesses
-from lamina.tui.settings.config import user_file
 from lamina.tui.widgets import process_columns as columns
 from lamina.tui.widgets.filter_line import FilterLine
 from lamina.tui.widgets.row_list import RowList
@@ -171,7 +170,6 @@ class ProcessScreen(LookingAtProcesses):
         def answered(names: tuple[str, ...] | None) -> None:
             if names is not None and names != self._columns:
                 self.show_columns(names)
-                listed = ", ".join(f'"{name}"' for name in names)
-                self.notify(f"To have them next time: columns = [{listed}] in {user_file()}", markup=False)
+                self.notify(":write keeps them for the next time", timeout=4)
 
         self.app.push_screen(ChooseColumns(self._columns), answered)

@@ -40,8 +40,8 @@ def system_file() -> Path:
     return site_config_path("lamina") / "config.toml"
 
 
-def configure(args: argparse.Namespace | None = None) -> Configured:
-    """Put the settings together.
+def configure(args: argparse.Namespace | None = None, variables: bool = True) -> Configured:
+    """Put the settings together; without *variables* only what files and options say.
 
     Raises:
         UsageError: a file, a variable or an option holds something that cannot be used.
@@ -53,7 +53,7 @@ def configure(args: argparse.Namespace | None = None) -> Configured:
             found[name], origin[name] = _value(_known(name, file), value, str(file)), str(file)
     for name, option in _KNOWN.items():
         variable = f"LAMINA_{name.upper()}"
-        if option.variable and (text := os.environ.get(variable)):
+        if variables and option.variable and (text := os.environ.get(variable)):
             found[name], origin[name] = _value(option, text, f"${variable}"), f"${variable}"
     for name, chosen in _options(args).items():
         found[name], origin[name] = _value(_KNOWN[name], chosen, f"--{name}"), BY_OPTION

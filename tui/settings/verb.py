@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from lamina.core.cli.output import Output, table
@@ -46,6 +47,19 @@ def config(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> in
     value = {option.name: {"value": getattr(settings, option.name), "from": origin[option.name]} for option in OPTIONS}
     output.result(value, f"{table(('SETTING', 'VALUE', 'FROM'), rows)}\n\n{files}")
     return 0
+
+
+def keep_looks(theme: str | None, columns: tuple[str, ...]) -> Path:
+    """Write these two into the user's file (None and (): as usual); whatever else it says stays.
+
+    Raises:
+        UsageError: what is there cannot be used. LaminaError: it cannot be written.
+    """
+    file, known = user_file(), configure(variables=False)
+    looks = {"theme": theme, "columns": columns}
+    origin = {**known.origin, **{name: str(file) if value else USUAL for name, value in looks.items()}}
+    _write(file, _as_file(Configured(replace(known.settings, theme=theme, columns=columns), origin)))
+    return file
 
 
 def _as_file(configured: Configured) -> str:

@@ -120,8 +120,7 @@ class JumpLine(Horizontal):
             return
         # Before it is done: what it leads to may take the focus.
         self.action_leave()
-        if line not in self._lamina.lines_typed[-1:]:
-            self._lamina.lines_typed.append(line)
+        self._lamina.remember_line(line)
         self._lamina.jump(line, self._acts, self._unclear)
 
     def _unclear(self, why: str) -> None:

@@ -1,0 +1,38 @@
+"""What was typed after `:`, kept from one lamina to the next."""
+
+import os
+from pathlib import Path
+
+KEEP = 200
+
+
+def lines_file() -> Path:
+    """One line each, oldest first; in the XDG state directory, not created here."""
+    from platformdirs import user_state_path
+
+    return user_state_path("lamina") / "lines-typed"
+
+
+def read_lines() -> list[str]:
+    """The newest `KEEP` lines, oldest first; none if they cannot be read."""
+    try:
+        return lines_file().read_text(errors="replace").splitlines()[-KEEP:]
+    except OSError:
+        return []
+
+
+def keep_line(line: str) -> None:
+    """Append *line*, for the eyes of the user only; what cannot be kept is forgotten.
+
+    Appended, as two laminas may write at once; cut to `KEEP` lines once there are twice as many.
+    """
+    file = lines_file()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as opened:
+            opened.write(line + "\n")
+        known = file.read_text(errors="replace").splitlines()
+        if len(known) > 2 * KEEP:
+            file.write_text("".join(f"{one}\n" for one in known[-KEEP:]))
+    except OSError:
+        return
