@@ -69,6 +69,10 @@ def test_options_win_over_variables_over_the_users_file_over_the_systems(own_fil
         ("[keys]\n'stack.restore' = 'd'", "stack.restore and target.dump would both be on d"),
         ("[[commands]]\nkey = 'd'\nrun = 'true'", "app.true and "),
         ("[[commands]]\nkey = 'f8'\nrun = 'gdb {process}'", "in run {pid}, {stack} and {layer})"),
+        ("[[commands]]\nkey = 'f8'\nrun = 'gdb {pid:05d}'", "in run {pid}, {stack} and {layer})"),
+        ("[[commands]]\nkey = 'f8'\nrun = ' '", "it takes [[commands]] with run and key"),
+        (f"refresh = 1{'0' * 400}", "it takes seconds from 0.5 to 60"),
+        ("stacks = '~nobody-is-called-so/stacks'", 'it takes "auto" or an absolute directory'),
         ("[keys]\n'target.dump' = ['d']", "(it takes a table such as [keys] with "),
     ],
 )
@@ -80,6 +84,25 @@ def test_what_cannot_be_used_is_one_line_and_status_2(text: str, said: str, caps
     assert main(["config"]) == 2
     printed = capsys.readouterr()
     assert printed.err == f"lamina: {refused.value}\n" and printed.out == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_a_stranger_gives_root_no_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write("[[commands]]\nkey = 'f8'\nrun = 'id'")
+    os.chown(file, 4711, -1)
+    with pytest.raises(UsageError, match="it belongs to user 4711, whose commands would run with your rights"):
+        configure()
+    monkeypatch.setenv("SUDO_UID", "4711")
+    assert configure().settings.commands
+
+
+def test_a_link_is_not_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, precious = write("refresh = 5"), tmp_path / "precious"
+    precious.write_text("kept")
+    file.with_suffix(".toml.before").symlink_to(precious)
+    assert main(["config", "--write"]) == 0
+    assert precious.read_text() == "kept" and file.with_suffix(".toml.before").read_text() == "refresh = 5"
+    assert {name.name for name in file.parent.iterdir()} == {"config.toml", "config.toml.before"}
 
 
 def test_a_variable_or_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

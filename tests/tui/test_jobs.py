@@ -100,6 +100,7 @@ async def saved(app: LaminaApp, pilot: Pilot[None]) -> None:
     for number, keys in enumerate((["w", *"log.txt"], ["tab", "Y"], ["Y", *"jobs.json"], ["Y", *"screen.svg"]), 1):
         await pilot.press(*keys, "enter")
         await until(lambda number=number: told() == number and app.screen is app.jobs)  # type: ignore[misc]
+    assert {name.stat().st_mode & 0o777 for name in map(Path, ("log.txt", "jobs.json", "screen.svg"))} == {0o600}
     await pilot.press("y")
 
 

@@ -68,7 +68,8 @@ class OutsideApp(ActingApp):
 
         def save() -> messages.ViewSaved:
             try:
-                with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
+                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)  # it may show what memory holds
+                with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(picture or view.as_file(form))
             except OSError as error:
                 return messages.ViewSaved(f"cannot save {path}: {error.strerror}", failed=True)

@@ -112,7 +112,7 @@ def _command(value: object) -> OwnCommand:
     if not {"run", "key"} <= set(value) <= {"name", "run", "key"}:
         raise ValueError
     try:
-        value["run"].format(pid=1, stack="", layer="")
+        value["run"].format(pid="", stack="", layer="")
     except (LookupError, AttributeError) as error:
         raise ValueError from error
     return OwnCommand(value.get("name") or value["run"].split()[0], value["run"], value["key"])
@@ -124,7 +124,7 @@ class Option:
 
     Attributes:
         name: in the file; the variable is LAMINA_ and the name in capitals.
-        read: from what TOML or a variable has; ValueError if it cannot be that.
+        read: from what TOML or a variable has; ValueError (or another of Python's, of odd values) if it cannot be that.
         takes: what it can be, for people.
         sample: the default as TOML.
         about: what it is for.

@@ -74,6 +74,7 @@ def _options(args: argparse.Namespace | None) -> dict[str, object]:
 def _read_file(file: Path) -> dict[str, object]:
     try:
         with file.open("rb") as opened:
+            _refuse_strangers(file, os.fstat(opened.fileno()).st_uid)
             return tomllib.load(opened)
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -81,6 +82,14 @@ def _read_file(file: Path) -> dict[str, object]:
         raise UsageError("cannot read", str(file), error.strerror or str(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("cannot use", str(file), f"not TOML: {error}", "docs/configuration.md has an example") from error
+
+
+def _refuse_strangers(file: Path, owner: int) -> None:
+    """A file may put commands on keys, and lamina often runs as root: only root's own are taken, ours, and those of who called sudo."""
+    caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    if owner not in (0, os.geteuid()) and str(owner) != caller:
+        why = f"it belongs to user {owner}, whose commands would run with your rights"
+        raise UsageError("cannot use", str(file), why, "chown it, or set XDG_CONFIG_HOME")
 
 
 def _known(name: str, file: Path) -> Option:
@@ -94,7 +103,7 @@ def _known(name: str, file: Path) -> Option:
 def _value(option: Option, value: object, where: str) -> object:
     try:
         return option.read(value)
-    except ValueError:
+    except (ValueError, LookupError, OverflowError, RuntimeError):  # as of "~nobody"
         raise UsageError("cannot use", where, f"{option.name} = {value!r}", f"it takes {option.takes}") from None
 
 

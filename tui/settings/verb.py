@@ -102,9 +102,19 @@ def _write(file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists():
-            file.with_suffix(".toml.before").write_bytes(file.read_bytes())
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as new:
-            new.write(text)
-        Path(new.name).replace(file)
+            _replace(file.with_suffix(".toml.before"), file.read_bytes())
+        _replace(file, text.encode())
     except OSError as error:
         raise LaminaError("cannot write", str(file), error.strerror or str(error)) from error
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """A link of that name is replaced, not followed."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
+        try:
+            new.write(content)
+            new.flush()
+            Path(new.name).replace(file)
+        except BaseException:
+            Path(new.name).unlink(missing_ok=True)
+            raise
