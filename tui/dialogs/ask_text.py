@@ -8,14 +8,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.theme import DANGER
 
 
-class AskText(ModalScreen[str | None]):
+class AskText(Question[str | None]):
     """Answers with the line, None for Escape."""
 
     BINDINGS: ClassVar = FORM_KEYS

@@ -8,15 +8,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import CHOOSE_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.widgets.row_list import Column, RowList
 
 
-class ChooseLayer(ModalScreen[Path | None]):
+class ChooseLayer(Question[Path | None]):
     """Answers with the path of a layer, None for Escape."""
 
     BINDINGS: ClassVar = CHOOSE_KEYS

@@ -8,16 +8,16 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import CHOOSE_STACK_KEYS
 from lamina.tui.model import units
 from lamina.tui.read.stacks import KnownStack, holds_layers, stack_at
 from lamina.tui.widgets.row_list import Column, RowList
 
 
-class ChooseStack(ModalScreen[Path | None]):
+class ChooseStack(Question[Path | None]):
     """Answers with a stack directory."""
 
     BINDINGS: ClassVar = CHOOSE_STACK_KEYS

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import COLUMNS_KEYS
 from lamina.tui.widgets.process_columns import ALL, DEFAULT, chosen
 from lamina.tui.widgets.row_list import Cell, Column, RowList
 
 
-class ChooseColumns(ModalScreen[tuple[str, ...] | None]):
+class ChooseColumns(Question[tuple[str, ...] | None]):
     """Answers with the names of the columns in their order, None for Escape."""
 
     BINDINGS = COLUMNS_KEYS

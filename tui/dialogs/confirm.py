@@ -10,9 +10,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import DIALOG_KEYS
 
 
@@ -35,7 +35,7 @@ class Choice:
     worst: bool = False
 
 
-class Confirm(ModalScreen[str | None]):
+class Confirm(Question[str | None]):
     """Answers with the key of the chosen `Choice`, None for Escape. The first choice is the safe one and has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = DIALOG_KEYS

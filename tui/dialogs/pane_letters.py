@@ -7,14 +7,14 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.geometry import Offset
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import PANE_LETTER_KEYS
 
 
-class PaneLetters(ModalScreen[Widget | None]):
+class PaneLetters(Question[Widget | None]):
     """Answers with a pane, None for Escape."""
 
     BINDINGS: ClassVar = PANE_LETTER_KEYS

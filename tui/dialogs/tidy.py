@@ -5,9 +5,10 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.content import Content
 from textual.widgets import Button, Input, Label, Static
 
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.model import units
 from lamina.tui.model.layers import StackView
@@ -20,7 +21,7 @@ _FIELDS = (
 )
 
 
-class Tidy(ModalScreen[Rules | str | None]):
+class Tidy(Question[Rules | str | None]):
     """Answers with the rules of a prune, "empty" for the trash, None for Escape."""
 
     BINDINGS: ClassVar = FORM_KEYS
@@ -34,7 +35,7 @@ class Tidy(ModalScreen[Rules | str | None]):
         """What there is, three rules, three answers."""
         stack = self._stack
         with Vertical(id="dialog") as box:
-            box.border_title = f"tidy {stack.path.name}"
+            box.border_title = Content(f"tidy {stack.path.name}")
             noun = "layer" if len(stack.rows) == 1 else "layers"
             yield Static(f"{len(stack.rows)} {noun}, {units.size(stack.disk_bytes)} on disk. Keep what any rule keeps:", markup=False)
             with Vertical(id="rules"):

@@ -7,12 +7,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
-from textual.screen import ModalScreen
+from textual.content import Content
 from textual.widgets import Input, Label, Static
 
 from lamina.core.dump.rhythm import Rhythm
 from lamina.core.errors import TargetError
 from lamina.tui.acts import commands
+from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.model.target import look_up
 from lamina.tui.theme import DANGER
@@ -28,7 +29,7 @@ _FIELDS = (
 )
 
 
-class TimedDialog(ModalScreen[Rhythm | None]):
+class TimedDialog(Question[Rhythm | None]):
     """Answers with the rhythm, None for Escape."""
 
     BINDINGS: ClassVar = FORM_KEYS
@@ -42,7 +43,7 @@ class TimedDialog(ModalScreen[Rhythm | None]):
     def compose(self) -> ComposeResult:
         """Three lines to fill in, and the command line that does the same."""
         with Vertical(id="dialog") as box:
-            box.border_title = f"Timed layers of {self._name} {self._pid}"
+            box.border_title = Content(f"Timed layers of {self._name} {self._pid}")
             box.border_subtitle = "Tab next · Enter begin · Esc back"
             with Grid(id="timed-fields"):
                 for key, title, _, _ in _FIELDS:

@@ -1,0 +1,45 @@
+"""Keys that come before what the last one led to is there: nothing is answered twice, nothing closes but what was meant."""
+
+from textual import events
+from textual.command import CommandList
+
+from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.model.session import Session
+from tests.tui.waiting import type_ahead, until
+
+
+def send(app: LaminaApp, *keys: str) -> None:
+    for key in keys:
+        app.post_message(events.Key(key, None))
+
+
+async def test_what_is_asked_is_answered_once() -> None:
+    app = LaminaApp(Session(readonly=True))
+    answers: list[str | None] = []
+    async with app.run_test(size=(80, 24)) as pilot:
+        for _ in range(2):
+            app.push_screen(Confirm("End it?", ["what ends"], [Choice("keep", "Keep"), Choice("end", "End", danger=True)]), answers.append)
+        await until(lambda: app.focused and app.focused.id == "answer-keep")
+        dialog = app.screen
+        send(app, "enter", "enter", "enter")
+        await until(lambda: app.screen is not dialog)
+        send(app, "escape")
+        await until(lambda: len(answers) == 2)
+        await until(lambda: len(app.screen_stack) == 1)
+        assert answers[0] == "keep"
+        # The palette is gone from before it has opened, and back.
+        app.action_command_palette()
+        app.action_show("jobs")
+        await until(lambda: app.screen is app.jobs)
+        send(app, "1")
+        await until(lambda: app.screen is app.processes)
+        assert len(app.screen_stack) == 1
+        send(app, "ctrl+p")
+        await until(lambda: len(app.screen_stack) == 2)
+        type_ahead(app, "jobs")
+        await until(lambda: app.screen.query(CommandList) and app.screen.query_one(CommandList).option_count)
+        send(app, "enter", "enter", "enter", "escape")
+        await until(lambda: len(app.screen_stack) == 1 and not app.message_queue_size)
+        await pilot.pause()
+    assert not app.last_words
