@@ -8,7 +8,8 @@ address and `CallList.output()` reads it back after the run.
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES
+# Not from its submodule: threads that begin a package's circle of imports at two ends find a deadlock.
+from ptrace.syscall import SYSCALL_NAMES
 
 # python-ptrace's table stops at Linux 5.8, and its numbers from 512 on are the x32 ABI's twins.
 SYSCALL_NUMBERS: dict[str, int] = {name: number for number, name in SYSCALL_NAMES.items() if number < 512} | {
