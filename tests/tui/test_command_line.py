@@ -1,6 +1,6 @@
 """The `:` line: names and their beginnings, what it offers, what it remembers, and what it says when it does not understand."""
 
-import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,12 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
 
         # Everything typed ahead reaches the line; arrows go through what was typed.
         line = app.jobs.jump_line
-        type_ahead(app, f":pid {os.getpid()}\r")
-        await until(lambda: app.screen is app.processes and app.session.target and app.session.target.pid == os.getpid())
-        await until(lambda: app.processes._list.row and app.processes._list.row.pid == os.getpid())
+        # To a process that began only now, and is in no table yet.
+        with subprocess.Popen(["sleep", "60"]) as fresh:
+            type_ahead(app, f":pid {fresh.pid}\r")
+            await until(lambda: app.screen is app.processes and app.session.target and app.session.target.pid == fresh.pid)
+            await until(lambda: app.processes._list.row and app.processes._list.row.pid == fresh.pid)
+            fresh.kill()
         line = app.processes.jump_line
         await pilot.press("colon", "up", "up")
         assert line._input.value == "jobs"
@@ -43,7 +46,7 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
         # What cannot be meant is said in the line, which stays open.
         type_ahead(app, ":pid x\r")
         await until(lambda: "a pid is a number" in hint(line))
-        assert line.display and line._input.has_focus
+        await until(lambda: line.display and line._input.has_focus)
         await pilot.press("escape")
         type_ahead(app, f":s {tmp_path}/sh")
         await until(lambda: "shots" in hint(line))

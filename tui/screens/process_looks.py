@@ -51,6 +51,8 @@ class LookingAtProcesses(Frame):
         self._settled = False
         self._marked: int | None = None
         self._read_at = 0.0
+        # A process to go to that is not in the table yet.
+        self._awaited: int | None = None
         self._detail = ProcessDetail()
         self._left = Vertical(id="left", classes="pane")
         self._filter_line = FilterLine()
@@ -86,6 +88,10 @@ class LookingAtProcesses(Frame):
         if self._known.processes.rows:
             self._refresh_table()
 
+    def go_to_process(self, pid: int) -> None:
+        """Put the cursor on *pid*."""
+        raise NotImplementedError
+
     # What is read
 
     def read(self) -> None:
@@ -119,6 +125,8 @@ class LookingAtProcesses(Frame):
             rows = self._known.rows()
             # What a filter finds may be found only now that its command line is known.
             self._arrange(rows, self._first_hit(rows) if more or not self._list.rows else None)
+        if self._awaited in self._known.by_pid:
+            self.go_to_process(self._awaited)
         if table.unasked:
             reader, first = self.lamina.reader.processes, {row.pid for row in self._list.visible_rows}
             self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read_on(first, _ASKING_S)), to=self)

@@ -51,7 +51,12 @@ class ProcessScreen(LookingAtProcesses):
             self.lamina.reader.aim(process.pid)
 
     def go_to_process(self, pid: int) -> None:
-        """Put the cursor on *pid*, whatever hides it."""
+        """Put the cursor on *pid*, whatever hides it; one that was not seen yet is waited for until the table is read anew."""
+        if pid not in self._known.by_pid:
+            self._awaited = pid
+            self.read()
+            return
+        self._awaited = None
         rows = self._known.reveal(pid)
         if self._known.filter is None:
             self._filter_line.clear()
