@@ -19,6 +19,8 @@ _RULE = re.compile(r"\.(?:[\w-]*-)?(r\d+)\s*\{([^}]*)\}")
 # In a window of ours: lines close enough for frames to touch, the edge, the bar above with its three lights.
 _CLOSE, _EDGE, _BAR = 23.4, 10, 34
 _LIGHTS = ("#ff5f57", "#febc2e", "#28c840")
+# The end of a scroll bar, which is another one when a line more can be scrolled to.
+_EIGHTHS = set("▁▂▃▄▅▆▇")
 # Colours nearer than this in each part are the same to the eye.
 _NEAR = 12
 
@@ -34,7 +36,7 @@ class Cell:
 
     def like(self, other: "Cell") -> bool:
         """Whether a person would see the same."""
-        same = self.letter == other.letter and _near(self.ground, other.ground)
+        same = (self.letter == other.letter or {self.letter, other.letter} <= _EIGHTHS) and _near(self.ground, other.ground)
         # The colour of a blank is not seen.
         return same and (self.letter.isspace() or (self.style == other.style and _near(self.colour, other.colour)))
 
