@@ -12,11 +12,14 @@ from textual.strip import Strip
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.looks import Harmless
+from lamina.tui.dialogs.timed import TimedDialog
 from lamina.tui.model.session import Session
+from lamina.tui.widgets.hits_pane import HitsPane
+from lamina.tui.widgets.layer_detail import LayerDetail
 from tests.corpus import unpack
 from tests.tui.waiting import until
 
-EVIL = "\x1b]0;mine\x07\x1b[2Jred\x9b31m\u202eabc\nnext"
+EVIL = "\x1b]0;mine\x07\x1b[2Jred\x9b31m\u202eabc[/x][@click=app.quit]!\nnext"
 CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
@@ -46,7 +49,13 @@ async def test_a_hostile_layer_is_only_text(tmp_path: Path) -> None:
             assert not CONTROL.search(painted(app))
         await pilot.press("3")
         await until(lambda: "mine" in painted(app))
+        app.stack.go_to_layer("1")
+        await until(lambda: "/x]" in str(app.stack.query_one(LayerDetail).border_title))
         app.notify(EVIL)
+        await app.push_screen(TimedDialog(1, EVIL, tmp_path))
+        await until(lambda: "[/x]" in painted(app))
+        await pilot.press("escape", "enter", "/", *"[/x]", "enter")
+        await until(lambda: any("[/x]" in str(pane.border_title) for pane in app.screen.query(HitsPane)))
         await pilot.pause()
         assert not CONTROL.search(painted(app))
     assert not app.last_words
@@ -55,7 +64,7 @@ async def test_a_hostile_layer_is_only_text(tmp_path: Path) -> None:
 def test_what_is_left_out_takes_no_room() -> None:
     before = Strip([Segment(f"{EVIL.replace(chr(10), '')} caf\udce9 漢\u202f1")])
     after = before.apply_filter(Harmless(), Color(0, 0, 0))
-    assert after.text == "]0;mine[2Jred31mabcnext caf\ufffd 漢\u202f1"
+    assert after.text == "]0;mine[2Jred31mabc[/x][@click=app.quit]!next caf\ufffd 漢\u202f1"
     assert sum(segment.cell_length for segment in after) == before.cell_length
     plain = [Segment("plain")]
     assert Harmless().apply(plain, Color(0, 0, 0)) is plain

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widget import Widget
 
 from lamina.tui import messages, places
@@ -105,9 +106,9 @@ class DiffScreen(Frame):
         names = " → ".join(view.what.names)
         same = sum(memory.same_areas for memory in view.memories)
         self._areas.empty_text = f"no page differs in {same} areas" if not view.by_map else "no page differs by map"
-        self._areas_pane.border_title = f"{names} · {len(view.areas)} areas differ, {same} do not"
+        self._areas_pane.border_title = Content(f"{names} · {len(view.areas)} areas differ, {same} do not")
         reading = f"by map; reading {units.pages(view.unread)} pages …" if view.by_map and view.unread else ""
-        self._areas_pane.border_subtitle = reading or places.short_line(commands.diff_line(view.what))
+        self._areas_pane.border_subtitle = Content(reading or places.short_line(commands.diff_line(view.what)))
         self._news.empty_text = "nothing"
         self._areas.show_rows(view.areas)
         self._news.show_rows(view.news)
@@ -150,8 +151,8 @@ class DiffScreen(Frame):
             many = "the same by now"
         name = self._map.area.name if self._map.area is not None else ""
         place = f"changed page {nth:,} of {total:,}" if nth else ""
-        self._pages_pane.border_title = " · ".join(part for part in (f"{pages.address:x} {name}", place, many) if part)
-        self._pages_pane.border_subtitle = f"{pages.a.who} → {pages.b.who}"
+        self._pages_pane.border_title = Content(" · ".join(part for part in (f"{pages.address:x} {name}", place, many) if part))
+        self._pages_pane.border_subtitle = Content(f"{pages.a.who} → {pages.b.who}")
 
     # -- going about -----------------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -94,7 +95,7 @@ class ImageScreen(FindingScreen):
         if self._source is not None and contents.layer == self._source.layer:
             self._contents = contents
             self._tree.show(contents)
-            self._tree_pane.border_title = f"layer {contents.name}"
+            self._tree_pane.border_title = Content(f"layer {contents.name}")
 
     def on_fields_read(self, message: messages.FieldsRead) -> None:
         """The fields of a file were read."""
@@ -148,7 +149,7 @@ class ImageScreen(FindingScreen):
                 count = sum(window.changed[page : page + PAGE])
                 changed = units.counted(count, "byte of the page", "bytes of the page")
                 parts.append(f"{changed} changed since layer {areas.parent}" if count else f"as in layer {areas.parent}")
-        self._hex_pane.border_title = " · ".join(part for part in parts if part)
+        self._hex_pane.border_title = Content(" · ".join(part for part in parts if part))
         text = Text(no_wrap=True, overflow="ellipsis")
         for kind, value in values_at(self._hex.under_cursor) if self._hex.under_cursor else ():
             text.append(f"\n {kind} " if kind == "f32" else f" {kind} ", style="dim")

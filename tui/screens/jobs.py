@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widget import Widget
 
 from lamina.tui.keys.keymap import JOB_KEYS
@@ -91,7 +92,8 @@ class JobScreen(Frame):
         if not self.is_current:
             return
         now = time.monotonic()
-        self._jobs_pane.border_subtitle = " · ".join(f"{run.name} {run.pid} {run.text(now)}" for run in self.lamina.timed.runs.values())
+        runs = self.lamina.timed.runs.values()
+        self._jobs_pane.border_subtitle = Content(" · ".join(f"{run.name} {run.pid} {run.text(now)}" for run in runs))
         if self.lamina.journal.running is not None:
             self._jobs.refresh()
             self._commands.refresh()

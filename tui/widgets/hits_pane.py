@@ -2,6 +2,7 @@
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 
 from lamina.core.events import Progress
 from lamina.tui.model import units
@@ -35,7 +36,7 @@ class HitsPane(Vertical):
     def searching(self, asked: Asked) -> None:
         """A search begins."""
         self.display = True
-        self.border_title = f"{asked} · searching …"
+        self.border_title = Content(f"{asked} · searching …")
         self.hits.empty_text = ""
         self.hits.show_rows(())
 
@@ -58,6 +59,6 @@ class HitsPane(Vertical):
         many = units.counted(len(found.hits), "hit", "hits") + ("" if found.complete else " and more")
         areas = len({hit.area_start for hit in found.hits})
         where = f" in {units.counted(areas, 'area', 'areas')}" if areas else ""
-        self.border_title = f"{found.asked} · {many}{where} · {units.duration(found.elapsed_us)}"
+        self.border_title = Content(f"{found.asked} · {many}{where} · {units.duration(found.elapsed_us)}")
         self.hits.empty_text = "not found"
         self.hits.show_rows(found.hits)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.content import Content
 
 from lamina.tui.keys.keymap import SCROLL_KEYS
 from lamina.tui.model import units
@@ -32,7 +33,7 @@ class LayerDetail(VerticalScroll, can_focus=False):
 
     def show(self, row: LayerRow | None, stands_on: bool, dirty: Dirty | None) -> None:
         """Describe *row*; *stands_on*: the running target's next dump is an increment of it; *dirty*: what it wrote since."""
-        self.border_title = "layer" if row is None else f"layer {row.name}" + (f' "{row.label}"' if row.label else "")
+        self.border_title = Content("layer" if row is None else f"layer {row.name}" + (f' "{row.label}"' if row.label else ""))
         self._text.update(Text() if row is None else describe(row, stands_on, dirty))
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Label
 
@@ -78,7 +79,7 @@ class LogPane(Vertical):
             place = f"{hits.index(view.at) + 1} of " if view.at in hits else ""
             parts.append(f"/{view.needle}: {place}{len(hits)} hit{'' if len(hits) == 1 else 's'}")
         parts.append("follows what comes" if view.follows else "stays; . follows")
-        self.border_subtitle = " · ".join(parts)
+        self.border_subtitle = Content(" · ".join(parts))
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

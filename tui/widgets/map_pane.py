@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widgets import Static
 
 from lamina.tui.model.address_space import AddressSpace
@@ -43,5 +44,5 @@ class MapPane(Vertical):
         """The cursor or the scale is another."""
         title = f"{self._what} · 1 cell = {self.map.scale_text}" if self.map.area else self._what
         if title != self._titled:
-            self._titled = self.border_title = title  # which paints the pane anew
-        self.border_subtitle = self.map.under_cursor
+            self._titled, self.border_title = title, Content(title)  # which paints the pane anew
+        self.border_subtitle = Content(self.map.under_cursor)
