@@ -1,5 +1,6 @@
 """Stacks of programs that have ended are found again and put back; layers that cannot be read say why."""
 
+import subprocess
 from pathlib import Path
 
 from textual.widgets import Input
@@ -58,6 +59,18 @@ async def test_of_a_stack_that_was_named_another_is_opened_and_the_way_back_is_t
         await until(lambda: isinstance(app.screen, ChooseStack))
         assert isinstance(app.screen, ChooseStack)
         assert {stack.path for stack in app.screen._stacks} == {named, other}
+
+
+async def test_the_stack_is_named_after_what_a_wrapper_became() -> None:
+    app = LaminaApp(Session())
+    with subprocess.Popen(["sh", "-c", "read line; exec cat"], stdin=subprocess.PIPE) as wrapped:
+        assert wrapped.stdin is not None
+        async with app.run_test(size=(100, 30)):
+            app.reader.aim(wrapped.pid)
+            await until(lambda: app.session.stack_dir and app.session.stack_dir.name.startswith("sh-"))
+            wrapped.stdin.write(b"\n")
+            wrapped.stdin.flush()
+            await until(lambda: app.session.stack_dir and app.session.stack_dir.name.startswith("cat-"))
 
 
 def test_a_damaged_layer_is_in_the_list_and_says_why(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ class Reader:
         except TargetError:
             return replace(target, alive=False, tracker="")
         if now.identity == target.identity:
-            # A target whose tracking has ended goes on in the stack it had.
-            return now if now.layer or option else replace(now, stack=target.stack)
+            # A target whose tracking has ended goes on in the stack it had, if it had one: a wrapper may have become another program.
+            return now if now.layer or option or not target.stack.is_dir() else replace(now, stack=target.stack)
         # Another process has this pid: the program put back to a layer of this stack, or a stranger.
         kept = now.layer is not None and now.layer.parent == target.stack
         return now if kept else replace(target, alive=False, tracker="")
