@@ -236,6 +236,14 @@ class LinesRemembered(Message):
 
 
 @dataclass
+class SettingsReady(Message):
+    """The user's file of settings can be opened; *why* says why not."""
+
+    file: Path
+    why: str = ""
+
+
+@dataclass
 class ExecutableFound(Message):
     """It is known which program the core file at *core* is of; "" if that file is gone."""
 

@@ -87,3 +87,19 @@ def test_filter_track_dump_twice_dry_run_restore_the_first(reaper: Reaper, tmp_p
         screen.press("q")
         screen.wait_for(f"lamina untrack -t {victim.pid}")
     assert victim.ask() == before
+
+
+def test_the_settings_are_typed_in_the_users_editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho "thme = 1" >> "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    with terminal(tmp_path / "tmux", lamina_command(), 100, 30) as screen:
+        screen.wait_for("PID NAME")
+        screen.press(":")
+        screen.wait_for("layer 3, pid 4711")
+        screen.type("settings")
+        screen.press("Enter")
+        screen.wait_for("did you mean theme?")
+    assert "# columns = []" in (tmp_path / "config/lamina/config.toml").read_text()

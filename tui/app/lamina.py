@@ -1,7 +1,6 @@
 """The app: its screens and keys, and what acts lead to."""
 
 import gc
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,11 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.await_complete import AwaitComplete
 from textual.widget import AwaitMount
 
-from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.acts import Act
-from lamina.tui.app.looks import fitting_theme
-from lamina.tui.app.moving import MovingApp
+from lamina.tui.app.setting import SettingApp
 from lamina.tui.app.timing import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.keys.keymap import APP_KEYS
@@ -21,7 +18,6 @@ from lamina.tui.model.session import Session
 from lamina.tui.read.stacks import holds_layers
 from lamina.tui.screens.jobs import JobScreen
 from lamina.tui.screens.processes import ProcessScreen
-from lamina.tui.widgets.process_columns import DEFAULT
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
@@ -39,7 +35,7 @@ _CHANGES_NOTHING = {"plan", "core", "export"}
 _STYLES = Path(__file__).parent.parent / "styles"
 
 
-class LaminaApp(MovingApp):
+class LaminaApp(SettingApp):
     """lamina's text user interface."""
 
     TITLE = "lamina"
@@ -101,6 +97,10 @@ class LaminaApp(MovingApp):
         from lamina.tui.screens.terminal import TerminalScreen
 
         return TerminalScreen()
+
+    def columns_shown(self) -> tuple[str, ...]:
+        """The columns of the processes."""
+        return self.processes.column_names
 
     @property
     def keeps_children(self) -> bool:
@@ -184,24 +184,6 @@ class LaminaApp(MovingApp):
         """The diff screen, on two layers or a layer and what runs."""
         self.diff.compare(what)
         self.switch_mode("diff")
-
-    def keep_looks(self) -> None:
-        """Write the theme and the columns of the processes into the user's file of settings."""
-        if not self.may_change("settings are not written"):
-            return
-        settings, shown = self.session.settings, self.processes.column_names
-        theme = settings.theme if self.theme == (settings.theme or fitting_theme(os.environ)) else self.theme
-        columns = () if shown == DEFAULT else shown
-
-        def write() -> messages.ViewSaved:
-            from lamina.tui.settings.verb import keep_looks
-
-            try:
-                return messages.ViewSaved(f"theme and columns are in {keep_looks(theme, columns)}")
-            except LaminaError as error:
-                return messages.ViewSaved(str(error), failed=True)
-
-        self.bridge.ask("settings", write)
 
     def action_cancel_act(self) -> None:
         """Ask the running act to stop."""

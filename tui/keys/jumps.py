@@ -159,6 +159,7 @@ JUMPS: Sequence[Jump] = (
     Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
     Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
     Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", lambda app, _: app.keep_looks()),
+    Jump(("settings", "config"), "", "the file of settings in $EDITOR", lambda app, _: app.edit_settings()),
     Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),
     Jump(("quit", "q"), "", "leave lamina", lambda app, _: app.action_leave()),
 )

@@ -37,8 +37,7 @@ def config(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> in
         return 0
     configured = configure()
     if args.write:
-        file = user_file()
-        _write(file, _as_file(configured))
+        file = keep_all()
         output.result({"file": file}, f"written: {file}")
         return 0
     settings, origin = configured.settings, configured.origin
@@ -47,6 +46,17 @@ def config(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> in
     value = {option.name: {"value": getattr(settings, option.name), "from": origin[option.name]} for option in OPTIONS}
     output.result(value, f"{table(('SETTING', 'VALUE', 'FROM'), rows)}\n\n{files}")
     return 0
+
+
+def keep_all() -> Path:
+    """Write every setting as it is in force into the user's file.
+
+    Raises:
+        UsageError: what is there cannot be used. LaminaError: it cannot be written.
+    """
+    file = user_file()
+    _write(file, _as_file(configure()))
+    return file
 
 
 def keep_looks(theme: str | None, columns: tuple[str, ...]) -> Path:
