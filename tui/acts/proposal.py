@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import LaminaError
@@ -68,11 +67,6 @@ def said(layers: "Iterable[Layer]") -> str:
 def sentence(text: str) -> str:
     """With a capital letter."""
     return text[:1].upper() + text[1:]
-
-
-def name_of_path(stack: Path, path: Path) -> str:
-    """A layer's path as seen from its stack."""
-    return str(path.relative_to(stack)) if path.is_relative_to(stack) else str(path)
 
 
 def _freed(count: int) -> str:

@@ -95,7 +95,7 @@ class Reader:
     def what_stays(self, journal: Journal) -> list[str]:
         """After the screen closed: which of this session's targets are still tracked, and how that ends."""
         lines = []
-        for pid in sorted({job.act.pid for job in journal.jobs if job.act.pid}):
+        for pid in sorted(journal.pids):
             try:
                 target = look_up(pid, None)
             except TargetError:

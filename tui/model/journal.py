@@ -9,6 +9,8 @@ from lamina.core.events import Progress
 if TYPE_CHECKING:
     from lamina.tui.acts import Act
 
+# Timed layers may go on for days.
+KEEP = 2000
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "ok", "failed", "cancelled"
 
 
@@ -49,10 +51,16 @@ class Job:
 
 
 class Journal:
-    """The jobs of this session."""
+    """The jobs of this session.
+
+    Attributes:
+        jobs: newest first; of those that are over the newest `KEEP`.
+        pids: the processes that all of them were about, also those that are not kept any more.
+    """
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.pids: set[int] = set()
 
     @property
     def running(self) -> Job | None:
@@ -73,15 +81,20 @@ class Journal:
         """An act was handed to the engine, at once or after it had waited."""
         job = next((job for job in self.jobs if job.act is act), None)
         if job is None:
-            job = Job(act)
-            self.jobs.insert(0, job)
+            job = self._add(Job(act))
         job.state, job.began = RUNNING, time.time()
         return job
 
     def wait(self, act: "Act") -> Job:
         """An act will be handed to the engine after those before it."""
-        job = Job(act, state=WAITING)
+        return self._add(Job(act, state=WAITING))
+
+    def _add(self, job: Job) -> Job:
         self.jobs.insert(0, job)
+        if job.act.pid:
+            self.pids.add(job.act.pid)
+        while len(self.jobs) > KEEP and self.jobs[-1].over:
+            del self.jobs[-1]
         return job
 
     def of(self, act: "Act") -> Job:

@@ -68,11 +68,6 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
     return rows
 
 
-def with_children(processes: Iterable[ProcessLike]) -> set[int]:
-    """The pids of those that have children."""
-    return {process.ppid for process in processes}
-
-
 def _with_ancestors(parents: dict[int, int], hits: Collection[int]) -> set[int]:
     shown: set[int] = set()
     for hit in hits:
