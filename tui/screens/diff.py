@@ -261,6 +261,11 @@ class DiffScreen(Frame):
         if self._comparison is not None:
             self.compare(Compared(**vars(self._comparison.what)))
 
+    def on_unmount(self) -> None:
+        """lamina is left: its threads are waited for."""
+        if self._comparison is not None:
+            self._comparison.cancel.cancel()
+
     def action_copy(self) -> None:
         """The command line."""
         if self._comparison is not None:

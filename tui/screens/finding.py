@@ -99,6 +99,10 @@ class FindingScreen(Frame):
             self._searching = None
             self._hits_pane.failed(message.text)
 
+    def on_unmount(self) -> None:
+        """lamina is left: its threads are waited for."""
+        self._stop_search()
+
     def _stop_search(self) -> None:
         if self._searching is not None:
             self._searching.cancel()
