@@ -25,10 +25,33 @@ def default_stack(name: str, identity: Identity) -> Path:
     return stacks_root() / f"{safe}-{identity.pid}-{identity.start_time}"
 
 
+# Path's own methods raise where a name is too long or a directory may not be looked into; what is typed may be anything.
+
+
+def typed_path(line: str) -> Path:
+    """The path that a person typed; `~` and `~name` as in a shell, with a name that nobody has as it stands."""
+    return Path(os.path.expanduser(line.strip()))  # noqa: PTH111
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything at *path*; False where we may not look."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_directory(path: Path) -> bool:
+    """As `is_there`, of a directory."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """As `is_there`, of a file."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def free_bytes(path: Path) -> int:
     """Space left for this user on the file system of *path* or of its nearest existing ancestor."""
     for place in (path, *path.parents):
-        if place.exists():
+        if is_there(place):
             return shutil.disk_usage(place).free
     return 0
 

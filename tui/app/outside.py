@@ -20,6 +20,7 @@ from lamina.tui.app.acting import ActingApp
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not
+from lamina.tui.places import typed_path
 from lamina.tui.read.executable import executable
 from lamina.tui.widgets.log_view import LogView
 from lamina.tui.widgets.row_list import RowList
@@ -56,7 +57,7 @@ class OutsideApp(ActingApp):
         def answered(name: str | None) -> None:
             if name:
                 # A picture is of the screen without the question.
-                self.call_after_refresh(self._save, view, Path(name).expanduser())
+                self.call_after_refresh(self._save, view, typed_path(name))
 
         where = str(getattr(self.screen, "WHERE", ""))
         title = f"save {view.content} as {' '.join(view.forms[:-1])}, or the screen as {PICTURE}"

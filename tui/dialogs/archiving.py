@@ -12,6 +12,7 @@ from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.dialogs.shaping import ask_before
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow, StackView
+from lamina.tui.places import is_directory, is_file, typed_path
 
 if TYPE_CHECKING:
     from lamina.core.image.archive.importing import ImportResult
@@ -25,7 +26,7 @@ def ask_export(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
         path = _path(line)
         if os.path.lexists(path):
             return f"{path} is there already"
-        return "" if path.parent.is_dir() else f"there is no directory {path.parent}"
+        return "" if is_directory(path.parent) else f"there is no directory {path.parent}"
 
     def answered(line: str | None) -> None:
         if line:
@@ -60,11 +61,12 @@ def ask_import(app: "LaminaApp", stack: StackView) -> None:
 
     def no_file(line: str) -> str:
         path = _path(line)
-        return "" if path.is_file() or any(above.is_file() for above in path.parents) else f"there is no file {path}"
+        return "" if any(map(is_file, (path, *path.parents))) else f"there is no file {path}"
 
     def no_place(line: str) -> str:
         path = _path(line)
-        return "" if path.is_dir() or (path.parent.is_dir() and not os.path.lexists(path)) else f"{path} cannot be a directory of layers"
+        good = is_directory(path) or (is_directory(path.parent) and not os.path.lexists(path))
+        return "" if good else f"{path} cannot be a directory of layers"
 
     if stack.archive:
         name = stack.path.name.split(".")[0]
@@ -118,7 +120,7 @@ def ask_relink(app: "LaminaApp", row: LayerRow) -> None:
     """Where its parent may be, then whether the one that was found is it."""
 
     def wrong(line: str) -> str:
-        return "" if _path(line).is_dir() else f"there is no directory {_path(line)}"
+        return "" if is_directory(_path(line)) else f"there is no directory {_path(line)}"
 
     def show(found: Proposal) -> None:
         if found.nothing:
@@ -136,4 +138,4 @@ def ask_relink(app: "LaminaApp", row: LayerRow) -> None:
 
 
 def _path(line: str) -> Path:
-    return Path(line.strip()).expanduser().absolute()
+    return typed_path(line).absolute()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lamina.tui.keys.deeds import Deed, deeds_elsewhere, deeds_here
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.units import address_of
+from lamina.tui.places import is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
@@ -69,15 +70,15 @@ async def _to_process(app: "LaminaApp", argument: str) -> None:
 def _pid(argument: str) -> int:
     if not argument.isdecimal():
         raise Unclear(f"a pid is a number, {argument!r} is none" if argument else "which process? a pid")
-    if not Path("/proc", argument).exists():
+    if not is_there(Path("/proc", argument)):
         raise Unclear(f"there is no process {argument}")
     return int(argument)
 
 
 def _to_stack(app: "LaminaApp", argument: str) -> None:
     if argument:
-        path = Path(argument).expanduser().absolute()
-        if not path.is_dir():
+        path = typed_path(argument).absolute()
+        if not is_directory(path):
             raise Unclear(f"{argument} is no directory")
         app.open_stack(path)
     app.action_show("stack")
@@ -91,8 +92,8 @@ def _directories(typed: str) -> list[str]:
     """Directories whose path begins with *typed*."""
     folder, _, begun = typed.rpartition("/")
     try:
-        inside = sorted(entry.name for entry in Path(f"{folder}/" if "/" in typed else ".").expanduser().iterdir() if entry.is_dir())
-    except OSError:
+        inside = sorted(entry.name for entry in typed_path(f"{folder}/" if "/" in typed else ".").iterdir() if entry.is_dir())
+    except (OSError, ValueError):
         return []
     return [f"{folder}/{name}" if "/" in typed else name for name in inside if name.startswith(begun) and (begun or name[0] != ".")]
 

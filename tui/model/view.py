@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lamina.tui.places import is_directory, is_there, typed_path
+
 PICTURE = ".svg"
 
 
@@ -62,12 +64,12 @@ def _aligned(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def why_not(name: str, view: View) -> str:
     """Why *view* cannot be saved as the file *name*, in words; "" if it can."""
-    path = Path(name).expanduser()
+    path = typed_path(name)
     if path.suffix not in view.forms:
         return f"the name ends in {', '.join(view.forms[:-1])}, or {PICTURE} for a picture of the whole screen"
-    if path.exists():
+    if is_there(path):
         return f"there is {path} already"
-    if not path.parent.is_dir():
+    if not is_directory(path.parent):
         return f"there is no directory {path.parent}"
     return ""
 

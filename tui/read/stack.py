@@ -39,7 +39,7 @@ class StackReader:
         try:
             return self._view(path)
         except (ImageError, OSError) as error:
-            return StackView(path, free=places.free_bytes(path), archive=path.is_file(), why=str(error))
+            return StackView(path, free=places.free_bytes(path), archive=places.is_file(path), why=str(error))
 
     def _view(self, path: Path) -> StackView:
         stack, stamps = self._open(path)
@@ -51,7 +51,7 @@ class StackReader:
         rows = tuple(arrange(live))
         trash = tuple(by_drop(dropped, len(rows[0].lane) if rows else 2))
         disk, in_trash = (sum(row.disk_bytes for row in some) for some in (rows, trash))
-        return StackView(path, rows, trash, disk, in_trash, places.free_bytes(path), path.is_file())
+        return StackView(path, rows, trash, disk, in_trash, places.free_bytes(path), places.is_file(path))
 
     def judge(self, path: Path) -> StackView:
         """As `read`, with the quick check of every layer, which is what every restore does first."""

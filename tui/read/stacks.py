@@ -29,7 +29,7 @@ def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[K
     """All stacks with at least one layer under *root* (the state directory), and of *also*, the newest first."""
     found = []
     place = root or places.stacks_root()
-    for directory in {*(place.iterdir() if place.is_dir() else ()), *also}:
+    for directory in {*(place.iterdir() if places.is_directory(place) else ()), *also}:
         times = []
         for inventory in directory.glob(f"*/{_INVENTORY}"):
             try:
@@ -44,15 +44,15 @@ def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[K
 def stack_at(path: Path) -> Path:
     """The stack that a user means by *path*: of a layer the directory that it lies in; the path itself otherwise. Absolute."""
     place = path.absolute()
-    return place.parent if (place / _INVENTORY).is_file() else place
+    return place.parent if places.is_file(place / _INVENTORY) else place
 
 
 def holds_layers(path: Path) -> bool:
     """Whether there is a stack at *path* already: a directory with a layer in it, or a file, which then is an archive."""
-    if path.is_file():
+    if places.is_file(path):
         return True
     try:
         with os.scandir(path) as entries:
             return any((Path(entry.path) / _INVENTORY).exists() for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError:
+    except (OSError, ValueError):  # as of a name with a NUL
         return False
