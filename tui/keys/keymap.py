@@ -270,7 +270,7 @@ PANE_LETTER_KEYS: list[BindingType] = [
 ]
 
 SEARCH_LINE_KEYS: list[BindingType] = [
-    Binding("escape", "leave", "back", show=False, tooltip="back to what is searched"),
+    Binding("escape", "leave", "back", key_display="Esc", tooltip="back to what is searched"),
 ]
 
 JUMP_LINE_KEYS: list[BindingType] = [
