@@ -119,6 +119,7 @@ class LaminaApp(SettingApp):
         if self.session.settings.columns:
             self.processes.show_columns(self.session.settings.columns)
         self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
+        self.set_interval(self.session.settings.refresh, self.reader.watch_stack)
         self.set_interval(1.0, self.reader.count_dirty)
         self.set_interval(TICK_S, self.timed.tick)
 

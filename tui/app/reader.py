@@ -12,6 +12,7 @@ from lamina.tui.model.target import Target, look_up
 from lamina.tui.read.dirty import DirtyReader
 from lamina.tui.read.process import ProcessReader
 from lamina.tui.read.stack import StackReader
+from lamina.tui.read.stack_watch import StackWatch
 from lamina.tui.read.stacks import known_stacks
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Reader:
         self.processes = ProcessReader()
         self.stacks = StackReader()
         self.dirty = DirtyReader()
+        self._watch = StackWatch()
         self._next_count = 0.0
         self._seen: set[Path] = set()
 
@@ -75,9 +77,17 @@ class Reader:
         if place is not None:
             self._seen.add(place)
             # First what is there, then whether it is whole.
-            self._app.bridge.ask(
-                "stack", lambda: messages.StackRead(self.stacks.read(place)), lambda: messages.StackRead(self.stacks.judge(place))
-            )
+            self._app.bridge.ask("stack", lambda: self._read(place), lambda: messages.StackRead(self.stacks.judge(place)))
+
+    def _read(self, place: Path) -> messages.StackRead:
+        self._watch.changed(place)  # what comes later is a change
+        return messages.StackRead(self.stacks.read(place))
+
+    def watch_stack(self) -> None:
+        """Has somebody else changed the layers that are shown? What we do to them ourselves is read when it is done."""
+        place = self._app.session.stack_dir
+        if place is not None and self._app.bridge.busy_with is None:
+            self._app.bridge.ask("changes", lambda: messages.StackRead(self.stacks.judge(place)) if self._watch.changed(place) else None)
 
     def _again(self, target: Target) -> Target:
         option = self._app.session.stack_option
