@@ -28,6 +28,8 @@ VERSION = 1
 MAX_SIZE = 1 << 26
 # Seconds since 1970 up to the year 9999, in every time zone: what a calendar can show.
 TIMES = 253_402_214_400.0
+# Counts, times in µs and pids; what is larger nobody could calculate with.
+_NUMBERS = 1 << 63
 
 
 def new_layer_id() -> str:
@@ -229,6 +231,9 @@ def _as(kind: type, key: str, value: Any) -> Any:
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if shown_time(float(value)) == value:
             return float(value)
+    elif kind is int and type(value) is int:
+        if 0 <= value < _NUMBERS:
+            return value
     elif type(value) is kind or (key == "parent_id" and value is None):
         return value
     raise ValueError(f"its field {key} is {value!r:.60}")

@@ -37,12 +37,12 @@ async def test_a_hostile_layer_is_only_text(tmp_path: Path) -> None:
     layers = sorted(path.parent for path in stack.rglob(SIDECAR))
     hostile(layers[0], label=EVIL, pin_reason=EVIL, pinned=True, tracker=EVIL, kernel=EVIL, why_not=EVIL, cmdline=[EVIL])
     hostile(layers[1], time=float("inf"))
-    hostile(layers[2], time=1e15)
+    hostile(layers[2], freeze_us=10**400)
     app = LaminaApp(Session(layers[0].parent))
     async with app.run_test(size=(110, 36)) as pilot:
         await until(lambda: app.session.stack and len(app.session.stack.rows) == len(layers))
         rows = {row.name: row for row in app.session.stack.rows} if app.session.stack else {}
-        assert rows["1"].whole and not rows["2"].whole and "its field time" in rows["2"].finding
+        assert rows["1"].whole and not rows["2"].whole and "its field time" in rows["2"].finding and "freeze_us" in rows["3"].finding
         for keys in (["down", "down", "down"], ["enter"], ["5"]):
             await pilot.press(*keys)
             await pilot.pause()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.outside import _run, pager
+from lamina.tui.app.setting import editor
 from lamina.tui.model.session import Session
 from tests.tui.waiting import until
 
@@ -41,4 +42,5 @@ async def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
 
 def test_the_pager_is_the_users() -> None:
     assert pager({"PAGER": "most -s"}) == ["most", "-s"]
-    assert pager({}) == pager({"PAGER": ""}) == ["less"]
+    assert pager({}) == pager({"PAGER": ""}) == pager({"PAGER": 'no "end'}) == ["less"]
+    assert editor({"EDITOR": "vi '"}) == ["vi"]

@@ -18,6 +18,7 @@ from lamina.tui import acts, messages
 from lamina.tui.acts.looking import core_path
 from lamina.tui.app.acting import ActingApp
 from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.dialogs.new_program import words_of
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not
 from lamina.tui.places import typed_path
@@ -167,4 +168,4 @@ def view_of(widget: Widget | None) -> View:
 
 def pager(environ: Mapping[str, str]) -> list[str]:
     """The user's pager, or less."""
-    return shlex.split(environ.get("PAGER", "")) or ["less"]
+    return words_of(environ.get("PAGER", "")) or ["less"]

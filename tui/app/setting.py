@@ -1,13 +1,13 @@
 """The part of the app that settings are changed from: what one sees is kept, all else is typed in the user's editor."""
 
 import os
-import shlex
 from collections.abc import Mapping
 
 from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.app.looks import fitting_theme
 from lamina.tui.app.moving import MovingApp
+from lamina.tui.dialogs.new_program import words_of
 from lamina.tui.widgets.process_columns import DEFAULT
 
 
@@ -52,7 +52,7 @@ class SettingApp(MovingApp):
 
 def editor(environ: Mapping[str, str]) -> list[str]:
     """The user's editor, or vi."""
-    return shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "") or ["vi"]
+    return words_of(environ.get("VISUAL") or environ.get("EDITOR") or "") or ["vi"]
 
 
 def _ready() -> messages.SettingsReady:

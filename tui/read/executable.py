@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lamina.tui.places import is_file
+
 
 def executable(layer: Path, pid: int) -> str:
     """The file that task *pid* of *layer* runs; "" if it is not there any more, or the layer does not say.
@@ -15,4 +17,5 @@ def executable(layer: Path, pid: int) -> str:
     found = Layer(layer)
     entry = found.files.get(found.mm(pid).exe_file_id)
     path = path_of(entry.reg) if entry is not None and entry.HasField("reg") else ""
-    return path if path and Path(path).is_file() else ""
+    # One that begins with "-" would be an option of the debugger.
+    return path if path.startswith("/") and is_file(Path(path)) else ""
