@@ -24,6 +24,13 @@ async def test_acts_of_here_and_of_other_screens() -> None:
         best = max([hit async for hit in palette.search("final")])
         assert best.text == "final dump" and "end the program" in str(best.help)
 
+        # A key of another screen says where it belongs; one that belongs nowhere says nothing.
+        await pilot.press("r", "delete", "e")
+        await until(lambda: len(app.logbook) == 2)
+        assert [entry.text.partition(";")[0] for entry in app.logbook] == [
+            "r restore is a key of the stack screen", "Del drop is a key of the stack screen",
+        ]  # fmt: skip
+
         await pilot.press("ctrl+p")
         await until(lambda: isinstance(app.screen, CommandPalette))
         app.screen.query_one(Input).value = "image: find"

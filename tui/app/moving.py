@@ -142,6 +142,17 @@ class MovingApp(LeavingApp):
             return isinstance(self.screen, Frame) and not isinstance(self.focused, Input)
         return super().check_action(action, parameters)
 
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """A key that means something on another screen says so, rather than nothing. Textual tells nobody that a key was for nobody."""
+        done = await super()._check_bindings(key, priority)
+        if not done and not priority and isinstance(self.screen, Frame) and self.current_mode != "terminal":
+            from lamina.tui.keys.deeds import deed_elsewhere
+
+            deed = deed_elsewhere(cast("LaminaApp", self), key)
+            if deed is not None:
+                self.notify(f"{deed.keys} {deed.name.rstrip('…')} is a key of the {deed.place} screen; ^p does it from anywhere", timeout=3)
+        return done
+
     def action_jump_line(self, begun: str = "") -> None:
         """Type where to go; *begun* stands there already."""
         if isinstance(self.screen, Frame):

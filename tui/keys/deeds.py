@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.keys import key_to_character
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -126,6 +127,13 @@ def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
             for deed in _of_class(type(frame), app.session.settings.keys):
                 if deed.action not in here and not deed.moves:
                     yield replace(deed, mode=mode, refused=_refused(app, deed))
+
+
+def deed_elsewhere(app: "LaminaApp", key: str) -> Deed | None:
+    """What *key* (as Textual calls it) does on another screen; None if it does nothing there either."""
+    letter = key_to_character(key)
+    name = key_name(Binding(key, "", "", key_display=letter if letter and letter.isprintable() else None))
+    return next((deed for deed in deeds_elsewhere(app, app.screen) if name in deed.keys.split()), None)
 
 
 def _of_class(frame: type[Place], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Deed]:
