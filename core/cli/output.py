@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from lamina.core.errors import LaminaError
+from lamina.core.errors import LaminaError, in_one_line
 from lamina.core.events import Event, Notice, Progress
 
 log = logging.getLogger("lamina")
@@ -60,7 +60,11 @@ def duration(us: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
-    """Columns under *head*, two blanks apart; those in *right* are aligned to the right, the last is not padded."""
+    """Columns under *head*, two blanks apart; those in *right* are aligned to the right, the last is not padded.
+
+    Labels, names and command lines are anybody's: what would move a cursor is escaped.
+    """
+    rows = [[cell if cell.isprintable() else in_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[n]) for row in [head, *rows]) for n in range(len(head))]
     return "\n".join(
         "  ".join(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from textual import work
 
+from lamina.core.errors import in_one_line
 from lamina.tui.app.holding import HoldingApp
 from lamina.tui.dialogs.leave import leave_dialog
 
@@ -122,5 +123,5 @@ def run(app: LeavingApp) -> int:
     """Run *app* on this terminal and say afterwards how it ended, if nobody asked for that. Returns the exit code."""
     app.run(mouse=app.session.settings.mouse)
     if app.last_words:
-        print(app.last_words, file=sys.stderr)
+        print(in_one_line(app.last_words), file=sys.stderr)
     return app.return_code or 0

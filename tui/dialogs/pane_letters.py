@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.geometry import Offset
 from textual.widget import Widget
 from textual.widgets import Label
@@ -32,7 +33,7 @@ class PaneLetters(Question[Widget | None]):
             text = f" {letter} "
             if self._alone is not None:
                 place = self._alone.region.x + 2, self._alone.region.y + number
-                text += f"{str(pane.border_title or '').split(' · ')[0]} "
+                text += f"{Content.from_markup(pane.border_title or '').plain.split(' · ')[0]} "
             label = Label(text, classes="pane-letter", markup=False)
             label.absolute_offset = Offset(*place)
             yield label

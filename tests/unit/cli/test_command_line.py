@@ -113,6 +113,7 @@ def test_sizes_for_eyes() -> None:
 
 def test_columns() -> None:
     assert table(("A", "LONG"), [("1", "x"), ("22", "")], right=frozenset({0})) == " A  LONG\n 1  x\n22"
+    assert table(("A", "B"), [("x\x1b[2J", "\x9b31m\nlabel"), ("├─ 3", "é")]) == "A         B\nx\\x1b[2J  \\x9b31m label\n├─ 3      é"
 
 
 @dataclass(frozen=True)
