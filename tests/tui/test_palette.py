@@ -26,8 +26,8 @@ async def test_acts_of_here_and_of_other_screens() -> None:
 
         # A key of another screen says where it belongs; one that belongs nowhere says nothing.
         await pilot.press("r", "delete", "e")
-        await until(lambda: len(app.logbook) == 2)
-        assert [entry.text.partition(";")[0] for entry in app.logbook] == [
+        await until(lambda: len(app._notifications) == 2)
+        assert [toast.message.partition(";")[0] for toast in app._notifications] == [
             "r restore is a key of the stack screen", "Del drop is a key of the stack screen",
         ]  # fmt: skip
 

@@ -150,7 +150,7 @@ class MovingApp(LeavingApp):
 
             deed = deed_elsewhere(cast("LaminaApp", self), key)
             if deed is not None:
-                self.notify(f"{deed.keys} {deed.name.rstrip('…')} is a key of the {deed.place} screen; ^p does it from anywhere", timeout=3)
+                self._toast(f"{deed.keys} {deed.name.rstrip('…')} is a key of the {deed.place} screen; ^p does it from anywhere", timeout=3)
         return done
 
     def action_jump_line(self, begun: str = "") -> None:

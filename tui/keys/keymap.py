@@ -81,6 +81,11 @@ PROCESS_LIST_KEYS: list[BindingType] = [
     Binding("enter", "choose", "target", tooltip="make it the target and look at its memory"),
 ]
 
+# While a filter is typed.
+FILTER_KEYS: list[BindingType] = [
+    Binding("escape", "screen.clear", "no filter", key_display="Esc", tooltip="all processes again; after Enter the filter stays"),
+]
+
 COLUMNS_KEYS: list[BindingType] = [
     Binding("space", "check", "show or hide", tooltip="show this column, or hide it"),
     Binding("less_than_sign,left", "shift(-1)", "left", key_display="<", tooltip="move this column to the left"),

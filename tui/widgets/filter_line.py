@@ -1,6 +1,7 @@
 """The line under the processes in which a filter is typed."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -8,11 +9,14 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from lamina.tui.keys.keymap import FILTER_KEYS
 from lamina.tui.model.process_filter import Filter, parse_filter
 
 
 class FilterLine(Horizontal):
     """Shown while a filter is typed. What is wrong with it is said beside it."""
+
+    BINDINGS: ClassVar = FILTER_KEYS
 
     @dataclass
     class Typed(Message):
