@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.attach.procfs import read_stat
+from lamina.core.attach.procfs import Stat, read_stat
 from lamina.core.errors import TargetError
 from lamina.core.restore.request import RestoreRequest
 from lamina.tui import acts
@@ -25,16 +25,16 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
         return
     running = _running(row.pid)
     target = app.session.target
-    name = target.name if target and target.pid == row.pid else running or row.program or "process"
+    name = target.name if target and target.pid == row.pid else running.comm if running is not None else row.program or "process"
     detach = not (row.shell_job or app.keeps_children)
-    request = RestoreRequest(row.path, detach=detach, replace=bool(running), shell_job=row.shell_job)
+    request = RestoreRequest(row.path, detach=detach, replace=running is not None, shell_job=row.shell_job)
     requests = {"restore": request}
-    if running:
+    if running is not None:
         requests = {"kept": request, "restore": replace(request, rescue=False)}
         dirty = app.session.dirty
         changed = f", {units.pages(dirty.pages)} pages changed since its layer" if dirty and dirty.identity.pid == row.pid else ""
         lines = [
-            f"{running} {row.pid} is running (up {_uptime(row.pid)}{changed}).",
+            f"{running.comm} {row.pid} is running (up {_uptime(running)}{changed}).",
             "It will be ended; what it is now is lost unless it is dumped first.",
         ]
         choices = [
@@ -59,17 +59,17 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
     app.push_screen(Confirm(f"Restore layer {row.name} of {name} {row.pid}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 
 
-def _uptime(pid: int) -> str:
-    """How long *pid* has been running."""
+def _uptime(stat: Stat) -> str:
+    """How long a process has been running."""
     with Path("/proc/uptime").open() as file:
         now = float(file.read().split()[0])
-    return units.age(now - read_stat(pid).start_time / os.sysconf("SC_CLK_TCK"))
+    return units.age(now - stat.start_time / os.sysconf("SC_CLK_TCK"))
 
 
-def _running(pid: int) -> str:
-    """The name of the program that has this pid now; "" if none runs."""
+def _running(pid: int) -> Stat | None:
+    """The process that has this pid now; None if none runs."""
     try:
         stat = read_stat(pid)
     except TargetError:
-        return ""
-    return "" if stat.state in "ZX" else stat.comm
+        return None
+    return None if stat.state in "ZX" else stat
