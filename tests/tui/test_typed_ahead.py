@@ -39,7 +39,20 @@ async def test_what_is_asked_is_answered_once() -> None:
         await until(lambda: len(app.screen_stack) == 2)
         type_ahead(app, "jobs")
         await until(lambda: app.screen.query(CommandList) and app.screen.query_one(CommandList).option_count)
+        app.screen.query_one(CommandList).clear_options()
+        send(app, "pagedown")
+        type_ahead(app, " ")
+        await until(lambda: app.screen.query_one(CommandList).option_count)
         send(app, "enter", "enter", "enter", "escape")
         await until(lambda: len(app.screen_stack) == 1 and not app.message_queue_size)
         await pilot.pause()
     assert not app.last_words
+
+
+async def test_what_is_still_to_be_read_is_not_said_again() -> None:
+    app = LaminaApp(Session(readonly=True))
+    async with app.run_test(size=(80, 24)):
+        for text in ("no space", "no space", "another thing", "no space"):
+            app.notify(text, severity="error")
+        await until(lambda: len(app._notifications) == 2)
+        assert [entry.text for entry in app.logbook].count("no space") == 3

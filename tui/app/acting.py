@@ -1,5 +1,6 @@
 """The half of the app that acts: hands acts to the bridge one after the other, keeps journal and log, and says what came of them."""
 
+import time
 from typing import Any
 
 from textual.notifications import SeverityLevel
@@ -33,6 +34,8 @@ class ActingApp(LookingGood):
         self.bridge = Bridge(self)
         self.jobs_changed: Signal[Job | None] = Signal(self, "jobs_changed")
         self.log_grew: Signal[Entry] = Signal(self, "log_grew")
+        # Toasts on the screen, by title and text, and until when (time.monotonic).
+        self._said: dict[tuple[str, str], float] = {}
 
     def begun(self, act: Act) -> None:
         """*act* was handed to the engine."""
@@ -60,7 +63,12 @@ class ActingApp(LookingGood):
         self._toast(message, title, severity, timeout)
 
     def _toast(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None) -> None:
-        """What is in the log already."""
+        """What is in the log already. Said again while it is still to be read, it would only cover more of the screen."""
+        now = time.monotonic()
+        if self._said.get((title, text), 0.0) > now:
+            return
+        self._said = {said: until for said, until in self._said.items() if until > now}
+        self._said[title, text] = now + (self.NOTIFICATION_TIMEOUT if timeout is None else timeout)
         super().notify(text, title=title, severity=severity, timeout=timeout, markup=False)
 
     # Acts

@@ -1,5 +1,6 @@
 """What every dialog has: it answers once, and takes only itself away."""
 
+from contextlib import suppress
 from typing import TypeVar
 
 from textual.await_complete import AwaitComplete
@@ -42,3 +43,7 @@ class ActPalette(CommandPalette):
         # A letter that was typed before it closed is read after that.
         if not _on_top(self):
             event.prevent_default()
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):  # a page down in a list that has no lines yet
+            super()._action_command_list(action)
