@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.events import Mount
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
@@ -40,8 +40,8 @@ class ActPalette(CommandPalette):
             event.prevent_default()
 
     def _on_input_changed(self, event: Input.Changed) -> None:
-        # A letter that was typed before it closed is read after that.
-        if not _on_top(self):
+        # A letter that was typed before it closed, or the app ended, is read after that.
+        if not _on_top(self) or not self.query(CommandList):
             event.prevent_default()
 
     def _action_command_list(self, action: str) -> None:
