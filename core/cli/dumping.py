@@ -54,7 +54,7 @@ def _summary(request: DumpRequest, result: DumpResult) -> str:
 def cost(result: DumpResult, inherited: str) -> str:
     """What a layer cost: "812 pages (3.2 MiB) written, 54,514 inherited, frozen 3.8 ms, …"; *inherited* with its comma, or ""."""
     stats = result.stats
-    times = f"frozen {duration(stats.frozen_time)}, took {duration(result.elapsed_us)}"
+    times = f"frozen {duration(stats.stood_still)}, took {duration(result.elapsed_us)}"
     return f"{pages(stats.pages_written)} written{inherited}, {times}, tracker: {result.tracker}"
 
 

@@ -60,6 +60,11 @@ class DumpStats:
     pages_skipped_parent: int = 0
     pages_written: int = 0
 
+    @property
+    def stood_still(self) -> int:
+        """How long the target did not run, µs: from the first thread that was stopped until all went on."""
+        return self.freezing_time + self.frozen_time
+
 
 @dataclass(frozen=True)
 class DumpResult:

@@ -85,7 +85,7 @@ def restore(request: RestoreRequest, pid: int, name: str) -> Act:
 
 def _dump_summary(result: DumpResult) -> str:
     stats = result.stats
-    return f"layer {result.images_dir.name}: {units.pages(stats.pages_written)} pages, frozen {units.duration(stats.frozen_time)}"
+    return f"layer {result.images_dir.name}: {units.pages(stats.pages_written)} pages, frozen {units.duration(stats.stood_still)}"
 
 
 def _restore_summary(name: str) -> Callable[[RestoreResult], str]:

@@ -118,7 +118,7 @@ def _check(configured: Configured) -> None:
     settings, origin = configured.settings, configured.origin
     themes = {**THEMES, **BUILTIN_THEMES}
     if settings.theme is not None and settings.theme not in themes:
-        near = get_close_matches(settings.theme, themes, n=1)
+        near = [name for name in THEMES if name.endswith(f"-{settings.theme}")] or get_close_matches(settings.theme, themes, n=1)
         fix = f"did you mean {near[0]}?" if near else f"lamina's are {', '.join(THEMES)}"
         raise UsageError("cannot use", origin["theme"], f"there is no theme {settings.theme}", fix)
     if unknown := [name for name in settings.columns if name not in COLUMNS]:
