@@ -10,6 +10,13 @@ from lamina.tui.screens.stack import StackScreen
 from lamina.tui.screens.target import TargetScreen
 
 
+def _beside(body: Iterable[Widget], cells: CellsPane) -> Iterable[Widget]:
+    with Horizontal(classes="demo-body"):
+        with Vertical(classes="demo-left"):
+            yield from body
+        yield cells
+
+
 class DemoTargetScreen(TargetScreen):
     """Memory and cells."""
 
@@ -21,10 +28,7 @@ class DemoTargetScreen(TargetScreen):
 
     def compose_body(self) -> Iterable[Widget]:
         """Cells to the right."""
-        with Horizontal(classes="demo-body"):
-            with Vertical(classes="demo-left"):
-                yield from super().compose_body()
-            yield self.cells
+        yield from _beside(super().compose_body(), self.cells)
 
 
 class DemoStackScreen(StackScreen):
@@ -38,7 +42,4 @@ class DemoStackScreen(StackScreen):
 
     def compose_body(self) -> Iterable[Widget]:
         """Cells to the right."""
-        with Horizontal(classes="demo-body"):
-            with Vertical(classes="demo-left"):
-                yield from super().compose_body()
-            yield self.cells
+        yield from _beside(super().compose_body(), self.cells)

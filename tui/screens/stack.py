@@ -74,7 +74,8 @@ class StackScreen(LayerActs):
         if session.stack_dir is None:
             self._list.empty_text = "no target: 1 chooses a process, o opens a stack"
         elif stack is not None and stack.path == session.stack_dir:
-            self._list.empty_text = stack.why or "no layer yet: d takes the first one"
+            first = "d takes the first one" if session.target else "1 chooses a process, d takes its first one"
+            self._list.empty_text = stack.why or f"no layer yet: {first}"
             self._show(stack)
         else:
             self._list.empty_text = "reading the stack …"
