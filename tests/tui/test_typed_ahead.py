@@ -56,3 +56,14 @@ async def test_what_is_still_to_be_read_is_not_said_again() -> None:
             app.notify(text, severity="error")
         await until(lambda: len(app._notifications) == 2)
         assert [entry.text for entry in app.logbook].count("no space") == 3
+
+
+async def test_a_key_that_comes_when_no_screen_is_left_is_for_nobody() -> None:
+    app = LaminaApp(Session())
+    async with app.run_test(size=(80, 24)):
+        screens = app._screen_stack.copy()
+        app._screen_stack.clear()
+        try:
+            await app.on_event(events.Key("x", "x"))
+        finally:
+            app._screen_stack.extend(screens)

@@ -10,7 +10,8 @@ import time
 import traceback
 from pathlib import Path
 
-from textual import work
+from textual import events, work
+from textual.app import ScreenStackError
 
 from lamina.core.errors import in_one_line
 from lamina.tui.app.holding import HoldingApp
@@ -33,6 +34,14 @@ class LeavingApp(HoldingApp):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.told_to_leave, number)
         loop.add_signal_handler(signal.SIGHUP, self.hung_up)
+
+    async def on_event(self, event: events.Event) -> None:
+        """A key that is still on its way when the last screen has gone is for nobody."""
+        try:
+            await super().on_event(event)
+        except ScreenStackError:
+            if self.screen_stack:
+                raise
 
     def action_leave(self) -> None:
         """Leave; ask first while the engine works."""
