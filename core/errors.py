@@ -15,6 +15,11 @@ def in_one_line(text: str) -> str:
     return line if line.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in line)
 
 
+def printable(text: str) -> str:
+    """*text* as it is, or escaped if it would do something to a terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 @dataclass(eq=False)
 class LaminaError(Exception):
     """Base of everything lamina raises on purpose.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.cli.naming import find_layer
 from lamina.core.cli.output import PAGE, Output, pages, size, table
-from lamina.core.errors import ImageError, UsageError
+from lamina.core.errors import ImageError, UsageError, printable
 from lamina.core.events import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _strip_row(it: "AreaStrip") -> tuple[str, ...]:
     if it.area is None:
         return ("", "", "", f"{it.pages:,}", it.strip, "")
     area = it.area
-    name = area.name if area.name.isprintable() else ascii(area.name)[1:-1]
+    name = printable(area.name)
     return (f"{area.start:x}-{area.end:x}", area.perms, size(area.size), f"{it.pages:,}", it.strip, name)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from lamina.core.cli.output import PAGE, pages, size, table
+from lamina.core.errors import printable
 
 if TYPE_CHECKING:
     from lamina.core.inspect.diff import Difference, PagePair
@@ -41,11 +42,6 @@ def difference_text(found: "Difference", with_runs: bool = False) -> Iterator[st
 def _section(what: str, lines: list[str]) -> Iterator[str]:
     yield f"{what}: {len(lines) or 'no'} difference{'' if len(lines) < 2 else 's'}"
     yield from (f"  {printable(line)}" for line in lines)
-
-
-def printable(text: str) -> str:
-    """*text* as it is, or escaped if it would do something to a terminal."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 # -- tasks ---------------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.dirty.runs import PAGE, PageRuns
-from lamina.core.errors import LaminaError
+from lamina.core.errors import LaminaError, printable
 from lamina.core.events import CancelToken, Progress
 from lamina.tui.model.address_space import AddressSpace, shown_areas
 from lamina.tui.model.both_pages import BothPages, SidePage
@@ -182,7 +182,7 @@ def _area(which: int | str, row: "AreaPages", every: PageRuns, several: bool) ->
         return DiffArea(which, start, end, which if isinstance(which, str) else "in no known area", "", *known)
     area = row.area
     name = area.name.rsplit("/", 1)[-1].strip("[]") or area.kind.value
-    name = name if name.isprintable() else ascii(name)[1:-1]
+    name = printable(name)
     return DiffArea(which, area.start, area.end, f"{which} {name}" if several else name, area.perms, *known)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from lamina.core.errors import printable
 from lamina.core.image.show.tree import BYTES_PER_ROW, Tree, run_text
 from lamina.core.image.show.values import Bytes, Number, Row, byte_size
 
@@ -18,7 +19,7 @@ def as_overview(tree: Tree) -> str:
     for name, shown in tree.items():
         size = byte_size(shown["bytes"]) if "bytes" in shown else ""
         said = shown.get("error") or ": ".join(filter(None, (_kind_word(name, shown), shown.get("summary", ""))))
-        lines.append(f"{_safe(name):<{width}}  {size:>10}  {_safe(said)}".rstrip())
+        lines.append(f"{printable(name):<{width}}  {size:>10}  {printable(said)}".rstrip())
     return "\n".join(lines)
 
 
@@ -35,17 +36,17 @@ def _kind_word(name: str, shown: Tree) -> str:
 
 def _layer(tree: Tree) -> Iterator[str]:
     for name, shown in tree.items():
-        yield f"{_safe(name)}:"
+        yield f"{printable(name)}:"
         for line in _file(shown):
             yield f"  {line}"
 
 
 def _file(shown: Tree) -> Iterator[str]:
     size = f", {byte_size(shown['bytes'])}" if "bytes" in shown else ""
-    yield _safe(f"{shown['kind']}{size}" + (f": {shown['summary']}" if shown.get("summary") else ""))
+    yield printable(f"{shown['kind']}{size}" + (f": {shown['summary']}" if shown.get("summary") else ""))
     for key, value in shown.items():
         if key == "text":
-            yield from (_safe(line) for line in str(value).splitlines())
+            yield from (printable(line) for line in str(value).splitlines())
         elif key == "runs":
             yield from map(run_text, value["rows"])
         elif key not in _SAID:
@@ -108,9 +109,4 @@ def _characters(raw: bytes) -> str:
 
 
 def _one(value: Any) -> str:
-    return value.text if isinstance(value, Number) else _safe(str(value))
-
-
-def _safe(text: str) -> str:
-    """Nothing that moves a cursor: names of files come from anybody."""
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return value.text if isinstance(value, Number) else printable(str(value))
