@@ -13,7 +13,14 @@ C_SOURCES = $(wildcard native/*.c native/arch/*.c)
 NATIVE_INPUTS = $(C_SOURCES) $(wildcard native/*.h native/arch/*.h native/cdef/*.h) native/build.py setup.py
 C_STRICT := -std=gnu11 -O2 -D_GNU_SOURCE -Inative -Wall -Wextra -Werror
 ARGS ?=
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Of pip's log what takes a while, as it begins, and whatever is not known here: errors.
+define SHOW
+2>&1 | sed --unbuffered --regexp-extended \
+	-e '/^ *(WARNING|DEPRECATION|Looking in|Requirement already|Collecting|Obtaining|Processing|Installing build|Checking if|Getting req|Preparing)/d' \
+	-e '/^ *(Created wheel|Stored in|Building wheels|Attempting|Found existing|Uninstalling|Successfully)|: (finished|still)|^$$/d' \
+	-e 's/^ *(Downloading|Using cached) ([^-]*-[^-]*).* (\(.*\))/  \2 \3/' -e 's/^ *(Building.*): started/  \1/' -e 's/^(Installing).*:/  installing/'
+endef
 
 .PHONY: help
 help: ## list these targets
@@ -95,17 +102,21 @@ $(VENV)/.made:
 
 # setuptools and cffi first: then the build needs no environment of its own, and `make native` uses the same ones.
 $(VENV)/.built: pyproject.toml setup.py $(VENV)/.made
-	@$(PIP) install 'setuptools>=69' 'cffi>=1.17' wheel
+	@echo "getting what the build needs"
+	@$(PIP) install --progress-bar off 'setuptools>=77.0.3' 'cffi>=1.17' wheel $(SHOW)
 	@rm -f build/.native
-	@$(PIP) install --no-build-isolation --editable .
+	@echo "getting what lamina needs, compiling native/"
+	@$(PIP) install --progress-bar off --no-build-isolation --editable . $(SHOW)
+	@echo "made $(BIN)/lamina"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.built
-	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@echo "getting what the tests and checks need"
+	@$(PIP) install --progress-bar off --no-build-isolation --editable '.[dev]' $(SHOW)
 	@touch $@
 
 $(VENV)/.kernels: $(VENV)/.dev
-	@$(PIP) install --no-build-isolation --editable '.[kernels]'
+	@$(PIP) install --progress-bar off --no-build-isolation --editable '.[kernels]' $(SHOW)
 	@touch $@
 
 # A list that differs from the last one (a file was added or removed) is a reason to build too.

@@ -1,5 +1,5 @@
-"""The one thing pyproject.toml cannot say: which cffi module to build (setuptools' `cffi_modules` keyword)."""
+"""What pyproject.toml cannot say: the cffi module to build, and that it keeps to the stable ABI, one wheel for all Pythons from 3.11 on."""
 
 from setuptools import setup
 
-setup(cffi_modules=["native/build.py:ffibuilder"])
+setup(cffi_modules=["native/build.py:ffibuilder"], options={"bdist_wheel": {"py_limited_api": "cp311"}})

@@ -1,16 +1,14 @@
 """A terminal of any size, and one that changes: every screen goes on, and shows something of what it is about down to 20 by 5 cells."""
 
-import tarfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
-from tests.live.harness import ROOT
+from tests.corpus import unpack
 from tests.tui.waiting import until
 
-CORPUS = ROOT / "tests/corpus/lamina-0.1/three.tar.xz"
 SIZES = [(40, 10), (20, 5), (3, 1), (100, 12), (200, 60)]
 # What is to be seen of a screen wherever there are 20 by 5 cells.
 TELLS = {"1": "PID", "2": "no target", "3": "LAYER", "4": "00 00", "5": "WORK", "6": "No program"}
@@ -30,9 +28,7 @@ def says(app: LaminaApp, word: str) -> bool:
 
 
 async def test_every_screen_in_every_size(tmp_path: Path) -> None:
-    with tarfile.open(CORPUS) as layers:
-        layers.extractall(tmp_path, filter="data")
-    app = LaminaApp(Session(next(tmp_path.glob("**/inventory.img")).parents[1]))
+    app = LaminaApp(Session(unpack("lamina-0.1/three", tmp_path)))
     async with app.run_test(size=(110, 36)) as pilot:
         await pilot.press("3")
         await until(lambda: app.session.stack and app.session.stack.rows)

@@ -1,7 +1,6 @@
 """Themes: every meaning has a colour in each, all can be read, and no colour is anywhere else."""
 
 import re
-import tarfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.looks import fitting_theme
 from lamina.tui.model.session import Session
 from lamina.tui.theme import is_shaded
-from tests.live.harness import ROOT
+from tests.corpus import unpack
 from tests.tui.waiting import until
 
 # Colours that programs in a terminal of ours chose.
@@ -119,9 +118,7 @@ def named(theme: Theme) -> set[str]:
 
 
 async def test_another_theme_repaints_everything(tmp_path: Path) -> None:
-    with tarfile.open(ROOT / "tests/corpus/lamina-0.1/three.tar.xz") as layers:
-        layers.extractall(tmp_path, filter="data")
-    app = LaminaApp(Session(tmp_path))
+    app = LaminaApp(Session(unpack("lamina-0.1/three", tmp_path)))
     async with app.run_test(size=(110, 36)) as pilot:
         await pilot.press("3")
         await until(lambda: app.screen_stack and app.current_mode == "stack" and app.session.stack and app.session.stack.rows)
