@@ -1,13 +1,11 @@
-"""The memory of all tasks of one dump: each with its tracker, what it may inherit, and the pages file it is copied into."""
-
-from collections.abc import Callable
+"""The memory of all tasks of one dump: each with its tracker, what it may inherit, and where it is copied to."""
 
 from lamina.core.dirty.runs import PageRuns
+from lamina.core.dump.destination import Destination
 from lamina.core.dump.lineage import Lineage
-from lamina.core.dump.memory import PageStore, WarmMemory
+from lamina.core.dump.memory import WarmMemory
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.watched import WatchedTree
-from lamina.core.image.draft import LayerDraft
 
 
 class Memories:
@@ -40,22 +38,10 @@ class Memories:
         """What was found about *pid* is void; returns it."""
         return self._by_pid.pop(pid, None)
 
-    def begin(self, pid: int, draft: LayerDraft) -> TaskMemory:
-        """As `of`, ready to be copied into the next pages file of *draft*; into the one it has if it has one."""
+    def begin(self, pid: int, destination: Destination) -> TaskMemory:
+        """As `of`, ready to be copied to a new sink of *destination*; to the one it has if it has one."""
         memory = self.of(pid)
         if not memory.begun:
             pages_id = 1 + sum(other.begun for other in self._by_pid.values())
-            memory.begin(pages_id, PageStore(pid, _opener(draft, pages_id), self._warm))
+            memory.begin(destination.sink(pid, pages_id, self._warm))
         return memory
-
-
-def _opener(draft: LayerDraft, pages_id: int) -> Callable[[], int]:
-    """Opens the pages file of that number, and an empty one in its place when asked again."""
-    opened = False
-
-    def open_file() -> int:
-        nonlocal opened
-        first, opened = not opened, True
-        return draft.open_pages(pages_id) if first else draft.replace_pages(pages_id)
-
-    return open_file

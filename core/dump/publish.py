@@ -14,7 +14,6 @@ from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.watched import Watched
 from lamina.core.image import format as fmt
 from lamina.core.image.draft import LayerDraft
-from lamina.core.image.pagemap import PageMap
 from lamina.core.image.schema import dump_stats_entry, inventory_entry, stats_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.kinds import descriptors, interrupted, pstree
@@ -26,12 +25,11 @@ PRE_DUMP_READ = 2  # inventory.pre_dump_mode: pages were read from outside (CRIU
 LOCK_SKIP = 3  # inventory.network_lock_method: no connection is kept, so none was locked
 
 
-def put_memory(draft: LayerDraft, memories: Sequence[TaskMemory], meter: Meter) -> None:
-    """Lay out every task's pages file and write its map."""
+def put_memory(memories: Sequence[TaskMemory], meter: Meter) -> None:
+    """Deliver every task's pages and its map."""
     meter.phase("write", sum(memory.own.pages for memory in memories))
     for memory in memories:
         memory.finish(meter.moved)
-        draft.put_pagemap(memory.pid, PageMap.of(memory.pages_id, memory.own, memory.inherited))
 
 
 def put_images(draft: LayerDraft, captured: Captured) -> None:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from lamina.core.dump.destination import Destination
 
 
 class Companion(Protocol):
@@ -34,6 +37,7 @@ class DumpRequest:
         auto_dedup: punch the ancestors' copies of what this layer writes, after the commit.
         label: a name for people, or "".
         companion: what is kept beside the target, or None.
+        destination: where the pages go; None for pages files in the layer.
     """
 
     pid: int
@@ -46,6 +50,7 @@ class DumpRequest:
     auto_dedup: bool = False
     label: str = ""
     companion: Companion | None = None
+    destination: "Destination | None" = None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import PAGE, describe, read_cmdline, read_maps
+from lamina.core.attach.procfs import describe, read_cmdline, read_maps
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.state import lock_target
 from lamina.core.dump.capture import Areas, Captured, areas_of, capture_rest, capture_task, known_areas
 from lamina.core.dump.companion import Beside
+from lamina.core.dump.destination import LocalPages, Shipment
 from lamina.core.dump.lineage import Lineage, decide
 from lamina.core.dump.live import WORTH_IT, copy_live, residue_room
 from lamina.core.dump.memories import Memories
@@ -65,7 +66,8 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
         lineage = decide(parent, identity, root.remembered.state, root.was_armed)
         session = Session(request, meter, cancel, tree, lineage, examination.own_uffds)
         expected = session.look()
-        draft = LayerDraft.create(request.images_dir, request.prev_images_dir, expected * PAGE)
+        draft = LayerDraft.create(request.images_dir, request.prev_images_dir, session.destination.room(expected))
+        stack.callback(session.destination.close)
         session.run(stack.enter_context(draft), expected)
         return session.result()
 
@@ -94,6 +96,7 @@ class Session:
         self.cmdline = tuple(read_cmdline(request.pid))
         self.keeps_running = request.leave_running or request.memory_only
         self.tracks = (request.track_mem or request.memory_only) and self.keeps_running
+        self.destination = request.destination or LocalPages()
         self.frozen_at = 0.0
         self.pids: tuple[int, ...] = ()
         self._memories = Memories(tree, lineage)
@@ -117,6 +120,8 @@ class Session:
         """All of it, from the first protected page to the settled state."""
         self.draft = draft
         self._tell_limits()
+        shipment = Shipment(draft, self.layer_id, self.lineage.layer_id, self.keeps_running, self.meter.notice, self.cancel)
+        self.destination.open(shipment)
         try:
             residue = expected
             if self.keeps_running and expected > WORTH_IT and self.root.can_track:
@@ -140,7 +145,7 @@ class Session:
         for task in self.tree.alive():
             task.unsettle()
         with self._writing():
-            memories = [self._memories.begin(task.pid, self.draft) for task in self.tree.alive() if task.armed]
+            memories = [self._memories.begin(task.pid, self.destination) for task in self.tree.alive() if task.armed]
             return copy_live(memories, expected, self.meter, self.cancel)
 
     def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
@@ -182,7 +187,7 @@ class Session:
         elif task.armed:
             task.tracker.extend(process.areas, live=False)
         task.unsettle()
-        memory = self._memories.begin(process.pid, self.draft)
+        memory = self._memories.begin(process.pid, self.destination)
         memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
 
     def _same_program(self, process: FrozenProcess) -> None:
@@ -199,7 +204,7 @@ class Session:
         self.meter.pages_inherited = sum(memory.inherited.pages for memory in memories)
         self.meter.pages_written = sum(memory.own.pages for memory in memories)
         self.meter.mark("writing")
-        put_memory(self.draft, memories, self.meter)
+        put_memory(memories, self.meter)
         if not self.request.memory_only:
             put_images(self.draft, captured)
         put_inventory(self.draft, self.request)
@@ -213,7 +218,7 @@ class Session:
         sidecar = describe_layer(
             self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, self.meter, self.frozen_at
         )
-        self.draft.commit(sidecar)
+        self.destination.commit(sidecar)
 
     # -- before and after ------------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from lamina.core.attach.procfs import Area
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
-from lamina.core.dump.memory import Moved, PageStore
+from lamina.core.dump.destination import PageSink
+from lamina.core.dump.memory import Moved
 from lamina.core.kinds.vmas import Pages, pages_of
 
 
@@ -19,7 +20,6 @@ class TaskMemory:
     Attributes:
         pid: the task.
         tracker: what reports its changes.
-        pages_id: number of its pages file; 0 before `begin`.
         parent: pages the parent layer has for this task and that may be inherited; empty if nothing may be.
         consumed: everything scans have reported as changed so far; given back to the tracker if the dump fails.
         own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
@@ -31,17 +31,15 @@ class TaskMemory:
         self.pid = pid
         self.tracker = tracker
         self.parent = parent
-        self.pages_id = 0
-        self._store: PageStore | None = None
+        self._store: PageSink | None = None
         self.consumed = PageRuns.empty()
         self.own = PageRuns.empty()
         self.inherited = PageRuns.empty()
         self.scanned = 0
         self.certain = True
 
-    def begin(self, pages_id: int, store: PageStore) -> None:
-        """From here on pages are copied, into *store*, which will be pages-*pages_id*."""
-        self.pages_id = pages_id
+    def begin(self, store: PageSink) -> None:
+        """From here on pages are copied, into *store*."""
         self._store = store
 
     @property
@@ -50,7 +48,7 @@ class TaskMemory:
         return self._store is not None
 
     @property
-    def store(self) -> PageStore:
+    def store(self) -> PageSink:
         """Where its pages go."""
         if self._store is None:
             raise RuntimeError("no pages can be copied before `begin`")
@@ -84,8 +82,8 @@ class TaskMemory:
         copy(residue, moved)
 
     def finish(self, moved: Moved) -> None:
-        """Lay the pages file out. Outside the freeze."""
-        self.store.finish(self.own, moved)
+        """Deliver what the layer owns, and its map. Outside the freeze."""
+        self.store.deliver(self.own, self.inherited, moved)
 
     def give_back(self) -> None:
         """The dump failed: let the tracker report again what it has reported to us."""
