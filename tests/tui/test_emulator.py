@@ -6,6 +6,8 @@ import select
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lamina.tui.terminal.emulator import Emulator
 from lamina.tui.terminal.keys import bytes_of
@@ -110,3 +112,57 @@ def test_a_program_on_a_terminal_of_its_own() -> None:
     text = shown.decode()
     assert "True True 77" in text and "typed" in text and "['0', '1', '2', '3']" in text
     assert marks == [len(shown)] and pty.ended
+
+
+_PIECES = [
+    b"plain text ", b"\r\n", b"\n", b"\t", b"\x08", "漢".encode(), "é".encode(), "❤️ on".encode(), b"\x1b[2J", b"\x1b[H", b"\x1b[5;9H",
+    b"\x1b[31;1m", b"\x1b[48;5;208m", b"\x1b[0m", b"\x1b[3;8r", b"\x1b[r", b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?47h", b"\x1b[?47l",
+    b"\x1b7", b"\x1b8", b"\x1b[?6h", b"\x1b[?6l", b"\x1b[?7l", b"\x1b[?7h", b"\x1b[4h", b"\x1b[4l", b"\x1bH", b"\x1b[g", b"\x1b[3g",
+    b"\x1bM", b"\x1bD", b"\x1b[2L", b"\x1b[M", b"\x1b[3P", b"\x1b[2@", b"\x1b[K", b"\x1b[1K", b"\x1b[?25l", b"\x1b[?25h", b"\x1b%@",
+    b"\x1b%G", b"\x1b(0", b"\x1b(B", b"\x0e", b"\x0f", b"\x1b]0;a title\x07", b"\x1b]2;another\x1b\\", b"\x1b[?1h", b"\x1b[12;\r3H",
+    "\x1b[²m".encode(), b"\x1b#8", b"\x1b[20h", b"x" * 45, b"\xff\xfe", b"\x00", b"\x1bc",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=60), st.data())
+@settings(max_examples=60, deadline=None)
+def test_one_that_goes_on_from_a_saved_state_shows_the_same(pieces: list[bytes], data: st.DataObject) -> None:
+    """Wherever it is cut, in the middle of a character or a control sequence as well."""
+    written = b"".join(pieces)
+    whole = screen()
+    whole.feed(written)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(written)), max_size=3)))
+    part, at = screen(), 0
+    for cut in [*cuts, len(written)]:
+        part.feed(written[at:cut])
+        part, before, at = screen(), part, cut
+        part.load(before.save())
+    assert [part.line(at) for at in range(12)] == [whole.line(at) for at in range(12)]
+    for one in (part, whole):
+        one.feed(b"\x1b\\ next \x1b[?1049l\x1b8 there \t|")
+    assert [part.line(at) for at in range(12)] == [whole.line(at) for at in range(12)]
+    assert part.cursor == whole.cursor
+
+
+def test_the_alternate_screen_covers_the_main_one() -> None:
+    one = screen()
+    one.feed(b"$ vim\r\n\x1b[?1049h\x1b[H~ text")
+    assert one.text.strip() == "~ text"
+    one.resize(30, 6)
+    one.feed(b"\x1b[?1049l$ ")
+    assert one.text.strip() == "$ vim\n$"
+
+
+def test_what_has_no_width_takes_nothing_with_it() -> None:
+    one = screen()
+    one.feed("❤\ufe0f on \u200b and on".encode())
+    assert one.text.strip() == "❤ on  and on"
+
+
+def test_a_title_without_end_takes_no_memory() -> None:
+    one = screen()
+    for _ in range(100):
+        one.feed(b"\x1b]0;" + b"x" * 10000)
+        assert len(one.save()) < 20000
+    one.feed(b"\x07 on")
+    assert one.text.strip() == "on"

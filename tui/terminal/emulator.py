@@ -2,21 +2,20 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
-from unicodedata import combining
 
-import pyte
-from pyte.screens import Char, Cursor
-from wcwidth import wcwidth
+from pyte import charsets
+from pyte.screens import Char, Cursor, Savepoint
+
+from lamina.tui.terminal.vt import ACCENTS, Screen, Stream, width
 
 _VERSION = 1
 _FLAGS = ("bold", "italics", "underscore", "strikethrough", "reverse", "blink")
 _LIMIT = 1000
-# Accents on one letter; the rest of a pile of them is left out.
-_ACCENTS = 8
+# A sequence that is not finished yet, bytes.
+_UNFINISHED = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -29,48 +28,13 @@ class Cells:
     flags: tuple[str, ...]
 
 
-class _Screen(pyte.Screen):
-    """Answers that a program asks for go back to it."""
-
-    def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
-        self._answer = answer
-        super().__init__(columns, lines)
-
-    def draw(self, data: str) -> None:
-        """Show text. Accents are not piled up for ever on one letter: each would copy all those before it."""
-        super().draw(data)
-        x, y = self.cursor.x - 1, self.cursor.y
-        row, at = (self.buffer[y], x) if x >= 0 else (self.buffer[y - 1], self.columns - 1)
-        if (x >= 0 or y > 0) and len(row[at].data) > _ACCENTS + 1:
-            row[at] = row[at]._replace(data=row[at].data[: _ACCENTS + 1])
-
-    def write_process_input(self, data: str) -> None:
-        self._answer(data.encode())
-
-
-class _Forgiving:
-    """The screen as the parser sees it: a sequence that it does not know, or that means nothing, is left out."""
-
-    def __init__(self, screen: _Screen) -> None:
-        self._screen = screen
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._screen, name)
-
-        def call(*values: Any, **named: Any) -> None:
-            with suppress(Exception):  # of a library, over what anybody may write
-                found(*values, **named)
-
-        return call
-
-
 class Emulator:
     """What a terminal shows."""
 
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
         """A blank screen; *answer* gets the terminal's answers to the program (its cursor position, what it is)."""
-        self._screen = _Screen(columns, lines, answer)
-        self._stream = pyte.ByteStream(_Forgiving(self._screen), strict=False)
+        self._screen = Screen(columns, lines, answer)
+        self._stream = Stream(self._screen)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,6 +78,8 @@ class Emulator:
         for at in range(lines, screen.lines):
             screen.buffer.pop(at, None)
         screen.cursor.y = max(0, min(screen.cursor.y, lines - 1))
+        if screen.main is not None:
+            screen.main = _resized(screen.main, columns, lines, screen.savepoints[0].cursor if screen.savepoints else None)
         screen.lines = lines
         screen.resize(lines, columns)
         screen.set_margins()
@@ -122,45 +88,62 @@ class Emulator:
     @property
     def _used(self) -> int:
         """Lines down to the last one that is not empty, or that the cursor is on."""
-        written = (at for at in reversed(range(self._screen.lines)) if any(char.data.strip() for char in self._chars(at)))
+        written = (
+            at for at in reversed(range(self._screen.lines)) if any(char.data.strip() for char in self._chars(self._screen.buffer[at]))
+        )
         return 1 + max(self._screen.cursor.y, next(written, 0))
 
     def line(self, number: int) -> list[Cells]:
         """Line *number*, from 0 at the top."""
-        return [Cells("".join(char.data for char in same), *style) for style, same in groupby(self._chars(number), key=_style)]
+        return self._cells(self._screen.buffer[number])
 
-    def _chars(self, number: int) -> Iterator[Char]:
+    def _cells(self, row: Any) -> list[Cells]:
+        return [Cells("".join(char.data for char in same), *style) for style, same in groupby(self._chars(row), key=_style)]
+
+    def _chars(self, row: Any) -> Iterator[Char]:
         """The cells of a line, as wide together as the line: the second half of a wide character is empty, half of one is a blank."""
-        row = self._screen.buffer[number]
         column, last = 0, self._screen.columns - 1
         while column <= last:
             char = row[column]
-            width = _width(char.data)
-            if width == 2 and column < last and _width(row[column + 1].data) == 0:
+            wide = _width(char.data)
+            if wide == 2 and column < last and _width(row[column + 1].data) == 0:
                 yield char._replace(data=char.data + row[column + 1].data)
                 column += 2
             else:
-                yield char if width == 1 else char._replace(data=" ")
+                yield char if wide == 1 else char._replace(data=" ")
                 column += 1
 
     @property
     def text(self) -> str:
         """All of it, without colours; blanks at the ends of lines left out."""
-        return "\n".join("".join(char.data for char in self._chars(at)).rstrip() for at in range(self._screen.lines))
+        return "\n".join("".join(char.data for char in self._chars(self._screen.buffer[at])).rstrip() for at in range(self._screen.lines))
 
     # -- as a value ------------------------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """Its state as JSON."""
+        """Its state as JSON: all that what is written next depends on."""
         screen = self._screen
-        return json.dumps(
-            {
-                "version": _VERSION, "columns": screen.columns, "lines": screen.lines,
-                "rows": [[[cells.text, cells.fg, cells.bg, list(cells.flags)] for cells in self.line(at)] for at in range(screen.lines)],
-                "cursor": [screen.cursor.x, screen.cursor.y, screen.cursor.hidden], "pen": list(_style(screen.cursor.attrs)),
-                "modes": sorted(screen.mode), "margins": list(screen.margins) if screen.margins else None,
-            }
-        )  # fmt: skip
+        state: dict[str, Any] = {
+            "version": _VERSION, "columns": screen.columns, "lines": screen.lines, "rows": self._rows(screen.buffer),
+            "cursor": _place(screen.cursor), "pen": list(_style(screen.cursor.attrs)), "modes": sorted(screen.mode),
+            "margins": list(screen.margins) if screen.margins else None,
+            "charsets": _charsets(screen), "tabs": sorted(screen.tabstops), "utf8": self._stream.use_utf8,
+        }  # fmt: skip
+        if screen.main is not None:
+            state["main"] = self._rows(screen.main)
+        if screen.savepoints:
+            saved = screen.savepoints[0]
+            state["saved"] = [_place(saved.cursor), list(_style(saved.cursor.attrs)), _charsets(saved), saved.origin, saved.wrap]
+        if screen.saved_columns:
+            state["columns_before"] = screen.saved_columns
+        if self._stream.unfinished:
+            state["unfinished"] = self._stream.unfinished.decode("latin-1")
+        return json.dumps(state)
+
+    def _rows(self, rows: Any) -> list[list[Any]]:
+        blank = self._screen.buffer.default_factory()  # type: ignore[attr-defined]
+        lines = (rows.get(at, blank) for at in range(self._screen.lines))
+        return [[[cells.text, cells.fg, cells.bg, list(cells.flags)] for cells in self._cells(line)] for line in lines]
 
     def load(self, text: str) -> None:
         """Show a state that `save` gave. Of another size it is cut or filled up with blanks.
@@ -176,12 +159,27 @@ class Emulator:
             before = self.size
             self._screen.reset()
             self._screen.resize(lines, columns)
-            for number, row in enumerate(state["rows"][:lines]):
-                self._load_row(number, row)
-            self._load_modes(state)
-            self._screen.resize(before[1], before[0])
-        except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            self._screen.mode = {int(mode) for mode in state["modes"]}
+            self._load_rows(state["rows"])
+            if state.get("main") is not None:
+                alternate = dict(self._screen.buffer)
+                self._screen.buffer.clear()
+                self._load_rows(state["main"])
+                self._screen.main = dict(self._screen.buffer)
+                self._screen.buffer.clear()
+                self._screen.buffer.update(alternate)
+            self._load_cursor(state)
+            self._stream = Stream(self._screen)
+            self._stream.use_utf8 = bool(state.get("utf8", True))
+            self._stream.feed(str(state.get("unfinished", "")).encode("latin-1")[:_UNFINISHED])
+            if before != self.size:
+                self._screen.resize(before[1], before[0])
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError, UnicodeError) as error:
             raise ValueError(f"not the state of a terminal: {error}") from error
+
+    def _load_rows(self, rows: Any) -> None:
+        for number, row in enumerate(rows[: self._screen.lines]):
+            self._load_row(number, row)
 
     def _load_row(self, number: int, row: Any) -> None:
         column = 0
@@ -190,29 +188,70 @@ class Emulator:
             for letter in str(shown)[: _LIMIT * 4]:
                 if column > self._screen.columns:
                     return
-                width = wcwidth(letter)
-                if width < 0 or (width == 0 and not combining(letter)):
+                wide = width(letter)
+                if wide < 0:
                     continue  # anybody may have written it, and it goes to the user's own terminal
-                if width == 0 and column > 0:
+                if wide == 0 and column > 0:
                     # An accent of the letter before it.
                     at = column - 1 if line[column - 1].data or column == 1 else column - 2
-                    line[at] = line[at]._replace(data=(line[at].data + letter)[: 1 + _ACCENTS])
-                for data in (letter, "")[:width] if width > 0 else ():
+                    line[at] = line[at]._replace(data=(line[at].data + letter)[: 1 + ACCENTS])
+                for data in (letter, "")[:wide] if wide > 0 else ():
                     if column < self._screen.columns:
                         line[column] = _char(data, fg, bg, flags)
                     column += 1
 
-    def _load_modes(self, state: Any) -> None:
+    def _load_cursor(self, state: Any) -> None:
         screen = self._screen
-        screen.mode = {int(mode) for mode in state["modes"]}
-        x, y, hidden = state["cursor"]
-        fg, bg, flags = state["pen"]
-        pen = _char(" ", fg, bg, flags)
         if state["margins"]:
             top, bottom = state["margins"]
             screen.set_margins(int(top) + 1, int(bottom) + 1)  # which moves the cursor
-        screen.cursor = Cursor(max(0, min(int(x), screen.columns)), max(0, min(int(y), screen.lines - 1)), pen)
-        screen.cursor.hidden = bool(hidden)
+        screen.cursor = self._cursor(state["cursor"], state["pen"])
+        if "charsets" in state:
+            screen.charset, screen.g0_charset, screen.g1_charset = _charsets_named(state["charsets"])
+        if "tabs" in state:
+            screen.tabstops = {int(tab) for tab in state["tabs"][:_LIMIT]}
+        if state.get("columns_before"):
+            screen.saved_columns = max(1, min(int(state["columns_before"]), _LIMIT))
+        if state.get("saved"):
+            place, pen, names, origin, wrap = state["saved"]
+            charset, g0, g1 = _charsets_named(names)
+            screen.savepoints[:] = [Savepoint(self._cursor(place, pen), g0, g1, charset, bool(origin), bool(wrap))]
+
+    def _cursor(self, place: Any, pen: Any) -> Cursor:
+        x, y, hidden = place
+        fg, bg, flags = pen
+        cursor = Cursor(
+            max(0, min(int(x), self._screen.columns)), max(0, min(int(y), self._screen.lines - 1)), _char(" ", fg, bg, flags)
+        )  # fmt: skip
+        cursor.hidden = bool(hidden)
+        return cursor
+
+
+def _place(cursor: Cursor) -> list[Any]:
+    return [cursor.x, cursor.y, cursor.hidden]
+
+
+def _charsets(of: Any) -> list[Any]:
+    """Which of the two is in use, and what they are, by the letters that choose them (console_codes(4))."""
+    names = [next(name for name, charset in charsets.MAPS.items() if charset is it) for it in (of.g0_charset, of.g1_charset)]
+    return [of.charset, *names]
+
+
+def _charsets_named(state: Any) -> tuple[int, str, str]:
+    used, g0, g1 = state
+    return int(bool(used)), charsets.MAPS[g0], charsets.MAPS[g1]
+
+
+def _resized(rows: dict[int, Any], columns: int, lines: int, cursor: Cursor | None) -> dict[int, Any]:
+    """The main screen, cut as `Emulator.resize` cuts."""
+    above = max(0, cursor.y + 1 - lines) if cursor is not None else 0
+    if cursor is not None:
+        cursor.y -= above
+    kept = {at - above: row for at, row in rows.items() if 0 <= at - above < lines}
+    for row in kept.values():
+        for column in [column for column in row if column >= columns]:
+            del row[column]
+    return kept
 
 
 def saved_size(text: str) -> tuple[int, int]:
@@ -233,7 +272,7 @@ def saved_size(text: str) -> tuple[int, int]:
 
 def _width(data: str) -> int:
     """Columns that the content of a cell takes: 0 for the second half of a wide character."""
-    return max(0, wcwidth(data[0])) if data else 0
+    return max(0, width(data[0])) if data else 0
 
 
 def _char(data: str, fg: Any, bg: Any, flags: Any) -> Char:

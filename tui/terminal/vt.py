@@ -1,0 +1,254 @@
+"""pyte, with what programs need and it lacks: an alternate screen, one saved cursor as xterm has it, bounds, and the same screen however
+the output is cut into portions (console_codes(4), XTerm control sequences).
+"""
+
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+from unicodedata import combining
+
+import pyte
+from pyte import charsets, control, modes
+from pyte.screens import Char
+from wcwidth import wcwidth
+
+# Accents on one letter; the rest of a pile of them is left out.
+ACCENTS = 8
+# A control sequence that is longer is none, characters; of a title the rest is left out.
+_LONGEST = 4096
+_PRIVATE = 5
+_ALTERNATE = {47 << _PRIVATE, 1047 << _PRIVATE, 1049 << _PRIVATE}
+_SAVING = 1049 << _PRIVATE
+_SAVE_CURSOR = 1048 << _PRIVATE
+_IDENTITY = charsets.LAT1_MAP
+# What these do is done at once, wherever they come in a sequence.
+_AT_ONCE = {control.BEL, control.BS, control.HT, control.LF, control.VT, control.FF, control.CR}
+_OSC_BEGINS = (control.ESC + "]", control.OSC_C1)
+_OSC_ENDS = {control.BEL, control.ST_C1}
+
+
+@lru_cache(4096)
+def width(char: str) -> int:
+    """Columns that *char* takes: 0 for an accent, -1 for what is not shown at all."""
+    found = wcwidth(char)
+    return -1 if found == 0 and not combining(char) else found
+
+
+class Screen(pyte.Screen):
+    """What is shown. Answers that a program asks for go to *answer*.
+
+    Attributes:
+        main: what the main screen shows, while the alternate one is shown; else None.
+    """
+
+    def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
+        self._answer = answer
+        self.main: dict[int, Any] | None = None
+        self._pen: Char | None = None
+        self._cells: dict[str, Char] = {}
+        super().__init__(columns, lines)
+
+    def write_process_input(self, data: str) -> None:
+        """pyte's name for an answer."""
+        self._answer(data.encode())
+
+    def reset(self) -> None:
+        """As after switching on."""
+        super().reset()
+        self.main = None
+        self.savepoints.clear()
+
+    # -- text ------------------------------------------------------------------------------------------------------------------------
+
+    def draw(self, data: str) -> None:
+        """Show text. What has no width and is no accent is left out, and nothing after it is."""
+        charset = self.g1_charset if self.charset else self.g0_charset
+        if charset is not _IDENTITY:
+            data = data.translate(charset)
+        cursor = self.cursor
+        if self._pen is not cursor.attrs:
+            self._pen, self._cells = cursor.attrs, {}
+        wraps, inserts = modes.DECAWM in self.mode, modes.IRM in self.mode
+        for char in data:
+            wide = 1 if " " <= char <= "~" else width(char)
+            if wide < 0:
+                continue
+            if wide == 0:
+                self._accent(char)
+                continue
+            if cursor.x == self.columns:
+                if wraps:
+                    self.dirty.add(cursor.y)
+                    self.carriage_return()
+                    self.linefeed()
+                else:
+                    cursor.x -= wide
+            if inserts:
+                self.insert_characters(wide)
+            line = self.buffer[cursor.y]
+            cell = self._cells.get(char)
+            if cell is None:
+                if len(self._cells) > 1024:
+                    self._cells.clear()
+                cell = self._cells[char] = cursor.attrs._replace(data=char)
+            line[cursor.x] = cell
+            if wide == 2 and cursor.x + 1 < self.columns:
+                line[cursor.x + 1] = cursor.attrs._replace(data="")
+            cursor.x = min(cursor.x + wide, self.columns)
+        self.dirty.add(cursor.y)
+
+    def _accent(self, char: str) -> None:
+        """Put an accent on the letter before the cursor. They are not piled up for ever: each would copy all those before it."""
+        x, y = self.cursor.x - 1, self.cursor.y
+        if x < 0:
+            x, y = self.columns - 1, y - 1
+        if y < 0:
+            return
+        row = self.buffer[y]
+        if not row[x].data and x > 0:
+            x -= 1  # the letter is a wide one
+        if len(row[x].data) <= ACCENTS:
+            row[x] = row[x]._replace(data=row[x].data + char)
+            self.dirty.add(y)
+
+    # -- what pyte does only to cells and lines that were written before ---------------------------------------------------------------
+
+    def erase_in_display(self, how: int = 0, *args: Any, **kwargs: Any) -> None:
+        """Erased lines have the colours of the pen as wide as they are."""
+        wanted = {0: range(self.cursor.y + 1, self.lines), 1: range(self.cursor.y)}.get(how, range(self.lines))
+        for y in wanted:
+            self.buffer[y].update(dict.fromkeys(range(self.columns), self.cursor.attrs))
+        super().erase_in_display(how, *args, **kwargs)
+
+    def delete_lines(self, count: int | None = None) -> None:
+        """Blank lines move up, too."""
+        for y in range(self.lines):
+            self.buffer[y]
+        super().delete_lines(count)
+
+    def insert_characters(self, count: int | None = None) -> None:
+        """What leaves the line is gone."""
+        super().insert_characters(count)
+        self.buffer[self.cursor.y].pop(self.columns, None)
+
+    # -- the saved cursor, and the alternate screen ------------------------------------------------------------------------------------
+
+    def save_cursor(self) -> None:
+        """There is one."""
+        self.savepoints.clear()
+        super().save_cursor()
+
+    def restore_cursor(self) -> None:
+        """It stays saved."""
+        kept = [saved._replace(cursor=copy.copy(saved.cursor)) for saved in self.savepoints]
+        super().restore_cursor()
+        self.savepoints[:] = kept
+
+    def set_mode(self, *wanted: int, **how: Any) -> None:
+        """Beside what pyte knows: 47, 1047, 1048 and 1049."""
+        numbers = {mode << _PRIVATE for mode in wanted} if how.get("private") else set()
+        if numbers & {_SAVING, _SAVE_CURSOR}:
+            self.save_cursor()
+        super().set_mode(*wanted, **how)
+        if numbers & _ALTERNATE and (self.main is None or _SAVING in numbers):
+            self.main = dict(self.buffer) if self.main is None else self.main
+            self._show({})
+
+    def reset_mode(self, *wanted: int, **how: Any) -> None:
+        """The other way round."""
+        numbers = {mode << _PRIVATE for mode in wanted} if how.get("private") else set()
+        super().reset_mode(*wanted, **how)
+        if numbers & _ALTERNATE and self.main is not None:
+            self.mode -= _ALTERNATE
+            main, self.main = self.main, None
+            self._show(main)
+        if numbers & {_SAVING, _SAVE_CURSOR} and self.savepoints:
+            self.restore_cursor()
+
+    def _show(self, rows: dict[int, Any]) -> None:
+        self.buffer.clear()
+        self.buffer.update(rows)
+        self.dirty.update(range(self.lines))
+
+
+class _Forgiving:
+    """The screen as the parser sees it: a sequence that it does not know, or that means nothing, is left out."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._screen, name)
+
+        def call(*values: Any, **named: Any) -> None:
+            with suppress(Exception):  # of a library, over what anybody may write
+                found(*values, **named)
+
+        return call
+
+
+class Stream(pyte.ByteStream):
+    """Tells text from control sequences, and knows which one is not finished yet."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._unfinished = ""
+        super().__init__(_Forgiving(screen), strict=False)
+
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a character or control sequence whose end has not come; fed to a new stream it leads to the same state."""
+        begun = self._unfinished
+        if begun and not begun.startswith(_OSC_BEGINS):
+            begun = "".join(char for char in begun if char not in _AT_ONCE)
+        return begun.encode() + self.utf8_decoder.getstate()[0] if self.use_utf8 else begun.encode("latin-1")
+
+    def feed(self, data: bytes) -> None:  # type: ignore[override]
+        """The program wrote *data*. What follows a choice of the character set is decoded by that."""
+        at = 0
+        if self._unfinished in (control.ESC, control.ESC + "%"):
+            at = 2
+            self._feed(data[:1])
+            self._feed(data[1:2])
+        while (found := data.find(b"\x1b%", at)) >= 0:
+            self._feed(data[at : found + 3])
+            at = found + 3
+        self._feed(data[at:])
+
+    def _feed(self, data: bytes) -> None:
+        """The loop is pyte's, which does not say where a sequence began, and lets a wrong one raise."""
+        text = self.utf8_decoder.decode(data) if self.use_utf8 else data.decode("latin-1")
+        assert self.listener is not None
+        draw, plain = self.listener.draw, self._text_pattern.match
+        at, end = 0, len(text)
+        while at < end:
+            if not self._unfinished:
+                found = plain(text, at)
+                if found:
+                    at = found.end()
+                    draw(found[0])
+                    continue
+            self._take(text[at])
+            at += 1
+
+    def _take(self, char: str) -> None:
+        begun = self._unfinished
+        if len(begun) >= _LONGEST and begun.startswith(_OSC_BEGINS):
+            # The end of it is waited for without the parser, which would keep it all.
+            if char in _OSC_ENDS or (char == "\\" and begun.endswith(control.ESC)):
+                self._begin_anew()
+            else:
+                self._unfinished = begun[:_LONGEST] + (char if char == control.ESC else "")
+            return
+        if len(begun) >= _LONGEST:
+            self._begin_anew()
+        try:
+            done = self._send_to_parser(char)
+        except Exception:
+            done = True  # the parser begins anew
+        self._unfinished = "" if done else self._unfinished + char
+
+    def _begin_anew(self) -> None:
+        self._initialize_parser()
+        self._unfinished = ""
