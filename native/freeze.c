@@ -12,8 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "batch.h"
 #include "remote.h"
 #include "stops.h"
+
+/* A killed process gives back its memory before it ends: seconds for very much of it. */
+#define END_LIMIT_NS 30000000000ull
 
 /* State letter and parent from a stat file of /proc; state 0 if there is none. */
 static char stat_of(const char *path, int *parent)
@@ -54,7 +58,7 @@ static int has_ended(int pid, int tid, int errnum)
 }
 
 /* Seize and interrupt every thread that /proc shows and we do not hold yet. Returns how many were added, -1 on failure. */
-static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, int room, uint64_t *frozen_ns, lm_error *err)
+static int seize_new(int pid, lm_thread *threads, int *held, int room, uint64_t *frozen_ns, lm_error *err)
 {
     char path[64];
     struct dirent *entry;
@@ -78,7 +82,7 @@ static int seize_new(int pid, unsigned options, lm_thread *threads, int *held, i
             added = lm_fail(err, "freeze", room * 2, "more than %d threads", room);
             break;
         }
-        if (lm_seize(tid, options, err) < 0) {
+        if (lm_seize(tid, 0, err) < 0) {
             if (has_ended(pid, tid, err->errnum))
                 continue;
             added = -1;
@@ -107,13 +111,30 @@ static int by_leader(const void *a, const void *b, void *pid)
     return (x > y) - (x < y);
 }
 
-int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, uint64_t *frozen_ns, lm_error *err)
+/* The freeze failed: those that stopped go on at once, those that did not as soon as they do (cdef/stops.h). */
+static void let_go(lm_thread *threads, int held)
+{
+    for (int i = 0; i < held; i++) {
+        int status, stopped = threads[i].state == LM_STOPPED;
+
+        if (threads[i].state == LM_SEIZED && lm_look(threads[i].tid, &status, NULL) > 0)
+            stopped = WIFSTOPPED(status);
+        if (stopped)
+            lm_detach(threads[i].tid, NULL);
+        else if (threads[i].state == LM_SEIZED)
+            lm_late_add(threads[i].tid);
+    }
+    /* The rest of the interrupts are on their way: most come now. */
+    lm_late_threads();
+}
+
+int lm_freeze_task(int pid, lm_thread *threads, int *count, uint64_t limit, uint64_t *frozen_ns, lm_error *err)
 {
     int held = 0, room = *count, alive = 0, settled = 0, failed = 0;
 
     *frozen_ns = 0;
     do {
-        int added = seize_new(pid, options, threads, &held, room, frozen_ns, err);
+        int added = seize_new(pid, threads, &held, room, frozen_ns, err);
 
         if (added < 0) {
             failed = 1;
@@ -122,7 +143,7 @@ int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, ui
         if (added == 0)
             break;
         for (; settled < held && !failed; settled++) {
-            int got = lm_settle(threads[settled].tid, err);
+            int got = lm_settle(threads[settled].tid, limit, err);
 
             if (got < 0)
                 failed = 1;
@@ -142,14 +163,7 @@ int lm_freeze_task(int pid, unsigned options, lm_thread *threads, int *count, ui
         failed = lm_fail(err, "freeze", pid, "process %d has ended", pid);
     }
     if (failed) {
-        lm_error first = *err;
-
-        for (int i = 0; i < held; i++) {
-            if (threads[i].state == LM_SEIZED)
-                lm_settle(threads[i].tid, NULL);
-            lm_detach(threads[i].tid, NULL);
-        }
-        *err = first;
+        let_go(threads, held);
         return -1;
     }
     qsort_r(threads, (size_t)alive, sizeof *threads, by_leader, &pid);
@@ -165,6 +179,8 @@ int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
         lm_thread *thread = &threads[i];
         int failed = 0;
 
+        if (thread->state == LM_IN_BATCH && lm_batch_recall(thread, result == 0 ? err : NULL) < 0)
+            result = -1;
         if (thread->state != LM_STOPPED)
             continue;
         /* A mask is written only where a batch changed it: for a thread in ppoll(2) the kernel keeps two masks. */
@@ -178,7 +194,7 @@ int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
         lm_thread *thread = &threads[i];
         lm_error here = {0};
 
-        if (thread->state == LM_GONE)
+        if (thread->state == LM_GONE || thread->state == LM_LATE)
             continue;
         for (int sig = 1; sig <= 64; sig++)
             if (thread->own_signals >> (sig - 1) & 1)
@@ -195,7 +211,8 @@ int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
 /* Wait for the end of a thread without reaping it. */
 static int wait_end(int tid, lm_error *err)
 {
-    uint64_t deadline = lm_now_ns() + LM_STOP_TIMEOUT_NS;
+    uint64_t deadline = lm_now_ns() + END_LIMIT_NS;
+    unsigned looks = 0;
 
     for (;;) {
         siginfo_t info = {0};
@@ -206,13 +223,14 @@ static int wait_end(int tid, lm_error *err)
             return 0;
         if (lm_now_ns() > deadline)
             return lm_refuse(err, "waitid", tid, "thread %d does not end", tid);
-        usleep(50);
+        lm_pause_between_looks(&looks);
     }
 }
 
 int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
 {
     int status, ours = is_ours(pid);
+    uint64_t limit = lm_now_ns() + END_LIMIT_NS;
 
     if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
         return lm_fail(err, "kill", pid, "process %d cannot be ended", pid);
@@ -226,7 +244,7 @@ int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
             break;
         }
         do {
-            if (lm_wait_stop(threads[i].tid, &status, err) < 0) {
+            if (lm_wait_stop(threads[i].tid, &status, limit, err) < 0) {
                 if (err->errnum == ECHILD)
                     break;
                 return -1;

@@ -17,7 +17,6 @@
 
 struct job {
     int tid, failed;
-    unsigned options;
     uint64_t syscall_address, call[7];
     int64_t result;
     lm_thread thread;
@@ -29,7 +28,7 @@ static int work(struct job *job)
     lm_thread *thread = &job->thread;
     int failed;
 
-    if (lm_seize(job->tid, job->options, &job->err) < 0)
+    if (lm_seize(job->tid, 0, &job->err) < 0)
         return -1;
     thread->tid = job->tid;
     thread->state = LM_SEIZED;
@@ -53,7 +52,7 @@ static int guardian(void *arg)
     return 0;
 }
 
-int lm_guarded_call(int tid, unsigned options, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
+int lm_guarded_call(int tid, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
 {
     struct job *job = calloc(1, sizeof *job);
     char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -65,7 +64,6 @@ int lm_guarded_call(int tid, unsigned options, uint64_t syscall_address, const u
         goto out;
     }
     job->tid = tid;
-    job->options = options;
     job->syscall_address = syscall_address;
     memcpy(job->call, call, sizeof job->call);
     sigfillset(&all);

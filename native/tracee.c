@@ -2,39 +2,38 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/audit.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "arch/x86_64.h"
 #include "remote.h"
 #include "stops.h"
 
+#ifndef PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG
+#define PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG 0x4211
+#endif
+
 _Static_assert(sizeof(lm_regs) == LM_ARCH_REGS_BYTES, "lm_regs is user_regs_struct by another name");
 
 
-uint64_t lm_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
+/* Whether this lamina cannot suspend filters: without CAP_SYS_ADMIN, under a filter itself, or with a kernel that cannot (ptrace(2)). */
+static int cannot_suspend_seccomp;
 
 static long ptrace_options(unsigned options)
 {
-    long flags = PTRACE_O_TRACESYSGOOD;
+    /* Always: a filter, or strict mode, ends a program at a call of ours, and it may have come since anybody looked. */
+    long flags = PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP;
 
     if (options & LM_OPT_EXITKILL)
         flags |= PTRACE_O_EXITKILL;
-    if (options & LM_OPT_SUSPEND_SECCOMP)
-        flags |= PTRACE_O_SUSPEND_SECCOMP;
     if (options & LM_OPT_TRACE_EXEC)
         flags |= PTRACE_O_TRACEEXEC;
     if (options & LM_OPT_TRACE_CLONE)
@@ -44,11 +43,17 @@ static long ptrace_options(unsigned options)
 
 int lm_seize(int tid, unsigned options, lm_error *err)
 {
-    if (ptrace(PTRACE_SEIZE, tid, 0L, ptrace_options(options)) == 0)
+    long flags = ptrace_options(options);
+
+    /* Asked to stop before, late, and still ours. */
+    if (lm_late_take(tid) && ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) == 0)
         return 0;
-    /* Suspending seccomp needs CAP_SYS_ADMIN (ptrace(2)); a target without a filter does not need it. */
-    if (errno == EPERM && (options & LM_OPT_SUSPEND_SECCOMP))
-        return lm_seize(tid, options & ~(unsigned)LM_OPT_SUSPEND_SECCOMP, err);
+    if (ptrace(PTRACE_SEIZE, tid, 0L, flags) == 0)
+        return 0;
+    if ((errno == EPERM || errno == EINVAL) && ptrace(PTRACE_SEIZE, tid, 0L, flags & ~PTRACE_O_SUSPEND_SECCOMP) == 0) {
+        cannot_suspend_seccomp = 1;
+        return 0;
+    }
     return lm_fail(err, "ptrace(SEIZE)", tid, "thread %d cannot be traced", tid);
 }
 
@@ -59,72 +64,13 @@ int lm_detach(int tid, lm_error *err)
     return 0;
 }
 
-/* A thread in uninterruptible sleep may not stop for a long time: wait with a deadline instead of for ever. */
-int lm_wait_stop(int tid, int *status, lm_error *err)
-{
-    uint64_t deadline = 0;
-    unsigned spins = 0;
-
-    for (;;) {
-        pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-
-        if (got == tid)
-            return 0;
-        if (got < 0 && errno != EINTR)
-            return lm_fail(err, "waitpid", tid, "thread %d cannot be waited for", tid);
-        if (++spins < 100) {
-            struct timespec none = {0, 1000};
-
-            nanosleep(&none, NULL);
-            continue;
-        }
-        if (!deadline)
-            deadline = lm_now_ns() + LM_STOP_TIMEOUT_NS;
-        if (lm_now_ns() > deadline)
-            return lm_refuse(err, "waitpid", tid, "thread %d did not stop within %llu s: it may hang in uninterruptible sleep", tid,
-                             (unsigned long long)(LM_STOP_TIMEOUT_NS / 1000000000ull));
-        usleep(50);
-    }
-}
-
-int lm_wait(int tid, int *status, int *event, lm_error *err)
-{
-    if (lm_wait_stop(tid, status, err) < 0)
-        return -1;
-    *event = WIFSTOPPED(*status) ? *status >> 16 : 0;
-    return 0;
-}
-
-/* Wait for the stop that PTRACE_INTERRUPT asked for. Any other stop that comes first clears the request (kernel/signal.c, ptrace_stop), so
-   a signal that was already dequeued is delivered as it would have been, with the interrupt asked for anew: the thread then stops before
-   the first instruction of its handler. Returns 0 stopped, 1 gone, -1 failed. */
-int lm_settle(int tid, lm_error *err)
-{
-    for (;;) {
-        int status, event;
-
-        if (lm_wait(tid, &status, &event, err) < 0)
-            return -1;
-        if (WIFEXITED(status) || WIFSIGNALED(status))
-            return 1;
-        if (event == PTRACE_EVENT_STOP)
-            return 0;
-        if (ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) < 0 ||
-            ptrace(PTRACE_CONT, tid, 0L, event ? 0L : (long)(WSTOPSIG(status) & 0x7f)) < 0) {
-            if (errno == ESRCH)
-                continue;
-            return lm_fail(err, "ptrace(CONT)", tid, "thread %d cannot be brought to a stop", tid);
-        }
-    }
-}
-
 int lm_interrupt(int tid, lm_error *err)
 {
     int got;
 
     if (ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) < 0)
         return lm_fail(err, "ptrace(INTERRUPT)", tid, "thread %d cannot be interrupted", tid);
-    got = lm_settle(tid, err);
+    got = lm_settle(tid, lm_stop_limit(), err);
     if (got > 0)
         return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
     return got;
@@ -162,6 +108,22 @@ static void apply_rseq(lm_thread *thread)
         thread->regs.rip = section.abort;
 }
 
+/* How its next system call would be taken. Kernels before 6.4 cannot tell of user dispatch; there a call of ours ends with its SIGSYS. */
+static void read_calling(lm_thread *thread)
+{
+    struct {
+        uint64_t mode, selector, offset, length;
+    } dispatch = {0};
+    struct __ptrace_syscall_info info = {0};
+
+    thread->dispatch = 0;
+    if (ptrace(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, thread->tid, (long)sizeof dispatch, &dispatch) == 0)
+        thread->dispatch = (uint32_t)dispatch.mode;
+    thread->audit_arch = AUDIT_ARCH_X86_64;
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, thread->tid, (long)sizeof info, &info) > 0)
+        thread->audit_arch = info.arch;
+}
+
 int lm_read_thread(lm_thread *thread, lm_error *err)
 {
     int tid = thread->tid;
@@ -184,6 +146,7 @@ int lm_read_thread(lm_thread *thread, lm_error *err)
         thread->rseq_flags = rseq.flags;
     }
     apply_rseq(thread);
+    read_calling(thread);
     if (syscall(SYS_get_robust_list, tid, &head, &head_size) == 0) {
         thread->robust_head = head;
         thread->robust_size = head_size;
@@ -191,6 +154,45 @@ int lm_read_thread(lm_thread *thread, lm_error *err)
     if ((int64_t)thread->regs.orig_rax >= 0 && (int64_t)thread->regs.rax == -EINTR && restarts_by_us(thread->regs.orig_rax))
         thread->regs.rax = (uint64_t)-514; /* ERESTARTNOHAND */
     thread->state = LM_STOPPED;
+    return 0;
+}
+
+static int seccomp_mode(int tid)
+{
+    char path[64], text[4096], *at;
+    size_t got;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", tid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    got = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[got] = 0;
+    at = strstr(text, "\nSeccomp:\t");
+    return at ? atoi(at + 10) : 0;
+}
+
+int lm_may_inject(const lm_thread *thread, lm_error *err)
+{
+    const lm_regs *r = &thread->regs;
+    int tid = thread->tid;
+
+    if (thread->dispatch)
+        return lm_refuse(err, "injection", tid, "thread %d has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH)", tid);
+    if (r->cs == LM_CS_32)
+        return lm_refuse(err, "injection", tid, "thread %d runs 32-bit code (code segment %#llx)", tid, (unsigned long long)r->cs);
+    if (r->cs != LM_CS_64 || r->ss != LM_SS)
+        return lm_refuse(err, "injection", tid, "thread %d runs in segments of its own (cs %#llx, ss %#llx)", tid,
+                         (unsigned long long)r->cs, (unsigned long long)r->ss);
+    if ((int64_t)r->orig_rax >= 0 && thread->audit_arch != AUDIT_ARCH_X86_64)
+        return lm_refuse(err, "injection", tid, "thread %d is inside a 32-bit system call (int 0x80)", tid);
+    if (r->eflags & LM_EFLAGS_TF)
+        return lm_refuse(err, "injection", tid, "thread %d single-steps itself (trap flag)", tid);
+    if (cannot_suspend_seccomp && seccomp_mode(tid))
+        return lm_refuse(err, "injection", tid, "thread %d runs under seccomp, which lamina cannot suspend here (it needs CAP_SYS_ADMIN, and "
+                         "may not run under a filter itself)", tid);
     return 0;
 }
 
@@ -213,7 +215,7 @@ int lm_adopt(int tid, lm_thread *thread, lm_error *err)
 
     memset(thread, 0, offsetof(lm_thread, xstate));
     thread->tid = tid;
-    got = lm_settle(tid, err);
+    got = lm_settle(tid, lm_stop_limit(), err);
     if (got > 0)
         return lm_refuse(err, "waitpid", tid, "thread %d has ended", tid);
     if (got == 0)

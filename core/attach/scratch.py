@@ -4,13 +4,16 @@ The one call that maps it cannot be made in a batch. Were it made by lamina itse
 the wrong place; the guardian finishes whatever happens to lamina (docs/injection.md).
 """
 
+import errno
 import mmap
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from lamina.core.attach.calls import SYSCALL_NUMBERS
-from lamina.core.attach.procfs import PAGE, Area, describe, read_maps
+from lamina.core.attach.procfs import PAGE, Area, describe, read_maps, read_stat, threads_of
 from lamina.core.attach.tracee import MASK64
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -72,33 +75,49 @@ def free_range(areas: list[Area], size: int) -> int:
     return (start + (width - size) // 2) // PAGE * PAGE
 
 
-def map_scratch(pid: int, address: int, size: int, options: int) -> None:
-    """Map the range in the running process *pid*, by a guardian; its leader is stopped for about 0.1 ms.
+def map_scratch(pid: int, address: int, size: int) -> None:
+    """Map the range in the running process *pid*, by a guardian; one thread of it, mostly the first, is stopped for about 0.1 ms.
 
     Raises:
-        TargetError: it cannot be traced, or the kernel refuses the mapping.
+        TargetError: it cannot be traced, no call can be made in it, or the kernel refuses the mapping.
     """
-    got = _guarded(pid, options, "mmap", address, size, PROT_ALL, MAP_FLAGS, -1, 0)
+    got = _guarded(pid, "mmap", address, size, PROT_ALL, MAP_FLAGS, -1, 0)
     if got != address:
         reason = os.strerror(-got) if -4096 < got < 0 else f"it came to lie at {got:x}"
+        if got == -errno.EACCES:
+            reason += "; it may have asked for no memory to be writable and executable (PR_SET_MDWE): not supported yet"
         raise TargetError("cannot map scratch memory in", describe(pid), reason)
 
 
-def unmap_scratch(pid: int, address: int, size: int, options: int) -> None:
+def unmap_scratch(pid: int, address: int, size: int) -> None:
     """Unmap the range again, likewise. Nothing happens if the process is gone.
 
     Raises:
-        TargetError: it cannot be traced.
+        TargetError: it cannot be traced, or no call can be made in it.
     """
-    _guarded(pid, options, "munmap", address, size)
+    _guarded(pid, "munmap", address, size)
 
 
-def _guarded(pid: int, options: int, name: str, *args: int) -> int:
+def is_there(areas: Iterable[Area], address: int, size: int) -> bool:
+    """Whether the range is among *areas*, just as it was mapped: the program may have unmapped it, or put something else there."""
+    return any((area.start, area.end, area.perms, area.inode) == (address, address + size, "rwxp", 0) for area in areas)
+
+
+def _guarded(pid: int, name: str, *args: int) -> int:
     raw = [SYSCALL_NUMBERS[name], *(arg & MASK64 for arg in args)]
     result, err = ffi.new("int64_t *"), new_error()
     at = find_syscall(pid, read_maps(pid))
     try:
-        check(C.lm_guarded_call(pid, options, at, ffi.new("uint64_t[7]", raw + [0] * (7 - len(raw))), result, err), err)
+        check(C.lm_guarded_call(_able_thread(pid), at, ffi.new("uint64_t[7]", raw + [0] * (7 - len(raw))), result, err), err)
     except NativeError as error:
-        raise TargetError("cannot make calls in", describe(pid), str(error)) from error
+        raise TargetError("cannot make calls in", describe(pid), error.detail or str(error)) from error
     return int(result[0])
+
+
+def _able_thread(pid: int) -> int:
+    """The leader, unless it cannot be stopped now (uninterruptible sleep)."""
+    for tid in threads_of(pid):
+        with suppress(TargetError):  # it ended
+            if read_stat(pid, tid).state not in "DZX":
+                return tid
+    return pid

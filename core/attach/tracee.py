@@ -18,13 +18,16 @@ REGISTERS = (
 # What a batch may end with: signals whose default is to be ignored (signal(7)), so that an untraced target just goes on.
 END_SIGNALS = {"SIGURG": 23, "SIGWINCH": 28, "SIGCHLD": 17}
 SLICE = 16384
+# How long the calls of a batch may take: those of a dump are questions, those of a restore open files and fill memory.
+LIMIT_S = 1.0
 
 
 def choose_end_signal(caught: int, blocked: int, pending: int) -> int:
-    """A signal to end batches with, from bit masks (bit 0 = signal 1) over all threads; 0 if there is none.
+    """A signal to end batches with, from bit masks (bit 0 = signal 1) over all threads.
 
-    Best is one that the target neither handles nor blocks. One that some thread blocks (glibc blocks all while it starts a thread) will
-    do if none is waiting: it is unblocked only while the batch runs.
+    0 if there is none, as in a Go program, whose runtime handles all it can: its batches wait to be interrupted. Best is one that the
+    target neither handles nor blocks. One that some thread blocks (glibc blocks all while it starts a thread) will do if none is
+    waiting: it is unblocked only while the batch runs.
     """
     for unfit in (caught | blocked, caught | pending):
         for number in END_SIGNALS.values():
@@ -39,7 +42,8 @@ class Tracee:
     Attributes:
         pid, tid: its process and its own id.
         thread: the `lm_thread` that C fills; owned by the caller.
-        signal: what its batches end with.
+        signal: what its batches end with; 0: they wait to be interrupted.
+        limit_s: how long the calls of one batch may take.
         page, size: its slice of the scratch range in the target; 0 until there is one.
     """
 
@@ -47,6 +51,7 @@ class Tracee:
         self._pid = pid
         self.thread = thread
         self.signal = signal
+        self.limit_s = LIMIT_S
         self.page = page
         self.size = size
         self._pending: list[tuple[CallList, list[Call], Any, Any]] = []
@@ -151,7 +156,8 @@ class Tracee:
         calls, chunk, raw, data = self._pending.pop()
         err = new_error()
         try:
-            check(C.lm_batch_wait(self.thread, self.signal, raw, len(chunk), data, len(calls.blob), err), err)
+            limit_ns = int(self.limit_s * 1e9)
+            check(C.lm_batch_wait(self.thread, self.signal, raw, len(chunk), data, len(calls.blob), limit_ns, err), err)
         finally:
             if data != ffi.NULL:
                 ffi.release(data)
@@ -178,10 +184,16 @@ def run_together(tracees: Sequence[Tracee], lists: Mapping[int, CallList]) -> No
     Raises:
         LaminaError: of the first that failed, after all have ended.
     """
-    for tracee in tracees:
-        tracee.start(lists[tracee.tid])
+    started: list[Tracee] = []
     first: Exception | None = None
     for tracee in tracees:
+        try:
+            tracee.start(lists[tracee.tid])
+            started.append(tracee)
+        except Exception as error:
+            first = error
+            break
+    for tracee in started:
         try:
             tracee.finish()
         except Exception as error:

@@ -4,6 +4,7 @@
 ranges are unmapped. By ptrace alone: a SIGSTOP or a frozen cgroup would outlive a dead lamina.
 """
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import children_of, describe, is_running, read_maps, read_stat, read_status
-from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, map_scratch, unmap_scratch
+from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, is_there, map_scratch, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -30,29 +31,37 @@ class FrozenProcess:
         pid: process id.
         tracees: one per thread.
         areas: its mappings, without the scratch range.
-        scratch: address and size of the scratch range; size 0 while there is none.
+        scratch: address and size of the scratch range; size 0 while there is none, also if the program unmapped it.
         frozen_ns: CLOCK_MONOTONIC when its first thread was interrupted.
     """
 
-    def __init__(self, pid: int, options: int, scratch: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, pid: int, limit_ns: int, scratch: tuple[int, int] = (0, 0)) -> None:
+        """*limit_ns*: when all threads have to stand still, CLOCK_MONOTONIC.
+
+        Raises:
+            TargetError: it cannot be traced, has ended, or a thread did not stop; it runs on.
+        """
         self.pid = pid
-        self.scratch = scratch
-        self._threads, count, self.frozen_ns = self._freeze(options)
+        self._threads, count, self.frozen_ns = self._freeze(limit_ns)
         self.tracees = [Tracee(pid, ffi.addressof(self._threads, i)) for i in range(count)]
         self._count = count
-        self.areas = [area for area in read_maps(pid) if (area.start, area.size) != scratch]
+        areas = read_maps(pid)
+        self.scratch = scratch if is_there(areas, *scratch) else (0, 0)
+        self.areas = [area for area in areas if (area.start, area.size) != self.scratch]
 
-    def _freeze(self, options: int) -> tuple[Any, int, int]:
+    def _freeze(self, limit_ns: int) -> tuple[Any, int, int]:
         room = read_stat(self.pid).num_threads + 16
         while True:
             threads = ffi.new("lm_thread[]", room)
             count, frozen_ns, err = ffi.new("int *", room), ffi.new("uint64_t *"), new_error()
             try:
-                check(C.lm_freeze_task(self.pid, options, threads, count, frozen_ns, err), err)
+                check(C.lm_freeze_task(self.pid, threads, count, limit_ns, frozen_ns, err), err)
             except NativeError as error:
                 if error.where == "freeze" and error.object_id > room:
                     room = error.object_id
                     continue
+                if error.errnum == errno.ETIMEDOUT:
+                    raise TargetError("cannot freeze", describe(self.pid), error.detail, "it runs on; try again later") from error
                 raise TargetError("cannot freeze", describe(self.pid), str(error)) from error
             return threads, int(count[0]), int(frozen_ns[0])
 
@@ -61,15 +70,22 @@ class FrozenProcess:
         """The thread group leader."""
         return self.tracees[0]
 
-    def begin_batches(self) -> None:
-        """Give every thread its slice of the scratch range, and choose the signal that ends batches.
+    def check_threads(self) -> None:
+        """See that calls can be made in every thread.
 
         Raises:
-            TargetError: no signal is left to end batches with.
+            TargetError: they cannot, as in 32-bit code or under system call user dispatch.
         """
+        for tracee in self.tracees:
+            err = new_error()
+            try:
+                check(C.lm_may_inject(tracee.thread, err), err)
+            except NativeError as error:
+                raise TargetError("cannot make calls in", describe(self.pid), f"{error.detail}: not supported yet") from error
+
+    def begin_batches(self) -> None:
+        """Give every thread its slice of the scratch range, and choose how batches end."""
         signal = self._end_signal()
-        if not signal:
-            raise TargetError("cannot make calls in", describe(self.pid), "it uses SIGURG, SIGWINCH and SIGCHLD, all three")
         address, size = self.scratch
         for index, tracee in enumerate(self.tracees):
             tracee.page, tracee.signal = address + index * SLICE % size, signal
@@ -124,16 +140,17 @@ class FrozenTree:
         parents: pid → parent pid, for all but the root.
     """
 
-    def __init__(self, root: int, options: int = 0, announce: Callable[[int, int, int], None] = lambda *_: None) -> None:
+    def __init__(self, root: int, announce: Callable[[int, int, int], None] = lambda *_: None) -> None:
         """*announce(pid, address, size)* is called before a scratch range is mapped in pid, and with size 0 after it is gone."""
         self.root = root
         self.processes: list[FrozenProcess] = []
         self.zombies: list[int] = []
         self.parents: dict[int, int] = {}
-        self._options = options
         self._announce = announce
         self._scratch: dict[int, tuple[int, int]] = {}
         self._killed = False
+        self._checked = False
+        self._limit_ns = 0
         self._interval = sys.getswitchinterval()
 
     def prepare(self, pid: int) -> None:
@@ -146,7 +163,7 @@ class FrozenTree:
             size = (read_stat(pid).num_threads + SPARE_SLICES) * SLICE
             address = free_range(read_maps(pid), size)
             self._announce(pid, address, size)
-            map_scratch(pid, address, size, self._options)
+            map_scratch(pid, address, size)
         except TargetError:
             # A child may end at any moment before the freeze, which finds out what is left of the tree.
             if pid == self.root or is_running(pid):
@@ -162,6 +179,7 @@ class FrozenTree:
         # A screen that repaints in another thread keeps the interpreter for up to 5 ms each time a call of ours returns.
         self._interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._limit_ns = C.lm_stop_limit()
         try:
             self._freeze(self.root)
         except BaseException:
@@ -175,7 +193,7 @@ class FrozenTree:
             if pid != self.root and read_stat(pid).state == "Z":
                 self.zombies.append(pid)
                 return
-            self.processes.append(FrozenProcess(pid, self._options, self._scratch.get(pid, (0, 0))))
+            self.processes.append(FrozenProcess(pid, self._limit_ns, self._scratch.get(pid, (0, 0))))
         except TargetError:
             if pid == self.root or is_running(pid):
                 raise
@@ -203,7 +221,15 @@ class FrozenTree:
         return (self.root, *self.parents)
 
     def prepare_scratch(self, process: FrozenProcess) -> None:
-        """Make *process* ready for batches."""
+        """Make *process* ready for batches. The first time, every thread of the whole tree is looked at before anything runs in one.
+
+        Raises:
+            TargetError: calls cannot be made in some thread, or there is no room for a scratch range.
+        """
+        if not self._checked:
+            for each in self.processes:
+                each.check_threads()
+            self._checked = True
         if not process.scratch[1]:
             process.map_here(lambda address, size: self._announce(process.pid, address, size))
             self._scratch[process.pid] = process.scratch
@@ -231,7 +257,9 @@ class FrozenTree:
     def _drop_scratch(self, pid: int) -> None:
         # What cannot be unmapped now (another tracer was quicker) stays noted, and the next command takes it away.
         if not self._killed and is_running(pid):
-            unmap_scratch(pid, *self._scratch.pop(pid), self._options)
+            scratch = self._scratch.pop(pid)
+            if is_there(read_maps(pid), *scratch):
+                unmap_scratch(pid, *scratch)
             self._announce(pid, 0, 0)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

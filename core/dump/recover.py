@@ -5,7 +5,7 @@ import time
 
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import describe
-from lamina.core.attach.scratch import unmap_scratch
+from lamina.core.attach.scratch import is_there, unmap_scratch
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty import state as states
@@ -51,7 +51,7 @@ def _clean(identity: Identity) -> None:
     try:
         state = task.remembered.state
         if state.scratch_len and _is_left(identity.pid, state.scratch_addr, state.scratch_len):
-            unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len, 0)
+            unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len)
         if _never_came_to_be(state) and task.armed:
             tree = FrozenTree(identity.pid)
             tree.prepare(identity.pid)
@@ -76,7 +76,7 @@ def _is_left(pid: int, address: int, size: int) -> bool:
     for _ in range(LOOKS):
         with FrozenTree(pid) as tree:
             process = tree.processes[0]
-            if not any((area.start, area.end, area.perms) == (address, address + size, "rwxp") for area in process.areas):
+            if not is_there(process.areas, address, size):
                 return False
             if not process.is_inside(address, size):
                 return True

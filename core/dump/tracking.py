@@ -15,15 +15,11 @@ from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.watched import Watched, WatchedTree
 from lamina.core.errors import LaminaError, RefusedError, TargetError
 from lamina.core.events import Listener, Notice, ignore
-from lamina.core.ffi import C
-
-# A filter would kill the target at the injected call; suspended before knowing whether there is one.
-OPTIONS: int = C.LM_OPT_SUSPEND_SECCOMP
 
 
 def frozen(tree: WatchedTree, root: int) -> FrozenTree:
     """The tree below *root*, to be frozen by `with`; the scratch ranges of known tasks are mapped now."""
-    still = FrozenTree(root, OPTIONS, tree.announce_scratch)
+    still = FrozenTree(root, tree.announce_scratch)
     try:
         for task in tree.alive():
             still.prepare(task.pid)

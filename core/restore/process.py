@@ -14,8 +14,10 @@ from lamina.core.restore import layout
 from lamina.core.restore.layout import Span
 
 ALL_SIGNALS = (1 << 64) - 1
-TRACING = C.LM_OPT_EXITKILL | C.LM_OPT_SUSPEND_SECCOMP | C.LM_OPT_TRACE_EXEC | C.LM_OPT_TRACE_CLONE
+TRACING = C.LM_OPT_EXITKILL | C.LM_OPT_TRACE_EXEC | C.LM_OPT_TRACE_CLONE
 MAP_FIXED_NOREPLACE = 0x100000
+LIMIT_S = 120.0
+"""How long one batch may take: it opens files, and moves and collapses memory."""
 PARKING = 1 << 20
 """Free bytes behind the scratch range, for mappings that must get out of each other's way."""
 
@@ -69,6 +71,7 @@ class Rebuilding:
         thread = ffi.new("lm_thread *")
         thread.tid = tid
         tracee = Tracee(self.pid, thread, self.signal)
+        tracee.limit_s = LIMIT_S
         tracee.read()
         block_signals(tracee)
         self._structs.append(thread)

@@ -32,12 +32,22 @@ __asm__(
     "    dec %r13\n"
     "    jmp 1b\n"
     "2:  movq $1, .Lcontrol(%rip)\n"
-    "    mov .Lcontrol+24(%rip), %rdi\n"
+    "    cmpq $0, .Lcontrol+40(%rip)\n"
+    "    jne 4f\n"
+    "    xor %edi, %edi\n"
+    "    xor %esi, %esi\n"
+    "    xor %edx, %edx\n"
+    "    xor %r10d, %r10d\n"
+    "    lea .Lcontrol+208(%rip), %r8\n"
+    "    mov $23, %eax\n" /* select(0, 0, 0, 0, lease): a tracer interrupts it; it keeps no restart block, as nanosleep would */
+    "    syscall\n"
+    "    jmp 5f\n"
+    "4:  mov .Lcontrol+24(%rip), %rdi\n"
     "    mov .Lcontrol+32(%rip), %rsi\n"
     "    mov .Lcontrol+40(%rip), %rdx\n"
     "    mov $234, %eax\n" /* tgkill(tgid, tid, signal): a tracer sees us stop here */
     "    syscall\n"
-    "    mov $2, %edi\n" /* SIG_SETMASK */
+    "5:  mov $2, %edi\n" /* SIG_SETMASK */
     "    lea .Lcontrol+48(%rip), %rsi\n"
     "    xor %edx, %edx\n"
     "    mov $8, %r10d\n"
@@ -69,4 +79,5 @@ __asm__(
     ".globl lm_batch_blob_end\n"
     ".hidden lm_batch_blob_end\n"
     "lm_batch_blob_end:\n"
+    ".org lm_batch_blob + 768\n" /* LM_BATCH_OVERHEAD: does not assemble if the code has outgrown it */
     ".popsection\n");

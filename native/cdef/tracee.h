@@ -6,12 +6,12 @@ enum {
     LM_STOPPED = 2,      /* in a ptrace stop, its own registers in place */
     LM_IN_BATCH = 3,     /* running our batch; finishes by itself if we die */
     LM_MOVED = 4,        /* stopped, but its registers are not its own: only between two lines of one C function */
-    LM_GONE = 5          /* exited or released */
+    LM_GONE = 5,         /* exited or released */
+    LM_LATE = 6          /* asked to stop, and has not (cdef/stops.h) */
 };
 
 enum {
     LM_OPT_EXITKILL = 1,         /* the tracee dies with us: restore only, never a dump */
-    LM_OPT_SUSPEND_SECCOMP = 2,
     LM_OPT_TRACE_EXEC = 4,
     LM_OPT_TRACE_CLONE = 8       /* fork, vfork and clone: new ones are traced and stopped before their first instruction */
 };
@@ -36,11 +36,14 @@ typedef struct {
     uint32_t xstate_size;
     uint64_t robust_head, robust_size;
     uint64_t batch_page;        /* its slice of the scratch range; 0 if none */
-    uint64_t own_signals;       /* bits of signals that came during a batch and were put back in the queue */
+    uint64_t own_signals;       /* bits of signals that came during a batch and are sent again at the thaw */
+    uint64_t call_mask;         /* its signal mask while calls of ours run in it */
+    uint32_t dispatch;          /* system call user dispatch: PR_SYS_DISPATCH_OFF is 0 */
+    uint32_t audit_arch;        /* AUDIT_ARCH_* of the system call it is in */
     uint8_t xstate[12288];
 } lm_thread;
 
-/* Begin tracing `tid` without stopping it (PTRACE_SEIZE). options: LM_OPT_*. */
+/* Begin tracing `tid` without stopping it (PTRACE_SEIZE), its seccomp filters suspended where the kernel lets us. options: LM_OPT_*. */
 int lm_seize(int tid, unsigned options, lm_error *err);
 /* Adopt a thread that the kernel attached by itself (TRACECLONE): wait for its first stop, without reading it. */
 int lm_adopt(int tid, lm_thread *thread, lm_error *err);
@@ -48,10 +51,11 @@ int lm_adopt(int tid, lm_thread *thread, lm_error *err);
 int lm_read_thread(lm_thread *thread, lm_error *err);
 /* Write regs, xstate (if xstate_size) and sigmask of `thread` into the stopped tracee. */
 int lm_write_thread(const lm_thread *thread, lm_error *err);
-/* Interrupt a seized, running thread and wait for its stop. */
+/* Whether calls can be made in a thread that was read: -1, and why not, if they would not come to the kernel (user dispatch), would be taken
+   for others (32-bit code), or if the way home could not bring back what it has (segments of its own, the trap flag). Asks nothing of it. */
+int lm_may_inject(const lm_thread *thread, lm_error *err);
+/* Interrupt a seized, running thread and wait for its stop; ETIMEDOUT if it does not come (stops.h). */
 int lm_interrupt(int tid, lm_error *err);
-/* Wait for the next stop; *status is waitpid's, *event the PTRACE_EVENT_* or 0. */
-int lm_wait(int tid, int *status, int *event, lm_error *err);
 int lm_detach(int tid, lm_error *err);
 /* The queued signals of a stopped thread, private or (shared = 1) of its task, as raw siginfo of LM_SIGINFO_BYTES each.
    Returns how many there are (at most `room`). */

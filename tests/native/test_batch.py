@@ -201,7 +201,7 @@ def test_a_target_whose_tracer_is_killed_goes_home_by_itself(steady: Steady, del
     steady.goes_on()
     assert steady.status() == before[0]
 
-    unmap_scratch(steady.pid, address, size, 0)
+    unmap_scratch(steady.pid, address, size)
     assert steady.maps() == before[1]
     steady.goes_on()
 
