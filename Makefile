@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Of pip's log what takes a while, as it begins, and whatever is not known here: errors.
 define SHOW
 2>&1 | sed --unbuffered --regexp-extended \
-	-e '/^ *(WARNING|DEPRECATION|Looking in|Requirement already|Collecting|Obtaining|Processing|Installing build|Checking if|Getting req|Preparing)/d' \
+	-e '/^ *(WARNING: Location|DEPRECATION|Looking in|Requirement already|Collecting|Obtaining|Processing|Installing build|Checking if|Getting req|Preparing)/d' \
 	-e '/^ *(Created wheel|Stored in|Building wheels|Attempting|Found existing|Uninstalling|Successfully)|: (finished|still)|^$$/d' \
 	-e 's/^ *(Downloading|Using cached) ([^-]*-[^-]*).* (\(.*\))/  \2 \3/' -e 's/^ *(Building.*): started/  \1/' -e 's/^(Installing).*:/  installing/'
 endef
@@ -67,6 +67,10 @@ live: dev ## the full counts: the seed's session 50 times, 100 kills, 200,000 ke
 .PHONY: kernels
 kernels: $(VENV)/.kernels native ## boot a Debian kernel under qemu and test with its criu inside (ARGS="--kernel 6.12")
 	@$(BIN)/python -m tests.kernels.boot $(ARGS)
+
+.PHONY: roots
+roots: dev ## a stock Debian 12 and 13 with what README names: build, screen, demo, wheel, all tests; prints a table (ARGS="--root trixie")
+	@$(BIN)/python -m tests.roots.main $(ARGS)
 
 .PHONY: bench
 bench: dev ## times of dumps, restores and verbs over stacks as ratios to this machine's limits (and to criu, if one works)
