@@ -28,6 +28,7 @@ class FrozenThread:
         sched: (policy, static priority, nice).
         pdeath_signal: PR_GET_PDEATHSIG.
         securebits: PR_GET_SECUREBITS.
+        supplement, looked_at: settings that images have no field for, all but defaults, as it told and as /proc shows.
     """
 
     tid: int
@@ -44,6 +45,8 @@ class FrozenThread:
     sched: tuple[int, int, int]
     pdeath_signal: int
     securebits: int = 0
+    supplement: dict[str, int | str] = field(default_factory=dict)
+    looked_at: dict[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class FrozenTask:
         dumpable: PR_GET_DUMPABLE; child_subreaper: PR_GET_CHILD_SUBREAPER; thp_disabled: PR_GET_THP_DISABLE.
         membarrier: MEMBARRIER_CMD_REGISTER_* bits it has registered for.
         oom_score_adj, loginuid: as in /proc.
+        supplement, looked_at: settings that images have no field for; area_notes: those of its memory, address → values.
         descriptors: what kinds/descriptors.py captured (opaque here).
     """
 
@@ -93,6 +97,9 @@ class FrozenTask:
     membarrier: int = 0
     oom_score_adj: int = 0
     loginuid: int = 0
+    supplement: dict[str, int | str] = field(default_factory=dict)
+    looked_at: dict[str, int | str] = field(default_factory=dict)
+    area_notes: dict[int, dict[str, int | str]] = field(default_factory=dict)
     descriptors: Any = None
 
     @property

@@ -14,7 +14,7 @@ from lamina.core.attach.procfs import Area, read_smaps, read_stat, read_status
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import descriptors, posix_timers, vmas
+from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.outside import look_at_task, look_at_thread
 
@@ -69,20 +69,23 @@ def capture_task(process: FrozenProcess, areas: tuple[Area, ...]) -> FrozenTask:
     status = read_status(pid)
     lists = {tracee.tid: CallList() for tracee in process.tracees}
     threads = {tid: ThreadQuestions(calls, tid) for tid, calls in lists.items()}
-    task = TaskQuestions(lists[pid], pid, posix_timers.read(pid))
+    leader = process.leader
+    task = TaskQuestions(lists[pid], pid, leader.spare_page, posix_timers.read(pid))
     process.run_everywhere(lists)
+    keyring = threads[pid].session_keyring
     return FrozenTask(
         pid=pid,
         stat=read_stat(pid),
         status=status,
         areas=areas,
-        threads=tuple(_thread(tracee, threads[tracee.tid]) for tracee in process.tracees),
+        threads=tuple(_thread(tracee, threads[tracee.tid], keyring) for tracee in process.tracees),
+        area_notes=area_notes.read(leader, areas),
         **task.answers(),
         **look_at_task(pid, status),
     )
 
 
-def _thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
+def _thread(tracee: Tracee, questions: ThreadQuestions, keyring: int) -> FrozenThread:
     raw = tracee.thread
     rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
     return FrozenThread(
@@ -93,7 +96,7 @@ def _thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
         rseq=rseq,
         robust=(int(raw.robust_head), int(raw.robust_size)),
         signals=(),
-        **questions.answers(),
+        **questions.answers(keyring),
         **look_at_thread(tracee.pid, tracee.tid),
     )
 

@@ -16,10 +16,11 @@ from lamina.core.image import format as fmt
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.schema import dump_stats_entry, inventory_entry, stats_entry
 from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.supplement import Supplement
 from lamina.core.kinds import descriptors, interrupted, pstree
 from lamina.core.kinds.files import FileTable
 from lamina.core.kinds.ids import IdTable
-from lamina.core.kinds.save import CG_SET, save_task
+from lamina.core.kinds.save import CG_SET, save_task, supplement_of
 
 PRE_DUMP_READ = 2  # inventory.pre_dump_mode: pages were read from outside (CRIU's --pre-dump-mode read)
 LOCK_SKIP = 3  # inventory.network_lock_method: no connection is kept, so none was locked
@@ -32,8 +33,8 @@ def put_memory(memories: Sequence[TaskMemory], meter: Meter) -> None:
         memory.finish(meter.moved)
 
 
-def put_images(draft: LayerDraft, captured: Captured) -> None:
-    """Write everything of the tasks but their pages. Nothing of it touches the target."""
+def put_images(draft: LayerDraft, captured: Captured) -> Supplement:
+    """Write everything of the tasks but their pages. Nothing of it touches the target. Returns what the images have no field for."""
     files, ids = FileTable(), IdTable()
     alive = [task for task in captured.tasks if not task.is_zombie]
     for task in captured.tasks:
@@ -43,6 +44,7 @@ def put_images(draft: LayerDraft, captured: Captured) -> None:
     for name, image in (tables | files.images()).items():
         draft.put(name, *image)
     draft.put("pstree", fmt.PSTREE, pstree.save(captured.tasks))
+    return supplement_of(alive, files.supplements)
 
 
 def put_inventory(draft: LayerDraft, request: DumpRequest) -> None:
@@ -79,8 +81,8 @@ def put_stats(draft: LayerDraft, meter: Meter) -> None:
 
 
 def describe_layer(
-    request: DumpRequest, layer_id: str, parent_id: str, root: Watched, cmdline: tuple[str, ...], captured: Captured, meter: Meter,
-    frozen_at: float,
+    request: DumpRequest, layer_id: str, parent_id: str, root: Watched, cmdline: tuple[str, ...], captured: Captured,
+    supplement: Supplement, meter: Meter, frozen_at: float,
 ) -> Sidecar:  # fmt: skip
     """The sidecar: what CRIU's images do not say. *parent_id*: "" for a full dump; *frozen_at*: seconds since 1970."""
     name, identity = os.uname(), root.identity
@@ -104,6 +106,7 @@ def describe_layer(
         dump_us=meter.elapsed_us,
         live_rounds=meter.live_rounds,
         memory_only=request.memory_only,
+        supplement=supplement,
         restarts={thread.tid: code for thread in threads if (code := interrupted.for_image(thread.regs)[1])},
     )
 

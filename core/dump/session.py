@@ -35,6 +35,7 @@ from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
+from lamina.core.image.supplement import Supplement
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
@@ -205,8 +206,7 @@ class Session:
         self.meter.pages_written = sum(memory.own.pages for memory in memories)
         self.meter.mark("writing")
         put_memory(memories, self.meter)
-        if not self.request.memory_only:
-            put_images(self.draft, captured)
+        supplement = Supplement() if self.request.memory_only else put_images(self.draft, captured)
         put_inventory(self.draft, self.request)
         self._beside.put(self.draft)
         self.meter.mark("written")
@@ -216,7 +216,8 @@ class Session:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("commit", self.meter.pages_written)
         sidecar = describe_layer(
-            self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, self.meter, self.frozen_at
+            self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, supplement, self.meter,
+            self.frozen_at
         )
         self.destination.commit(sidecar)
 

@@ -19,6 +19,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image import lock
 from lamina.core.image.format import read_file
 from lamina.core.image.sums import ALGORITHM, BLOCK, FileSum
+from lamina.core.image.supplement import Supplement
 
 NAME = "lamina.json"
 NEW_NAME = ".lamina.json.new"
@@ -62,6 +63,7 @@ class Sidecar:
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
         punched_by: names of the layers whose dedup did it.
         restarts: thread id → code of the kernel (512 to 514) of the call that the thread was in and makes again; images do not hold it.
+        supplement: kernel state that images have no field for, to be set again (docs/inventory.md).
         pinned: it may not be dropped, pruned or squashed away; pin_reason says why, or is "".
         squashed: ids of the layers whose pages it took when they were squashed into it.
         dropped: when it went to the trash, seconds since 1970 (UTC); dropped_name: the name it had. Mean nothing outside the trash.
@@ -93,6 +95,7 @@ class Sidecar:
     punched: Mapping[str, PageRuns] = field(default_factory=dict)
     punched_by: tuple[str, ...] = ()
     restarts: Mapping[int, int] = field(default_factory=dict)
+    supplement: Supplement = field(default_factory=Supplement)
     pinned: bool = False
     pin_reason: str = ""
     squashed: tuple[str, ...] = ()
@@ -127,6 +130,7 @@ class Sidecar:
         record: dict[str, Any] = {**self.other, "version": VERSION}
         record |= {name: getattr(self, name) for name in _PLAIN}
         record["restarts"] = {str(tid): code for tid, code in sorted(self.restarts.items())}
+        record["supplement"] = self.supplement.record
         record["checksum"] = {"algorithm": ALGORITHM, "block": BLOCK}
         record["checksums"] = {
             name: {"size": it.size, "blocks": "".join(f"{block:016x}" for block in it.blocks)}
@@ -157,12 +161,13 @@ class Sidecar:
             plain = {key: _as(kind, key, record[key]) for key, kind in _PLAIN.items() if key in record}
             sums = _sums(record)
             restarts = {int(tid): int(code) for tid, code in record.get("restarts", {}).items()}
+            supplement = Supplement.from_record(record.get("supplement", {}))
             punched = {str(key): _ranges(key, value) for key, value in record.get("punched", {}).items()}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise ImageError("damaged sidecar", name, str(error) or type(error).__name__) from error
-        known = {*_PLAIN, "version", "checksum", "checksums", "punched", "restarts"}
+        known = {*_PLAIN, "version", "checksum", "checksums", "punched", "restarts", "supplement"}
         other = {key: value for key, value in record.items() if key not in known}
-        return cls(**plain, checksums=sums, punched=punched, restarts=restarts, other=other)
+        return cls(**plain, checksums=sums, punched=punched, restarts=restarts, supplement=supplement, other=other)
 
     @classmethod
     def load(cls, directory: Path) -> "Sidecar | None":

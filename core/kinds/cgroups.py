@@ -1,14 +1,140 @@
-"""Control groups. A set of criu names those it ran in itself (`root_cg_set`) and, of tasks in others, what to make (cgroup.img).
+"""Control groups (cgroups(7)) of processes and threads. Those that differ from lamina's at the dump are kept in the supplement and joined
+again if they are there; who was in lamina's is in those of the lamina that restores.
 
-Restored programs stay in the groups of who restores them: where a layer says that they had others, that is said.
+A set of criu names those it ran in itself (`root_cg_set`) and, of tasks in others, what to make (cgroup.img): those are not made again, and
+that is said.
 """
 
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from lamina.core.errors import TargetError
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry
+from lamina.core.image.supplement import Value
+
+_UNIFIED: Final = ""
+"""The controllers of the one hierarchy of version 2."""
+
+def groups_of(pid: int | str, tid: int | str) -> dict[str, str]:
+    """In which groups a thread is: controllers of a hierarchy → path in it; empty on a kernel without any.
+
+    Raises:
+        TargetError: the thread is gone.
+    """
+    try:
+        return _numbered(Path(f"/proc/{pid}/task/{tid}/cgroup").read_text())
+    except FileNotFoundError:
+        if Path(f"/proc/{pid}/task/{tid}").exists():
+            return {}
+        raise TargetError("no such thread", str(tid)) from None
+    except OSError as error:
+        raise TargetError("cannot read", f"control groups of thread {tid}", os.strerror(error.errno or 0)) from error
+
+
+def _numbered(text: str) -> dict[str, str]:
+    # "4:memory:/a:b": a path may hold colons.
+    return {words[1]: words[2] for line in text.splitlines() if len(words := line.split(":", 2)) == 3}
+
+
+def _kept(text: Value) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in str(text).splitlines())
+
+
+@cache
+def _ours() -> dict[str, str]:
+    # Once: it is compared with every thread inside a freeze, and nobody moves lamina from one group to another while it runs.
+    return groups_of("self", os.getpid())
+
+
+def foreign(pid: int, tid: int) -> dict[str, str]:
+    """The groups of a thread that are not lamina's own."""
+    return {controllers: path for controllers, path in groups_of(pid, tid).items() if _ours().get(controllers) != path}
+
+
+def read(pid: int, tid: int) -> dict[str, Value]:
+    """For the supplement: what `foreign` finds, but for groups outside our own root, which have no path here (see `unreachable`).
+
+    Raises:
+        TargetError: the thread is gone.
+    """
+    found = {controllers: path for controllers, path in foreign(pid, tid).items() if not _outside(path)}
+    return {"cgroups": "\n".join(f"{controllers}:{path}" for controllers, path in sorted(found.items()))} if found else {}
+
+
+def _outside(path: str) -> bool:
+    return ".." in path.split("/") or "\n" in path
+
+
+def unreachable(pid: int, tid: int) -> bool:
+    """Whether a thread is in a group outside the root of lamina's own control group namespace: it cannot be put back there."""
+    return any(map(_outside, foreign(pid, tid).values()))
+
+
+@cache
+def _mounts() -> dict[str, str]:
+    """Controllers of a hierarchy → where its root is mounted."""
+    found: dict[str, str] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        words = line.split()
+        kind, options = words[words.index("-") + 1], words[-1].split(",")
+        if words[3] != "/" or kind not in ("cgroup", "cgroup2"):
+            continue
+        found.setdefault(_UNIFIED if kind == "cgroup2" else _by_options(options), words[4])
+    return found
+
+
+def _by_options(options: Iterable[str]) -> str:
+    return ",".join(sorted(set(options) - {"rw", "ro", "xattr", "clone_children", "noprefix", "release_agent"}))
+
+
+def rebuild(kept: Mapping[int, Value], pid: int) -> list[str]:
+    """From outside, when nothing is left to be done inside: put the threads of a process back. *kept*: thread id, leader first → groups.
+
+    A group that is frozen is left out: what is put there could not be let go. Returns what could not be done, as sentences.
+    """
+    failures: dict[str, str] = {}
+    for tid, text in kept.items():
+        for controllers, path in _kept(text).items():
+            if groups_of(pid, tid).get(controllers) == path:
+                continue
+            if why := _join(pid, tid, controllers, path):
+                failures.setdefault(f"{controllers.removeprefix('name=')} {path}".strip(), why)
+    return [f"process {pid}: it is not in the control group {group} again: {why}" for group, why in failures.items()]
+
+
+def _join(pid: int, tid: int, controllers: str, path: str) -> str:
+    mounted = _mounts().get(",".join(sorted(controllers.split(","))) if controllers else _UNIFIED)
+    if mounted is None:
+        return "its hierarchy is not mounted"
+    group = Path(mounted) / path.lstrip("/")
+    if not group.is_dir():
+        return "there is none of that name"
+    if _is_frozen(group):
+        return "it is frozen"
+    file, number = ("tasks", tid) if controllers != _UNIFIED else ("cgroup.procs", pid) if tid == pid else ("cgroup.threads", tid)
+    try:
+        (group / file).write_text(str(number))
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return ""
+
+
+def _is_frozen(group: Path) -> bool:
+    for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        try:
+            if (group / name).read_text().strip() != thawed:
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def notices(layer: Layer) -> tuple[str, ...]:
-    """A sentence for programs that ran in other control groups than the tool that dumped them; nothing for all others.
+    """A sentence for programs that ran in other control groups than the criu that dumped them; nothing for all others.
 
     Raises:
         ImageError: an image of a core is missing or damaged.

@@ -11,6 +11,7 @@ from typing import Any
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import eventpoll_file_entry, fd_types, file_entry, fown_entry
+from lamina.core.image.supplement import Values
 from lamina.core.kinds.rawfd import Holders, RawFd
 
 
@@ -83,6 +84,10 @@ class DescriptorKind(ABC):
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
         """Why what was captured cannot be saved: what only the freeze shows. Called after the thaw."""
 
+    def supplement(self, file: CapturedFile) -> Values:
+        """What its record has no field for; `rebuild` is told it again by `Opening.supplement`."""
+        return {}
+
     def release(self, extra: Any) -> None:
         """Let go of what `capture` returned."""
 
@@ -141,6 +146,10 @@ class Opening(ABC):
     @abstractmethod
     def pipe_ends(self, pipe_id: int, make: Callable[[], tuple[int, int]]) -> tuple[int, int]:
         """Both ends of a pipe in the restorer, made by *make* the first time; closed when all is open."""
+
+    @abstractmethod
+    def supplement(self, ident: int) -> Values:
+        """What the supplement has of file *ident*."""
 
     @abstractmethod
     def claim(self, end: int) -> bool:

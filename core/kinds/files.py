@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from lamina.core.errors import Blocker, ImageError, RefusedError, TargetError
 from lamina.core.image.schema import fd_types, file_entry, pipe_data_entry, tty_info_entry
+from lamina.core.image.supplement import Values
 from lamina.core.kinds.buildid import build_id_of
 from lamina.core.kinds.fdkind import CapturedFile, Saving
 from lamina.core.kinds.paths import PathOf
@@ -19,11 +20,16 @@ Images = dict[str, tuple[str, list[Message | tuple[Message, bytes]]]]
 
 
 class FileTable(Saving):
-    """Gives out ids and keeps the records, for one layer. Not for use inside a freeze: it looks at the files."""
+    """Gives out ids and keeps the records, for one layer. Not for use inside a freeze: it looks at the files.
+
+    Attributes:
+        supplements: id → what its record has no field for.
+    """
 
     def __init__(self) -> None:
         self._last = 0
         self.entries: list[file_entry] = []
+        self.supplements: dict[int, Values] = {}
         self._paths: dict[tuple[str, int], int] = {}
         self._pipes: dict[int, int] = {}
         self._pipe_data: list[tuple[Message, bytes]] = []
@@ -63,6 +69,8 @@ class FileTable(Saving):
     def description(self, file: CapturedFile) -> int:
         """The id of a new record for a captured open file description."""
         ident = self._next()
+        if kept := file.kind.supplement(file):
+            self.supplements[ident] = kept
         return self._add(file.kind.save(file, ident, self))
 
     def reg(self, raw: RawFd) -> int:

@@ -8,23 +8,29 @@ from typing import TypedDict
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, RefusedError
+from lamina.core.image.supplement import Value
 from lamina.core.kinds import (
     altstack,
     creds,
     itimers,
+    keyring,
     membarrier,
+    mlock,
     mm,
     pdeath,
     posix_timers,
     settings,
     sigactions,
     subreaper,
+    thread_settings,
     tid_address,
 )
 
 
 class TaskAnswers(TypedDict):
     """Fields of `FrozenTask`."""
+
+    supplement: dict[str, Value]
 
     sigactions: dict[int, bytes]
     itimers: tuple[itimers.Itimer, ...]
@@ -43,13 +49,15 @@ class ThreadAnswers(TypedDict):
     clear_tid: int
     pdeath_signal: int
     securebits: int
+    supplement: dict[str, Value]
 
 
 class TaskQuestions:
     """To be run in any one thread, usually the leader, together with its `ThreadQuestions`."""
 
-    def __init__(self, calls: CallList, pid: int, timers: Sequence[posix_timers.PosixTimer] | None = None) -> None:
-        """Append the calls. *timers*: as `posix_timers.read` gave them inside the freeze; None reads them here.
+    def __init__(self, calls: CallList, pid: int, spare: int, timers: Sequence[posix_timers.PosixTimer] | None = None) -> None:
+        """Append the calls. *spare*: address of an unused page of the scratch range. *timers*: as `posix_timers.read` gave them inside the
+        freeze; None reads them here.
 
         Raises:
             TargetError: the process is gone.
@@ -61,6 +69,8 @@ class TaskQuestions:
         self._mm = mm.ask(calls)
         self._subreaper = subreaper.ask(calls)
         self._membarrier = membarrier.ask(calls)
+        self._keyring = keyring.ask(calls)
+        self._future = mlock.ask(calls, spare)
 
     def answers(self) -> TaskAnswers:
         """What the calls brought, after the run.
@@ -69,11 +79,12 @@ class TaskQuestions:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
         memory = self._mm.answer()
-        _refuse(f"process {self._pid}", mm.dump_blockers(memory))
+        _refuse(f"process {self._pid}", mm.dump_blockers(memory) + self._keyring.blockers())
+        future = self._future.answer()
         return TaskAnswers(
             sigactions=self._sigactions.answer(), itimers=self._itimers.answer(), posix_timers=self._posix_timers.answer(),
             brk=memory.brk, dumpable=memory.dumpable, thp_disabled=memory.thp_disabled, child_subreaper=self._subreaper.answer(),
-            membarrier=self._membarrier.answer(),
+            membarrier=self._membarrier.answer(), supplement=self._keyring.kept() | ({"mlock_future": future} if future else {}),
         )  # fmt: skip
 
 
@@ -88,17 +99,24 @@ class ThreadQuestions:
         self._pdeath = pdeath.ask(calls)
         self._secbits = creds.ask(calls)
         self._settings = settings.ask(calls)
+        self._thread_settings = thread_settings.Question(calls)
+        self._keyrings = keyring.ask_thread(calls)
 
-    def answers(self) -> ThreadAnswers:
-        """What the calls brought, after the run.
+    @property
+    def session_keyring(self) -> int:
+        """Its serial number, after the run; below 0 if it has none."""
+        return self._keyrings.session.result
+
+    def answers(self, keyring_of_leader: int) -> ThreadAnswers:
+        """What the calls brought, after the run. *keyring_of_leader*: `session_keyring` of its process' first thread.
 
         Raises:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
-        _refuse(f"thread {self._tid}", self._settings.blockers())
+        _refuse(f"thread {self._tid}", self._settings.blockers() + self._keyrings.blockers(keyring_of_leader))
         return ThreadAnswers(
             altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer(),
-            securebits=self._secbits.answer(),
+            securebits=self._secbits.answer(), supplement=thread_settings.to_keep(self._thread_settings.answer()),
         )  # fmt: skip
 
 

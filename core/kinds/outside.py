@@ -6,7 +6,8 @@ from typing import TypedDict
 
 from lamina.core.attach.procfs import read_status
 from lamina.core.errors import TargetError
-from lamina.core.kinds import comm, fs, mm, oom, rlimits, sched
+from lamina.core.image.supplement import Value
+from lamina.core.kinds import cgroups, comm, coredump_filter, fs, loginuid, mm, oom, rlimits, sched
 
 
 class TaskLooks(TypedDict):
@@ -21,6 +22,7 @@ class TaskLooks(TypedDict):
     personality: int
     oom_score_adj: int
     loginuid: int
+    looked_at: dict[str, Value]
 
 
 class ThreadLooks(TypedDict):
@@ -29,6 +31,7 @@ class ThreadLooks(TypedDict):
     comm: str
     status: dict[str, str]
     sched: tuple[int, int, int]
+    looked_at: dict[str, Value]
 
 
 def look_at_task(pid: int, status: dict[str, str]) -> TaskLooks:
@@ -38,7 +41,7 @@ def look_at_task(pid: int, status: dict[str, str]) -> TaskLooks:
         TargetError: the process is gone or hidden.
     """
     cwd, root = fs.read(pid)
-    oom_score_adj, loginuid = oom.read(pid)
+    core_filter = coredump_filter.read(pid)
     try:
         exe = os.readlink(f"/proc/{pid}/exe")
         personality = int(Path(f"/proc/{pid}/personality").read_text(), 16)
@@ -46,7 +49,8 @@ def look_at_task(pid: int, status: dict[str, str]) -> TaskLooks:
         raise TargetError("cannot read", f"process {pid}", f"{error.filename}: {error.strerror}", "run lamina as root") from error
     return TaskLooks(
         auxv=mm.read_auxv(pid), exe=exe, cwd=cwd, root=root, umask=int(status["Umask"], 8), limits=rlimits.read(pid),
-        personality=personality, oom_score_adj=oom_score_adj, loginuid=loginuid,
+        personality=personality, oom_score_adj=oom.read(pid), loginuid=loginuid.read(pid),
+        looked_at={} if core_filter is None or core_filter == coredump_filter.USUAL else {"coredump_filter": core_filter},
     )  # fmt: skip
 
 
@@ -56,4 +60,4 @@ def look_at_thread(pid: int, tid: int) -> ThreadLooks:
     Raises:
         TargetError: the thread is gone or hidden.
     """
-    return ThreadLooks(comm=comm.read(pid, tid), status=read_status(pid, tid), sched=sched.read(tid))
+    return ThreadLooks(comm=comm.read(pid, tid), status=read_status(pid, tid), sched=sched.read(tid), looked_at=cgroups.read(pid, tid))

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 from lamina.core.errors import ImageError
 from lamina.core.image.format import TaskState
 from lamina.core.image.schema import eventpoll_file_entry, fdinfo_entry, file_entry, task_kobj_ids_entry, tty_info_entry
+from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.supplement import Supplement, Values
 from lamina.core.kinds.descriptors import KINDS
 from lamina.core.kinds.fdkind import DescriptorKind, Opening
 from lamina.core.kinds.regfile import path_of
@@ -23,6 +25,8 @@ class LayerFiles(Protocol):
 
     @property
     def pids(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def sidecar(self) -> Sidecar | None: ...  # noqa: D102
     @property
     def files(self) -> dict[int, file_entry]: ...  # noqa: D102
     @property
@@ -89,6 +93,7 @@ class Restorer(Opening):
         for entry in layer.files.values():
             if entry.HasField("pipe"):
                 self._pipe_entries.setdefault(entry.pipe.pipe_id, []).append(entry.pipe)
+        self._supplement = layer.sidecar.supplement if layer.sidecar else Supplement()
         self._data = {record.pipe_id: (record.size, content) for record, content in layer.pipes_data}
 
     def pipe_data(self, pipe_id: int) -> tuple[int, bytes]:
@@ -100,6 +105,10 @@ class Restorer(Opening):
         if pipe_id not in self._pipes:
             self._pipes[pipe_id] = make()
         return self._pipes[pipe_id]
+
+    def supplement(self, ident: int) -> Values:
+        """What the supplement has of file *ident*."""
+        return self._supplement.files.get(ident, {})
 
     def claim(self, end: int) -> bool:
         """Whether *end* is asked for the first time."""

@@ -4,17 +4,22 @@ CRIU's required fields: `tc` and `ids` in the leader's core only, `thread_info` 
 with `tc` alone and no other image.
 """
 
+from collections.abc import Mapping, Sequence
+
 from google.protobuf.message import Message
 
 from lamina.core.attach.frozen import FrozenTask, FrozenThread
 from lamina.core.image.format import TaskState
 from lamina.core.image.schema import core_entry, mm_entry, task_core_entry, task_kobj_ids_entry, thread_core_entry
+from lamina.core.image.supplement import Supplement, Values
 from lamina.core.kinds import (
     altstack,
+    area_notes,
     comm,
     creds,
     fs,
     itimers,
+    loginuid,
     membarrier,
     mm,
     oom,
@@ -67,7 +72,8 @@ def _task_core(task: FrozenTask) -> task_core_entry:
     )  # fmt: skip
     subreaper.save(task.child_subreaper, tc)
     membarrier.save(task.membarrier, tc)
-    oom.save(task.oom_score_adj, task.loginuid, tc)
+    oom.save(task.oom_score_adj, tc)
+    loginuid.save(task.loginuid, tc)
     return tc
 
 
@@ -111,3 +117,13 @@ def save_task(task: FrozenTask, files: PathTable, ids: task_kobj_ids_entry) -> I
     images[f"fs-{task.pid}"] = ("fs", [fs.save(task.cwd, task.root, task.umask, files)])
     images[f"ids-{task.pid}"] = ("ids", [ids])
     return images
+
+
+def supplement_of(tasks: Sequence[FrozenTask], files: Mapping[int, Values]) -> Supplement:
+    """What the images of living *tasks* have no field for. *files*: of open files, by id in files.img."""
+    return Supplement(
+        threads={thread.tid: kept for task in tasks for thread in task.threads if (kept := thread.supplement | thread.looked_at)},
+        tasks={task.pid: kept for task in tasks if (kept := task.supplement | task.looked_at)},
+        areas={task.pid: notes for task in tasks if (notes := area_notes.save(task.area_notes, task.areas))},
+        files=files,
+    )

@@ -1,10 +1,11 @@
 """Mappings of a task: smaps ↔ `vma_entry`; which of their pages belong in an image; the calls that make them again.
 
-Not in the format, and so not restored: names of anonymous mappings (PR_SET_VMA_ANON_NAME), NUMA policies, protection keys.
+What the format has no field for (names, NUMA policies, locks on fault) is kept by `area_notes`; protection keys are refused.
 """
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -15,6 +16,7 @@ from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.schema import vma_entry
 from lamina.core.kinds import vma_flags as f
+from lamina.core.kinds.mlock import MLOCK_ONFAULT
 from lamina.core.kinds.paths import PathOf, PathTable
 
 AT_FDCWD: Final = -100
@@ -165,7 +167,7 @@ class AreaPlan:
         flags: MAP_* without MAP_FIXED_NOREPLACE and MAP_LOCKED.
         path: the file, "" for anonymous memory; open_flags: how it is opened.
         filled: pages will be written into it: writable until `protect`.
-        advice: numbers for madvise(2); locked: mlock(2) at the end.
+        advice: numbers for madvise(2); locked: mlock(2) at the end, or with on_fault mlock2(MLOCK_ONFAULT).
     """
 
     start: int
@@ -178,6 +180,7 @@ class AreaPlan:
     filled: bool
     advice: tuple[int, ...]
     locked: bool
+    on_fault: bool = False
 
     def __str__(self) -> str:
         return f"area {self.start:x}-{self.end:x} {self.path}".rstrip()
@@ -186,10 +189,15 @@ class AreaPlan:
 _MAP_KEPT: Final = f.MAP_SHARED | f.MAP_PRIVATE | f.MAP_DROPPABLE | f.MAP_ANONYMOUS | f.MAP_GROWSDOWN | f.MAP_NORESERVE | f.MAP_STACK
 
 
-def plan(entries: Sequence[vma_entry], path_of: PathOf, filled: Callable[[vma_entry], bool]) -> list[AreaPlan]:
+def plan(
+    entries: Sequence[vma_entry],
+    path_of: PathOf,
+    filled: Callable[[vma_entry], bool],
+    on_fault: Collection[int] = (),
+) -> list[AreaPlan]:
     """Before anything is forked: what `make` will map, ascending; vdso, vvar and vsyscall are not among it (see `special`).
 
-    *filled* tells whether pages will be written into a mapping.
+    *filled* tells whether pages will be written into a mapping; *on_fault*: addresses of those whose lock waits for the first touch.
 
     Raises:
         ImageError: see `check`; an unknown file; advice or protection bits that no dump writes.
@@ -211,7 +219,7 @@ def plan(entries: Sequence[vma_entry], path_of: PathOf, filled: Callable[[vma_en
             AreaPlan(
                 entry.start, entry.end, entry.prot, flags, entry.pgoff if is_file else 0,
                 path_of(entry.shmid) if is_file else "", open_flags, pages_of(entry) is not Pages.NONE and filled(entry), advice,
-                bool(entry.flags & f.MAP_LOCKED),
+                bool(entry.flags & f.MAP_LOCKED), entry.start in on_fault,
             )
         )  # fmt: skip
     return plans
@@ -249,8 +257,13 @@ def protect(plans: Sequence[AreaPlan], calls: CallList) -> None:
         size = area.end - area.start
         if area.filled and not area.prot & f.PROT_WRITE:
             calls.add("mprotect", area.start, size, area.prot, expect=0, about=f"protect {area}")
-        if area.locked:
-            calls.add("mlock", area.start, size, expect=0, about=f"lock {area}")
+        if area.locked and area.on_fault:
+            calls.add("mlock2", area.start, size, MLOCK_ONFAULT, expect=0, about=f"lock {area}")
+        elif area.locked:
+            if not area.prot:
+                # Memory that may not be touched is locked, too, but mlock(2) answers ENOMEM as it does beyond the limit.
+                calls.add("mlock2", area.start, size, MLOCK_ONFAULT, expect=0, about=f"lock {area}")
+            calls.add("mlock", area.start, size, expect=0 if area.prot else -errno.ENOMEM, about=f"lock {area}")
 
 
 def guard(entries: Sequence[vma_entry], calls: CallList) -> None:

@@ -15,6 +15,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.tracee import Tracee
 from lamina.core.errors import LaminaError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
+from lamina.core.kinds.setting import said
 from lamina.core.restore import steps
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import TRACING, Rebuilding, adopt, end_signal
@@ -29,6 +30,7 @@ class Family:
     Attributes:
         processes: living ones by pid, parents first.
         zombies: those that have to end before the tree runs, by pid.
+        notices: what could not be set, as sentences.
     """
 
     def __init__(self, plan: RestorePlan, orphan: bool) -> None:
@@ -37,6 +39,7 @@ class Family:
         self.processes: dict[int, Rebuilding] = {}
         self.zombies: dict[int, Rebuilding] = {}
         self._orphan = orphan
+        self.notices: list[str] = []
         self._made: list[int] = []
 
     @property
@@ -82,6 +85,10 @@ class Family:
         process = self.processes[task.pid] = Rebuilding(task.pid, end_signal(queued))
         process.exec_done()
         process.make_scratch(task.spans, [self.plan.slice_bytes(task, tid) for tid in task.threads])
+        calls = CallList()
+        wanted = steps.put_back_keyring(task.core, task.kept, self.plan.kept_of_parent(task), task.pid, calls)
+        process.run(calls)
+        self.notices += said(wanted)
         self._make_children(process, task.membership.children_before)
         if task.membership.leads_session:
             calls = CallList()

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_maps
-from lamina.core.kinds import special, vmas
+from lamina.core.kinds import area_notes, special, vmas
+from lamina.core.kinds.setting import said
 from lamina.core.kinds.vmas import AreaPlan
 from lamina.core.restore import layout
 from lamina.core.restore.plan import TaskPlan
@@ -16,8 +17,8 @@ _AREAS_AT_ONCE = 400
 _PATH_BYTES_AT_ONCE = 128 << 10
 
 
-def replace_areas(process: Rebuilding, task: TaskPlan) -> None:
-    """Step 7: unmap what exec made, move what only exec can make, map what the image has.
+def replace_areas(process: Rebuilding, task: TaskPlan) -> list[str]:
+    """Step 7: unmap what exec made, move what only exec can make, map what the image has. Returns what could not be set, as sentences.
 
     Raises:
         ImageError: the kernel's areas are not those of the image. LaminaError: a call failed, named.
@@ -38,6 +39,13 @@ def replace_areas(process: Rebuilding, task: TaskPlan) -> None:
         calls = CallList()
         vmas.make(some, calls)
         process.run(calls)
+    sentences = []
+    for at in range(0, len(task.notes), _AREAS_AT_ONCE):
+        calls = CallList()
+        wanted = area_notes.rebuild(task.notes[at : at + _AREAS_AT_ONCE], process.pid, calls)
+        process.run(calls)
+        sentences += said(wanted)
+    return sentences
 
 
 def protect_areas(process: Rebuilding, task: TaskPlan) -> None:

@@ -6,7 +6,7 @@ Nothing is touched here. What passes fails later only if the machine changes mea
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
+from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import cgroups, fs, ids, timens, unrestored, vmas
+from lamina.core.kinds import area_notes, cgroups, fs, ids, timens, unrestored, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -45,6 +46,7 @@ class TaskPlan:
         executable: what it execs; "" for a zombie.
         entries: its mappings as in the image; areas: those to be mapped, ascending.
         owners: who holds its pages.
+        kept: what the supplement has of it; notes: and of its memory.
     """
 
     pid: int
@@ -56,6 +58,8 @@ class TaskPlan:
     entries: tuple[vma_entry, ...] = ()
     areas: tuple[AreaPlan, ...] = ()
     owners: OwnerMap | None = None
+    kept: Values = field(default_factory=dict)
+    notes: tuple[AreaNote, ...] = ()
 
     @property
     def is_zombie(self) -> bool:
@@ -87,6 +91,11 @@ class RestorePlan:
     notices: tuple[str, ...]
 
     @cached_property
+    def supplement(self) -> Supplement:
+        """What the layer holds beyond CRIU's format."""
+        return _supplement(self.layer)
+
+    @cached_property
     def root(self) -> TaskPlan:
         """The root of the tree."""
         return next(iter(self.tasks.values()))
@@ -95,6 +104,10 @@ class RestorePlan:
     def living(self) -> list[TaskPlan]:
         """All but zombies, parents first."""
         return [task for task in self.tasks.values() if not task.is_zombie]
+
+    def kept_of_parent(self, task: TaskPlan) -> Values:
+        """What the supplement has of the parent of *task*; nothing for the root."""
+        return self.tasks[task.parent].kept if task.parent in self.tasks else {}
 
     @property
     def ids(self) -> list[int]:
@@ -106,6 +119,10 @@ class RestorePlan:
         queued = len(steps.queued_signals(self.layer.core(tid)))
         room = (_LEADER_SLICE if tid == task.pid else _SLICE) + _PER_SIGNAL * queued
         return -(-room // _SLICE) * _SLICE
+
+
+def _supplement(layer: Layer) -> Supplement:
+    return layer.sidecar.supplement if layer.sidecar else Supplement()
 
 
 def refuse_damaged(layer: Layer, contents: bool = False) -> None:
@@ -189,8 +206,13 @@ def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, member
         at = bisect_right(ends, area.start)
         return at < len(starts) and starts[at] < area.end
 
-    areas = vmas.plan(mm.vmas, path_of, has_pages)
-    return TaskPlan(entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners)
+    supplement = _supplement(layer)
+    notes = supplement.areas.get(entry.pid, ())
+    areas = vmas.plan(mm.vmas, path_of, has_pages, area_notes.locked_on_fault(notes))
+    return TaskPlan(
+        entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners,
+        supplement.tasks.get(entry.pid, {}), notes,
+    )  # fmt: skip
 
 
 def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocker]:

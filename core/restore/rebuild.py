@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lamina.core.attach.calls import CallList
 from lamina.core.events import CancelToken
 from lamina.core.kinds.opening import Descriptions
+from lamina.core.kinds.setting import said
 from lamina.core.restore import fill, memory, steps, threads, tracking
 from lamina.core.restore.family import Family
 from lamina.core.restore.plan import RestorePlan, TaskPlan
@@ -58,32 +59,36 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
     with Family(plan, wishes.orphan) as family:
         # Parents before memory: a process without memory is cheap to copy.
         family.make()
+        notices += family.notices
         pairs = [(family.processes[task.pid], task) for task in plan.living]
         for process, task in pairs:
-            memory.replace_areas(process, task)
+            notices += memory.replace_areas(process, task)
         for process, task in pairs:
             # Nothing of the program runs while its pages come: its other threads do not exist yet.
             pages += fill.fill(process.pid, task, wishes.filled)
         for process, task in pairs:
             memory.protect_areas(process, task)
-            _put_back_memory(process, plan, task)
+            notices += _put_back_memory(process, plan, task)
         _put_back_descriptors(pairs, descriptions)
         for process, task in pairs:
             _put_back_process(process, plan, task)
         for process, task in pairs:
             # Timers and signals name threads, so all threads first.
             threads.make_threads(process, plan, task)
-            threads.put_back_threads(process, plan, task)
+            notices += threads.put_back_threads(process, plan, task)
             calls = CallList()
             descriptions.finish(task.pid, calls)
             process.run(calls)
-            notices += steps.put_back_from_outside(task.core, process.pid)
+            notices += steps.put_back_from_outside(task.core, task.kept, process.pid)
         for process, _ in pairs:
             # After all writing from outside, which would count as changes.
             notices += filter(None, [tracking.stand_on(process, plan.layer, wishes.arm)])
         for process, task in pairs:
             process.drop_scratch()
             threads.put_back_registers(process, plan, task)
+        for process, task in pairs:
+            # Nothing is left to be done inside, which a group may keep from running.
+            notices += steps.put_back_groups({tid: plan.supplement.threads.get(tid, {}) for tid in task.threads}, process.pid)
         wishes.cancel.check(f"restore of {plan.layer.path}")
         wishes.ready()
         if wishes.terminal:
@@ -94,10 +99,11 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
     return Rebuilt(pages, tuple(notices))
 
 
-def _put_back_memory(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
+def _put_back_memory(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> list[str]:
     calls = CallList()
-    steps.put_back_memory(plan.layer.mm(task.pid), calls)
+    wanted = steps.put_back_memory(plan.layer.mm(task.pid), task.core, process.pid, calls)
     process.run(calls)
+    return said(wanted)
 
 
 def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> None:

@@ -10,13 +10,19 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import core_entry, creds_entry, fs_entry, mm_entry
+from lamina.core.image.supplement import Values
 from lamina.core.kinds import (
     altstack,
+    cgroups,
     comm,
+    coredump_filter,
     creds,
     fs,
     itimers,
+    keyring,
+    loginuid,
     membarrier,
+    mlock,
     mm,
     oom,
     pdeath,
@@ -29,10 +35,12 @@ from lamina.core.kinds import (
     sched,
     sigactions,
     subreaper,
+    thread_settings,
     tid_address,
     unrestored,
 )
 from lamina.core.kinds.paths import PathOf
+from lamina.core.kinds.setting import Wanted
 
 
 def queued_signals(core: core_entry) -> list[int]:
@@ -65,9 +73,15 @@ def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: b
     return [Blocker(blocker.obj, blocker.why, blocker.fix, pid) for blocker in dict.fromkeys(found)]
 
 
-def put_back_memory(memory: mm_entry, calls: CallList) -> None:
-    """Step 9, in the leader, pages and final protections in place."""
+def put_back_keyring(core: core_entry, kept: Values, of_parent: Values, pid: int, calls: CallList) -> list[Wanted]:
+    """Step 6, in the leader, before its children are made."""
+    return keyring.join(kept, of_parent, core.thread_core.creds, pid, calls)
+
+
+def put_back_memory(memory: mm_entry, core: core_entry, pid: int, calls: CallList) -> list[Wanted]:
+    """Step 9, in the leader, pages and final protections in place, its descriptor table empty."""
     mm.rebuild(memory, calls)
+    return loginuid.rebuild(core.tc, pid, calls)
 
 
 def put_back_process(core: core_entry, place: fs_entry, path_of: PathOf, calls: CallList) -> None:
@@ -94,12 +108,24 @@ def put_back_thread(core: core_entry, pid: int, tid: int, calls: CallList) -> No
     pending.rebuild_private(core.thread_core.signals_p, pid, tid, calls)
 
 
-def put_back_clocks_and_limits(core: core_entry, pid: int, calls: CallList) -> None:
+def ask_thread(calls: CallList) -> thread_settings.Question:
+    """Step 11, in every thread, before `put_back_settings`: what it has inherited from lamina."""
+    return thread_settings.Question(calls)
+
+
+def put_back_settings(core: core_entry, kept: Values, asked: thread_settings.Question, tid: int, calls: CallList) -> list[Wanted]:
+    """Step 11, in every thread, after `put_back_thread`."""
+    return thread_settings.rebuild(kept, asked.answer(), tid, core.thread_core, calls)
+
+
+def put_back_clocks_and_limits(core: core_entry, kept: Values, pid: int, calls: CallList) -> list[Wanted]:
     """Step 11, in the leader, after all threads: timers start to run here, and limits could stop what comes before them."""
+    wanted = mlock.rebuild(int(kept.get("mlock_future", 0)), pid, calls)
     pending.rebuild_shared(core.tc.signals_s, pid, calls)
     posix_timers.rebuild(list(core.tc.timers.posix), calls)
     itimers.rebuild(core.tc.timers, calls)
     rlimits.rebuild(core.tc.rlimits, calls, rlimits.read(pid))
+    return wanted
 
 
 def put_back_credentials(core: core_entry, ours: creds_entry, calls: CallList) -> None:
@@ -113,11 +139,18 @@ def credentials_of(pid: int) -> creds_entry:
     return creds.save(read_status(pid))
 
 
-def put_back_last(memory: mm_entry, calls: CallList) -> None:
+def put_back_last(memory: mm_entry, kept: Values, of_parent: Values, pid: int, calls: CallList) -> list[Wanted]:
     """Step 11, in the leader, after the credentials of every thread."""
     mm.rebuild_dumpable(memory, calls)
+    return keyring.link(kept, of_parent, pid, calls)
 
 
-def put_back_from_outside(core: core_entry, pid: int) -> list[str]:
-    """Through /proc, any time before the switch. Returns what could not be set, as sentences."""
-    return oom.rebuild(core.tc, pid)
+def put_back_groups(kept: Mapping[int, Values], pid: int) -> list[str]:
+    """The last thing before the switch, from outside. *kept*: by thread id, the leader first."""
+    return cgroups.rebuild({tid: values["cgroups"] for tid, values in kept.items() if "cgroups" in values}, pid)
+
+
+def put_back_from_outside(core: core_entry, kept: Values, pid: int) -> list[str]:
+    """Through /proc, any time before the switch. *kept*: the supplement about it. Returns what could not be set, as sentences."""
+    sentences = oom.rebuild(core.tc, pid), coredump_filter.rebuild(int(kept.get("coredump_filter", coredump_filter.USUAL)), pid)
+    return [sentence for sentence in sentences if sentence]

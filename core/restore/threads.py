@@ -7,6 +7,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.schema import core_entry
 from lamina.core.kinds import interrupted, registers
+from lamina.core.kinds.setting import said
 from lamina.core.restore import steps
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import Rebuilding, adopt
@@ -37,8 +38,8 @@ def make_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None
         page += size
 
 
-def put_back_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
-    """Step 11: what belongs to threads, timers, limits, credentials."""
+def put_back_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> list[str]:
+    """Step 11: what belongs to threads, timers, limits, credentials. Returns what could not be set, as sentences."""
     layer, pid = plan.layer, process.pid
     ours = steps.credentials_of(pid)
     own: dict[int, CallList] = {}
@@ -46,14 +47,21 @@ def put_back_threads(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> 
     for tid in task.threads:
         steps.put_back_thread(layer.core(tid), pid, tid, own.setdefault(tid, CallList()))
         steps.put_back_credentials(layer.core(tid), ours, rights.setdefault(tid, CallList()))
+    asked = {tid: steps.ask_thread(calls) for tid, calls in own.items()}
     process.run_everywhere(own)
+    settings: dict[int, CallList] = {tid: CallList() for tid in task.threads}
+    wanted = []
+    for tid, calls in settings.items():
+        wanted += steps.put_back_settings(layer.core(tid), plan.supplement.threads.get(tid, {}), asked[tid], tid, calls)
+    process.run_everywhere(settings)
     clocks = CallList()
-    steps.put_back_clocks_and_limits(task.core, pid, clocks)
+    wanted += steps.put_back_clocks_and_limits(task.core, task.kept, pid, clocks)
     process.run(clocks)
     process.run_everywhere(rights)
     last = CallList()
-    steps.put_back_last(layer.mm(pid), last)
+    wanted += steps.put_back_last(layer.mm(pid), task.kept, plan.kept_of_parent(task), pid, last)
     process.run(last)
+    return said(wanted)
 
 
 def put_back_registers(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:

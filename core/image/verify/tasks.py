@@ -9,6 +9,7 @@ from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import fd_types, file_entry, mm_entry
+from lamina.core.image.supplement import problems
 from lamina.core.image.verify.collect import first, pages
 
 _FILE_STATUS = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
@@ -49,6 +50,22 @@ def check_tasks(layer: Layer, used: set[str]) -> Iterator[Finding]:
     for pid in living:
         yield from _task(layer, pid, used)
     yield from _terminals(layer, used)
+    yield from _supplement(layer, living)
+
+
+def _supplement(layer: Layer, living: list[int]) -> Iterator[Finding]:
+    """What the sidecar says about things that are not there."""
+    if layer.sidecar is None:
+        return
+    threads = [tid for task in layer.pstree for tid in task.threads or [task.pid]]
+    areas = {
+        pid: [(area.start, area.end) for area in layer.mm(pid).vmas if not area.status & VmaStatus.GUARD]
+        for pid in living
+        if layer.has(f"mm-{pid}.img")
+    }
+    sockets = [ident for ident, entry in layer.files.items() if entry.HasField("isk")]
+    for why in problems(layer.sidecar.supplement, threads, areas, sockets):
+        yield Finding.of(layer, "lamina.json", why)
 
 
 def _files(layer: Layer, used: set[str]) -> Iterator[Finding]:

@@ -137,13 +137,13 @@ def read_thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
     return FrozenThread(
         tid=tracee.tid, regs=tracee.registers(), xstate=bytes(ffi.buffer(raw.xstate, raw.xstate_size)), sigmask=int(raw.sigmask),
         rseq=rseq, robust=(int(raw.robust_head), int(raw.robust_size)), signals=tracee.queued_signals(shared=False),
-        **questions.answers(), **look_at_thread(tracee.pid, tracee.tid),
+        **questions.answers(questions.session_keyring), **look_at_thread(tracee.pid, tracee.tid),
     )  # fmt: skip
 
 
 def capture_frozen(process: FrozenProcess) -> FrozenTask:
     leader, calls = process.leader, CallList()
-    task, thread = TaskQuestions(calls, process.pid), ThreadQuestions(calls, process.pid)
+    task, thread = TaskQuestions(calls, process.pid, leader.spare_page), ThreadQuestions(calls, process.pid)
     leader.run(calls)
     status = read_status(process.pid)
     return FrozenTask(

@@ -1,0 +1,75 @@
+"""The victims of the inventory (docs/inventory.md): unusual values of all that is kept: set, dumped, restored, asked inside."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.harness import Layers, Reaper, Victim, dump, restore, start_c, tree_of
+
+LOGIN = 4242
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of version 1 that nobody is in, or a skip."""
+    mount = Path("/sys/fs/cgroup/pids")
+    if not (mount / "tasks").exists():
+        pytest.skip("no control groups of version 1")
+    path = mount / f"lamina-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    with suppress(OSError):
+        path.rmdir()
+
+
+def state_of(victim: Victim) -> dict[str, Any]:
+    """What it answers, but for two flags of its memory: that it is tracked (userfaultfd), and whether memory that was never touched and may
+    not be written counts as promised, which depends on what it was once joined to."""
+    state: dict[str, Any] = victim.ask()
+    state["flags"] = [sorted(set(flags.split()) - {"uw", "ac"}) for flags in state["flags"]]
+    return state
+
+
+def test_settings_that_images_have_no_field_for(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """Of two threads with different values, of the process and of its memory."""
+    loginuid = Path("/proc/self/loginuid")
+    victim = start_c(reaper, tmp_path / "victim", "settings", *([LOGIN] if loginuid.exists() else []))
+    before = state_of(victim)
+    assert before["main"] != before["worker"]
+    future = victim.ask("future")
+    for last in (False, True):
+        layer = layers.new()
+        said = dump(victim, layer, last=last).json
+        assert not said["notices"], said
+        assert last or state_of(victim) == before
+        told = restore(victim, layer).json
+        assert not told["notices"], told
+        assert state_of(victim) == before
+        assert victim.ask("future") == future == {"locked": 1, "onfault": 1}
+
+
+def test_control_groups_of_children_and_threads(reaper: Reaper, layers: Layers, tmp_path: Path, group: Path) -> None:
+    directory = tmp_path / "victim"
+    directory.mkdir()
+    (directory / "cgroup").write_text(f"{group}\n")
+    victim = start_c(reaper, directory, "settings")
+    before = victim.ask()
+    assert group.name in before["child's"] and group.name not in before["groups"]
+    # The thread that answers last, too: a group of version 1 may hold one thread of a process.
+    thread = next(int(tid) for tid in os.listdir(f"/proc/{victim.pid}/task") if int(tid) != victim.pid)
+    (group / "tasks").write_text(str(thread))
+    before = state_of(victim)
+    assert group.name in before["thread's"]
+    layer = layers.new()
+    dump(victim, layer)
+    assert not restore(victim, layer).json["notices"]
+    assert state_of(victim) == before
+    victim.end()
+    group.rmdir()
+    (told,) = {note.partition(":")[2] for note in restore(victim, layer).json["notices"]}
+    assert group.name in told and "none of that name" in told
+    assert len(tree_of(victim.pid)) == 2
