@@ -68,6 +68,14 @@ class BusyError(LaminaError):
     """Another lamina holds the target or the stack; `why` names the holder."""
 
 
+class TransferError(LaminaError):
+    """The other side of a connection is not there, went away, fell silent, refused, or said what may not be said."""
+
+
+class Unanswered(TransferError):
+    """It is not known whether the other side did what it was asked."""
+
+
 class Cancelled(LaminaError):
     """The user cancelled; everything is as before."""
 

@@ -10,8 +10,8 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-# Declared first: the others name their types (`lm_error`, `lm_thread`).
-FIRST = ("error.h", "tracee.h")
+# Declared first: the others name their types (`lm_error`, `lm_thread`, `lm_frame`).
+FIRST = ("error.h", "tracee.h", "pageframe.h")
 CDEFS = sorted((HERE / "cdef").glob("*.h"), key=lambda p: (p.name not in FIRST, p.name))
 SOURCES = sorted([*HERE.glob("*.c"), *(HERE / "arch").glob("*.c")])
 

@@ -12,15 +12,20 @@ def dump(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     if args.track_mem and not args.leave_running:
         output.note("--track-mem has no effect: without --leave-running the tree ends with this dump")
         args.track_mem = False
-    return _dump(_request(args, leave_running=args.leave_running), output, cancel)
+    return _dump(_request(args, output, leave_running=args.leave_running), output, cancel)
 
 
 def pre_dump(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina pre-dump -t PID -D DIR …`: pages only, and always with tracking, or it would be no one's parent."""
-    return _dump(_request(args, leave_running=True, memory_only=True), output, cancel)
+    return _dump(_request(args, output, leave_running=True, memory_only=True), output, cancel)
 
 
-def _request(args: argparse.Namespace, leave_running: bool, memory_only: bool = False) -> DumpRequest:
+def _request(args: argparse.Namespace, output: Output, leave_running: bool, memory_only: bool = False) -> DumpRequest:
+    destination = None
+    if args.page_server or args.address is not None or args.port is not None or args.tls:
+        from lamina.core.cli.transferring import destination_of
+
+        destination = destination_of(args, output)
     return DumpRequest(
         pid=args.tree,
         images_dir=args.images_dir,
@@ -31,6 +36,7 @@ def _request(args: argparse.Namespace, leave_running: bool, memory_only: bool = 
         memory_only=memory_only,
         auto_dedup=args.auto_dedup,
         label=args.label,
+        destination=destination,
     )
 
 
@@ -48,7 +54,8 @@ def _summary(request: DumpRequest, result: DumpResult) -> str:
     what = "memory of " if request.memory_only else ""
     ended = "" if request.leave_running else ", which has ended"
     tree = f"process {request.pid}" if count == 1 else f"{count} processes from {request.pid} on"
-    return f"{request.images_dir}: {what}{tree}{ended}: {cost(result, inherited)}"
+    sent = f", pages sent to {result.sent_to}" if result.sent_to else ""
+    return f"{request.images_dir}: {what}{tree}{ended}: {cost(result, inherited)}{sent}"
 
 
 def cost(result: DumpResult, inherited: str) -> str:

@@ -58,7 +58,14 @@ class PageSink(Protocol):
 
 
 class Destination(Protocol):
-    """Where the pages of one dump go."""
+    """Where the pages of one dump go.
+
+    Attributes:
+        where: the page server, as "10.0.0.2:9999"; "" for the layer itself.
+    """
+
+    @property
+    def where(self) -> str: ...  # noqa: D102  # above
 
     def room(self, pages: int) -> int:
         """Bytes that a layer of so many own pages takes where it is written."""
@@ -78,6 +85,8 @@ class Destination(Protocol):
 
 class LocalPages:
     """Pages files in the layer itself."""
+
+    where = ""
 
     def __init__(self) -> None:
         self._shipment: Shipment | None = None

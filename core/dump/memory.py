@@ -104,7 +104,7 @@ class PageStore:
             self._append(fresh, moved)
 
     def _overwrite(self, segment: Segment, part: PageRuns, moved: Moved) -> None:
-        slots = iter(_slots(segment, part))
+        slots = iter(slots_of(segment, part))
         for piece in part.split(self._warm.step.size // PAGE) if part else ():
             self.lost = (self.lost - piece) | copy_runs(self.pid, piece, self._warm.step)
             view = self._warm.step.view
@@ -147,7 +147,7 @@ class PageStore:
             TargetError: a wanted page could not be read.
             ImageError: a wanted page was never copied (an error of ours, found before it becomes a wrong layer).
         """
-        pieces = self._pieces(wanted)
+        pieces = self.pieces(wanted)
         if wanted & self.lost:
             raise TargetError("cannot copy memory of", describe(self.pid), f"{(wanted & self.lost).pages} pages cannot be read")
         have = sum(piece.size for piece in pieces)
@@ -170,13 +170,14 @@ class PageStore:
             self._fd = target
         return target
 
-    def _pieces(self, wanted: PageRuns) -> list[Piece]:
+    def pieces(self, wanted: PageRuns) -> list[Piece]:
+        """Where the last copy of each page of *wanted* is, in address order; pages that were never copied are left out."""
         pieces: list[Piece] = []
         newer = PageRuns.empty()
         for segments, in_memory in ((self._in_memory, True), (self._segments, False)):
             for segment in segments:
                 part = (segment.runs & wanted) - newer
-                pieces += [Piece(address, size, offset, in_memory) for address, size, offset in _slots(segment, part)]
+                pieces += [Piece(address, size, offset, in_memory) for address, size, offset in slots_of(segment, part)]
             if in_memory:
                 for segment in segments:
                     newer |= segment.runs
@@ -193,7 +194,7 @@ class PageStore:
         return True
 
 
-def _slots(segment: Segment, part: PageRuns) -> list[tuple[int, int, int]]:
+def slots_of(segment: Segment, part: PageRuns) -> list[tuple[int, int, int]]:
     """(address, bytes, offset) of each run of *part*, a subset of the segment's runs."""
     if not part:
         return []

@@ -84,6 +84,7 @@ class DumpResult:
         notices: sentences the user should read, as in why nothing could be inherited.
         elapsed_us: the whole dump, µs.
         live_rounds: rounds of live pre-copy before the freeze.
+        sent_to: the page server that has the pages, or "".
     """
 
     images_dir: Path
@@ -94,3 +95,4 @@ class DumpResult:
     notices: tuple[str, ...] = ()
     elapsed_us: int = 0
     live_rounds: int = 0
+    sent_to: str = ""

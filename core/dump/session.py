@@ -8,6 +8,7 @@ import errno
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe, read_cmdline, read_maps
@@ -31,7 +32,7 @@ from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetErr
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
-from lamina.core.image.leftovers import cannot_write
+from lamina.core.image.leftovers import cannot_write, sweep_beside
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
@@ -54,17 +55,20 @@ def dump(request: DumpRequest, listener: Listener = ignore, cancel: CancelToken 
 
 def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult:
     identity = identify(request.pid)
-    parent = None if request.prev_images_dir is None else Layer(request.images_dir / request.prev_images_dir)
     examination = examine(request.pid, shell_job=request.shell_job)
     if examination.blockers:
         raise RefusedError("cannot dump", describe(request.pid), blockers=examination.blockers)
     with ExitStack() as stack:
         stack.enter_context(lock_target(identity))
         stack.enter_context(locked(stack_of(request.images_dir)))
+        sweep_beside(request.images_dir)  # before the parent is looked for: it may be a layer that is only to be finished
+        parent = None if request.prev_images_dir is None else Layer(request.images_dir / request.prev_images_dir)
         tree = WatchedTree(examination.pids)
         stack.callback(tree.close)
         root = tree.of(request.pid)
         lineage = decide(parent, identity, root.remembered.state, root.was_armed)
+        if parent and request.destination is None and (where := parent.pages_elsewhere):
+            lineage = replace(lineage, why_not=f"its pages are at page server {where}")
         session = Session(request, meter, cancel, tree, lineage, examination.own_uffds)
         expected = session.look()
         draft = LayerDraft.create(request.images_dir, request.prev_images_dir, session.destination.room(expected))
@@ -280,6 +284,7 @@ class Session:
             notices=tuple(self.meter.notices),
             elapsed_us=self.meter.elapsed_us,
             live_rounds=self.meter.live_rounds,
+            sent_to=self.destination.where,
         )
 
     @contextmanager

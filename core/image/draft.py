@@ -7,7 +7,7 @@ inventory.img, without which neither criu nor lamina restores, is renamed last a
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,16 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from lamina.core.errors import BusyError, ImageError
+from lamina.core.errors import BusyError, ImageError, Unanswered
 from lamina.core.image import lock
+from lamina.core.image.awaiting import NAME as AWAITING
+from lamina.core.image.awaiting import Awaiting, awaited_in
 from lamina.core.image.format import IMAGES, Head, ImageKind, encode_image
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
-from lamina.core.image.leftovers import COMMITTING, DRAFT, NAME, cannot_write, clear_draft, sweep_beside, take_back
+from lamina.core.image.leftovers import COMMITTING, DRAFT, FOLDER, NAME, cannot_write, clear_draft, sweep_beside, take_back
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.sidecar import RECEIVED_NAME, Sidecar
 from lamina.core.image.sums import FileSum, sum_bytes, sum_file
 
 # What the images of even a small task need beside its pages.
@@ -114,6 +116,21 @@ class LayerDraft:
             os.close(fd)
         self._sums[name] = sum_bytes(data)
 
+    def put_aside(self, name: str, data: bytes) -> None:
+        """Write a file into the folder that only lamina reads. Raises as `put`."""
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name for an image")
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(FOLDER, 0o700, dir_fd=self._draft_fd)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(f"{FOLDER}/{name}", flags, 0o600, dir_fd=self._draft_fd), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error.errno or 0) from error
+
     def open_pages(self, pages_id: int) -> int:
         """An empty pages-*pages_id*.img, open for reading and writing; the draft closes it. What goes wrong while writing it is best
         reported by `lamina.core.image.leftovers.cannot_write`.
@@ -136,7 +153,7 @@ class LayerDraft:
     def _create(self, name: str) -> int:
         if not self._open:
             raise ValueError("the layer was committed or aborted")
-        if name != COMMITTING and (not NAME.fullmatch(name) or name == "parent"):
+        if name not in (COMMITTING, AWAITING) and (not NAME.fullmatch(name) or name == "parent"):
             raise ValueError(f"{name!r} is not a name for an image")
         try:
             return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._draft_fd)
@@ -145,10 +162,21 @@ class LayerDraft:
 
     # -- ending ----------------------------------------------------------------------------------------------------------------------
 
-    def commit(self, sidecar: Sidecar) -> Layer:
+    def sums(self) -> dict[str, FileSum]:
+        """The checksum of every file that was put so far, the pages files as they are now."""
+        for name, fd in self._pages.items():
+            if name not in self._sums:
+                self._sums[name] = sum_file(fd)
+        return dict(self._sums)
+
+    def commit(self, sidecar: Sidecar, awaiting: Awaiting | None = None, deliver: Callable[[], None] | None = None) -> Layer:
         """Make it a layer: sum and fsync every file, rename each into place, inventory.img last. Returns the layer.
 
+        If its pages go elsewhere, *awaiting* says where, and *deliver* is called when all but inventory.img is in place and on the disk: it
+        returns once they arrived.
+
         Raises:
+            Unanswered: what *deliver* raised; everything stays as it is, to be settled by the next command (`leftovers.sweep`).
             ImageError: it could not be written; nothing of it is left.
             ValueError: there is no inventory.
         """
@@ -157,14 +185,18 @@ class LayerDraft:
         moved: list[str] = []
         before = stat.S_IMODE(os.fstat(self._images_fd).st_mode)
         try:
-            for name, fd in self._pages.items():
-                self._sums[name] = sum_file(fd)
-            self.put_bytes(SIDECAR, replace(sidecar, checksums=dict(self._sums)).to_json().encode("ascii"))
+            # The record of what was received is written anew when pages of it go.
+            sums = {name: it for name, it in self.sums().items() if name != RECEIVED_NAME}
+            self.put_bytes(SIDECAR, replace(sidecar, checksums=sums).to_json().encode("ascii"))
             names = [name for name in self._sums if name != "inventory.img"]
+            if FOLDER in os.listdir(self._draft_fd):
+                names.append(FOLDER)
             if self._parent_link is not None:
                 os.symlink(self._parent_link, "parent", dir_fd=self._draft_fd)
                 names.append("parent")
             names.append("inventory.img")
+            if awaiting is not None:
+                self.put_bytes(AWAITING, awaiting.encode())
             self.put_bytes(COMMITTING, "\n".join(names).encode("ascii"))
             for name in os.listdir(self._draft_fd):
                 if name != "parent":
@@ -174,12 +206,11 @@ class LayerDraft:
                 os.fchmod(self._images_fd, 0o700)
             if self._parent_link is None:
                 _remove_stale_link(self._images_fd)
-            for name in names:
-                if name == "inventory.img":
-                    os.fsync(self._images_fd)
-                os.rename(name, name, src_dir_fd=self._draft_fd, dst_dir_fd=self._images_fd)
-                moved.append(name)
+            self._put_in_place(names, moved, deliver)
             os.fsync(self._images_fd)
+        except Unanswered:
+            self._close()
+            raise
         except BaseException as error:
             take_back(self._images_fd, moved)
             with suppress(OSError):
@@ -191,13 +222,26 @@ class LayerDraft:
         self.abort()
         return Layer(self.path)
 
+    def _put_in_place(self, names: list[str], moved: list[str], deliver: Callable[[], None] | None) -> None:
+        """Rename *names*, the inventory last; those that were are added to *moved*."""
+        for name in names:
+            if name == "inventory.img":
+                os.fsync(self._images_fd)
+                if deliver is not None:
+                    deliver()
+            os.rename(name, name, src_dir_fd=self._draft_fd, dst_dir_fd=self._images_fd)
+            moved.append(name)
+
     def abort(self) -> None:
         """Remove what was written, unless it was committed. Never raises; what cannot be removed now is swept by the next command."""
         if not self._open:
             return
-        self._open = False
         with suppress(OSError):
             clear_draft(self._images_fd, self._draft_fd)
+        self._close()
+
+    def _close(self) -> None:
+        self._open = False
         for fd in (*self._pages.values(), self._draft_fd, self._images_fd):
             with suppress(OSError):
                 os.close(fd)
@@ -207,6 +251,8 @@ def _refuse_used(images_dir: Path, images_fd: int) -> None:
     names = set(os.listdir(images_fd))
     if "inventory.img" in names:
         raise ImageError("cannot write layer", str(images_dir), "it already holds a layer", "choose an empty directory")
+    if sent := awaited_in(images_dir):
+        raise ImageError("cannot write layer", str(images_dir), sent.why, "choose an empty directory")
     used = sorted(name for name in names if name.endswith(".img") or name == SIDECAR)
     if used:
         raise ImageError("cannot write layer", str(images_dir), f"it already holds images ({used[0]})", "choose an empty directory")

@@ -14,12 +14,20 @@ from lamina.core.image.old_forms import complete_core, complete_mm, files_by_kin
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.places.place import Content, FileInfo, Place, place_of
 from lamina.core.image.pstree import checked_tasks
-from lamina.core.image.sidecar import MAX_SIZE, Sidecar
+from lamina.core.image.sidecar import MAX_SIZE, RECEIVED_NAME, Sidecar
 from lamina.core.image.sidecar import NAME as SIDECAR
 
 MAX_DEPTH = 1000
+# Where the sender of a layer keeps its maps: not under the names that say that the pages are here.
+SENT_FOLDER = "lamina"
+SENT = "sent-"
 M = TypeVar("M", bound=Message)
 Object = int | str
+
+
+def sent_map(which: Object) -> str:
+    """The map of a task or shared object whose pages were sent elsewhere."""
+    return f"{SENT_FOLDER}/{SENT}{which}.img"
 
 
 class Layer:
@@ -187,18 +195,34 @@ class Layer:
     def objects(self) -> tuple[Object, ...]:
         """What it has memory of: pids, and "shmem-ID" for shared objects."""
         found: list[Object] = []
-        for name in self.names():
-            stem = name.removeprefix("pagemap-").removesuffix(".img")
-            if name == f"pagemap-{stem}.img" and stem.removeprefix("shmem-").isascii() and stem.removeprefix("shmem-").isdigit():
+        prefix = f"{SENT_FOLDER}/{SENT}" if self.pages_elsewhere else "pagemap-"
+        for name in self.place.names_in(SENT_FOLDER) if self.pages_elsewhere else self.names():
+            stem = name.removeprefix(prefix).removesuffix(".img")
+            if name == f"{prefix}{stem}.img" and stem.removeprefix("shmem-").isascii() and stem.removeprefix("shmem-").isdigit():
                 found.append(int(stem) if stem.isdigit() else stem)
         return tuple(found)
 
     def pagemap(self, which: Object) -> PageMap:
-        """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"."""
+        """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"; of a layer whose pages are elsewhere what its sender kept of it."""
         value = self._cache.get(("pagemap", which))
         if not isinstance(value, PageMap):
-            value = self._cache[("pagemap", which)] = self._pagemap(f"pagemap-{which}.img")
+            value = self._cache[("pagemap", which)] = self._pagemap(self.map_name(which))
         return value
+
+    def map_name(self, which: Object) -> str:
+        """The name of the map of a task or shared object."""
+        return sent_map(which) if self.pages_elsewhere else f"pagemap-{which}.img"
+
+    @cached_property
+    def pages_elsewhere(self) -> str:
+        """The page server that has its pages, as "10.0.0.2:9999"; "" if they are here."""
+        try:
+            sidecar = self.sidecar
+        except ImageError:
+            return ""  # said wherever the sidecar matters
+        if sidecar is None or not sidecar.pages_at or any(name.startswith("pagemap-") for name in self.names()):
+            return ""
+        return sidecar.pages_at
 
     def _pagemap(self, name: str) -> PageMap:
         return PageMap.decode(self.read(name), str(self.file(name)))
@@ -213,6 +237,8 @@ class Layer:
 
     def open_pages(self, which: Object) -> Content:
         """The pages file of a task or shared object, open for reading."""
+        if where := self.pages_elsewhere:
+            raise ImageError("cannot read memory of", f"layer {self.path}", f"its pages are at page server {where}", "read it there")
         return self.open(self.pages_name(which))
 
     # -- about itself ----------------------------------------------------------------------------------------------------------------
@@ -223,9 +249,14 @@ class Layer:
         info = self.info(SIDECAR)
         if info is None:
             return None
-        if self._stamp != info.stamp:
+        received = self.info(RECEIVED_NAME)
+        stamp = info.stamp + (received.stamp if received else ())
+        if self._stamp != stamp:
             self._sidecar = Sidecar.from_json(self.read(SIDECAR, MAX_SIZE), str(self.file(SIDECAR)))
-            self._stamp = info.stamp
+            if received is not None:
+                pages = Sidecar.from_json(self.read(RECEIVED_NAME, MAX_SIZE), str(self.file(RECEIVED_NAME)))
+                self._sidecar = self._sidecar.with_received(pages)
+            self._stamp = stamp
         return self._sidecar
 
     @property

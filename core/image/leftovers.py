@@ -15,12 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from lamina.core.errors import ImageError
-from lamina.core.image import lock
+from lamina.core.image import awaiting, lock
 from lamina.core.image.renames import NEW_LINK, rename_new, settle_renames, sync_directory
 from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
 DRAFT = ".lamina-draft"
 COMMITTING = ".committing"
+# In a layer's directory: what is large and nobody but lamina reads.
+FOLDER = "lamina"
 # Beside the layers of a stack: REBUILT is one that is being made anew, or what it was before, or one that is being removed.
 REBUILT = ".lamina-rewrite."
 # A dropped layer is renamed to this and its name, in the same directory, so that its `parent` link stays right.
@@ -50,16 +52,23 @@ def cannot_write(path: Path, errnum: int) -> ImageError:
 def take_back(images_fd: int, names: list[str]) -> None:
     """Remove *names* from the directory *images_fd*, the inventory first: without it nothing is a layer."""
     for name in sorted(names, key=lambda name: name != "inventory.img"):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            os.unlink(name, dir_fd=images_fd)
+        _remove(name, images_fd)
 
 
 def clear_draft(images_fd: int, draft_fd: int) -> None:
     """Remove the draft directory and the files in it."""
     for name in os.listdir(draft_fd):
-        with suppress(FileNotFoundError, IsADirectoryError):
-            os.unlink(name, dir_fd=draft_fd)
+        _remove(name, draft_fd)
     os.rmdir(DRAFT, dir_fd=images_fd)
+
+
+def _remove(name: str, directory_fd: int) -> None:
+    with suppress(FileNotFoundError):
+        try:
+            os.unlink(name, dir_fd=directory_fd)
+        except IsADirectoryError:
+            if name == FOLDER:
+                shutil.rmtree(name, dir_fd=directory_fd)
 
 
 def _names_of(draft_fd: int) -> list[str]:
@@ -75,7 +84,8 @@ def _names_of(draft_fd: int) -> list[str]:
 def sweep(images_dir: Path) -> bool:
     """Remove what a dead lamina left in the directory of a layer. Returns whether there was something.
 
-    A layer that was committed is kept; one that was not is gone afterwards. What a living lamina is writing is not touched.
+    A layer that was committed is kept; one that was not is gone afterwards. What a living lamina is writing is not touched. One whose pages
+    were sent away is committed if they arrived, gone if they did not, and stays if that cannot be seen from here.
 
     Raises:
         ImageError: it cannot be removed.
@@ -98,7 +108,11 @@ def sweep(images_dir: Path) -> bool:
                 return False
             names = _names_of(draft_fd)
             if names and not _committed(images_fd, draft_fd):
-                take_back(images_fd, names)
+                sent = awaiting.read_from(draft_fd)
+                arrived = sent.arrived() if sent else False
+                if arrived is None:
+                    return False
+                _settle(images_fd, draft_fd, names, arrived)
             clear_draft(images_fd, draft_fd)
             os.fsync(images_fd)
         finally:
@@ -108,6 +122,37 @@ def sweep(images_dir: Path) -> bool:
     finally:
         os.close(images_fd)
     return True
+
+
+def _settle(images_fd: int, draft_fd: int, names: list[str], whole: bool) -> None:
+    """Commit what is in place but for its inventory, or take it back."""
+    if whole:
+        os.rename("inventory.img", "inventory.img", src_dir_fd=draft_fd, dst_dir_fd=images_fd)
+    else:
+        take_back(images_fd, names)
+
+
+def settle_awaited(images_dir: Path, whole: bool) -> None:
+    """The receiver has said whether it has the *whole* layer whose pages were sent to it: commit the rest of it, or remove it.
+
+    Raises:
+        ImageError: it cannot be renamed or removed.
+    """
+    try:
+        images_fd = os.open(images_dir, _OPEN_DIRECTORY)
+        try:
+            draft_fd = os.open(DRAFT, _OPEN_DIRECTORY, dir_fd=images_fd)
+            try:
+                if lock.take(draft_fd):
+                    _settle(images_fd, draft_fd, _names_of(draft_fd), whole)
+                    clear_draft(images_fd, draft_fd)
+                    os.fsync(images_fd)
+            finally:
+                os.close(draft_fd)
+        finally:
+            os.close(images_fd)
+    except OSError as error:
+        raise ImageError("cannot finish", f"layer {images_dir}", os.strerror(error.errno or 0)) from error
 
 
 def _drop_new(images_fd: int, name: str) -> None:

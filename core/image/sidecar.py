@@ -25,6 +25,8 @@ NAME = "lamina.json"
 NEW_NAME = ".lamina.json.new"
 # What the terminal of the program showed, if it was one of the screen's own (docs/terminal.md).
 TERMINAL_NAME = "lamina-terminal.json"
+# What a page server wrote of the pages it received, beside a lamina.json that may be the sender's (docs/page-server.md).
+RECEIVED_NAME = "lamina-received.json"
 VERSION = 1
 MAX_SIZE = 1 << 26
 # Seconds since 1970 up to the year 9999, in every time zone: what a calendar can show.
@@ -57,7 +59,8 @@ class Sidecar:
         freeze_us: how long the target stood still; dump_us: the whole dump.
         live_rounds: rounds of copying before the freeze.
         memory_only: a pre-dump.
-        made_by: "lamina", or "criu" for a layer that lamina only annotated.
+        made_by: "lamina", "criu" for a layer that lamina only annotated, or "page-server" for one whose pages were received.
+        pages_at: the page server that its pages were sent to, or ""; they are there unless its directory has them by now.
         restorable: False once something it needs was punched, or if it never was; why_not says why.
         checksums: file name → what it held when it was written. Punched ranges count as zeros.
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
@@ -89,6 +92,7 @@ class Sidecar:
     live_rounds: int = 0
     memory_only: bool = False
     made_by: str = "lamina"
+    pages_at: str = ""
     restorable: bool = True
     why_not: str = ""
     checksums: Mapping[str, FileSum] = field(default_factory=dict)
@@ -122,6 +126,23 @@ class Sidecar:
     def not_restorable(self, why: str) -> "Sidecar":
         """The same, marked not restorable; the first reason given stays."""
         return self if not self.restorable else replace(self, restorable=False, why_not=why)
+
+    def with_received(self, pages: "Sidecar") -> "Sidecar":
+        """The same with what a page server wrote of the pages: it alone knows them."""
+        punched = {
+            name: self.punched.get(name, PageRuns.empty()) | pages.punched.get(name, PageRuns.empty())
+            for name in {**self.punched, **pages.punched}
+        }
+        names = dict.fromkeys((*self.punched_by, *pages.punched_by))
+        return replace(self, checksums={**self.checksums, **pages.checksums}, punched=punched, punched_by=tuple(names))
+
+    def of_pages(self) -> "Sidecar":
+        """What `with_received` needs of it."""
+        sums = {name: it for name, it in self.checksums.items() if name.startswith(("pages-", "pagemap-"))}
+        return Sidecar(
+            layer_id=self.layer_id, time=self.time, host=self.host, kernel=self.kernel, tracker=self.tracker, made_by="page-server",
+            checksums=sums, punched=self.punched, punched_by=self.punched_by,
+        )  # fmt: skip
 
     # -- to and from JSON ------------------------------------------------------------------------------------------------------------
 
@@ -179,7 +200,11 @@ class Sidecar:
         path = directory / NAME
         if not os.path.lexists(path):
             return None
-        return cls.from_json(read_file(path, MAX_SIZE), str(path))
+        sidecar = cls.from_json(read_file(path, MAX_SIZE), str(path))
+        received = directory / RECEIVED_NAME
+        if os.path.lexists(received):
+            sidecar = sidecar.with_received(cls.from_json(read_file(received, MAX_SIZE), str(received)))
+        return sidecar
 
     def store(self, directory: Path) -> None:
         """Write it into the layer in *directory*: whole or not at all, on the disk when this returns.
@@ -187,7 +212,12 @@ class Sidecar:
         Raises:
             ImageError: it could not be written, or nobody could read it again; the old one is still there.
         """
-        path, new = directory / NAME, directory / NEW_NAME
+        if os.path.lexists(directory / RECEIVED_NAME):  # first: a lamina.json that is copied over this one does not take it away
+            self.of_pages()._store(directory, RECEIVED_NAME)
+        self._store(directory, NAME)
+
+    def _store(self, directory: Path, name: str) -> None:
+        path, new = directory / name, directory / NEW_NAME
         text = self.to_json().encode("ascii")
         if len(text) > MAX_SIZE:
             raise ImageError("cannot write", str(path), f"it would have {len(text)} bytes, more than the {MAX_SIZE} it can have")
@@ -210,7 +240,8 @@ class Sidecar:
 _PLAIN: dict[str, type] = {
     "layer_id": str, "parent_id": str, "label": str, "time": float, "host": str, "kernel": str, "page_size": int,
     "cpu_features": tuple, "cmdline": tuple, "pid": int, "start_time": int, "boot": str, "tracker": str, "tracked": bool,
-    "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str, "restorable": bool, "why_not": str,
+    "freeze_us": int, "dump_us": int, "live_rounds": int, "memory_only": bool, "made_by": str,
+    "pages_at": str, "restorable": bool, "why_not": str,
     "punched_by": tuple,
     "pinned": bool, "pin_reason": str, "squashed": tuple, "dropped": float, "dropped_name": str,
 }  # fmt: skip

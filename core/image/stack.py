@@ -10,6 +10,7 @@ from pathlib import Path
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image import owners
+from lamina.core.image.awaiting import awaited_in
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import DRAFT, TRASH
 from lamina.core.image.places.place import layers_in
@@ -145,6 +146,8 @@ class _Opener:
         try:
             if path.is_dir() and not os.path.lexists(path / "inventory.img"):
                 names = os.listdir(path)
+                if sent := awaited_in(path):
+                    return sent.why
                 if DRAFT in names or not any(name.endswith(".img") or name == SIDECAR for name in names):
                     return ""
             layer = Layer(path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lamina.core.cli.options import transferring
 from lamina.core.cli.options.common import Verb, Verbs, add, byte_count, count, images, seconds, stack, tree
 
 VERBS: dict[str, Verb] = {
@@ -42,6 +43,7 @@ def _dumps(verbs: Verbs) -> None:
         parser.add_argument("--auto-dedup", action="store_true", help="take out of the ancestors what this layer holds itself")
         parser.add_argument("-j", "--shell-job", action="store_true", help="the tree belongs to a terminal session outside it")
         parser.add_argument("--label", default="", help="a name for the layer")
+        transferring.sending(parser)
 
 
 def _every(verbs: Verbs) -> None:

@@ -42,6 +42,13 @@ class DirectoryPlace(Place):
             raise ImageError("cannot read", f"layer {self.path}", os.strerror(error.errno or 0)) from error
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
 
+    def names_in(self, folder: str) -> tuple[str, ...]:
+        """See `Place`."""
+        try:
+            return tuple(sorted(f"{folder}/{name}" for name in os.listdir(self.path / folder)))
+        except OSError:
+            return ()
+
     @property
     def compressed(self) -> bool:
         """See `Place`."""

@@ -96,6 +96,10 @@ class Place(ABC):
             ImageError: it cannot be listed.
         """
 
+    def names_in(self, folder: str) -> tuple[str, ...]:
+        """The files of one folder in it as FOLDER/NAME, ascending; none if it has no such folder."""
+        return ()
+
     @property
     def compressed(self) -> bool:
         """Whether some of its files lie there compressed."""

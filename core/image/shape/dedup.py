@@ -67,11 +67,11 @@ class DedupPlan:
 
 
 def dedup(
-    layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = None, locked_already: bool = False
+    layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = None, locked_already: bool = False, unreached: bool = False
 ) -> tuple[DedupPlan, int]:
     """Plan and do it in one go. Returns what was planned and the bytes freed; see `plan_dedup` and `apply_dedup`."""
     with hold_stacks([layer], locked_already):
-        plan = plan_dedup(Layer(layer.directory))
+        plan = plan_dedup(Layer(layer.directory), unreached)
         return plan, _carry_out(plan, listen, cancel or CancelToken())
 
 
@@ -94,8 +94,11 @@ def apply_dedup(plan: DedupPlan, locked_already: bool = False, listen: Listener 
         return _carry_out(current, listen, cancel or CancelToken())
 
 
-def plan_dedup(layer: Layer) -> DedupPlan:
+def plan_dedup(layer: Layer, unreached: bool = False) -> DedupPlan:
     """What can be taken out of the ancestors of *layer*. Changes nothing: this is the dry run.
+
+    With *unreached* that is all that neither the layer nor one off its chain resolves there: what the layer holds itself, and what it does
+    not have any more. A page server does that, so that its file system holds one copy of the newest layer.
 
     Raises:
         ImageError: *layer* has no parent, or is itself not whole, or a layer beside the chain cannot be read (what it needs is unknown),
@@ -107,7 +110,7 @@ def plan_dedup(layer: Layer) -> DedupPlan:
     family = Family.around(layer, WHAT)
     if findings := [it for it in Checker(known=family.layers.values()).check(layer) if it.stops]:
         raise ImageError(WHAT, f"layer {layer.path}", f"it is not whole: {findings[0]}")
-    wanted = _held_twice(family)
+    wanted = _everything(family) if unreached else _held_twice(family)
     names = family.names_of(wanted)
     pinned = tuple(it for it in family.chain[1:] if it.sidecar and it.sidecar.pinned)
     kept = needed_by_others(family, names, pinned)
@@ -140,6 +143,18 @@ def _held_twice(family: Family) -> dict[FileKey, PageRuns]:
                 ancestor.require_writable(WHAT)
                 key = file_key(ancestor, ancestor.pages_name(which))
                 wanted[key] = wanted.get(key, NONE) | owners.to_offsets(there, pages)
+    return wanted
+
+
+def _everything(family: Family) -> dict[FileKey, PageRuns]:
+    """All that the ancestors keep: offsets by pages file."""
+    wanted: dict[FileKey, PageRuns] = {}
+    for ancestor in family.chain[1:]:
+        for which in ancestor.objects:
+            if present := ancestor.pagemap(which).present:
+                ancestor.require_writable(WHAT)
+                key = file_key(ancestor, ancestor.pages_name(which))
+                wanted[key] = wanted.get(key, NONE) | owners.to_offsets(present, present)
     return wanted
 
 

@@ -121,7 +121,20 @@ def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None
     found = [it for it in Checker(meter or (Meter(f"check of {layer.path}") if contents else None)).check(layer) if it.stops]
     if readable(lambda: layer.is_pre_dump) and layer.is_pre_dump:
         found.append(Finding.of(layer, "", "it is a pre-dump: memory only, a parent for others"))
+    if not found and (away := elsewhere(layer)):
+        found.append(away)
     return found
+
+
+def elsewhere(layer: Layer) -> Finding | None:
+    """What to say of a layer whose pages, or some that it needs, are at a page server; None if all are here."""
+    for member in layer.chain():
+        if where := member.pages_elsewhere:
+            fix = "restore it there: copy what is here into its directory, beside the pages"
+            return Finding.of(member, "", f"its pages are at page server {where}", fix=fix)
+        if not any(member.pagemap(which).parent for which in member.objects):
+            break
+    return None
 
 
 def require_whole(layer: Layer, contents: bool = False) -> None:

@@ -9,7 +9,7 @@ from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import DRAFT
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.sidecar import TERMINAL_NAME
+from lamina.core.image.sidecar import RECEIVED_NAME, TERMINAL_NAME
 from lamina.core.image.sums import differing_block
 from lamina.core.image.verify.collect import collect, readable
 from lamina.core.image.verify.memory import is_memory
@@ -77,8 +77,8 @@ def _unlisted(layer: Layer) -> list[Finding]:
     if DRAFT in names:
         found.append(Finding.of(layer, DRAFT, "left by a lamina that died; the next command that writes here removes it", Severity.NOTICE))
     sidecar = layer.sidecar if readable(lambda: layer.sidecar) else None
-    if sidecar is None or not sidecar.checksums:
+    if sidecar is None or not sidecar.checksums or sidecar.made_by == "page-server":
         return found
-    known = {*sidecar.checksums, SIDECAR, "parent", TERMINAL_NAME, "lamina", "stats-restore"}
+    known = {*sidecar.checksums, SIDECAR, RECEIVED_NAME, "parent", TERMINAL_NAME, "lamina", "stats-restore"}
     extra = [name for name in names if name not in known and not name.startswith(".lamina") and not name.endswith(".log")]
     return found + [Finding.of(layer, name, "was not written by the dump of this layer", Severity.NOTICE) for name in extra]

@@ -17,7 +17,7 @@ def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:
     found = collect(layer, "inventory.img", partial(_inventory, layer))
     owners: dict[str, Object] = {}
     for which in layer.objects:
-        found += collect(layer, f"pagemap-{which}.img", partial(_pages_file, layer, which, owners))
+        found += collect(layer, layer.map_name(which), partial(_pages_file, layer, which, owners))
     found += collect(layer, "lamina.json", partial(_recorded, layer))
     if meter:
         unsummed: list[str] = []
@@ -51,6 +51,8 @@ def _inventory(layer: Layer) -> Iterator[Finding]:
 
 def _pages_file(layer: Layer, which: Object, owners: dict[str, Object]) -> Iterator[Finding]:
     pagemap = layer.pagemap(which)
+    if layer.pages_elsewhere:
+        return
     name = layer.pages_name(which)
     if name in owners and pagemap.data_bytes:
         yield Finding.of(layer, f"pagemap-{which}.img", f"names {name}, which belongs to pagemap-{owners[name]}.img")

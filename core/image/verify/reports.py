@@ -12,7 +12,7 @@ from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import TRASH
 from lamina.core.image.stack import Stack
-from lamina.core.image.verify.chain import Checker
+from lamina.core.image.verify.chain import Checker, elsewhere
 from lamina.core.image.verify.contents import Meter
 from lamina.core.image.verify.memory import pages_files
 
@@ -23,6 +23,7 @@ class State(StrEnum):
     RESTORABLE = "restorable"
     AT_REST = "at rest"  # whole; compressed or in an archive, so to be expanded or imported first
     MEMORY_ONLY = "memory only"  # a pre-dump that is whole: a parent for others
+    ELSEWHERE = "pages elsewhere"  # whole; its pages, or some it needs, are at a page server
     BROKEN = "not restorable"
 
 
@@ -139,6 +140,8 @@ def _report(layer: Layer, found: list[Finding], trashed: bool) -> Report:
         why += f" (and {more} more)" if more else ""
     elif layer.is_pre_dump:
         state, why = State.MEMORY_ONLY, "a pre-dump: whole as a parent for others"
+    elif (away := elsewhere(layer)) is not None:
+        state, why = State.ELSEWHERE, away.why
     elif (resting := at_rest(layer)) is not None:
         state, why = State.AT_REST, f"{resting.why} ({resting.fix})"
     return Report(layer.directory, layer.name, state, why, tuple(found), trashed)

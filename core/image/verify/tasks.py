@@ -89,8 +89,8 @@ def _terminals(layer: Layer, used: set[str]) -> Iterator[Finding]:
 
 def _task(layer: Layer, pid: int, used: set[str]) -> Iterator[Finding]:
     names = [f"{kind}-{pid}.img" for kind in ("ids", "mm", "fs")]
-    used |= {*names, f"pagemap-{pid}.img"}
-    missing = [name for name in (*names, f"pagemap-{pid}.img") if not layer.has(name)]
+    used |= {*names, layer.map_name(pid)}
+    missing = [name for name in (*names, layer.map_name(pid)) if not layer.has(name)]
     yield from (Finding.of(layer, name, "missing") for name in missing)
     if names[0] not in missing:
         yield from _descriptors(layer, pid, layer.ids(pid).files_id, used)
@@ -136,7 +136,7 @@ def _areas(layer: Layer, pid: int, mm: mm_entry) -> Iterator[Finding]:
         shared = area.status & VmaStatus.ANON_SHARED and not area.status & (_FILE_STATUS | VmaStatus.SYSVIPC)
         if shared and f"shmem-{area.shmid}" not in layer.objects:
             yield Finding.of(layer, f"pagemap-shmem-{area.shmid}.img", f"missing; it is the memory of the area at {area.start:#x} of {pid}")
-    if layer.has(f"pagemap-{pid}.img"):
+    if layer.has(layer.map_name(pid)):
         outside = layer.pagemap(pid).all - PageRuns.from_arrays(starts, ends)
         if outside:
             lie = "lies" if outside.pages == 1 else "lie"

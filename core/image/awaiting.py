@@ -1,0 +1,103 @@
+"""A layer whose pages were sent to a page server that has not answered: it becomes one if they arrived, and goes if they did not.
+
+Everything but inventory.img is in place by then, and the draft holds a record of where the pages went (`NAME`). If the sender dies before
+the answer, or the connection does, only the receiver knows. On one machine its directory tells; else it is asked when it is next spoken
+to (`lamina.core.transfer.sender`).
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lamina.core.errors import ImageError
+from lamina.core.image import lock
+from lamina.core.image.sidecar import Sidecar
+
+NAME = ".awaiting"
+_MOST = 1 << 16
+
+
+@dataclass(frozen=True)
+class Awaiting:
+    """Where the pages of a layer went.
+
+    Attributes:
+        address: of the page server, as "10.0.0.2:9999".
+        token: what stands for the layer on the wire (`lamina.core.transfer.wire.token`), 16 hexadecimal digits.
+        boot: the boot id of the receiver's machine, "" if not known.
+        path: the layer's directory there, "" if not known.
+    """
+
+    address: str
+    token: str
+    boot: str = ""
+    path: str = ""
+
+    def encode(self) -> bytes:
+        """As the bytes of its file."""
+        return json.dumps(asdict(self)).encode()
+
+    @property
+    def why(self) -> str:
+        """What to say of such a layer."""
+        there = f", into {self.path}" if self.path else ""
+        return f"it was sent to {self.address}{there}, and whether it arrived there whole is not known yet"
+
+    def arrived(self) -> bool | None:
+        """Whether the receiver has the whole layer, if that can be seen from here."""
+        if not self.boot or self.boot != _this_boot() or not Path(self.path).is_dir():
+            return None
+        place = Path(self.path)
+        if not (place / "inventory.img").exists():
+            return None if _is_written(place / ".lamina-draft") else False
+        try:
+            sidecar = Sidecar.load(place)
+        except ImageError:
+            return None
+        return sidecar is not None and sidecar.layer_id[:16] == self.token
+
+
+def _is_written(draft: Path) -> bool:
+    """Whether a receiver that lives is at it."""
+    try:
+        fd = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not lock.take(fd)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _this_boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def read_from(draft_fd: int) -> Awaiting | None:
+    """The record in an open draft directory; None if there is none that can be read."""
+    try:
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=draft_fd)
+        with os.fdopen(fd, "rb") as file:
+            record: Any = json.loads(file.read(_MOST))
+        return Awaiting(*(str(record[name]) for name in ("address", "token", "boot", "path")))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def awaited_in(images_dir: Path) -> Awaiting | None:
+    """The record of the layer that is to be in *images_dir*, or None if there is no such layer."""
+    try:
+        fd = os.open(images_dir / ".lamina-draft", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return read_from(fd)
+    finally:
+        os.close(fd)

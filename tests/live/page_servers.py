@@ -1,0 +1,87 @@
+"""Page servers of the tests, lamina's: started as a user would, on a port that they choose, ended by pid."""
+
+import os
+import re
+import select
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.live.harness import PATIENCE_S, Ran, lamina_command
+
+
+@dataclass
+class Server:
+    """A page server that listens."""
+
+    process: "subprocess.Popen[str]"
+    args: tuple[str, ...]
+    port: int
+
+    @property
+    def sending(self) -> list[object]:
+        """The options of a dump that sends to it."""
+        return ["--page-server", "--port", self.port]
+
+    def end(self, ok: bool = True) -> Ran:
+        """Wait until it ends by itself."""
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        ran = Ran(self.args, self.process.returncode, out, err)
+        if ok:
+            assert ran.status == 0, ran.said
+        return ran
+
+
+def start_server(images_dir: Path, *options: object) -> Server:
+    """Start `lamina page-server` for *images_dir* and wait until it listens."""
+    reader, writer = os.pipe()
+    args = ["page-server", "-D", images_dir, "--status-fd", writer, "--json", *options]
+    process = subprocess.Popen(
+        lamina_command(*args), pass_fds=[writer], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    try:
+        assert select.select([reader], [], [], PATIENCE_S)[0], "it does not listen"
+        if os.read(reader, 1) != b"\0":
+            out, err = process.communicate(timeout=PATIENCE_S)
+            raise AssertionError(f"lamina page-server {images_dir}: {out}{err}")
+    finally:
+        os.close(reader)
+    assert process.stderr is not None
+    port = 0
+    while not port:
+        line = process.stderr.readline()
+        found = re.search(r"listens at .*:(\d+)$", line.strip())
+        port = int(found[1]) if found else 0
+    return Server(process, tuple(str(arg) for arg in args), port)
+
+
+@contextmanager
+def page_server(images_dir: Path, *options: object) -> Iterator[Server]:
+    """As `start_server`, for a directory that is made; it is ended if the test has not waited for its end."""
+    images_dir.mkdir(parents=True, exist_ok=True)
+    server = start_server(images_dir, *options)
+    try:
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            server.process.kill()
+        server.process.communicate()
+
+
+def copy_images(sent: Path, received: Path) -> None:
+    """What the user does: the sender's images beside the pages."""
+    subprocess.run(["cp", "-a", f"{sent}/.", received], check=True)
+
+
+def blocks_of(stack: Path) -> int:
+    """Bytes that the pages files under *stack* take."""
+    return sum(path.stat().st_blocks * 512 for path in stack.rglob("pages-*.img"))
+
+
+def as_json(ran: Ran) -> Any:
+    """The one object of a page server."""
+    return ran.json
