@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from lamina.core.image.socket_options import OPTIONS
+
 Value = int | str
 Values = Mapping[str, Value]
 """Name of a setting → its value."""
@@ -24,6 +26,7 @@ _CPUS: Final = re.compile(_LIST)
 _GROUPS: Final = re.compile(r"[^\n:]{0,200}:/[^\n]{0,4095}(\n[^\n:]{0,200}:/[^\n]{0,4095})*")
 _KEYRING: Final = re.compile(r"[^\0;]{1,255}(;user)?")
 # Documentation/core-api/mm: what PR_SET_VMA_ANON_NAME takes.
+_HEX: Final = re.compile(r"([0-9a-f]{2}){0,2048}")
 _AREA_NAME: Final = re.compile(r"[\x20-\x7e]{1,79}")
 _SPECULATION: Final = frozenset({2, 4, 8, 16})
 
@@ -62,8 +65,10 @@ AREA_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
 )
 """What is kept of a part of its memory."""
 
-FILE_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType({})
-"""What is kept of an open file description."""
+FILE_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
+    {name: range(1 << 8 * option.size) if option.size else _HEX for name, option in OPTIONS.items()}
+)
+"""What is kept of an open file description: socket options, a number or bytes as hex digits."""
 
 _TABLES: Final = MappingProxyType({"threads": THREAD_FIELDS, "tasks": TASK_FIELDS, "areas": AREA_FIELDS, "files": FILE_FIELDS})
 _IDS: Final = range(1 << 32)

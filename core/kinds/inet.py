@@ -8,12 +8,15 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lamina.core.errors import Blocker, NativeError
-from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry
+from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
+from lamina.core.image.supplement import Value, Values
+from lamina.core.kinds import inet_options
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.kinds.portholder import holder_of_port
 from lamina.core.kinds.rawfd import Holders, RawFd, grab
@@ -21,9 +24,10 @@ from lamina.core.kinds.rawfd import Holders, RawFd, grab
 SOL, TCP, IP, IP6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
 TCP_LISTEN: Final = 10
 # asm-generic/socket.h, linux/in.h: not in Python's socket module.
-SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND = 72, 32, 33, 26, 11, 15
+SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND, IP_PKTINFO = 72, 32, 33, 26, 11, 15, 8
 # struct tcp_info: for a listening socket "unacked" counts connections that wait for accept(2), "sacked" is the backlog.
 _TCP_INFO: Final = struct.Struct("<24xII")
+TCP_AO_INFO, _AO_INFO_BYTES = 40, 64
 _TIMEVAL: Final = struct.Struct("<qq")
 _LINGER: Final = struct.Struct("<ii")
 
@@ -33,6 +37,8 @@ _OPTIONS: Final = {
     "so_rcvlowat": (SOL, socket.SO_RCVLOWAT),
     "so_mark": (SOL, socket.SO_MARK),
     "so_passcred": (SOL, socket.SO_PASSCRED),
+    "so_passsec": (SOL, socket.SO_PASSSEC),
+    "so_no_check": (SOL, SO_NO_CHECK),
     "so_dontroute": (SOL, socket.SO_DONTROUTE),
     "so_reuseport": (SOL, socket.SO_REUSEPORT),
     "so_broadcast": (SOL, socket.SO_BROADCAST),
@@ -42,16 +48,9 @@ _OPTIONS: Final = {
     "tcp_keepidle": (TCP, socket.TCP_KEEPIDLE),
     "tcp_keepintvl": (TCP, socket.TCP_KEEPINTVL),
 }
-# Options that the images have no field for, with the value that need not be kept.
-_UNKEPT: Final = {
-    "TCP_NODELAY": (TCP, socket.TCP_NODELAY, 0),
-    "TCP_DEFER_ACCEPT": (TCP, socket.TCP_DEFER_ACCEPT, 0),
-    "TCP_FASTOPEN": (TCP, socket.TCP_FASTOPEN, 0),
-    "TCP_USER_TIMEOUT": (TCP, socket.TCP_USER_TIMEOUT, 0),
-    "IP_TOS": (IP, socket.IP_TOS, 0),
-    "IP_TRANSPARENT": (IP, socket.IP_TRANSPARENT, 0),
-    "SO_INCOMING_CPU": (SOL, socket.SO_INCOMING_CPU, -1),
-}
+# Fields of ip_opts_entry and tcp_opts_entry, likewise; those that a new socket has are not written.
+_IP_OPTIONS: Final = {"tos": (IP, socket.IP_TOS), "ttl": (IP, socket.IP_TTL), "pktinfo": (IP, IP_PKTINFO), "freebind": (IP, IP_FREEBIND)}
+_TCP_OPTIONS: Final = {"nodelay": (TCP, socket.TCP_NODELAY), "cork": (TCP, socket.TCP_CORK)}
 # AF_ numbers (linux/socket.h): Python's socket module has not all of them.
 _FAMILIES: Final = {1: "unix", 16: "netlink", 17: "packet", 29: "CAN", 31: "bluetooth", 38: "kernel crypto", 40: "vsock", 44: "XDP"}
 
@@ -64,7 +63,8 @@ class Listener:
         family, address, port, scope: where it listens; scope is the interface index of a link-local IPv6 address.
         backlog, waiting: of listen(2), and connections that wait to be accepted.
         refusal: why it cannot be saved, or "": then nothing else is filled.
-        values: field of `sk_opts_entry` → value.
+        values: field of `sk_opts_entry` → value; ip, tcp: of `ip_opts_entry` and `tcp_opts_entry`.
+        more: options that these have no field for, for the supplement.
     """
 
     refusal: str = ""
@@ -74,8 +74,10 @@ class Listener:
     scope: int = 0
     backlog: int = 0
     v6only: bool = False
-    freebind: bool = False
     values: dict[str, Any] = field(default_factory=dict)
+    ip: dict[str, int] = field(default_factory=dict)
+    tcp: dict[str, int] = field(default_factory=dict)
+    more: dict[str, Value] = field(default_factory=dict)
 
 
 def _where(address: Any) -> str:
@@ -125,6 +127,28 @@ def _buffers(sock: socket.socket) -> dict[str, int]:
     return values
 
 
+def _changed(sock: socket.socket, options: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Those of *options* that are not as on a new socket."""
+    with socket.socket(sock.family, socket.SOCK_STREAM, TCP) as new:
+        return {name: value for name, option in options.items() if (value := _get(sock, *option)) != _get(new, *option)}
+
+
+def _has_filter(sock: socket.socket) -> bool:
+    try:
+        # The number of instructions; a filter of the newer kind (SO_ATTACH_BPF) is refused to be shown.
+        return bool(sock.getsockopt(SOL, SO_GET_FILTER, 0))
+    except PermissionError:
+        return True
+
+
+def _has_keys(sock: socket.socket) -> bool:
+    try:
+        sock.getsockopt(TCP, TCP_AO_INFO, _AO_INFO_BYTES)
+    except OSError:
+        return False
+    return True
+
+
 def look(sock: socket.socket) -> Listener:
     """Everything about a socket, or why it cannot be saved."""
     internet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM and sock.proto in (0, TCP)
@@ -132,12 +156,10 @@ def look(sock: socket.socket) -> Listener:
         return Listener(_name(sock))
     where = sock.getsockname()
     at = f"listens on {_where(where)}"
-    for name, (level, option, usual) in _UNKEPT.items():
-        if _get(sock, level, option) != usual:
-            return Listener(f"{at} with the option {name}, which the images cannot hold")
-    # The number of instructions of an attached packet filter.
-    if sock.getsockopt(SOL, SO_GET_FILTER, 0):
+    if _has_filter(sock):
         return Listener(f"{at} with a packet filter attached")
+    if _has_keys(sock):
+        return Listener(f"{at} with keys for signed segments (TCP_AO), which images cannot hold")
     waiting, backlog = _TCP_INFO.unpack(sock.getsockopt(TCP, socket.TCP_INFO, _TCP_INFO.size))
     if waiting:
         return Listener(f"{at}, and {waiting} new connection{'s' * (waiting > 1)} wait{'s' * (waiting == 1)} to be accepted")
@@ -149,7 +171,8 @@ def look(sock: socket.socket) -> Listener:
     six = sock.family == socket.AF_INET6
     return Listener(
         family=sock.family, address=where[0].partition("%")[0], port=where[1], scope=where[3] if six else 0, backlog=backlog,
-        v6only=six and bool(_get(sock, IP6, socket.IPV6_V6ONLY)), freebind=bool(_get(sock, IP, IP_FREEBIND)), values=values,
+        v6only=six and bool(_get(sock, IP6, socket.IPV6_V6ONLY)), values=values,
+        ip=_changed(sock, _IP_OPTIONS), tcp=_changed(sock, _TCP_OPTIONS), more=inet_options.read(sock),
     )  # fmt: skip
 
 
@@ -202,19 +225,28 @@ class TcpListener(DescriptorKind):
         )  # fmt: skip
         if found.family == socket.AF_INET6:
             record.v6only = found.v6only
-        if found.freebind:
-            record.ip_opts.CopyFrom(ip_opts_entry(freebind=True))
+        if found.ip:
+            record.ip_opts.CopyFrom(ip_opts_entry(**found.ip))
+        if found.tcp:
+            record.tcp_opts.CopyFrom(tcp_opts_entry(**found.tcp))
         if found.scope:
             record.ifname = socket.if_indextoname(found.scope)
         return file_entry(type=fd_types.INETSK, id=ident, isk=record)
 
+    def supplement(self, file: CapturedFile) -> Values:
+        """Options that its record has no field for."""
+        more: Values = file.extra.more
+        return more
+
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
-        """Is the address ours and the port free? Found by binding a socket for a moment, without listening."""
+        """Is the address ours and the port free, and can its options be set? Found by binding a socket for a moment, without listening."""
         record = entry.isk
         if record.state != TCP_LISTEN or record.proto != TCP:
             return Blocker(f"socket {record.id}", "it does not listen; only listening TCP sockets can be rebuilt yet")
+        kept = opening.supplement(entry.id)
         try:
-            _bind(record).close()
+            with _bind(record, kept) as sock:
+                _apply(sock, record, kept)
         except OSError as error:
             return self._taken(record, error, opening)
         return None
@@ -223,7 +255,7 @@ class TcpListener(DescriptorKind):
     def _taken(record: inet_sk_entry, error: OSError, opening: Opening) -> Blocker | None:
         where = _where(_address(record))
         if error.errno != errno.EADDRINUSE:
-            return Blocker(f"listening socket {where}", os.strerror(error.errno or 0))
+            return Blocker(f"listening socket {where}", error.strerror or str(error))
         pid, holder = holder_of_port(record.src_port, record.family)
         if pid in opening.ending:
             return None
@@ -232,10 +264,11 @@ class TcpListener(DescriptorKind):
     def rebuild(self, entry: file_entry, opening: Opening) -> int:
         """Bind, listen, set what it had."""
         record = entry.isk
-        sock = _bind(record)
+        kept = opening.supplement(entry.id)
+        sock = _bind(record, kept)
         try:
             sock.listen(min(record.backlog, 0x7FFFFFFF))
-            _apply(sock, record)
+            _apply(sock, record, kept)
         except BaseException:
             sock.close()
             raise
@@ -250,7 +283,7 @@ def _address(record: inet_sk_entry) -> Any:
     return (text, record.src_port, 0, socket.if_nametoindex(record.ifname) if record.ifname else 0)
 
 
-def _bind(record: inet_sk_entry) -> socket.socket:
+def _bind(record: inet_sk_entry, kept: Values) -> socket.socket:
     """A socket bound to the record's address; SO_REUSEADDR lets it pass connections that are still closing."""
     if record.family not in (socket.AF_INET, socket.AF_INET6) or len(record.src_addr) != (1 if record.family == socket.AF_INET else 4):
         raise OSError(errno.EAFNOSUPPORT, "not an internet address")
@@ -265,6 +298,7 @@ def _bind(record: inet_sk_entry) -> socket.socket:
             sock.setsockopt(IP, IP_FREEBIND, 1)
         if record.opts.so_bound_dev:
             sock.setsockopt(SOL, socket.SO_BINDTODEVICE, record.opts.so_bound_dev.encode() + b"\0")
+        inet_options.rebuild(sock, kept, early=True)
         sock.bind(_address(record))
     except BaseException:
         sock.close()
@@ -272,7 +306,7 @@ def _bind(record: inet_sk_entry) -> socket.socket:
     return sock
 
 
-def _apply(sock: socket.socket, record: inet_sk_entry) -> None:
+def _apply(sock: socket.socket, record: inet_sk_entry, kept: Values) -> None:
     opts = record.opts
     sock.setsockopt(SOL, socket.SO_REUSEADDR, opts.reuseaddr)
     for name, (level, option) in _OPTIONS.items():
@@ -289,5 +323,10 @@ def _apply(sock: socket.socket, record: inet_sk_entry) -> None:
             sock.setsockopt(SOL, force, size // 2)
     if opts.HasField("so_linger"):
         sock.setsockopt(SOL, socket.SO_LINGER, _LINGER.pack(1, opts.so_linger))
+    for entry, options in ((record.ip_opts, _IP_OPTIONS), (record.tcp_opts, _TCP_OPTIONS)):
+        for name, (level, option) in options.items():
+            if entry.HasField(name) and int(getattr(entry, name)) != _get(sock, level, option):
+                sock.setsockopt(level, option, int(getattr(entry, name)))
+    inet_options.rebuild(sock, kept, early=False)
     if record.flags & os.O_NONBLOCK:
         sock.setblocking(False)

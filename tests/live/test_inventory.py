@@ -1,5 +1,6 @@
 """The victims of the inventory (docs/inventory.md): unusual values of all that is kept: set, dumped, restored, asked inside."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,9 +9,34 @@ from typing import Any
 
 import pytest
 
-from tests.live.harness import Layers, Reaper, Victim, dump, restore, start_c, tree_of
+from lamina.core.image.socket_options import OPTIONS
+from tests.live.harness import Layers, Reaper, Victim, dump, restore, start_c, start_python, tree_of
 
 LOGIN = 4242
+# Level and number of options that CRIU's records have a field for.
+IN_RECORDS = {
+    "SO_PRIORITY": (1, 12),
+    "SO_RCVLOWAT": (1, 18),
+    "SO_MARK": (1, 36),
+    "SO_PASSCRED": (1, 16),
+    "SO_PASSSEC": (1, 34),
+    "SO_NO_CHECK": (1, 11),
+    "SO_DONTROUTE": (1, 5),
+    "SO_BROADCAST": (1, 6),
+    "SO_KEEPALIVE": (1, 9),
+    "SO_OOBINLINE": (1, 10),
+    "SO_REUSEADDR": (1, 2),
+    "SO_REUSEPORT": (1, 15),
+    "IP_TOS": (0, 1),
+    "IP_TTL": (0, 2),
+    "IP_PKTINFO": (0, 8),
+    "IP_FREEBIND": (0, 15),
+    "TCP_NODELAY": (6, 1),
+    "TCP_CORK": (6, 3),
+    "TCP_KEEPIDLE": (6, 4),
+    "TCP_KEEPINTVL": (6, 5),
+    "TCP_KEEPCNT": (6, 6),
+}
 
 
 @pytest.fixture
@@ -73,3 +99,22 @@ def test_control_groups_of_children_and_threads(reaper: Reaper, layers: Layers, 
     (told,) = {note.partition(":")[2] for note in restore(victim, layer).json["notices"]}
     assert group.name in told and "none of that name" in told
     assert len(tree_of(victim.pid)) == 2
+
+
+def test_options_of_listening_sockets(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """Of both families, every option that this machine lets be set to something unusual."""
+    directory = tmp_path / "victim"
+    directory.mkdir()
+    asked = {name: (option.level, option.number, option.size) for name, option in OPTIONS.items()}
+    asked |= {name: (*where, 4) for name, where in IN_RECORDS.items()}
+    (directory / "options").write_text(json.dumps([[name, *where] for name, where in asked.items()]))
+    victim = start_python(reaper, directory, "listeners")
+    unusual = victim.ask("unusual")
+    assert len(unusual) > 0.7 * len(asked), sorted(set(asked) - set(unusual))
+    before = victim.ask()
+    layer = layers.new()
+    dump(victim, layer)
+    assert not restore(victim, layer).json["notices"]
+    after = victim.ask()
+    for one, other in zip(before, after, strict=True):
+        assert {name: (one[name], other[name]) for name in asked if one[name] != other[name]} == {}

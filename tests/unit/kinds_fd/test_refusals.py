@@ -35,9 +35,11 @@ LATE = {
         "a = socket.create_server(('127.0.0.1', 0)); b = socket.create_connection(a.getsockname())",
         "1 new connection waits to be accepted",
     ),
-    "an option": (
-        "a = socket.create_server(('127.0.0.1', 0)); a.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 3)",
-        "TCP_DEFER_ACCEPT",
+    "a filter": (
+        "import ctypes, struct; a = socket.create_server(('127.0.0.1', 0)); "
+        "code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 65535)); "
+        "a.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxQ', 1, ctypes.addressof(code)))",
+        "a packet filter attached",
     ),
     "a memfd": ("os.memfd_create('x')", "memfd"),
     "a pidfd": ("os.pidfd_open(os.getpid())", "pidfd"),
