@@ -1,22 +1,46 @@
-"""How findings are gathered: a check yields them and may stop with an error, which is the last one."""
+"""How findings are gathered: a check yields them and may stop with an error, which is the last one.
 
-from collections.abc import Callable, Iterator
+An image can be wrong in a million places, and nobody reads a million lines: so many are kept, and that there are more is one more finding.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 
+MOST: Final = 100
+"""Findings of one check."""
+_ALIKE: Final = 5
+"""Findings of one kind about one file."""
+
 
 def collect(layer: Layer, file: str, check: Callable[[], Iterator[Finding]], severity: Severity = Severity.STOPS) -> list[Finding]:
-    """What *check* yields; an `ImageError` ends it and becomes a finding about *file* of that *severity*, unless it names another."""
+    """What *check* yields, at most `MOST`, after which it is not asked any more; an `ImageError` ends it and becomes a finding about *file*
+    of that *severity*, unless it names another.
+    """
     found: list[Finding] = []
     try:
         for finding in check():
             found.append(finding)
+            if len(found) == MOST:
+                found.append(Finding.of(layer, file, "so much is wrong that no more was looked at", severity))
+                break
     except ImageError as error:
         found.append(Finding.from_error(layer, file, error, severity))
     return found
+
+
+def some(layer: Layer, file: str, sentences: Iterable[str], severity: Severity = Severity.STOPS) -> Iterator[Finding]:
+    """Findings about one *file*, at most `_ALIKE`, and one that says that there are more."""
+    left = iter(sentences)
+    for why in islice(left, _ALIKE):
+        yield Finding.of(layer, file, why, severity)
+    if next(left, None) is not None:
+        yield Finding.of(layer, file, "and more of that kind", severity)
 
 
 def readable(read: Callable[[], object]) -> bool:

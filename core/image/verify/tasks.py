@@ -1,83 +1,85 @@
-"""What only the layer itself needs: its tasks, their threads, areas and descriptors, and whether all that they refer to is there."""
+"""What only the layer itself needs: its tasks, their threads, areas and descriptors; whether all that they refer to is there, and whether
+their records say what records can say (`lamina.core.image.records`).
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
-from lamina.core.image.schema import fd_types, file_entry, mm_entry
+from lamina.core.image.records import areas, descriptors, memory, tasks, threads
+from lamina.core.image.schema import fdinfo_entry, mm_entry, pstree_entry, vma_entry
 from lamina.core.image.supplement import problems
-from lamina.core.image.verify.collect import first, pages
+from lamina.core.image.verify.collect import first, pages, some
 
 _FILE_STATUS = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
-# The field of files.img that holds the record of each type of file.
-_FIELD = {
-    fd_types.REG: "reg", fd_types.PIPE: "pipe", fd_types.FIFO: "fifo", fd_types.INETSK: "isk", fd_types.UNIXSK: "usk",
-    fd_types.EVENTFD: "efd", fd_types.EVENTPOLL: "epfd", fd_types.INOTIFY: "ify", fd_types.SIGNALFD: "sgfd",
-    fd_types.PACKETSK: "psk", fd_types.TTY: "tty", fd_types.FANOTIFY: "ffy", fd_types.NETLINKSK: "nlsk", fd_types.NS: "nsf",
-    fd_types.TUNF: "tunf", fd_types.EXT: "ext", fd_types.TIMERFD: "tfd", fd_types.MEMFD: "memfd", fd_types.BPFMAP: "bpf",
-    fd_types.PIDFD: "pidfd",
-}  # fmt: skip
 
 
 def check_tasks(layer: Layer, used: set[str]) -> Iterator[Finding]:
-    """What is missing or contradicts itself. The images that were looked at are added to *used*.
+    """What is missing, contradicts itself or cannot be. The images that were looked at are added to *used*.
 
     Raises:
         ImageError: an image cannot be read.
     """
     used |= {"inventory.img", "pstree.img"}
-    living: list[int] = []
+    living: list[pstree_entry] = []
     for task in layer.pstree:
-        used |= {f"core-{tid}.img" for tid in task.threads or [task.pid]}
+        used |= {f"core-{tid}.img" for tid in _threads(task)}
     for task in layer.pstree:
-        for tid in task.threads or [task.pid]:
-            name = f"core-{tid}.img"
-            if not layer.has(name):
-                yield Finding.of(layer, name, "missing")
-                continue
-            core = layer.core(tid)
-            if tid == task.pid and not core.HasField("tc"):
-                yield Finding.of(layer, name, "it has no task part although it is the leader's")
+        for tid in _threads(task):
+            if not layer.has(f"core-{tid}.img"):
+                yield Finding.of(layer, f"core-{tid}.img", "missing")
+            elif tid == task.pid:
+                yield from _leader(layer, task)
         if not layer.has(f"core-{task.pid}.img") or layer.core(task.pid).tc.task_state != TaskState.DEAD:
-            living.append(task.pid)
+            living.append(task)
     if not living:
         return
-    yield from _files(layer, used)
-    for pid in living:
-        yield from _task(layer, pid, used)
+    yield from _files(layer, living, used)
+    for task in living:
+        yield from _task(layer, task, used)
     yield from _terminals(layer, used)
-    yield from _supplement(layer, living)
+    yield from some(layer, "lamina.json", _supplement(layer, living))
 
 
-def _supplement(layer: Layer, living: list[int]) -> Iterator[Finding]:
+def _supplement(layer: Layer, living: Sequence[pstree_entry]) -> Iterator[str]:
     """What the sidecar says about things that are not there."""
     if layer.sidecar is None:
         return
-    threads = [tid for task in layer.pstree for tid in task.threads or [task.pid]]
-    areas = {
-        pid: [(area.start, area.end) for area in layer.mm(pid).vmas if not area.status & VmaStatus.GUARD]
-        for pid in living
-        if layer.has(f"mm-{pid}.img")
+    mapped = {
+        task.pid: [(area.start, area.end) for area in layer.mm(task.pid).vmas if not area.status & VmaStatus.GUARD]
+        for task in living
+        if layer.has(f"mm-{task.pid}.img")
     }
     sockets = [ident for ident, entry in layer.files.items() if entry.HasField("isk")]
-    for why in problems(layer.sidecar.supplement, threads, areas, sockets):
-        yield Finding.of(layer, "lamina.json", why)
+    yield from problems(layer.sidecar.supplement, [tid for task in layer.pstree for tid in _threads(task)], mapped, sockets)
 
 
-def _files(layer: Layer, used: set[str]) -> Iterator[Finding]:
+def _threads(task: pstree_entry) -> Sequence[int]:
+    return task.threads or [task.pid]
+
+
+def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
+    core = layer.core(task.pid)
+    if core.HasField("tc"):
+        yield from some(layer, f"core-{task.pid}.img", tasks.damage(core.tc, frozenset(_threads(task))))
+    else:
+        yield Finding.of(layer, f"core-{task.pid}.img", "it has no task part although it is the leader's")
+
+
+def _files(layer: Layer, living: Sequence[pstree_entry], used: set[str]) -> Iterator[Finding]:
     used |= {"files.img"}
-    for entry in layer.files.values():
-        field = _FIELD.get(entry.type)
-        if field is None or not entry.HasField(field):
-            yield Finding.of(layer, "files.img", f"its entry {entry.id} has no record of its type {_type(entry)}")
-
-
-def _type(entry: file_entry) -> str:
-    return fd_types.Name(entry.type) if entry.type in fd_types.values() else str(entry.type)
+    yield from some(layer, "files.img", (why for entry in layer.files.values() for why in descriptors.file_damage(entry)))
+    yield from some(layer, "pipes-data.img", descriptors.pipe_damage(layer.pipes_data))
+    tables = {}
+    for task in living:
+        name = f"ids-{task.pid}.img"
+        if layer.has(name) and layer.has(f"fdinfo-{layer.ids(task.pid).files_id}.img"):
+            tables[task.pid] = layer.fdinfo(layer.ids(task.pid).files_id)
+    yield from some(layer, "files.img", descriptors.epoll_damage(layer.files, tables))
 
 
 def _terminals(layer: Layer, used: set[str]) -> Iterator[Finding]:
@@ -87,7 +89,8 @@ def _terminals(layer: Layer, used: set[str]) -> Iterator[Finding]:
             yield Finding.of(layer, "tty-info.img", f"has no entry {entry.tty.tty_info_id} for the terminal {entry.id} of files.img")
 
 
-def _task(layer: Layer, pid: int, used: set[str]) -> Iterator[Finding]:
+def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]:
+    pid = task.pid
     names = [f"{kind}-{pid}.img" for kind in ("ids", "mm", "fs")]
     used |= {*names, layer.map_name(pid)}
     missing = [name for name in (*names, layer.map_name(pid)) if not layer.has(name)]
@@ -101,10 +104,27 @@ def _task(layer: Layer, pid: int, used: set[str]) -> Iterator[Finding]:
         fs = layer.fs(pid)
         references += [("the working directory", fs.cwd_id), ("the root", fs.root_id)]
     for what, number in references:
-        if number not in layer.files:
-            yield Finding.of(layer, "files.img", f"has no entry {number} for {what} of {pid}")
-    if names[1] not in missing:
-        yield from _areas(layer, pid, layer.mm(pid))
+        yield from _path(layer, number, f"{what} of {pid}")
+    if names[1] in missing:
+        return
+    mm = layer.mm(pid)
+    wrong = [*some(layer, names[1], areas.damage(mm.vmas)), *some(layer, names[1], memory.damage(mm))]
+    yield from wrong
+    if not wrong:
+        yield from _areas(layer, pid, mm)
+        writable = areas.writable(mm.vmas)
+        for tid in _threads(task):
+            if layer.has(f"core-{tid}.img"):
+                yield from some(layer, f"core-{tid}.img", threads.damage(layer.core(tid), writable))
+
+
+def _path(layer: Layer, number: int, whose: str) -> Iterator[Finding]:
+    """The record *number* of files.img must be of a path."""
+    entry = layer.files.get(number)
+    if entry is None:
+        yield Finding.of(layer, "files.img", f"has no entry {number} for {whose}")
+    elif not entry.HasField("reg"):
+        yield Finding.of(layer, "files.img", f"its entry {number} for {whose} is no file")
 
 
 def _descriptors(layer: Layer, pid: int, files_id: int, used: set[str]) -> Iterator[Finding]:
@@ -115,29 +135,40 @@ def _descriptors(layer: Layer, pid: int, files_id: int, used: set[str]) -> Itera
         yield Finding.of(layer, name, "missing")
         return
     entries = layer.fdinfo(files_id)
-    if len({entry.fd for entry in entries}) != len(entries):
-        yield Finding.of(layer, name, "a descriptor occurs twice")
+    yield from some(layer, name, descriptors.table_damage(entries))
+    yield from some(layer, "files.img", _unknown(layer, entries, pid))
+
+
+def _unknown(layer: Layer, entries: Sequence[fdinfo_entry], pid: int) -> Iterator[str]:
     for entry in entries:
         if entry.id not in layer.files or layer.files[entry.id].type != entry.type:
-            yield Finding.of(layer, "files.img", f"has no entry {entry.id} for descriptor {entry.fd} of {pid}")
+            yield f"has no entry {entry.id} for descriptor {entry.fd} of {pid}"
 
 
 def _areas(layer: Layer, pid: int, mm: mm_entry) -> Iterator[Finding]:
+    """What the areas refer to, and pages that lie in none. They are without damage."""
     # CRIU keeps guard regions as areas of their own, at the end of the list.
-    areas = [area for area in mm.vmas if not area.status & VmaStatus.GUARD]
-    starts = np.array([area.start for area in areas], dtype=np.uint64)
-    ends = np.array([area.end for area in areas], dtype=np.uint64)
-    if (starts % PAGE).any() or (ends % PAGE).any() or (ends <= starts).any() or (starts[1:] < ends[:-1]).any():
-        yield Finding.of(layer, f"mm-{pid}.img", "its areas are not in order")
-        return
-    for area in areas:
-        if area.status & _FILE_STATUS and not area.status & VmaStatus.SOCKET and area.shmid not in layer.files:
-            yield Finding.of(layer, "files.img", f"has no entry {area.shmid} for the area at {area.start:#x} of {pid}")
+    mapped = [area for area in mm.vmas if not area.status & VmaStatus.GUARD]
+    yield from some(layer, "files.img", _unmapped(layer, mapped, pid))
+    for area in mapped:
         shared = area.status & VmaStatus.ANON_SHARED and not area.status & (_FILE_STATUS | VmaStatus.SYSVIPC)
         if shared and f"shmem-{area.shmid}" not in layer.objects:
             yield Finding.of(layer, f"pagemap-shmem-{area.shmid}.img", f"missing; it is the memory of the area at {area.start:#x} of {pid}")
     if layer.has(layer.map_name(pid)):
+        starts = np.array([area.start for area in mapped], dtype=np.uint64)
+        ends = np.array([area.end for area in mapped], dtype=np.uint64)
         outside = layer.pagemap(pid).all - PageRuns.from_arrays(starts, ends)
         if outside:
             lie = "lies" if outside.pages == 1 else "lie"
             yield Finding.of(layer, f"pagemap-{pid}.img", f"{pages(outside.pages)} {lie} in no area ({first(outside)})")
+
+
+def _unmapped(layer: Layer, mapped: Sequence[vma_entry], pid: int) -> Iterator[str]:
+    for area in mapped:
+        if not area.status & _FILE_STATUS or area.status & (VmaStatus.SOCKET | VmaStatus.MEMFD):
+            continue
+        whose = f"the area at {area.start:#x} of {pid}"
+        if area.shmid not in layer.files:
+            yield f"has no entry {area.shmid} for {whose}"
+        elif not layer.files[area.shmid].HasField("reg"):
+            yield f"its entry {area.shmid} for {whose} is no file"

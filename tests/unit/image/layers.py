@@ -41,8 +41,13 @@ def fown() -> schema.fown_entry:
     return schema.fown_entry(uid=0, euid=0, signum=0, pid_type=0, pid=0)
 
 
+def creds() -> schema.creds_entry:
+    ids = dict.fromkeys(("uid", "gid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"), 0)
+    return schema.creds_entry(**ids, secbits=0)  # type: ignore[arg-type]  # the stub sees one type for all fields
+
+
 def core(pid: int, leader: bool) -> schema.core_entry:
-    zeros = dict.fromkeys(schema.user_x86_regs_entry.DESCRIPTOR.fields_by_name, 0) | {"mode": 1}
+    zeros = dict.fromkeys(schema.user_x86_regs_entry.DESCRIPTOR.fields_by_name, 0) | {"mode": 1, "cs": 0x33, "ss": 0x2B}
     fpu = dict.fromkeys(["cwd", "swd", "twd", "fop", "rip", "rdp", "mxcsr", "mxcsr_mask"], 0)
     entry = schema.core_entry(
         mtype=schema.core_entry.X86_64,
@@ -51,10 +56,12 @@ def core(pid: int, leader: bool) -> schema.core_entry:
             gpregs=schema.user_x86_regs_entry(**zeros),  # type: ignore[arg-type]  # the stub sees one type for all fields
             fpregs=schema.user_x86_fpregs_entry(**fpu, st_space=[0] * 32, xmm_space=[0] * 64),  # type: ignore[arg-type]  # the stub sees one type for all fields
         ),
-        thread_core=schema.thread_core_entry(futex_rla=0, futex_rla_len=0, sched_nice=-5, comm=b"thread \xff"),
+        thread_core=schema.thread_core_entry(futex_rla=0, futex_rla_len=0, sched_nice=-5, comm=b"thread \xff", creds=creds()),
     )
     if leader:
-        entry.tc.CopyFrom(schema.task_core_entry(task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"victim"))
+        action = schema.sa_entry(sigaction=0, flags=0, restorer=0, mask=0)
+        task = schema.task_core_entry(task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"victim", sigactions=[action] * 62)
+        entry.tc.CopyFrom(task)
     return entry
 
 
@@ -63,7 +70,8 @@ def mm() -> schema.mm_entry:
     area = schema.vma_entry(
         start=BASE, end=BASE + AREA_PAGES * PAGE, pgoff=0, shmid=0, prot=3, flags=0x22, status=fmt.VmaStatus.ANON_PRIVATE | 1, fd=-1
     )
-    return schema.mm_entry(**dict.fromkeys(names, 0), exe_file_id=1, vmas=[area], mm_saved_auxv=[6, 4096, 0, 0])  # type: ignore[arg-type]  # the stub sees one type for all fields
+    places = dict.fromkeys(names, BASE) | {"mm_end_code": BASE + PAGE}
+    return schema.mm_entry(**places, exe_file_id=1, vmas=[area], mm_saved_auxv=[6, 4096, 0, 0])  # type: ignore[arg-type]  # the stub sees one type for all fields
 
 
 def reg(number: int, name: bytes) -> schema.file_entry:

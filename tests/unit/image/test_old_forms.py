@@ -32,6 +32,14 @@ def test_what_stood_beside_core(tmp_path: Path) -> None:
     action = schema.sa_entry(sigaction=1, flags=0, restorer=0, mask=0)
     timer = schema.itimer_entry(isec=1, iusec=0, vsec=2, vusec=0)
     queued = schema.siginfo_entry(siginfo=b"\x0a" + b"\0" * 127)
+    for tid in (7, 507):
+        old = layer.core(tid)
+        old.thread_core.ClearField("creds")
+        old.ClearField("tc")
+        if tid == 7:
+            old.tc.CopyFrom(schema.task_core_entry(task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"old"))
+        put(layer, f"core-{tid}.img", "core", [old])
+    layer = Layer(layer.path)
     put(layer, "creds-7.img", "creds", [owner])
     put(layer, "sigacts-7.img", "sigacts", [action] * 62)
     put(layer, "itimers-7.img", "itimers", [timer, timer, timer])

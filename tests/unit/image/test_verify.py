@@ -160,7 +160,7 @@ def test_references_that_lead_nowhere(stack: Path) -> None:
 def test_a_mapped_file_that_is_not_listed(stack: Path) -> None:
     entry = mm()
     entry.vmas[0].status = fmt.VmaStatus.FILE_PRIVATE
-    entry.vmas[0].shmid = 77
+    entry.vmas[0].shmid, entry.vmas[0].flags = 77, 2
     (stack / "2" / "mm-7.img").write_bytes(fmt.encode_image("mm", [entry]))
     (stack / "2" / SIDECAR).unlink()
     assert found(stack / "2") == [f"2/files.img: has no entry 77 for the area at {BASE:#x} of 7"]
@@ -174,10 +174,11 @@ def test_areas_out_of_order_and_pages_in_no_area(stack: Path) -> None:
     assert found(stack / "2") == [f"2/pagemap-7.img: 1 page lies in no area (the first at {BASE + 5 * 4096:#x})"]
     entry.vmas.append(entry.vmas[0])
     (stack / "2" / "mm-7.img").write_bytes(fmt.encode_image("mm", [entry]))
-    assert found(stack / "2") == ["2/mm-7.img: its areas are not in order"]
+    span = f"{BASE:x}-{BASE + 4 * 4096:x}"
+    assert found(stack / "2") == [f"2/mm-7.img: its area {span} is not in order: the one before it ends at {BASE + 4 * 4096:x}"]
     entry.vmas[1].start, entry.vmas[1].end = BASE + 1, BASE + 4096
     (stack / "2" / "mm-7.img").write_bytes(fmt.encode_image("mm", [entry]))
-    assert found(stack / "2") == ["2/mm-7.img: its areas are not in order"]
+    assert found(stack / "2") == [f"2/mm-7.img: its area {BASE + 1:x}-{BASE + 4096:x} is not of whole pages, or empty"]
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_two_maps_of_one_pages_file(tmp_path: Path) -> None:
 def test_shared_memory_that_is_not_there(stack: Path) -> None:
     entry = mm()
     entry.vmas[0].status = fmt.VmaStatus.ANON_SHARED | 1
-    entry.vmas[0].shmid = 12
+    entry.vmas[0].shmid, entry.vmas[0].flags = 12, 0x21
     (stack / "1" / "mm-7.img").write_bytes(fmt.encode_image("mm", [entry]))
     (stack / "1" / SIDECAR).unlink()
     assert verdicts(stack)["1"].why == f"pagemap-shmem-12.img: missing; it is the memory of the area at {BASE:#x} of 7"

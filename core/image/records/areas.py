@@ -1,0 +1,111 @@
+"""Areas of a task (`vma_entry`): what mmap(2), mprotect(2) and madvise(2) can have made."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from lamina.core.image.format import VmaStatus
+from lamina.core.image.records.limits import LONG_MAX, PAGE, USER_END
+from lamina.core.image.schema import vma_entry
+
+MAP_SHARED, MAP_PRIVATE, MAP_DROPPABLE = 0x1, 0x2, 0x8
+MAP_ANONYMOUS, MAP_GROWSDOWN = 0x20, 0x100
+PROT_WRITE, ALL_PROT = 2, 7
+O_ACCMODE, O_RDWR, O_WRONLY = 3, 2, 1
+ADVICE: Final = frozenset({1, 2, 10, 12, 14, 15, 16, 18})
+"""madvise(2) numbers whose effect smaps shows, and so can be in an image."""
+_MAP_TYPE: Final = 0xF
+_VSYSCALL_START: Final = 0xFFFF_FFFF_FF60_0000
+_SPECIAL: Final = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR
+_FILE: Final = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
+_KINDS: Final = _FILE | VmaStatus.ANON_PRIVATE | VmaStatus.ANON_SHARED
+_NOT_MAPPED: Final = _SPECIAL | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.SYSVIPC | VmaStatus.UPROBES | VmaStatus.SHADOW_STACK
+"""Kinds that mmap of memory or of a file does not make."""
+
+
+def damage(entries: Sequence[vma_entry]) -> Iterator[str]:
+    """What is wrong with the areas of one task, in the order of its list. Guard pages lie inside others and come at the end."""
+    last = 0
+    guards: list[vma_entry] = []
+    spans: list[tuple[int, int]] = []
+    for entry in entries:
+        status = VmaStatus(entry.status)
+        name = f"its area {entry.start:x}-{entry.end:x}"
+        if entry.start % PAGE or entry.end % PAGE or entry.start >= entry.end:
+            yield f"{name} is not of whole pages, or empty"
+            continue
+        if status & VmaStatus.GUARD:
+            guards.append(entry)
+            continue
+        if entry.start < last:
+            yield f"{name} is not in order: the one before it ends at {last:x}"
+            continue
+        last = entry.end
+        if entry.end > USER_END and not (status & VmaStatus.VSYSCALL and entry.start == _VSYSCALL_START):
+            yield f"{name} is outside user space"
+            continue
+        if spans and spans[-1][1] == entry.start:
+            spans[-1] = (spans[-1][0], entry.end)
+        else:
+            spans.append((entry.start, entry.end))
+        if entry.pgoff % PAGE:
+            yield f"{name} begins at offset {entry.pgoff:#x}, which is no page"
+        elif status & _SPECIAL and (status & ~(VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE)) not in (VmaStatus.VSYSCALL, VmaStatus.VDSO, VmaStatus.VVAR):
+            yield f"{name} is the kernel's and something else (status {entry.status:#x})"
+        elif not status & _NOT_MAPPED:
+            yield from (f"{name} {why}" for why in _mapped(entry, status))
+    yield from _guards(guards, spans)
+
+
+def _mapped(entry: vma_entry, status: VmaStatus) -> Iterator[str]:
+    """Memory and files, mapped by mmap(2)."""
+    kind, how = status & _KINDS, entry.flags & _MAP_TYPE
+    if kind.bit_count() != 1:
+        yield f"is of no kind, or of several (status {entry.status:#x})"
+        return
+    shared = kind in (VmaStatus.FILE_SHARED, VmaStatus.ANON_SHARED)
+    wanted = {MAP_SHARED} if shared else {MAP_PRIVATE} if kind & _FILE else {MAP_PRIVATE, MAP_DROPPABLE}
+    if how not in wanted:
+        yield f"is {'shared' if shared else 'private'}, but its flags {entry.flags:#x} say otherwise"
+    if entry.prot & ~ALL_PROT:
+        yield f"has an unknown protection {entry.prot:#x}"
+    if any(entry.madv >> bit & 1 and bit not in ADVICE for bit in range(64)):
+        yield f"has advice {entry.madv:#x}, which madvise does not know"
+    if kind & _FILE:
+        yield from _file(entry, shared)
+    if entry.flags & MAP_GROWSDOWN and (kind & _FILE or shared):
+        yield "grows down, which only private memory can"
+
+
+def _file(entry: vma_entry, shared: bool) -> Iterator[str]:
+    if entry.pgoff + (entry.end - entry.start) > LONG_MAX:
+        yield f"begins at offset {entry.pgoff:#x} of its file, which cannot be mapped"
+    if entry.flags & MAP_ANONYMOUS:
+        yield "is of a file, but its flags say that it has none"
+    access = entry.fdflags & O_ACCMODE
+    if access in (O_WRONLY, O_ACCMODE):
+        yield "is of a file that was opened without the right to read"
+    elif entry.HasField("fdflags") and shared and entry.prot & PROT_WRITE and access != O_RDWR:
+        yield "may be written, but its file was opened for reading"
+
+
+def _guards(guards: Sequence[vma_entry], spans: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """Guard pages (MADV_GUARD_INSTALL) are pages of areas; *spans* are those, ascending."""
+    at = 0
+    for entry in sorted(guards, key=lambda it: it.start):
+        while at < len(spans) and spans[at][1] <= entry.start:
+            at += 1
+        if at == len(spans) or not spans[at][0] <= entry.start < entry.end <= spans[at][1]:
+            yield f"its guard pages {entry.start:x}-{entry.end:x} lie in no area"
+
+
+def writable(entries: Sequence[vma_entry]) -> list[tuple[int, int]]:
+    """Where a task can write, as ascending spans that do not touch; of areas without damage."""
+    found: list[tuple[int, int]] = []
+    for entry in entries:
+        if entry.status & (VmaStatus.GUARD | _SPECIAL) or not entry.prot & PROT_WRITE:
+            continue
+        if found and found[-1][1] == entry.start:
+            found[-1] = (found[-1][0], entry.end)
+        else:
+            found.append((entry.start, entry.end))
+    return found

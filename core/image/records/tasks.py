@@ -1,0 +1,50 @@
+"""One task (`task_core_entry`, in the core of the leader): its state, limits, timers, signal actions, registrations."""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from lamina.core.image.format import TaskState
+from lamina.core.image.records import timers
+from lamina.core.image.records.limits import SIGNALS
+from lamina.core.image.records.signals import action_damage, queue_damage
+from lamina.core.image.records.threads import COMM_BYTES
+from lamina.core.image.schema import task_core_entry
+
+REGISTRATIONS: Final = 1 << 2 | 1 << 4 | 1 << 6 | 1 << 8
+"""MEMBARRIER_CMD_REGISTER_* (linux/membarrier.h)."""
+_OOM: Final = range(-1000, 1001)
+# Signals whose default is not to end a process (signal(7)): CHLD CONT STOP TSTP TTIN TTOU URG WINCH.
+_NOT_DEADLY: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 28})
+_PERSONALITY: Final = 0x0FFF_FFFF
+
+
+def damage(tc: task_core_entry, tids: Collection[int]) -> Iterator[str]:
+    """What is wrong with it; *tids* are its threads."""
+    if tc.task_state not in set(TaskState):
+        yield f"its state is {tc.task_state}, which is unknown"
+    if len(tc.comm) > COMM_BYTES:
+        yield f"its name has {len(tc.comm)} bytes, more than {COMM_BYTES}"
+    if tc.personality & ~_PERSONALITY:
+        yield f"its personality is {tc.personality:#x}"
+    if tc.task_state == TaskState.DEAD:
+        if not _is_end(tc.exit_code):
+            yield f"it had ended with {tc.exit_code:#x}, which is no status of an ended process"
+        return
+    for number, limit in enumerate(tc.rlimits.rlimits):
+        if limit.cur > limit.max:
+            yield f"its limit {number} is {limit.cur}, above its hard limit {limit.max}"
+    yield from timers.damage(tc.timers, tids)
+    yield from queue_damage(tc.signals_s)
+    yield from action_damage(tc.sigactions)
+    if unknown := tc.membarrier_registration_mask & ~REGISTRATIONS:
+        yield f"its membarrier registrations {unknown:#x} are unknown"
+    if tc.oom_score_adj not in _OOM:
+        yield f"its oom_score_adj is {tc.oom_score_adj}"
+
+
+def _is_end(status: int) -> bool:
+    """A status as wait(2) gives it: exited with a code, or ended by a signal that ends, perhaps with a core file."""
+    number = status & 0x7F
+    if not number:
+        return not status & ~0xFF00
+    return not status & ~0xFF and number <= SIGNALS and number not in _NOT_DEADLY

@@ -1,0 +1,303 @@
+"""One set, changed field by field: python -m tests.mutation.run SET [--part N/M] [--every K] ...
+
+Runs in a pid namespace of its own, so that the pids of the set are nobody else's: the program starts itself again in one. Prints one JSON
+object on its last line. Each changed set is verified and, if that finds nothing, restored, up to the moment before its program would run.
+"""
+
+import argparse
+import json
+import os
+import pty
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from google.protobuf.message import EncodeError, Message
+
+from lamina.core.attach.tracer import tracer
+from lamina.core.errors import ImageError, LaminaError, RefusedError
+from lamina.core.events import CancelToken
+from lamina.core.image import format as fmt
+from lamina.core.image.layer import Layer
+from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.sums import sum_bytes
+from lamina.core.image.verify import check_chain
+from lamina.core.kinds.opening import OpenOptions, open_descriptions
+from lamina.core.restore.plan import make_plan
+from lamina.core.restore.reading import reading
+from lamina.core.restore.rebuild import Wishes, rebuild
+from tests.live.harness import reaping
+from tests.mutation.fields import changes
+from tests.mutation.sets import SETS, MadeSet
+
+PATIENCE_S = 30
+MEMORY_KIB = 512 << 10
+LINE = 2000
+VERIFY, RESTORE, RESTORED = "refused by verify", "refused by restore only", "restored"
+BAD = ("failed after the fork", "traceback", "no end", "memory", "long line")
+
+
+class _ReadyError(LaminaError):
+    """All is in place."""
+
+
+class _NoEndError(BaseException):
+    """It takes too long."""
+
+
+def _too_long(_number: int, _frame: FrameType | None) -> None:
+    raise _NoEndError
+
+
+@dataclass(frozen=True)
+class Case:
+    """One changed file."""
+
+    file: str
+    field: str
+    value: str
+    data: bytes
+
+
+@dataclass
+class Table:
+    """What came of it.
+
+    Attributes:
+        counts: (field, outcome) → how many.
+        reasons: why restore refused what verify passed, with an example.
+        failures: what must not be.
+    """
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
+    """Every change of every image, one at a time; without `missing` where the format itself says that it is needed."""
+    for path in sorted(directory.iterdir()):
+        kind = fmt.kind_of_file(path.name)
+        if kind is None or path.name.startswith("stats-"):
+            continue
+        data = path.read_bytes()
+        records = [(message, blob) for message, blob, _ in fmt.records_of(data, kind, path.name)]
+        head = data[: fmt.head_size(data, kind, path.name)]
+        yield from _lists(path.name, head, records)
+        seen: dict[object, int] = {}
+        for at, (message, _) in enumerate(records):
+            from tests.mutation.fields import shape_of
+
+            shape = (type(message).__name__, shape_of(message))
+            seen[shape] = seen.get(shape, 0) + 1
+            if seen[shape] > per_shape:
+                continue
+            for change in changes(message, per_shape, most):
+                changed = type(message).FromString(message.SerializePartialToString())
+                try:
+                    change.make(changed)
+                    encoded = _encode(head, [*records[:at], (changed, records[at][1]), *records[at + 1 :]])
+                except (ValueError, TypeError, EncodeError, UnicodeError):
+                    continue
+                yield Case(path.name, change.field, change.value, encoded)
+
+
+def _lists(name: str, head: bytes, records: list[tuple[Message, bytes]]) -> Iterator[Case]:
+    """The records themselves: gone, twice, in another order, very many."""
+    what = f"{fmt.kind_of_file(name).name} records"  # type: ignore[union-attr]
+    yield Case(name, what, "none", head)
+    for at in sorted({0, len(records) // 2, len(records) - 1}):
+        yield Case(name, what, f"{at} gone", _encode(head, records[:at] + records[at + 1 :]))
+        yield Case(name, what, f"{at} twice", _encode(head, records[: at + 1] + records[at:]))
+    yield Case(name, what, "reversed", _encode(head, records[::-1]))
+    yield Case(name, what, "2000 more", _encode(head, records + records[-1:] * 2000))
+
+
+def _encode(head: bytes, records: list[tuple[Message, bytes]]) -> bytes:
+    parts = [head]
+    for message, blob in records:
+        payload = message.SerializePartialToString()
+        parts += (struct.pack("<I", len(payload)), payload, blob)
+    return b"".join(parts)
+
+
+class Bench:
+    """A set that is changed in place, and made whole again."""
+
+    def __init__(self, made: MadeSet) -> None:
+        self.made = made
+        self.directory = made.layer
+        self._sidecar = Sidecar.load(made.layer)
+        assert self._sidecar is not None
+        self._sidecar_text = (made.layer / SIDECAR).read_bytes()
+        self._whole = {path.name: path.read_bytes() for path in made.layer.iterdir() if path.is_file() and path.stat().st_size < 1 << 24}
+        self.table = Table()
+
+    def change(self, case: Case, with_sidecar: bool) -> None:
+        """Into the directory; the sidecar has the sum of the changed file, or is gone."""
+        (self.directory / case.file).write_bytes(case.data)
+        if case.file == SIDECAR:
+            return
+        if with_sidecar:
+            sums = {**self._sidecar.checksums, case.file: sum_bytes(case.data)}  # type: ignore[union-attr]
+            from dataclasses import replace
+
+            (self.directory / SIDECAR).write_text(replace(self._sidecar, checksums=sums).to_json())  # type: ignore[type-var]
+        else:
+            (self.directory / SIDECAR).unlink(missing_ok=True)
+
+    def undo(self, case: Case) -> None:
+        """As it was."""
+        (self.directory / case.file).write_bytes(self._whole[case.file])
+        (self.directory / SIDECAR).write_bytes(self._sidecar_text)
+
+    def outcome(self) -> tuple[str, str]:
+        """What comes of the set as it lies there: one of the outcomes, and why."""
+        layer = Layer(self.directory)
+        found = check_chain(layer)
+        if found:
+            longest = max((len(str(it)) for it in found), default=0)
+            if longest > LINE or len(found) > 200:
+                return "long line", f"{len(found)} findings, a line of {longest} characters: {str(found[0])[:200]}"
+            return VERIFY, found[0].why
+        try:
+            with reading(layer):
+                plan = make_plan(layer, self.made.shell_job, trust=False)
+                descriptions = open_descriptions(plan.layer, OpenOptions(shell_job=self.made.shell_job))
+        except LaminaError as error:
+            line = str(error)
+            if len(line) > LINE:
+                return "long line", f"{len(line)} characters: {line[:200]}"
+            return RESTORE, line.partition(": ")[2]
+        wishes = Wishes(orphan=False, arm=False, terminal=False, filled=lambda _: None, ready=_stop, cancel=CancelToken())
+        with descriptions:
+            try:
+                tracer().call(rebuild, plan, descriptions, wishes)
+            except _ReadyError:
+                return RESTORED, ""
+            except LaminaError as error:
+                return "failed after the fork", str(error)
+        raise AssertionError("it runs")
+
+    def judge(self, case: Case, with_sidecar: bool) -> None:
+        """One change, its outcome in the table."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.change(case, with_sidecar)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+        try:
+            outcome, why = self.outcome()
+        except LaminaError as error:  # the layer cannot even be opened
+            outcome, why = VERIFY, str(error)
+        except _NoEndError as error:
+            outcome, why = "no end", "".join(traceback.format_tb(error.__traceback__)[-3:])
+        except Exception as error:
+            outcome, why = "traceback", "".join(traceback.format_exception(error)[-4:])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.undo(case)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MEMORY_KIB:
+            outcome, why = "memory", f"{outcome}: {why}"
+        self.table.counts[case.field, outcome] += 1
+        if outcome in BAD:
+            mode = "with sums" if with_sidecar else "without a sidecar"
+            self.table.failures.append(f"{outcome}: {case.file}: {case.field} = {case.value} ({mode}): {why}")
+        elif outcome == RESTORE:
+            self.table.reasons.setdefault(_kind_of(why), f"{case.field} = {case.value}: {why}"[:300])
+
+
+def _kind_of(why: str) -> str:
+    """A reason without its numbers and names."""
+    import re
+
+    return re.sub(r"/\S*|0x[0-9a-f]+|\b[0-9a-f]*\d[0-9a-f]*\b|'[^']*'", "#", why)[:90]
+
+
+def _stop() -> None:
+    raise _ReadyError("ready")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """In the namespace."""
+    signal.signal(signal.SIGALRM, _too_long)
+    part, parts = (int(word) for word in options.part.split("/"))
+    began = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="lamina-mutation-"))
+    try:
+        with reaping() as reaper:
+            made = SETS[options.set](reaper, work)
+        bench = Bench(made)
+        for whole in (True, False):
+            if not whole:
+                (made.layer / SIDECAR).unlink()
+            outcome, why = bench.outcome()
+            assert outcome == RESTORED, f"the set itself, {'with' if whole else 'without'} its sidecar: {outcome}: {why}"
+            (made.layer / SIDECAR).write_bytes(bench._sidecar_text)
+        count = told = 0
+        for number, case in enumerate(cases(made.layer, options.per_shape, options.most)):
+            if number % parts != part or (number // parts) % options.every:
+                continue
+            if options.only and options.only not in f"{case.file}: {case.field} = {case.value}":
+                continue
+            count += 1
+            bench.judge(case, with_sidecar=number % 5 == 0)
+            if options.verbose:
+                for line in bench.table.failures[told:]:
+                    print(line, file=sys.stderr, flush=True)
+                told = len(bench.table.failures)
+            if len(bench.table.failures) >= options.failures:
+                break
+        outcome, why = bench.outcome()
+        assert outcome == RESTORED, f"the set is not whole again: {outcome}: {why}"
+    finally:
+        shutil.rmtree(work)
+    return {
+        "set": options.set, "cases": count, "seconds": round(time.monotonic() - began, 1), "failures": bench.table.failures,
+        "counts": [[*key, number] for key, number in sorted(bench.table.counts.items())], "reasons": bench.table.reasons,
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("--part", default="0/1", help="N/M: the Nth of M equal parts")
+    parser.add_argument("--every", type=int, default=1, help="only each Kth case")
+    parser.add_argument("--per-shape", type=int, default=1)
+    parser.add_argument("--most", type=int, default=10, help="items of a list that are changed")
+    parser.add_argument("--only", default="", help="cases whose description has these words")
+    parser.add_argument("--failures", type=int, default=10_000, help="give up after so many")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.inside:
+        # A terminal of its own for the sets that need one, too.
+        leader, follower = pty.openpty()
+        os.set_inheritable(follower, True)
+        words = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-m", "tests.mutation.run", *sys.argv[1:], "--inside"]
+        state = tempfile.mkdtemp(prefix="lamina-mutation-state-")
+        try:
+            return subprocess.run(
+                words, stdin=follower, check=False, start_new_session=True, env={**os.environ, "LAMINA_STATE_DIR": state}
+            ).returncode
+        finally:
+            shutil.rmtree(state)
+            os.close(leader)
+            os.close(follower)
+    json.dump(run(options), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
