@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <linux/prctl.h>
-#include <string.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int lm_try_map(int fd, uint64_t size, int prot, int final_prot, int flags, uint64_t offset, const int *advice, int advised, lm_error *err)
 {
@@ -34,4 +36,15 @@ int lm_try_mm(const uint64_t addresses[11], int auxv_words, lm_error *err)
     if (prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) < 0 && errno == EFAULT)
         return 0;
     return lm_fail(err, "prctl", 0, "the memory descriptor cannot be set");
+}
+
+int lm_try_timer(int clock, lm_error *err)
+{
+    struct sigevent nobody = {.sigev_notify = SIGEV_NONE};
+    int timer;
+
+    if (syscall(SYS_timer_create, clock, &nobody, &timer) < 0)
+        return lm_fail(err, "timer_create", clock, "no timer can be made by clock %d", clock);
+    syscall(SYS_timer_delete, timer);
+    return 0;
 }

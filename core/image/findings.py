@@ -13,10 +13,11 @@ class Severity(IntEnum):
 
     NOTICE = 0  # worth knowing; nothing is wrong
     SUSPICIOUS = 1  # not as it should be, but nothing that a restore needs
-    STOPS = 2  # a restore would fail, or run on wrong memory
+    UNSUPPORTED = 2  # whole, but a restore of ours cannot put it back; criu may
+    STOPS = 3  # a restore would fail, or run on wrong memory
 
     def __str__(self) -> str:
-        return {0: "notice", 1: "suspicious", 2: "stops a restore"}[self.value]
+        return {0: "notice", 1: "suspicious", 2: "not supported", 3: "stops a restore"}[self.value]
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ class Finding:
 
     @property
     def stops(self) -> bool:
-        """Whether it stands in the way of a restore."""
+        """Whether something is missing or damaged, so that nobody can restore it."""
         return self.severity is Severity.STOPS
+
+    @property
+    def refused(self) -> bool:
+        """Whether our restore refuses it."""
+        return self.severity >= Severity.UNSUPPORTED
 
     def __str__(self) -> str:
         text = f"{self.layer / self.file if self.file else self.layer}: {self.why}"

@@ -77,8 +77,12 @@ def blockers(wanted: creds_entry, ours: creds_entry) -> list[Blocker]:
     """What a process that starts with *ours* cannot become: more capable, or another user without the right to change."""
     found = []
     have, want = caps(ours), caps(wanted)
-    for name, text in (("prm", "permitted"), ("bnd", "bounding")):
-        if lacking := want[name] & ~have[name]:
+    for name, text, source in (
+        ("prm", "permitted", have["prm"]),
+        ("bnd", "bounding", have["bnd"]),
+        ("inh", "inheritable", have["inh"] | have["bnd"]),
+    ):
+        if lacking := want[name] & ~source:
             why = f"{cap_names(lacking)} in its {text} set, and lamina has no right to give that"
             found.append(Blocker("credentials", why, "run lamina with the capabilities of the dumped program"))
     needs = 0

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from lamina.core.errors import Blocker
-from lamina.core.image.schema import inventory_entry, task_kobj_ids_entry
+from lamina.core.image.schema import task_kobj_ids_entry
 
 _NAMESPACES: Final = ("pid_ns", "net_ns", "ipc_ns", "uts_ns", "mnt_ns", "user_ns", "cgroup_ns", "time_ns")
 _OBJECTS: Final = ("vm", "files", "fs", "sighand")
@@ -32,27 +31,3 @@ class IdTable:
         for at, name in enumerate(_NAMESPACES):
             setattr(entry, f"{name}_id", _ROOT + at)
         return entry
-
-
-def blockers(inventory: inventory_entry, ids: task_kobj_ids_entry, pid: int) -> list[Blocker]:
-    """Namespaces of its own, which restore cannot make."""
-    found = []
-    for name in _NAMESPACES:
-        field = f"{name}_id"
-        own = ids.HasField(field) and inventory.root_ids.HasField(field)
-        if own and getattr(ids, field) != getattr(inventory.root_ids, field):
-            found.append(Blocker(f"{name.removesuffix('_ns')} namespace", "the program had its own, which is not supported", pid=pid))
-    return found
-
-
-def shared(ids: dict[int, task_kobj_ids_entry]) -> list[Blocker]:
-    """Objects that two processes share (clone with CLONE_VM, CLONE_FILES …), which restore cannot make. *ids* by pid."""
-    found = []
-    for name in _OBJECTS:
-        owners: dict[int, int] = {}
-        for pid, entry in ids.items():
-            number = getattr(entry, f"{name}_id")
-            if number in owners:
-                found.append(Blocker(f"{name} shared with process {owners[number]}", "such sharing is not supported", pid=pid))
-            owners.setdefault(number, pid)
-    return found

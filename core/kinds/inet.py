@@ -312,7 +312,7 @@ def _apply(sock: socket.socket, record: inet_sk_entry, kept: Values) -> None:
     for name, (level, option) in _OPTIONS.items():
         # Keepalive times of 0 mean "as usual" and cannot be set.
         if opts.HasField(name) and (value := int(getattr(opts, name))) and value != _get(sock, level, option):
-            sock.setsockopt(level, option, value)
+            sock.setsockopt(level, option, struct.pack("=I", value))  # so_mark has all 32 bits
     for name, option in (("so_snd_tmo", socket.SO_SNDTIMEO), ("so_rcv_tmo", socket.SO_RCVTIMEO)):
         seconds, micros = getattr(opts, f"{name}_sec"), getattr(opts, f"{name}_usec")
         if seconds or micros:

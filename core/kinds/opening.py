@@ -6,8 +6,10 @@ That keeps what is shared by dup and fork shared, and a refusal costs nothing, b
 import errno
 import os
 import resource
+import select
 import struct
 from collections.abc import Iterable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -61,6 +63,13 @@ def plan_descriptions(layer: LayerFiles, options: OpenOptions | None = None) -> 
     if 0 <= hard < needed:
         blockers.append(Blocker("descriptors", f"{needed} are needed, and {hard} allowed", "raise the hard limit: ulimit -Hn"))
     return blockers
+
+
+def _copy(trial: ExitStack, fd: int) -> int:
+    """A number of its own for *fd*: two numbers of a program may be one description here, and an epoll takes each number once."""
+    copy = os.dup(fd)
+    trial.callback(os.close, copy)
+    return copy
 
 
 class Descriptions:
@@ -124,8 +133,24 @@ class Descriptions:
             except OSError as error:
                 blocker = kind.plan(entry, restorer) or Blocker(name_of(entry, users), os.strerror(error.errno or errno.EIO))
                 raise RefusedError("cannot restore", blockers=(blocker,)) from error
-            except (OverflowError, ValueError) as error:
+            except (OverflowError, ValueError, struct.error) as error:
                 raise ImageError("damaged image", name_of(entry, users), str(error)) from error
+        self._try_epolls()
+
+    def _try_epolls(self) -> None:
+        """Make every epoll here, let it watch what it will, and throw it away: what can be waited for, and how deep, only the kernel knows."""
+        with ExitStack() as trial:
+            made = {ident: trial.enter_context(select.epoll()) for ident in self._makers}
+            fds = self._fds | {ident: epoll.fileno() for ident, epoll in made.items()}
+            for ident, (pid, _) in self._makers.items():
+                numbers = {entry.fd: entry.id for entry in self._tables[pid]}
+                for watch in self._files[ident].epfd.tfd:
+                    try:
+                        made[ident].register(_copy(trial, fds[numbers[watch.tfd]]), watch.events)
+                    except OSError as error:
+                        name = name_of(self._files[ident], self._users[ident])
+                        why = f"it cannot watch descriptor {watch.tfd}: {os.strerror(error.errno or 0)}"
+                        raise RefusedError("cannot restore", blockers=(Blocker(name, why),)) from error
 
     # -- installing ------------------------------------------------------------------------------------------------------------------
 

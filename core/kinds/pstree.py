@@ -1,6 +1,6 @@
 """The process tree: parents, process groups, sessions, threads ↔ `pstree_entry`.
 
-Read and checked by `Layer.pstree`. Rebuild: step 6 makes processes, sessions and groups in the order that restore/sessions.py plans; a
+Read and checked by `Layer.pstree`. Rebuild: step 6 makes processes, sessions and groups in the order that image/sessions.py plans; a
 process is made by its parent, so there is no call here.
 """
 

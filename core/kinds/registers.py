@@ -73,14 +73,5 @@ def general_of(entry: user_x86_regs_entry) -> dict[str, int]:
 
 
 def blockers(core: core_entry, layout: XstateLayout | None = None) -> list[Blocker]:
-    """What keeps a thread from being put back on this machine: another architecture, 32-bit code, missing processor features."""
-    if core.mtype != core_entry.X86_64 or not core.HasField("thread_info"):
-        return [Blocker("registers", f"dumped on another architecture ({core_entry.march.Name(core.mtype)})")]
-    found = []
-    if core.thread_info.gpregs.mode == user_x86_regs_mode.COMPAT or core.thread_info.gpregs.cs != USER_CODE_64:
-        found.append(Blocker("registers", "it runs 32-bit code, which is not supported"))
-    if core.thread_info.tls:
-        used = [tls for tls in core.thread_info.tls if tls.usable or tls.base_addr or not tls.seg_not_present]
-        if used:
-            found.append(Blocker("registers", "it has set_thread_area(2) segments, which are not supported"))
-    return found + xstates.blockers(core.thread_info.fpregs, layout)
+    """What keeps a thread from being put back on this machine: missing processor features."""
+    return xstates.blockers(core.thread_info.fpregs, layout)

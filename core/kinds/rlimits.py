@@ -77,6 +77,10 @@ def blockers(entry: task_rlimits_entry, ours: Limits, may_raise: bool) -> list[B
     for number, (soft, hard) in load(entry).items():
         if soft > hard:
             found.append(Blocker(f"RLIMIT_{NAMES[number]}", f"damaged: soft limit {soft} above hard limit {hard}"))
+        elif NAMES[number] == "NOFILE" and hard > (most := int(Path("/proc/sys/fs/nr_open").read_text())):
+            found.append(
+                Blocker("RLIMIT_NOFILE", f"its hard limit was {_text(hard)}, above this system's {most}", f"sysctl fs.nr_open={hard}")
+            )
         elif hard > ours[number][1] and not may_raise:
             why = f"its hard limit was {_text(hard)}, ours is {_text(ours[number][1])}, and raising it needs CAP_SYS_RESOURCE"
             found.append(Blocker(f"RLIMIT_{NAMES[number]}", why, "raise the limit in the shell that runs lamina, as in ulimit -H"))

@@ -11,18 +11,16 @@ from enum import Enum, auto
 from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.procfs import PAGE, Area
+from lamina.core.attach.procfs import Area
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.format import VmaStatus
+from lamina.core.image.records import areas
 from lamina.core.image.schema import vma_entry
 from lamina.core.kinds import vma_flags as f
 from lamina.core.kinds.mlock import MLOCK_ONFAULT
 from lamina.core.kinds.paths import PathOf, PathTable
 
 AT_FDCWD: Final = -100
-USER_END: Final = 1 << 56
-"""Beyond any user address, 5-level page tables included."""
-_VSYSCALL_START: Final = 0xFFFF_FFFF_FF60_0000
 _ANON_NAMES: Final = ("[heap]", "[stack]", "")
 _REFUSED_PATHS: Final = {
     "/SYSV": "System V shared memory",
@@ -134,28 +132,15 @@ def save(areas: Iterable[Area], files: PathTable) -> list[vma_entry]:
 
 
 def check(entries: Sequence[vma_entry]) -> None:
-    """Refuse a list of mappings that no dump writes.
+    """Refuse a list of mappings that no dump writes, or that holds what is not rebuilt.
 
     Raises:
-        ImageError: an address unaligned, out of order or out of user space, or a kind that is not supported.
+        ImageError: see `records.areas.damage` and `unsupported`.
     """
-    last = 0
-    for entry in entries:
-        name = f"area {entry.start:x}-{entry.end:x}"
-        status = VmaStatus(entry.status)
-        if status & VmaStatus.GUARD:
-            continue  # they lie inside others and come at the end
-        if entry.start % PAGE or entry.end % PAGE or entry.start >= entry.end or entry.start < last or entry.pgoff % PAGE:
-            raise ImageError("damaged image", name, "not page aligned, empty, or not in ascending order")
-        if entry.end > USER_END and not (status & VmaStatus.VSYSCALL and entry.start == _VSYSCALL_START):
-            raise ImageError("damaged image", name, "outside user space")
-        known = f.SPECIAL | VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED | VmaStatus.ANON_PRIVATE
-        refused = VmaStatus.SYSVIPC | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.MEMFD | VmaStatus.SHADOW_STACK
-        if status & (refused | VmaStatus.ANON_SHARED | VmaStatus.UPROBES | f.PLUGIN) or not status & known:
-            raise ImageError("cannot restore", name, f"memory of this kind is not supported (status {entry.status:#x})")
-        if entry.flags & f.MAP_HUGETLB:
-            raise ImageError("cannot restore", name, "huge pages of hugetlbfs are not supported")
-        last = entry.end
+    for why in areas.damage(entries):
+        raise ImageError("damaged image", "memory", why)
+    for why in areas.unsupported(entries):
+        raise ImageError("cannot restore", "memory", why)
 
 
 @dataclass(frozen=True)
@@ -200,7 +185,7 @@ def plan(
     *filled* tells whether pages will be written into a mapping; *on_fault*: addresses of those whose lock waits for the first touch.
 
     Raises:
-        ImageError: see `check`; an unknown file; advice or protection bits that no dump writes.
+        ImageError: see `check`; an unknown file.
     """
     check(entries)
     plans = []
@@ -210,8 +195,6 @@ def plan(
             continue
         is_file = bool(status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED))
         advice = tuple(bit for bit in range(64) if entry.madv >> bit & 1)
-        if entry.prot & ~7 or not f.ALLOWED_ADVICE.issuperset(advice):
-            raise ImageError("damaged image", f"area {entry.start:x}-{entry.end:x}", "unknown protection or madvise bits")
         writes = status & VmaStatus.FILE_SHARED and entry.prot & f.PROT_WRITE
         open_flags = entry.fdflags & os.O_ACCMODE if entry.HasField("fdflags") else os.O_RDWR if writes else os.O_RDONLY
         flags = entry.flags & _MAP_KEPT | (0 if is_file else f.MAP_ANONYMOUS)

@@ -11,6 +11,8 @@ USER_LIMIT = 0x7FFF_FFFF_F000
 """End of what exec and mmap without a hint use on x86-64 (TASK_SIZE of 4-level page tables)."""
 LOWEST = 1 << 20
 """Above any vm.mmap_min_addr in use."""
+PARKING = 1 << 20
+"""Free bytes behind the scratch range, for mappings that must get out of each other's way."""
 MARGIN = 4 << 20
 """Kept free on both sides: the stack guard gap is 1 MiB, and a heap may grow."""
 

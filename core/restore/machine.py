@@ -4,16 +4,18 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.procfs import PAGE, Stat, describe, read_maps, read_stat, read_status
-from lamina.core.errors import Blocker, TargetError
+from lamina.core.errors import Blocker, ImageError, TargetError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.inspect.holdings import read_owned
+from lamina.core.kinds import special
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
 REAP_S: Final = 10.0
@@ -45,17 +47,19 @@ def processor_blockers(sidecar: Sidecar | None) -> list[Blocker]:
     """Features the dumped program saw and this processor lacks. Nothing is known of a layer without a sidecar."""
     if sidecar is None:
         return []
-    missing = sorted(name for name in set(sidecar.cpu_features) - _own_features() if _USER_FEATURE.match(name))
+    missing = sorted(name for name in set(sidecar.cpu_features) - own_features() if _USER_FEATURE.match(name))
     if not missing:
         return []
     return [Blocker("processor", f"the program ran on one that has {', '.join(missing)}; this one has not", "restore on such a machine")]
 
 
-def _own_features() -> set[str]:
+@cache
+def own_features() -> frozenset[str]:
+    """The flags of /proc/cpuinfo."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("flags"):
-            return set(line.partition(":")[2].split())
-    return set()
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
 
 
 # -- pids ----------------------------------------------------------------------------------------------------------------------------
@@ -147,6 +151,10 @@ def vdso_blockers(entries: Sequence[vma_entry], owners: OwnerMap, pid: int) -> l
 
     The first page tells builds apart by itself (symbols and build id); of the others, those that the layer has are compared.
     """
+    try:
+        special.moves(entries, read_maps(os.getpid()))
+    except ImageError as error:
+        return [Blocker(error.obj, error.why, error.fix, pid)]
     own = own_vdso()
     areas = [entry for entry in entries if entry.status & VmaStatus.VDSO]
     if len(areas) == 1 and areas[0].end - areas[0].start == len(own):

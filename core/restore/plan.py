@@ -5,11 +5,12 @@ Nothing is touched here. What passes fails later only if the machine changes mea
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image import owners as owning
 from lamina.core.image.findings import Finding
@@ -17,17 +18,18 @@ from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
+from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import area_notes, cgroups, fs, ids, timens, unrestored, vmas
+from lamina.core.kinds import area_notes, cgroups, fs, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
+from lamina.core.kinds.regfile import path_of
 from lamina.core.kinds.vmas import AreaPlan
-from lamina.core.restore import layout, machine, steps
+from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
-from lamina.core.restore.sessions import Membership, Memberships, plan_memberships
 
 _SLICE = 16384
 _LEADER_SLICE = 512 << 10
@@ -116,9 +118,13 @@ class RestorePlan:
 
     def slice_bytes(self, task: TaskPlan, tid: int) -> int:
         """Room for the calls of one thread and their data."""
-        queued = len(steps.queued_signals(self.layer.core(tid)))
-        room = (_LEADER_SLICE if tid == task.pid else _SLICE) + _PER_SIGNAL * queued
-        return -(-room // _SLICE) * _SLICE
+        return slice_bytes(self.layer, task.pid, tid)
+
+
+def slice_bytes(layer: Layer, pid: int, tid: int) -> int:
+    """Room for the calls of thread *tid* of process *pid* and their data."""
+    room = (_LEADER_SLICE if tid == pid else _SLICE) + _PER_SIGNAL * len(steps.queued_signals(layer.core(tid)))
+    return -(-room // _SLICE) * _SLICE
 
 
 def _supplement(layer: Layer) -> Supplement:
@@ -131,7 +137,7 @@ def refuse_damaged(layer: Layer, contents: bool = False) -> None:
     Raises:
         RefusedError: with everything found.
     """
-    found = check_chain(layer, contents)
+    found = check_chain(layer, contents, ours=True)
     _refuse(str(layer.path), [Blocker(_place(layer, finding), finding.why, finding.fix) for finding in found])
 
 
@@ -169,19 +175,17 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
 
     gone = frozenset(ending)
     memberships = plan_memberships(layer.pstree, shell_job)
-    path_of = path_reader(layer.files)
+    path_by_id = path_reader(layer.files)
     found = [*memberships.blockers, *machine.right_blockers(), *machine.processor_blockers(sidecar)]
-    found += unrestored.blockers(layer)
     found += plan_descriptions(layer, OpenOptions(shell_job=shell_job, ending=gone))
     tasks: dict[int, TaskPlan] = {}
     chain = layer.chain()
     for entry in layer.pstree:
-        task = _plan_task(layer, chain, entry, memberships.by_pid[entry.pid], path_of)
+        task = _plan_task(layer, chain, entry, memberships.by_pid[entry.pid], path_by_id)
         tasks[task.pid] = task
-        found += _task_blockers(layer, task, path_of)
-    living = {pid: layer.ids(pid) for pid, task in tasks.items() if not task.is_zombie}
-    found += ids.shared(living)
-    plan = RestorePlan(layer, tasks, memberships, path_of, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
+        found += _task_blockers(layer, task, path_by_id)
+    found += _writers_of_executables(layer, tasks)
+    plan = RestorePlan(layer, tasks, memberships, path_by_id, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
     found += machine.wait_until_reaped(plan.ids, gone)
     _refuse(obj, found)
     return plan
@@ -217,21 +221,44 @@ def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, member
 
 def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocker]:
     if task.is_zombie:
-        if not task.parent:
-            return [Blocker("root of the tree", "it had already exited", pid=task.pid)]
         return []
-    found = [] if task.core.tc.task_state == TaskState.ALIVE else [Blocker("state", "it was stopped, which is not supported", pid=task.pid)]
-    found += _executable_blockers(task)
-    found += ids.blockers(layer.inventory, layer.ids(task.pid), task.pid)
+    found = _executable_blockers(task)
     found += fs.restore_blockers(layer.fs(task.pid), path_of)
     found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, machine.may_raise_limits())
     if task.owners is not None:
         found += machine.vdso_blockers(task.entries, task.owners, task.pid)
-    try:
-        layout.free_span(task.spans, _LEADER_SLICE + len(task.threads) * _SLICE)
-    except ImageError as error:
-        found.append(Blocker("address space", error.why, pid=task.pid))
+    found += [replace(blocker, pid=task.pid) for blocker in _trial_blockers(layer, task)]
     return found
+
+
+def _trial_blockers(layer: Layer, task: TaskPlan) -> list[Blocker]:
+    """What this kernel says beforehand."""
+    cores = {tid: layer.core(tid) for tid in task.threads}
+    flags, capabilities = machine.own_features(), machine.effective_capabilities()
+    end = trial.user_end(flags)
+    owned = task.owners.runs if task.owners else PageRuns.empty()
+    found = trial.area_blockers(task.entries, task.areas, owned, end, capabilities)
+    found += trial.memory_blockers(layer.mm(task.pid))
+    for tid, core in cores.items():
+        found += trial.thread_blockers(core, tid, end, flags, capabilities)
+    queued = [number for core in cores.values() for number in steps.queued_signals(core)]
+    found += trial.signal_blockers(queued, task.core.tc.timers.posix)
+    room = sum(slice_bytes(layer, task.pid, tid) for tid in task.threads) + layout.PARKING
+    try:
+        layout.free_span(task.spans, room)
+    except ImageError as error:
+        found.append(Blocker("address space", error.why))
+    return found
+
+
+def _writers_of_executables(layer: Layer, tasks: Mapping[int, TaskPlan]) -> list[Blocker]:
+    """Files that something in the tree can write and something executes: the kernel allows one of both (ETXTBSY, execve(2))."""
+    executed = {os.path.realpath(task.executable) for task in tasks.values() if not task.is_zombie}
+    written = {area.path for task in tasks.values() for area in task.areas if area.path and area.open_flags & os.O_ACCMODE}
+    held = {entry.id for task in tasks.values() if not task.is_zombie for entry in layer.fdinfo(layer.ids(task.pid).files_id)}
+    written |= {path_of(layer.files[it].reg) for it in held if layer.files[it].HasField("reg") and layer.files[it].reg.flags & os.O_ACCMODE}
+    both = [path for path in sorted(written) if os.path.realpath(path) in executed]
+    return [Blocker(f"executable {path}", "the layer says that it is open for writing, and that is not possible") for path in both]
 
 
 def _executable_blockers(task: TaskPlan) -> list[Blocker]:

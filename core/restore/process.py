@@ -11,15 +11,13 @@ from lamina.core.attach.tracee import END_SIGNALS, Tracee, run_together
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.restore import layout
-from lamina.core.restore.layout import Span
+from lamina.core.restore.layout import PARKING, Span
 
 ALL_SIGNALS = (1 << 64) - 1
 TRACING = C.LM_OPT_EXITKILL | C.LM_OPT_TRACE_EXEC | C.LM_OPT_TRACE_CLONE
 MAP_FIXED_NOREPLACE = 0x100000
 LIMIT_S = 120.0
 """How long one batch may take: it opens files, and moves and collapses memory."""
-PARKING = 1 << 20
-"""Free bytes behind the scratch range, for mappings that must get out of each other's way."""
 
 
 def end_signal(queued: Iterable[int]) -> int:

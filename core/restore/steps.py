@@ -63,13 +63,11 @@ def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: b
     own = creds.save(read_status(os.getpid()))
     found = rlimits.blockers(tc.rlimits, rlimits.read(0), may_raise_limits)
     found += posix_timers.blockers(list(tc.timers.posix), list(cores))
-    for tid, core in cores.items():
+    for core in cores.values():
         found += registers.blockers(core)
         found += unrestored.thread_blockers(core)
         if core.thread_core.HasField("creds"):
             found += creds.blockers(core.thread_core.creds, own)
-        if core.thread_core.seccomp_mode:
-            found.append(Blocker("seccomp", f"thread {tid} has a filter, which is not supported"))
     return [Blocker(blocker.obj, blocker.why, blocker.fix, pid) for blocker in dict.fromkeys(found)]
 
 

@@ -7,3 +7,5 @@ int lm_try_map(int fd, uint64_t size, int prot, int final_prot, int flags, uint6
 /* prctl(2) PR_SET_MM_MAP with these eleven addresses (struct prctl_mm_map, in its order) and an auxiliary vector of so many words. The vector lies
    where nothing can be read, which the kernel finds after it has checked all else and before it has changed anything. */
 int lm_try_mm(const uint64_t addresses[11], int auxv_words, lm_error *err);
+/* timer_create(2) by this clock, notifying nobody, and timer_delete(2): some clocks need hardware or a right. */
+int lm_try_timer(int clock, lm_error *err);

@@ -154,7 +154,21 @@ def _texts(is_text: bool, now: Any) -> list[Any]:
     if is_text:
         return ["", "x", "/", "..", "a" * 5000, "\0", "\x1b[2J\n", "💥", now * 2 if now else "y"]
     raw = bytes(now or b"")
-    found = [b"", b"x", b"/", b"../..", b"/dev/zero", b"/proc/self/mem", b"a" * 5000, b"\0", b"\x1b[2J\n", b"\xff\xfe", raw[:-1], raw * 2, raw + b"\0"]
+    found = [
+        b"",
+        b"x",
+        b"/",
+        b"../..",
+        b"/dev/zero",
+        b"/proc/self/mem",
+        b"a" * 5000,
+        b"\0",
+        b"\x1b[2J\n",
+        b"\xff\xfe",
+        raw[:-1],
+        raw * 2,
+        raw + b"\0",
+    ]
     if len(raw) >= 16:  # a structure
         for at in (0, 4, 8, 12, 16):
             for word in (0, 1, 9, 19, 33, 64, 65, 2**31 - 1, 2**31, 2**32 - 1, 2**32 - 6):

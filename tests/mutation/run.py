@@ -27,7 +27,7 @@ from typing import Any
 from google.protobuf.message import EncodeError, Message
 
 from lamina.core.attach.tracer import tracer
-from lamina.core.errors import ImageError, LaminaError, RefusedError
+from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
@@ -285,7 +285,18 @@ def main() -> int:
         # A terminal of its own for the sets that need one, too.
         leader, follower = pty.openpty()
         os.set_inheritable(follower, True)
-        words = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-m", "tests.mutation.run", *sys.argv[1:], "--inside"]
+        words = [
+            "unshare",
+            "--pid",
+            "--mount-proc",
+            "--fork",
+            "--kill-child",
+            sys.executable,
+            "-m",
+            "tests.mutation.run",
+            *sys.argv[1:],
+            "--inside",
+        ]
         state = tempfile.mkdtemp(prefix="lamina-mutation-state-")
         try:
             return subprocess.run(

@@ -1,16 +1,12 @@
 """Real image sets to be changed: each of a program that runs nowhere any more, as a last dump leaves it."""
 
 import os
-import pty
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.live import harness
-from tests.live.harness import Layers, Reaper, Victim, dump, start, start_c, start_python
+from tests.live.harness import Layers, Reaper, Victim, dump, start_c, start_python
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def main() -> int:
     from lamina.core.events import CancelToken, Event, Progress
     from lamina.core.restore.request import RestoreRequest
     from lamina.core.restore.run import restore, wait_as_foreground_job
-    from lamina.core.restore.sessions import OURS
+    from lamina.core.image.sessions import OURS
 
     _quiet()
     layer, *options = sys.argv[1:]

@@ -8,7 +8,7 @@ from lamina.core.image.records.limits import LONG_MAX, PAGE, USER_END
 from lamina.core.image.schema import vma_entry
 
 MAP_SHARED, MAP_PRIVATE, MAP_DROPPABLE = 0x1, 0x2, 0x8
-MAP_ANONYMOUS, MAP_GROWSDOWN = 0x20, 0x100
+MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_HUGETLB = 0x20, 0x100, 0x40000
 PROT_WRITE, ALL_PROT = 2, 7
 O_ACCMODE, O_RDWR, O_WRONLY = 3, 2, 1
 ADVICE: Final = frozenset({1, 2, 10, 12, 14, 15, 16, 18})
@@ -18,6 +18,11 @@ _VSYSCALL_START: Final = 0xFFFF_FFFF_FF60_0000
 _SPECIAL: Final = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR
 _FILE: Final = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
 _KINDS: Final = _FILE | VmaStatus.ANON_PRIVATE | VmaStatus.ANON_SHARED
+_REFUSED: Final = (
+    VmaStatus.ANON_SHARED | VmaStatus.SYSVIPC | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.MEMFD | VmaStatus.SHADOW_STACK
+    | VmaStatus.UPROBES
+)  # fmt: skip
+_KNOWN: Final = sum(VmaStatus)
 _NOT_MAPPED: Final = _SPECIAL | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.SYSVIPC | VmaStatus.UPROBES | VmaStatus.SHADOW_STACK
 """Kinds that mmap of memory or of a file does not make."""
 
@@ -49,11 +54,16 @@ def damage(entries: Sequence[vma_entry]) -> Iterator[str]:
             spans.append((entry.start, entry.end))
         if entry.pgoff % PAGE:
             yield f"{name} begins at offset {entry.pgoff:#x}, which is no page"
-        elif status & _SPECIAL and (status & ~(VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE)) not in (VmaStatus.VSYSCALL, VmaStatus.VDSO, VmaStatus.VVAR):
+        elif status & _SPECIAL and not _is_kernels(status):
             yield f"{name} is the kernel's and something else (status {entry.status:#x})"
         elif not status & _NOT_MAPPED:
             yield from (f"{name} {why}" for why in _mapped(entry, status))
     yield from _guards(guards, spans)
+
+
+def _is_kernels(status: VmaStatus) -> bool:
+    """Exactly one of those that the kernel makes."""
+    return status & ~(VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE) in (VmaStatus.VSYSCALL, VmaStatus.VDSO, VmaStatus.VVAR)
 
 
 def _mapped(entry: vma_entry, status: VmaStatus) -> Iterator[str]:
@@ -96,6 +106,15 @@ def _guards(guards: Sequence[vma_entry], spans: Sequence[tuple[int, int]]) -> It
             at += 1
         if at == len(spans) or not spans[at][0] <= entry.start < entry.end <= spans[at][1]:
             yield f"its guard pages {entry.start:x}-{entry.end:x} lie in no area"
+
+
+def unsupported(entries: Sequence[vma_entry]) -> Iterator[str]:
+    """Areas that are whole and that no restore of ours makes."""
+    for entry in entries:
+        if entry.status & (_REFUSED | ~_KNOWN):
+            yield f"its area {entry.start:x}-{entry.end:x} is memory of a kind that is not supported (status {entry.status:#x})"
+        elif entry.flags & MAP_HUGETLB:
+            yield f"its area {entry.start:x}-{entry.end:x} has huge pages of hugetlbfs, which are not supported"
 
 
 def writable(entries: Sequence[vma_entry]) -> list[tuple[int, int]]:

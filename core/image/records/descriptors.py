@@ -18,6 +18,8 @@ FIELDS: Final[Mapping[int, str]] = {
     fd_types.PIDFD: "pidfd",
 }  # fmt: skip
 """Type → the field of `file_entry` that holds its record."""
+REBUILT: Final = frozenset({fd_types.REG, fd_types.PIPE, fd_types.INETSK, fd_types.EVENTFD, fd_types.EVENTPOLL, fd_types.TTY})
+"""Those that lamina rebuilds; the table of `lamina.core.kinds.descriptors`, which a test holds this against."""
 O_ACCMODE, O_DIRECT, O_TMPFILE = 3, 0o40000, 0o20000000
 PIPE_BYTES: Final = 65536  # of one whose size is not recorded
 PIPE_LIMIT: Final = 1 << 31
@@ -201,3 +203,15 @@ def _nested(inside: Mapping[int, Sequence[int]]) -> Iterator[str]:
         left = {ident: watched for ident, watched in left.items() if ident not in innermost}
     for ident in left:
         yield f"its epfd {ident} watches itself, or one that watches one, too deep"
+
+
+def unsupported(entry: file_entry, ids: Collection[int]) -> Iterator[str]:
+    """What is whole and cannot be put back. *ids*: those of the processes and threads of the tree."""
+    if entry.type not in REBUILT:
+        yield f"is of type {type_name(entry)}, which lamina cannot rebuild yet"
+        return
+    record: Any = getattr(entry, FIELDS[entry.type])
+    if entry.type == fd_types.INETSK and (record.state != _LISTEN or record.proto != _TCP):
+        yield "is a socket that does not listen; only listening TCP sockets can be rebuilt yet"
+    if record.fown.pid and record.fown.pid not in ids:
+        yield f"sends its signals to {record.fown.pid}, which is not in the tree"

@@ -48,3 +48,11 @@ def _is_end(status: int) -> bool:
     if not number:
         return not status & ~0xFF00
     return not status & ~0xFF and number <= SIGNALS and number not in _NOT_DEADLY
+
+
+def unsupported(tc: task_core_entry) -> Iterator[str]:
+    """What is whole and cannot be put back."""
+    if tc.task_state == TaskState.STOPPED:
+        yield "it was stopped, which is not supported"
+    if any(action.compat_sigaction for action in tc.sigactions):
+        yield "it has a 32-bit signal action, which is not supported"

@@ -7,12 +7,14 @@ from typing import Final
 from lamina.core.image.records import credentials, registers
 from lamina.core.image.records.limits import SIGNALS
 from lamina.core.image.records.signals import queue_damage
-from lamina.core.image.schema import core_entry, rseq_entry, thread_core_entry, thread_sas_entry
+from lamina.core.image.schema import core_entry, rseq_entry, thread_core_entry, thread_sas_entry, user_x86_regs_mode
 
 COMM_BYTES: Final = 15
 _ROBUST_BYTES: Final = 24  # struct robust_list_head
 _NICE: Final = range(-20, 20)
 _REAL_TIME: Final = (1, 2)
+_POLICIES: Final = (0, 1, 2, 3, 5)  # other, fifo, rr, batch, idle
+_USER_CS: Final = 0x33
 _RESET_ON_FORK: Final = 0x40000000
 _PRIORITIES: Final = 99
 SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 1 << 31
@@ -72,3 +74,21 @@ def _rseq(entry: rseq_entry, writable: Sequence[tuple[int, int]]) -> Iterator[st
     at = bisect_right(writable, (start, 2**64)) - 1
     if at < 0 or end > writable[at][1]:
         yield f"its rseq area at {start:#x} lies where it cannot write"
+
+
+def unsupported(core: core_entry) -> Iterator[str]:
+    """What is whole and cannot be put back, on any machine of ours."""
+    if core.mtype != core_entry.X86_64:
+        yield f"it was dumped on another architecture ({core_entry.march.Name(core.mtype)})"
+        return
+    general = core.thread_info.gpregs
+    if general.mode == user_x86_regs_mode.COMPAT or general.cs != _USER_CS:
+        yield "it runs 32-bit code, which is not supported"
+    if any(tls.usable or tls.base_addr or not tls.seg_not_present for tls in core.thread_info.tls):
+        yield "it has set_thread_area(2) segments, which are not supported"
+    if core.thread_info.fpregs.xsave.HasField("cet"):
+        yield "it has a shadow stack, which is not supported"
+    if core.thread_core.seccomp_mode:
+        yield "it has a seccomp filter, which is not supported"
+    if core.thread_core.sched_policy & ~_RESET_ON_FORK not in _POLICIES:
+        yield f"its scheduling policy {core.thread_core.sched_policy} has parameters that no field of the format holds"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lamina.core.errors import ImageError
-from lamina.core.image.findings import Finding
+from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.image.verify.collect import collect, readable
 from lamina.core.image.verify.contents import Meter
@@ -13,6 +13,7 @@ from lamina.core.image.verify.files import check_files
 from lamina.core.image.verify.lost import LostPages, lost_finding, lost_pages
 from lamina.core.image.verify.memory import check_memory
 from lamina.core.image.verify.tasks import check_tasks
+from lamina.core.image.verify.unsupported import check_unsupported
 
 
 @dataclass
@@ -62,6 +63,8 @@ class Checker:
             return check_files(layer, None)
         found = collect(layer, "pstree.img", partial(check_tasks, layer, used))
         whole = not any(it.stops for it in found)
+        if whole:
+            found += collect(layer, "pstree.img", partial(check_unsupported, layer), Severity.UNSUPPORTED)
         return found + check_files(layer, used if whole else None)
 
     def _member(self, layer: Layer) -> _Member:
@@ -112,13 +115,18 @@ def _marked(layer: Layer) -> list[Finding]:
     return []
 
 
-def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None) -> list[Finding]:
-    """All that stands in the way of restoring *layer*, in itself and in what it needs of its ancestors; an empty list means that it can be.
+def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None, ours: bool = False) -> list[Finding]:
+    """All that stands in the way of restoring *layer*, in itself and in what it needs of its ancestors; an empty list means that it can be:
+    by criu, or with *ours* by us, who cannot put back everything.
 
     With *contents*, or a *meter* that tells how far it is, every byte is compared with the checksums in the sidecars, as fast as the disk
     reads; without, only what the maps and the small images say: some ms for a layer of any size.
     """
-    found = [it for it in Checker(meter or (Meter(f"check of {layer.path}") if contents else None)).check(layer) if it.stops]
+    found = [
+        it
+        for it in Checker(meter or (Meter(f"check of {layer.path}") if contents else None)).check(layer)
+        if it.stops or (ours and it.refused)
+    ]
     if readable(lambda: layer.is_pre_dump) and layer.is_pre_dump:
         found.append(Finding.of(layer, "", "it is a pre-dump: memory only, a parent for others"))
     if not found and (away := elsewhere(layer)):

@@ -34,13 +34,13 @@ def collect(layer: Layer, file: str, check: Callable[[], Iterator[Finding]], sev
     return found
 
 
-def some(layer: Layer, file: str, sentences: Iterable[str], severity: Severity = Severity.STOPS) -> Iterator[Finding]:
+def some(layer: Layer, file: str, sentences: Iterable[str], severity: Severity = Severity.STOPS, fix: str = "") -> Iterator[Finding]:
     """Findings about one *file*, at most `_ALIKE`, and one that says that there are more."""
     left = iter(sentences)
     for why in islice(left, _ALIKE):
-        yield Finding.of(layer, file, why, severity)
+        yield Finding.of(layer, file, why, severity, fix)
     if next(left, None) is not None:
-        yield Finding.of(layer, file, "and more of that kind", severity)
+        yield Finding.of(layer, file, "and more of that kind", severity, fix)
 
 
 def readable(read: Callable[[], object]) -> bool:

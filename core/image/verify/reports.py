@@ -22,6 +22,7 @@ class State(StrEnum):
 
     RESTORABLE = "restorable"
     AT_REST = "at rest"  # whole; compressed or in an archive, so to be expanded or imported first
+    UNSUPPORTED = "not supported"  # whole, and a restore of ours cannot put all of it back; criu may
     MEMORY_ONLY = "memory only"  # a pre-dump that is whole: a parent for others
     ELSEWHERE = "pages elsewhere"  # whole; its pages, or some it needs, are at a page server
     BROKEN = "not restorable"
@@ -134,9 +135,9 @@ def _verify(
 
 def _report(layer: Layer, found: list[Finding], trashed: bool) -> Report:
     state, why = State.RESTORABLE, ""
-    if found and found[0].stops:
-        state, why = State.BROKEN, _line(found[0], layer.directory)
-        more = sum(it.stops for it in found) - 1
+    if found and found[0].refused:
+        state, why = State.BROKEN if found[0].stops else State.UNSUPPORTED, _line(found[0], layer.directory)
+        more = sum(it.severity == found[0].severity for it in found) - 1
         why += f" (and {more} more)" if more else ""
     elif layer.is_pre_dump:
         state, why = State.MEMORY_ONLY, "a pre-dump: whole as a parent for others"

@@ -60,7 +60,9 @@ def core(pid: int, leader: bool) -> schema.core_entry:
     )
     if leader:
         action = schema.sa_entry(sigaction=0, flags=0, restorer=0, mask=0)
-        task = schema.task_core_entry(task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"victim", sigactions=[action] * 62)
+        task = schema.task_core_entry(
+            task_state=1, exit_code=0, personality=0, flags=0, blk_sigset=0, comm=b"victim", sigactions=[action] * 62
+        )
         entry.tc.CopyFrom(task)
     return entry
 

@@ -1,7 +1,7 @@
 """Sessions and groups, carried out on a model of what setsid, setpgid and fork do."""
 
 from lamina.core.image.schema import pstree_entry
-from lamina.core.restore.sessions import Memberships, plan_memberships
+from lamina.core.image.sessions import Memberships, plan_memberships
 
 OURS = 0
 
