@@ -164,7 +164,10 @@ class Layer:
 
     def fdinfo(self, files_id: int) -> tuple[schema.fdinfo_entry, ...]:
         """fdinfo-FILESID.img, by `ids(pid).files_id`."""
-        return tuple(self._all(f"fdinfo-{files_id}.img", fmt.FDINFO))
+        known = self._cache.get(("fdinfo", files_id))
+        if not isinstance(known, tuple):
+            known = self._cache["fdinfo", files_id] = tuple(self._all(f"fdinfo-{files_id}.img", fmt.FDINFO))
+        return known
 
     @cached_property
     def files(self) -> dict[int, schema.file_entry]:

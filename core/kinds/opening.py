@@ -138,7 +138,7 @@ class Descriptions:
         self._try_epolls()
 
     def _try_epolls(self) -> None:
-        """Make every epoll here, let it watch what it will, and throw it away: what can be waited for, and how deep, only the kernel knows."""
+        """Make every epoll here, let it watch what it will, and throw it away: the kernel knows what can be waited for, and how deep."""
         with ExitStack() as trial:
             made = {ident: trial.enter_context(select.epoll()) for ident in self._makers}
             fds = self._fds | {ident: epoll.fileno() for ident, epoll in made.items()}

@@ -1,4 +1,7 @@
-"""A security profile that a thread ran under: which one we run under is this machine's business. What else no restore puts back, `verify` tells."""
+"""A security profile that a thread ran under: only this machine knows which one we run under.
+
+What else no restore puts back, `verify` tells (`lamina.core.image.verify.unsupported`).
+"""
 
 from pathlib import Path
 

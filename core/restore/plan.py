@@ -185,6 +185,9 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
         tasks[task.pid] = task
         found += _task_blockers(layer, task, path_by_id)
     found += _writers_of_executables(layer, tasks)
+    if not found:
+        living = [task for task in tasks.values() if not task.is_zombie]
+        found += [replace(blocker, pid=task.pid) for task in living for blocker in _trial_blockers(layer, task)]
     plan = RestorePlan(layer, tasks, memberships, path_by_id, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
     found += machine.wait_until_reaped(plan.ids, gone)
     _refuse(obj, found)
@@ -227,7 +230,6 @@ def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocke
     found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, machine.may_raise_limits())
     if task.owners is not None:
         found += machine.vdso_blockers(task.entries, task.owners, task.pid)
-    found += [replace(blocker, pid=task.pid) for blocker in _trial_blockers(layer, task)]
     return found
 
 

@@ -57,7 +57,7 @@ def shape_of(message: Message) -> tuple[object, ...]:
 def chosen(items: list[Message], per_shape: int, most: int) -> list[int]:
     """Indices of the items that stand for all."""
     seen: dict[tuple[object, ...], int] = {}
-    found = []
+    found: list[int] = []
     for at, item in enumerate(items):
         shape = shape_of(item)
         seen[shape] = seen.get(shape, 0) + 1
@@ -74,12 +74,24 @@ def _in(message: Message, name: str, path: tuple[Step, ...], per_shape: int, mos
             yield from _repeated(message, field, at, path, per_shape, most)
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             if message.HasField(field.name):
-                yield _change(at, "missing", path, lambda it, field=field: it.ClearField(field.name))
+                yield _change(at, "missing", path, _clear(field.name))
                 yield from _in(getattr(message, field.name), at, (*path, (field.name, -1)), per_shape, most)
             else:
-                yield _change(at, "empty", path, lambda it, field=field: getattr(it, field.name).SetInParent())
+                yield _change(at, "empty", path, _touch(field.name))
         else:
             yield from _plain(message, field, at, path)
+
+
+def _clear(name: str) -> Callable[[Message], None]:
+    return lambda record: record.ClearField(name)
+
+
+def _touch(name: str) -> Callable[[Message], None]:
+    return lambda record: cast(None, getattr(record, name).SetInParent())
+
+
+def _set(name: str, value: Any) -> Callable[[Message], None]:
+    return lambda record: setattr(record, name, value)
 
 
 def _change(at: str, value: str, path: tuple[Step, ...], act: Callable[[Message], None]) -> Change:
@@ -99,10 +111,10 @@ def _reach(message: Message, path: tuple[Step, ...]) -> Message:
 def _plain(message: Message, field: FieldDescriptor, at: str, path: tuple[Step, ...]) -> Iterator[Change]:
     now = getattr(message, field.name)
     if message.HasField(field.name):
-        yield _change(at, "missing", path, lambda it: it.ClearField(field.name))
+        yield _change(at, "missing", path, _clear(field.name))
     for value in values(field, now):
         if value != now or not message.HasField(field.name):
-            yield _change(at, _said(value), path, lambda it, value=value: setattr(it, field.name, value))
+            yield _change(at, _said(value), path, _set(field.name, value))
 
 
 def _repeated(message: Message, field: FieldDescriptor, at: str, path: tuple[Step, ...], per_shape: int, most: int) -> Iterator[Change]:

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,7 +41,7 @@ from lamina.core.restore.plan import make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Wishes, rebuild
 from tests.live.harness import reaping
-from tests.mutation.fields import changes
+from tests.mutation.fields import changes, shape_of
 from tests.mutation.sets import SETS, MadeSet
 
 PATIENCE_S = 30
@@ -99,8 +100,6 @@ def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
         yield from _lists(path.name, head, records)
         seen: dict[object, int] = {}
         for at, (message, _) in enumerate(records):
-            from tests.mutation.fields import shape_of
-
             shape = (type(message).__name__, shape_of(message))
             seen[shape] = seen.get(shape, 0) + 1
             if seen[shape] > per_shape:
@@ -140,8 +139,9 @@ class Bench:
     def __init__(self, made: MadeSet) -> None:
         self.made = made
         self.directory = made.layer
-        self._sidecar = Sidecar.load(made.layer)
-        assert self._sidecar is not None
+        sidecar = Sidecar.load(made.layer)
+        assert sidecar is not None
+        self._sidecar = sidecar
         self._sidecar_text = (made.layer / SIDECAR).read_bytes()
         self._whole = {path.name: path.read_bytes() for path in made.layer.iterdir() if path.is_file() and path.stat().st_size < 1 << 24}
         self.table = Table()
@@ -152,10 +152,8 @@ class Bench:
         if case.file == SIDECAR:
             return
         if with_sidecar:
-            sums = {**self._sidecar.checksums, case.file: sum_bytes(case.data)}  # type: ignore[union-attr]
-            from dataclasses import replace
-
-            (self.directory / SIDECAR).write_text(replace(self._sidecar, checksums=sums).to_json())  # type: ignore[type-var]
+            sums = {**self._sidecar.checksums, case.file: sum_bytes(case.data)}
+            (self.directory / SIDECAR).write_text(replace(self._sidecar, checksums=sums).to_json())
         else:
             (self.directory / SIDECAR).unlink(missing_ok=True)
 
@@ -220,8 +218,6 @@ class Bench:
 
 def _kind_of(why: str) -> str:
     """A reason without its numbers and names."""
-    import re
-
     return re.sub(r"/\S*|0x[0-9a-f]+|\b[0-9a-f]*\d[0-9a-f]*\b|'[^']*'", "#", why)[:90]
 
 

@@ -1,6 +1,8 @@
 """Real image sets to be changed: each of a program that runs nowhere any more, as a last dump leaves it."""
 
 import os
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +36,12 @@ def _redis(reaper: Reaper, work: Path) -> MadeSet:
     harness.need("redis-server")
     directory = work / "victim"
     directory.mkdir(parents=True)
-    words = ["redis-server", "--port", "0", "--unixsocket", "", "--save", "", "--daemonize", "no", "--dir", str(directory)]
-    words[2] = "46379"
+    words = ["redis-server", "--port", "46379", "--save", "", "--daemonize", "no", "--dir", str(directory)]
     return _dumped_process(reaper, work, words)
 
 
 def _dumped_process(reaper: Reaper, work: Path, words: list[str]) -> MadeSet:
     """A program that is not asked anything: it is ready when it listens."""
-    import subprocess
-    import time
-
     with open(work / "victim/out", "wb") as out:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     process.returncode = 0
@@ -60,8 +58,6 @@ def _dumped_process(reaper: Reaper, work: Path, words: list[str]) -> MadeSet:
 
 def _terminal(reaper: Reaper, work: Path) -> MadeSet:
     """Standard streams of the victim are the terminal that our standard input is."""
-    import subprocess
-
     directory = work / "victim"
     directory.mkdir(parents=True)
     os.mkfifo(directory / "answer")

@@ -15,9 +15,9 @@ def main() -> int:
     """Restore, then wait for the program; returns its exit status, 1 if it could not be put back."""
     from lamina.core.errors import Cancelled, LaminaError
     from lamina.core.events import CancelToken, Event, Progress
+    from lamina.core.image.sessions import OURS
     from lamina.core.restore.request import RestoreRequest
     from lamina.core.restore.run import restore, wait_as_foreground_job
-    from lamina.core.image.sessions import OURS
 
     _quiet()
     layer, *options = sys.argv[1:]

@@ -42,7 +42,7 @@ def type_name(entry: file_entry) -> str:
 def file_damage(entry: file_entry) -> Iterator[str]:
     """What is wrong with one description."""
     field = FIELDS.get(entry.type)
-    if field is None or not entry.HasField(field):  # type: ignore[arg-type]  # a name of the table
+    if field is None or not entry.HasField(field):
         yield f"its entry {entry.id} has no record of its type {type_name(entry)}"
         return
     record: Any = getattr(entry, field)

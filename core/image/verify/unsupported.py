@@ -114,8 +114,7 @@ def namespaces(root: task_kobj_ids_entry, entry: task_kobj_ids_entry) -> Iterato
     """Namespaces of its own, by the ids of a task and those of the tool that dumped it."""
     for name in _NAMESPACES:
         field = f"{name}_id"
-        # The checker does not know that it is one of the names above.
-        both = entry.HasField(field) and root.HasField(field)  # type: ignore[arg-type]
+        both = entry.HasField(field) and root.HasField(field)
         if both and getattr(entry, field) != getattr(root, field):
             yield f"it had a {name.removesuffix('_ns')} namespace of its own, which is not supported"
 
