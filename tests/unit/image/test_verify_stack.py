@@ -265,13 +265,13 @@ def test_pages_without_checksums_are_read_and_that_is_said(stack: Path) -> None:
 def test_sets_of_criu_are_whole(tmp_path: Path) -> None:
     assert states(unpack("criu-3.17.1/three", tmp_path)) == dict.fromkeys("123", State.RESTORABLE)
     found = states(unpack("criu-3.17.1/kinds", tmp_path))
-    assert found == {"pre": State.MEMORY_ONLY, "full": State.RESTORABLE, "last": State.RESTORABLE}
+    assert found == {"pre": State.MEMORY_ONLY, "full": State.UNSUPPORTED, "last": State.UNSUPPORTED}
 
 
 def test_what_criu_dedup_punched_is_said_of_those_that_need_it(tmp_path: Path) -> None:
     found = verdicts(unpack("criu-3.17.1/deduped", tmp_path))
     assert {name: report.state for name, report in found.items()} == {
-        "pre": State.BROKEN, "full": State.BROKEN, "last": State.RESTORABLE,
+        "pre": State.BROKEN, "full": State.BROKEN, "last": State.UNSUPPORTED,
     }  # fmt: skip
     for name in ("pre", "full"):
         assert "punched by another tool" in found[name].why and "pagemap-" in found[name].why
