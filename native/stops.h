@@ -5,6 +5,7 @@
 
 #include "cdef/stops.h"
 #include "error.h"
+#include "tracee.h"
 
 /* How long a thread is given to stop, and a batch to end. A thread in uninterruptible sleep may take for ever, and while we wait for it the
    others of its program stand still: longer than any disk that works, shorter than a user's patience. */
@@ -29,4 +30,6 @@ char lm_state_of(int tid);
 void lm_late_add(int tid);
 /* Whether `tid` is one of them; it is then no longer. */
 int lm_late_take(int tid);
+/* A call that stopped threads show as EINTR, though no handler is due, is marked to begin anew. Returns whether `regs` changed. */
+int lm_begin_anew(lm_regs *regs);
 #endif

@@ -93,6 +93,14 @@ static int restarts_by_us(uint64_t nr)
     return 0;
 }
 
+int lm_begin_anew(lm_regs *regs)
+{
+    if ((int64_t)regs->orig_rax < 0 || (int64_t)regs->rax != -EINTR || !restarts_by_us(regs->orig_rax))
+        return 0;
+    regs->rax = (uint64_t)-514; /* ERESTARTNOHAND */
+    return 1;
+}
+
 /* Inside a restartable sequence the kernel would abort it on the way back to user mode, but it clears rseq_cs as soon as it sees any other
    ip (a batch of ours) and the section would go on unprotected (Documentation of rseq(2)): so we do the abort. */
 static void apply_rseq(lm_thread *thread)
@@ -151,8 +159,7 @@ int lm_read_thread(lm_thread *thread, lm_error *err)
         thread->robust_head = head;
         thread->robust_size = head_size;
     }
-    if ((int64_t)thread->regs.orig_rax >= 0 && (int64_t)thread->regs.rax == -EINTR && restarts_by_us(thread->regs.orig_rax))
-        thread->regs.rax = (uint64_t)-514; /* ERESTARTNOHAND */
+    lm_begin_anew(&thread->regs);
     thread->state = LM_STOPPED;
     return 0;
 }

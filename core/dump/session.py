@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import describe, read_cmdline, read_maps
+from lamina.core.attach.procfs import describe, read_cmdline, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.state import lock_target
@@ -151,7 +151,11 @@ class Session:
             task.unsettle()
         with self._writing():
             memories = [self._memories.begin(task.pid, self.destination) for task in self.tree.alive() if task.armed]
-            return copy_live(memories, expected, self.meter, self.cancel)
+            return copy_live(memories, self._writers, expected, self.meter, self.cancel)
+
+    def _writers(self) -> set[int]:
+        """Processes that may write into the tree's memory: all of it, and what has left it since it was looked at."""
+        return {task.pid for task in self.tree.alive()} | set(tree_of(self.request.pid))
 
     def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
         self.cancel.check(f"dump of {describe(self.request.pid)}")

@@ -25,6 +25,7 @@ class TaskMemory:
         own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
         scanned: pages looked at by the last scan.
         certain: `consumed` is all that was protected; False if a scan failed on its way.
+        doubtful: pages that a live round protected while somebody may have had them pinned: what was copied of them may be old.
     """
 
     def __init__(self, pid: int, tracker: Tracker, parent: PageRuns) -> None:
@@ -37,6 +38,8 @@ class TaskMemory:
         self.inherited = PageRuns.empty()
         self.scanned = 0
         self.certain = True
+        self.doubtful = PageRuns.empty()
+        self._found = PageRuns.empty()
 
     def begin(self, store: PageSink) -> None:
         """From here on pages are copied, into *store*."""
@@ -62,12 +65,21 @@ class TaskMemory:
         """What the layer would have to own if the target stopped at *report*."""
         return (report.data & (self.consumed | report.changed)) | (report.data - self.parent)
 
-    def live_round(self, areas: Iterable[Area], moved: Moved) -> int:
-        """One report-and-protect of the running target and the copy of what it found; returns the pages copied."""
+    def protect_live(self, areas: Iterable[Area]) -> None:
+        """The first half of a live round: report and protect, while the target runs."""
         report = self._scan(areas, live=True)
-        fresh = report.changed | (self.expected(report) - self.store.spooled)
-        self.store.add(fresh, moved)
-        return fresh.pages
+        self._found = report.changed | (self.expected(report) - self.store.spooled)
+        self.doubtful |= report.changed
+
+    def landed(self) -> None:
+        """A grace period went by since the last `protect_live`: nothing is pinned any more that was protected then."""
+        self.doubtful = PageRuns.empty()
+
+    def copy_live(self, moved: Moved) -> int:
+        """The second half of a live round: copy what it found; returns the pages copied."""
+        found, self._found = self._found, PageRuns.empty()
+        self.store.add(found, moved)
+        return found.pages
 
     def freeze_round(self, areas: Iterable[Area], moved: Moved, straight: bool) -> None:
         """The last scan, inside the freeze, and the copy of the residue: to warm memory, or *straight* to the file if nobody waits."""
@@ -77,7 +89,7 @@ class TaskMemory:
         whole = PageRuns.of((area.start, area.end) for area in listed if pages_of(area) is Pages.WHOLE)
         self.own = self.expected(report) | whole
         self.inherited = report.data - self.own
-        residue = (self.own & (report.changed | self.store.lost)) | (self.own - self.store.spooled)
+        residue = (self.own & (report.changed | self.doubtful | self.store.lost)) | (self.own - self.store.spooled)
         copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
         copy(residue, moved)
 
