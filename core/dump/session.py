@@ -224,8 +224,7 @@ class Session:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("commit", self.meter.pages_written)
         sidecar = describe_layer(
-            self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, supplement, self.meter,
-            self.frozen_at
+            self.request, self.layer_id, self.lineage.layer_id, self.root, self.cmdline, captured, supplement, self.meter, self.frozen_at
         )
         self.destination.commit(sidecar)
 

@@ -60,9 +60,7 @@ TASK_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
 )
 """What is kept of a process."""
 
-AREA_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
-    {"mempolicy": _POLICY, "mlock_onfault": frozenset({1}), "name": _AREA_NAME}
-)
+AREA_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType({"mempolicy": _POLICY, "mlock_onfault": frozenset({1}), "name": _AREA_NAME})
 """What is kept of a part of its memory."""
 
 FILE_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
@@ -131,10 +129,7 @@ class Supplement:
         """
         known = {name: record.get(name, {}) for name in _TABLES}
         return cls(
-            **{
-                name: {_number(key): _values(name, value) for key, value in known[name].items()}
-                for name in ("threads", "tasks", "files")
-            },
+            **{name: {_number(key): _values(name, value) for key, value in known[name].items()} for name in ("threads", "tasks", "files")},
             areas={_number(pid): _notes(pid, notes) for pid, notes in known["areas"].items()},
             other={name: table for name, table in record.items() if name not in _TABLES},
         )

@@ -19,6 +19,7 @@ from lamina.core.image.supplement import Value
 _UNIFIED: Final = ""
 """The controllers of the one hierarchy of version 2."""
 
+
 def groups_of(pid: int | str, tid: int | str) -> dict[str, str]:
     """In which groups a thread is: controllers of a hierarchy → path in it; empty on a kernel without any.
 

@@ -57,7 +57,6 @@ class Wanted:
         return self.sentence(self.call.result) if -4095 <= self.call.result < 0 else ""
 
 
-
 def said(wanted: Iterable[Wanted]) -> list[str]:
     """After the run: the sentences of those that failed."""
     return [sentence for each in wanted if (sentence := each.said())]

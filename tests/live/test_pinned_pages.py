@@ -34,7 +34,7 @@ from tests.live.harness import FULL, ROOT, Reaper, Victim, full, start_c
 MIB = 64
 CHAIN = 4
 # Kind, threads, and rest between two writes, up to so many ms: what is written over again before the freeze hides that it was lost. Without
-# a grace period the first five lost pages in 7, 4, 7, 6 and 6 of 16 dumps.
+# a grace period the first five lost pages in 7, 4, 7, 6 and 6 of 16 dumps on a quiet machine (tests/native/test_pinned.py shows it on any).
 LOSING = (("direct", 1, 5), ("direct", 4, 60), ("direct-file", 1, 5), ("vm-self", 4, 0), ("vm-sibling", 2, 0))
 OTHERS = (("buffered", 2, 5), ("pipe", 1, 0), ("vmsplice", 1, 0), ("user", 4, 0))
 DUMPS = {**dict.fromkeys(LOSING, full(2000, 4)), **dict.fromkeys(OTHERS, full(2000, 2))}
@@ -133,13 +133,6 @@ def test_no_page_is_older_than_the_freeze(kind: str, threads: int, pause: int, r
                 KEPT.parent.mkdir(parents=True, exist_ok=True)
                 KEPT.write_text(json.dumps({"engine": engine(), "done": kept_counts() | {name: number + 1}}))
         assert live_dumps or name in done, "there was no live round: nothing was shown"
-
-
-def test_without_grace_pages_are_lost_and_seen(reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the check above can fail."""
-    monkeypatch.setattr(live, "grace_period", lambda *_: Grace(1, 0, 0))
-    with writers(reaper, tmp_path, "direct", 1, 5) as made:
-        assert any(made.dump()[1] for _ in range(40))
 
 
 def test_what_a_late_thread_leaves_in_doubt_is_copied_again(reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

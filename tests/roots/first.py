@@ -1,6 +1,6 @@
 """The first process of a root: makes its mounts, makes it the root of its namespace, then only reaps, as any first process must.
 
-    python -m tests.roots.first FOLDER        # in a mount and pid namespace of its own; says "ready" and stays
+python -m tests.roots.first FOLDER        # in a mount and pid namespace of its own; says "ready" and stays
 """
 
 import os

@@ -1,6 +1,6 @@
 """`make roots`: a stock Debian 12 and 13 with only what README names: built, opened, the demo, the wheel, and all tests.
 
-    python -m tests.roots.main [--root bookworm] [--step "make run"] [--keep]
+python -m tests.roots.main [--root bookworm] [--step "make run"] [--keep]
 """
 
 import argparse
