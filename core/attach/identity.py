@@ -11,6 +11,12 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@cache
+def pid_namespace() -> int:
+    """The inode of our pid namespace (pid_namespaces(7)): two of them count their processes alike, from 1 on."""
+    return Path("/proc/self/ns/pid").stat().st_ino
+
+
 @dataclass(frozen=True)
 class Identity:
     """One process, for ever.
@@ -27,8 +33,8 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Short, safe for a file name."""
-        return f"{self.boot[:8]}-{self.pid}-{self.start_time}"
+        """Short, safe for a file name, and another one in every pid namespace."""
+        return f"{self.boot[:8]}-{pid_namespace()}-{self.pid}-{self.start_time}"
 
 
 def identify(pid: int) -> Identity:

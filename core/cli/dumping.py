@@ -78,7 +78,7 @@ def untrack(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> i
     """`lamina untrack -t PID`."""
     from lamina.core.dump.tracking import untrack as end
 
-    was = end(args.tree)
+    was = end(args.tree, args.force)
     said = "is no longer tracked; its next dump is a full one" if was else "was not tracked"
     output.result({"pid": args.tree, "tracked": False, "was_tracked": was}, f"process {args.tree} {said}")
     return 0

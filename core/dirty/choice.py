@@ -3,11 +3,11 @@
 from functools import cache
 
 from lamina.core.attach.identity import Identity
-from lamina.core.attach.procfs import describe
+from lamina.core.attach.procfs import fds_of
 from lamina.core.dirty import uffd_wp
-from lamina.core.dirty.held import Whose, held_uffds
+from lamina.core.dirty.held import why_let_alone
 from lamina.core.dirty.tracker import Capability, Tracker
-from lamina.core.dirty.uffd_wp import Claim, UffdTracker
+from lamina.core.dirty.uffd_wp import Claim, UffdTracker, soft_limit
 from lamina.core.dirty.untracked import UntrackedTracker
 
 
@@ -26,9 +26,12 @@ def capability_for(identity: Identity) -> Capability:
     machine = probe()
     if not machine.available:
         return machine
-    for held in held_uffds(identity):
-        if held.whose is Whose.FOREIGN:
-            return Capability(machine.name, False, f"{describe(identity.pid)} uses a userfaultfd itself (fd {held.fd})")
+    why, fix = why_let_alone(identity)
+    if why:
+        return Capability(machine.name, False, f"{why}: {fix}")
+    limit = soft_limit(identity.pid)
+    if sum(fd < limit for fd in fds_of(identity.pid)) >= limit:
+        return Capability(machine.name, False, f"none of its {limit} descriptors is free for what keeps tracking alive")
     return machine
 
 

@@ -6,17 +6,16 @@ was found, not made, is used only after proof (`UffdTracker.adopt`), and one tha
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import fds_of, read_fdinfo
-from lamina.core.dirty.state import TargetState, all_states, made
+from lamina.core.dirty.made import LINK, is_marked, made, note_made
+from lamina.core.dirty.state import TargetState, all_states, load, store
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, new_error
-
-LINK = "anon_inode:[userfaultfd]"
 
 
 class Whose(Enum):
@@ -25,7 +24,12 @@ class Whose(Enum):
     OURS = "left by lamina to track this process"
     INHERITED = "left by lamina, but not to track this process: inherited over fork, or forgotten"
     DEAD = "of a process that has ended"
+    ELSEWHERE = "left by a lamina that keeps its notes elsewhere"
     FOREIGN = "the program's own"
+
+
+# Those that lamina neither uses nor closes unasked.
+LET_ALONE = frozenset({Whose.ELSEWHERE, Whose.FOREIGN})
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,16 @@ def fetch(pid: int, fd: int) -> int:
         os.close(pidfd)
 
 
-def _is_alive(pid: int, fd: int) -> bool:
+def _looked_at(pid: int, fd: int) -> Whose:
+    """Whose a userfaultfd of lamina's features is that is in no note here: the descriptor itself tells."""
     copy = fetch(pid, fd)
     err = new_error()
     try:
-        return bool(check(C.lm_uffd_alive(copy, err), err))
+        if not check(C.lm_uffd_alive(copy, err), err):
+            return Whose.DEAD
+        return Whose.ELSEWHERE if is_marked(copy) else Whose.FOREIGN
     except NativeError:
-        return True  # one that was never set up, or in another mode: not ours to judge
+        return Whose.FOREIGN  # one that was never set up, or in another mode: not ours to judge
     finally:
         os.close(copy)
 
@@ -96,15 +103,13 @@ def _judge(identity: Identity, fd: int, ino: int, features: int, states: list[Ta
         return Whose.OURS
     if claims or ino in made():
         return Whose.INHERITED
-    if features & 0xFFFF == C.LM_UFFD_FEATURES and not _is_alive(identity.pid, fd):
-        return Whose.DEAD
-    return Whose.FOREIGN
+    return _looked_at(identity.pid, fd) if features & 0xFFFF == C.LM_UFFD_FEATURES else Whose.FOREIGN
 
 
 def held_uffds(identity: Identity) -> tuple[HeldUffd, ...]:
     """Every userfaultfd the process holds, in order of their numbers.
 
-    Only what lamina noted as its own counts as lamina's: a program may use the same kind of descriptor for itself.
+    Only what lamina noted or marked as its own counts as lamina's: a program may use the same kind of descriptor for itself.
     """
     found = []
     states: list[TargetState] | None = None
@@ -121,8 +126,8 @@ def held_uffds(identity: Identity) -> tuple[HeldUffd, ...]:
 
 
 def leftovers(identity: Identity, also: Collection[int] = ()) -> tuple[HeldUffd, ...]:
-    """The userfaultfds in the process that are no descriptors of the program: all but its own. *also*: inodes known to be lamina's."""
-    return tuple(held for held in held_uffds(identity) if held.whose is not Whose.FOREIGN or held.ino in also)
+    """The userfaultfds in the process that this lamina, or one before it, left there. *also*: inodes known to be lamina's."""
+    return tuple(held for held in held_uffds(identity) if held.whose not in LET_ALONE or held.ino in also)
 
 
 def clear_out(identity: Identity, inside: Inside, also: Collection[int] = ()) -> None:
@@ -131,3 +136,25 @@ def clear_out(identity: Identity, inside: Inside, also: Collection[int] = ()) ->
         calls = CallList()
         calls.add("close", held.fd, expect=0, about=f"userfaultfd {held.whose.value}")
         inside.run(calls)
+
+
+def why_let_alone(identity: Identity) -> tuple[str, str]:
+    """Why the process cannot be tracked although the kernel could, and what to do about it; ("", "") if it can."""
+    for held in held_uffds(identity):
+        if held.whose is Whose.FOREIGN:
+            return f"it uses a userfaultfd itself (fd {held.fd})", "dump it without --track-mem"
+        if held.whose is Whose.ELSEWHERE:
+            return (
+                f"it is tracked by a lamina that keeps its notes elsewhere, as another user's or in another container (fd {held.fd})",
+                f"lamina untrack --force -t {identity.pid} ends that",
+            )
+    return "", ""
+
+
+def take_over(identity: Identity) -> bool:
+    """Let what another lamina left in the process count as ours, so that it can be taken out. Returns whether there was anything."""
+    others = [held for held in held_uffds(identity) if held.whose is Whose.ELSEWHERE]
+    for held in others:
+        note_made(held.ino)
+        store(replace(load(identity) or TargetState(identity), uffd_fd=held.fd, uffd_ino=held.ino))
+    return bool(others)

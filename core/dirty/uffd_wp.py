@@ -14,19 +14,19 @@ import numpy as np
 
 from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.identity import Identity
-from lamina.core.attach.procfs import Area, describe, fds_of, read_maps
-from lamina.core.dirty.held import HeldUffd, Whose, clear_out, fetch, held_uffds, uffd_fdinfo
+from lamina.core.attach.procfs import Area, describe, fds_of, read_maps, read_status
+from lamina.core.dirty.held import LET_ALONE, HeldUffd, Whose, clear_out, fetch, held_uffds, uffd_fdinfo, why_let_alone
+from lamina.core.dirty.made import mark, note_made
 from lamina.core.dirty.registration import Refusal, Registration
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.scan import Scanner, split_at_areas
-from lamina.core.dirty.state import note_made
 from lamina.core.dirty.tracker import Capability, Report, Tracker
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 
 NAME = "uffd-wp async"
 F_DUPFD_CLOEXEC = 1030
-# Above this a table of descriptors grows so much that every fork of the target pays for it.
+# Above this a table of descriptors grows so much that every fork of the target pays for it, unless it has grown so far already.
 HIGHEST_FD = 1024
 
 Claim = Callable[[int, int], None]
@@ -137,14 +137,9 @@ class UffdTracker(Tracker):
         self.extend(areas, live=False)
 
     def _refuse_foreign(self) -> None:
-        for held in held_uffds(self.identity):
-            if held.whose is Whose.FOREIGN:
-                raise TargetError(
-                    "cannot track",
-                    describe(self.pid),
-                    f"it uses a userfaultfd itself (fd {held.fd})",
-                    "dump it without --track-mem",
-                )
+        why, fix = why_let_alone(self.identity)
+        if why:
+            raise TargetError("cannot track", describe(self.pid), why, fix)
 
     def _inject(self, inside: Inside) -> None:
         low, high = self._free_numbers()
@@ -158,6 +153,7 @@ class UffdTracker(Tracker):
         self._release()
         self._uffd, self.uffd_fd = fetch(self.pid, high), high
         self.uffd_ino, _ = uffd_fdinfo(os.getpid(), self._uffd)
+        mark(self._uffd)
         note_made(self.uffd_ino)
         self._claim(high, self.uffd_ino)
         features = self._shake_hands(self._uffd)
@@ -166,12 +162,13 @@ class UffdTracker(Tracker):
             raise TargetError("cannot track", describe(self.pid), f"the kernel gave the features {features:#x} only")
 
     def _free_numbers(self) -> tuple[int, int]:
-        """The number a new descriptor gets in the frozen target, and the highest free one below its limit and `HIGHEST_FD`."""
-        limit = min(_soft_limit(self.pid), HIGHEST_FD)
-        free = sorted(set(range(limit)) - set(fds_of(self.pid)))
-        if not free:
-            raise TargetError("cannot track", describe(self.pid), f"none of its {limit} descriptors is free", "raise its limit")
-        return free[0], free[-1]
+        """The number a new descriptor gets in the frozen target, and the one it is to keep: out of the way, in the table as it is."""
+        limit, used = soft_limit(self.pid), set(fds_of(self.pid))
+        low = next((number for number in range(limit) if number not in used), -1)
+        if low < 0:
+            raise TargetError("cannot track", describe(self.pid), f"none of its {limit} descriptors is free", "dump it without --track-mem")
+        size = min(limit, max(HIGHEST_FD, _table_size(self.pid)))
+        return low, next((number for number in range(size - 1, low, -1) if number not in used), low)
 
     # -- areas -----------------------------------------------------------------------------------------------------------------------
 
@@ -230,7 +227,7 @@ class UffdTracker(Tracker):
             report = self.peek(areas)
             self.unprotect(report.clean | report.zero, live=True)
         # Some kernels (6.12) let any userfaultfd end the registration of any other: then closing ours has to do.
-        if all(held.whose is not Whose.FOREIGN or held.ino == self.uffd_ino for held in held_uffds(self.identity)):
+        if all(held.whose not in LET_ALONE or held.ino == self.uffd_ino for held in held_uffds(self.identity)):
             self._registration.remove(self._uffd, areas)
 
     def _release(self) -> None:
@@ -248,7 +245,7 @@ def _column(values: Any) -> Any:
     return ffi.from_buffer("uint64_t[]", np.ascontiguousarray(values, dtype=np.uint64))
 
 
-def _soft_limit(pid: int) -> int:
+def soft_limit(pid: int) -> int:
     """RLIMIT_NOFILE from /proc/PID/limits: prlimit(2) of another user's process needs CAP_SYS_RESOURCE."""
     try:
         text = Path(f"/proc/{pid}/limits").read_text()
@@ -256,6 +253,10 @@ def _soft_limit(pid: int) -> int:
         raise TargetError("cannot read the limits of", f"process {pid}", os.strerror(error.errno or 0)) from error
     for line in text.splitlines():
         if line.startswith("Max open files"):
-            word = line.removeprefix("Max open files").split()[0]
-            return HIGHEST_FD if word == "unlimited" else int(word)
+            return int(line.removeprefix("Max open files").split()[0])  # never "unlimited": fs.nr_open bounds it
     raise TargetError("cannot read", f"/proc/{pid}/limits", "it has no line for open files")
+
+
+def _table_size(pid: int) -> int:
+    """Slots of its table of descriptors (FDSize, proc_pid_status(5)), which grows in powers of two and never shrinks."""
+    return int(read_status(pid).get("FDSize", "0"))

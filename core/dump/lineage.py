@@ -5,6 +5,7 @@ increment. Any other layer of the same program may be named as parent, but then 
 said. A layer of another program is refused.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +41,12 @@ class Lineage:
         return covered(self.parent.chain(), pid)
 
 
-def decide(parent: Layer | None, identity: Identity, state: TargetState, tracked: bool) -> Lineage:
+def decide(parent: Layer | None, identity: Identity, state: TargetState, why_unknown: Callable[[str], str]) -> Lineage:
     """Whether *parent* may be the parent of a layer of *identity*, and whether anything may be inherited.
 
-    *state*: what is remembered of the process; *tracked*: tracking was found going on in it.
+    Args:
+        state: what is remembered of the process.
+        why_unknown: tells why its dirty bits do not count from the layer of an id, "" if they do (`Watched.why_nothing_is_known`).
 
     Raises:
         ImageError: it is a layer of another program, or of an earlier life of this one.
@@ -65,13 +68,7 @@ def decide(parent: Layer | None, identity: Identity, state: TargetState, tracked
             f"it is a layer of another process ({_whose(sidecar.pid, sidecar.cmdline)}), not of {describe(identity.pid)} as it runs now",
             "leave out --prev-images-dir for a full dump",
         )
-    if not tracked or not state.layer_id:
-        return Lineage(parent, sidecar.layer_id, "no tracking was going on")
-    if not state.settled:
-        return Lineage(parent, sidecar.layer_id, "an earlier dump did not finish, so what changed since is not known")
-    if sidecar.layer_id != stands_on:
-        return Lineage(parent, sidecar.layer_id, f"the tracker counts from {state.layer_dir}, not from {parent.name}")
-    return Lineage(parent, sidecar.layer_id)
+    return Lineage(parent, sidecar.layer_id, why_unknown(sidecar.layer_id))
 
 
 def _same_root(parent: Layer, identity: Identity) -> None:

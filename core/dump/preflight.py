@@ -139,6 +139,7 @@ def _descriptors(stats: Sequence[Stat]) -> tuple[list[RawFd], frozenset[int]]:
                 raise
             continue
         if any(raw.link == UFFD_LINK for raw in table):
+            # What another lamina left is no descriptor of the program either: it stays, and is told of as what keeps it from being tracked.
             own |= {held.ino for held in held_uffds(identify(stat.pid)) if held.whose is not Whose.FOREIGN}
         raws += [raw for raw in table if raw.link != UFFD_LINK or raw.ino not in own]
     return raws, frozenset(own)

@@ -6,6 +6,7 @@ out what was put in, and leaves the stack as it was unless the layer was committ
 
 import errno
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -66,7 +67,7 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
         tree = WatchedTree(examination.pids)
         stack.callback(tree.close)
         root = tree.of(request.pid)
-        lineage = decide(parent, identity, root.remembered.state, root.was_armed)
+        lineage = decide(parent, identity, root.remembered.state, root.why_nothing_is_known)
         if parent and request.destination is None and (where := parent.pages_elsewhere):
             lineage = replace(lineage, why_not=f"its pages are at page server {where}")
         session = Session(request, meter, cancel, tree, lineage, examination.own_uffds)
@@ -232,19 +233,36 @@ class Session:
 
     def _tell_limits(self) -> None:
         if self.lineage.why_not:
-            self.meter.notice(f"nothing is inherited from {self.request.prev_images_dir}: {self.lineage.why_not}")
+            self.meter.notice(f"a full layer: nothing is inherited from {self.request.prev_images_dir}: {self.lineage.why_not}")
+        elif self.lineage.parent:
+            self._tell_of_children(self.lineage.parent.pids)
+        elif self.root.why_lost:
+            self.meter.notice(f"a full layer: {self.root.why_lost}")
         if self.tracks and not self.root.can_track:
             reason = getattr(self.root.tracker, "reason", "")
             self.meter.notice(f"memory cannot be tracked ({reason}): this and the next dump are full ones")
+
+    def _tell_of_children(self, in_parent: Collection[int]) -> None:
+        """A child of the last layer may have lost its tracking by itself."""
+        by_reason = defaultdict(list)
+        for task in self.tree:
+            if task is not self.root and task.pid in in_parent and (why := task.why_nothing_is_known(self.lineage.layer_id)):
+                by_reason[why].append(task.pid)
+        for why, pids in by_reason.items():
+            who = describe(pids[0]) + (f" and {len(pids) - 1} more processes" if len(pids) > 1 else "")
+            self.meter.notice(f"all pages of {who} are written: {why}")
 
     def _settle(self) -> None:
         if not self.keeps_running:
             for task in self.tree:
                 task.forget()
             return
-        directory = str(self.request.images_dir.resolve())
-        for task in self.tree.alive():
-            task.settle(self.layer_id, directory)
+        try:
+            directory = str(self.request.images_dir.resolve())
+            for task in self.tree.alive():
+                task.settle(self.layer_id, directory)
+        except LaminaError as error:  # it stays unsettled, which costs no more than a full layer
+            self.meter.notice(f"the layer is committed, but the next one will be a full one: {error}")
         if not self.tracks:
             try:
                 end_tracking(self.tree, self.request.pid)

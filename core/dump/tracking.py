@@ -8,7 +8,7 @@ from lamina.core.attach.procfs import describe, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty.choice import capability_for
-from lamina.core.dirty.held import leftovers
+from lamina.core.dirty.held import Whose, held_uffds, leftovers, take_over, why_let_alone
 from lamina.core.dirty.state import TargetState, load, lock_target
 from lamina.core.dump.preflight import examine, protected
 from lamina.core.dump.recover import recover_targets
@@ -101,27 +101,33 @@ def _track(pid: int, listener: Listener) -> TargetState:
         return tree.of(pid).remembered.state
 
 
-def untrack(pid: int) -> bool:
+def untrack(pid: int, force: bool = False) -> bool:
     """End tracking in the tree below *pid*; its mappings, descriptors and masks are as before lamina came.
+
+    Args:
+        force: also the tracking of a lamina that keeps its notes elsewhere: another user's, or one in another container.
 
     Returns False if there was none.
 
     Raises:
         TargetError: no such process.
-        RefusedError: a process that lamina never touches.
+        RefusedError: a process that lamina never touches, or one that another lamina tracks.
     """
     recover_targets()
-    return tracer().call(_untrack, pid)
+    return tracer().call(_untrack, pid, force)
 
 
-def _untrack(pid: int) -> bool:
+def _untrack(pid: int, force: bool) -> bool:
     reason = protected(pid)
     if reason:
         raise RefusedError("cannot untrack", describe(pid), reason)
     identity = identify(pid)
     with ExitStack() as stack:
         stack.enter_context(lock_target(identity))
-        tree = WatchedTree(tuple(tree_of(pid)))
+        pids = tuple(tree_of(pid))
+        for each in pids:
+            _let_go(each, force)
+        tree = WatchedTree(pids)
         stack.callback(tree.close)
         if not any(task.armed or leftovers(task.identity) for task in tree):
             return False
@@ -131,6 +137,23 @@ def _untrack(pid: int) -> bool:
             if not task.remembered.state.layer_id:
                 task.forget()
         return True
+
+
+def _let_go(pid: int, force: bool) -> None:
+    """What another lamina left in *pid* counts as ours, if *force* says so.
+
+    Raises:
+        RefusedError: there is something, and it does not.
+    """
+    try:
+        identity = identify(pid)
+        if not any(held.whose is Whose.ELSEWHERE for held in held_uffds(identity)):
+            return
+        if not force:
+            raise RefusedError("cannot untrack", describe(pid), ": ".join(why_let_alone(identity)))
+        take_over(identity)
+    except TargetError:
+        return  # it ended meanwhile
 
 
 def standing_of(pid: int) -> TargetState | None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from lamina.core.attach.calls import Inside
 from lamina.core.attach.identity import Identity, identify
-from lamina.core.attach.procfs import Area, is_running
+from lamina.core.attach.procfs import Area, is_running, read_stat
 from lamina.core.dirty import state as states
 from lamina.core.dirty.choice import choose_tracker
 from lamina.core.dirty.tracker import Tracker
 from lamina.core.dirty.uffd_wp import UffdTracker
+from lamina.core.dirty.untracked import UntrackedTracker
 from lamina.core.errors import TargetError
 
 
@@ -45,6 +46,7 @@ class Watched:
         self.identity = identify(pid)
         self.remembered = Remembered(self.identity)
         self.tracker: Tracker = choose_tracker(self.identity, lambda fd, ino: self.remembered.update(uffd_fd=fd, uffd_ino=ino))
+        self._claimed = bool(self.remembered.state.uffd_ino)
         self.armed = self.was_armed = isinstance(self.tracker, UffdTracker) and self.tracker.adopt()
 
     @property
@@ -57,6 +59,34 @@ class Watched:
         """Process id."""
         return self.identity.pid
 
+    @property
+    def why_lost(self) -> str:
+        """Why tracking that went on is over, or nothing is known in spite of it; "" if none was lost."""
+        state = self.remembered.state
+        if self._claimed and not self.was_armed:
+            return self._why_not_armed()
+        return self.why_nothing_is_known(state.layer_id) if self.was_armed and state.layer_id else ""
+
+    def why_nothing_is_known(self, layer_id: str) -> str:
+        """Why its dirty bits do not count from the layer *layer_id*, in words; "" if they do."""
+        state = self.remembered.state
+        if isinstance(self.tracker, UntrackedTracker):
+            return f"it cannot be tracked: {self.tracker.reason}"
+        if not self.was_armed:
+            return self._why_not_armed()
+        if not state.layer_id:
+            return "it is tracked, but stands on no layer"
+        if not state.settled:
+            return "an earlier dump did not finish, so what changed since is not known"
+        return "" if state.layer_id == layer_id else f"the tracker counts from {state.layer_dir}"
+
+    def _why_not_armed(self) -> str:
+        if not self._claimed:
+            return "no tracking was going on"
+        if self.remembered.state.program not in (0, read_stat(self.pid).start_stack):
+            return "it became another program by exec, which ended tracking"
+        return "tracking was ended from outside: the program closed the descriptor that keeps it alive, or another lamina took it out"
+
     def is_current(self, areas: list[Area]) -> bool:
         """Whether the process is still the one that was opened, and runs the program it ran then. *areas*: its mappings now."""
         try:
@@ -68,7 +98,7 @@ class Watched:
     def arm(self, inside: Inside, areas: list[Area]) -> None:
         """Begin tracking, inside a freeze."""
         self.tracker.arm(inside, areas)
-        self.remembered.update(tracker=self.tracker.name)
+        self.remembered.update(tracker=self.tracker.name, program=read_stat(self.pid).start_stack)
         self.armed = True
 
     def announce_scratch(self, address: int, size: int) -> None:

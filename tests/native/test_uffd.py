@@ -1,6 +1,7 @@
 """lm_uffd_* and the tracker built on them: what is reported of a real process, to the page, and what stays in it."""
 
 import os
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,10 @@ from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import fds_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
-from lamina.core.dirty import state
+from lamina.core.dirty import made, state
 from lamina.core.dirty.choice import capability_for, choose_tracker, probe
 from lamina.core.dirty.copy import WarmBuffer, copy_runs
-from lamina.core.dirty.held import Whose, fetch, held_uffds, leftovers
+from lamina.core.dirty.held import Whose, fetch, held_uffds, leftovers, take_over
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.uffd_wp import UffdTracker
 from lamina.core.dirty.untracked import UntrackedTracker
@@ -108,8 +109,6 @@ def test_the_descriptor_takes_the_highest_free_number_and_nothing_else_stays(vic
 
 
 def test_a_low_limit_and_a_full_table(tmp_path: Path) -> None:
-    import resource
-
     old = resource.getrlimit(resource.RLIMIT_NOFILE)
     with victim_in(tmp_path) as victim:
         resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (16, old[1]))
@@ -352,17 +351,52 @@ def test_without_a_state_file_lamina_makes_a_new_one(victim: Victim) -> None:
         assert [held.ino for held in held_uffds(victim.identity)] == [later.uffd_ino]
 
 
-def test_without_any_note_a_userfaultfd_is_the_programs_own(victim: Victim) -> None:
-    with armed(victim):
-        pass
+def test_without_any_note_it_is_another_laminas_until_it_is_taken_over(victim: Victim) -> None:
+    """As after `lamina track` of a user, then as root: another state directory, and the same descriptor."""
+    address = victim.map(4 * MIB)
+    victim.write(address, 9)
+    with armed(victim) as tracker:
+        tracker.protect(victim.areas(), live=True)
     state.forget(victim.identity)
-    (state.state_dir() / "made").unlink()
-    assert [held.whose for held in held_uffds(victim.identity)] == [Whose.FOREIGN]
+    made._place().unlink()
+    assert [held.whose for held in held_uffds(victim.identity)] == [Whose.ELSEWHERE]
+    assert not leftovers(victim.identity)
+    able = capability_for(victim.identity)
+    assert not able.available
+    assert f"lamina untrack --force -t {victim.pid}" in able.reason
     with tracker_of(victim) as later:
         assert not later.adopt()
-        with pytest.raises(TargetError, match="userfaultfd itself"):
+        with pytest.raises(TargetError, match="keeps its notes elsewhere"):
             frozen(victim.pid, later.arm)
+        frozen(victim.pid, lambda inside, areas: later.disarm(inside))
     assert 1023 in fds_of(victim.pid)
+    assert take_over(victim.identity)
+    assert not take_over(victim.identity)
+    with tracker_of(victim) as later:
+        assert later.adopt()
+        later.disarm(None)
+        frozen(victim.pid, lambda inside, areas: later.disarm(inside))
+    assert 1023 not in fds_of(victim.pid)
+    assert not held_uffds(victim.identity)
+
+
+def test_every_number_below_1024_may_be_taken(victim: Victim) -> None:
+    """It then lies above, inside the table as it is; with none free at all the process is not tracked, and that is said."""
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (4000, 4000))
+    before = len(fds_of(victim.pid))
+    assert victim.ask("dup", 1500 - before) == 1499
+    with armed(victim) as tracker:
+        assert tracker.uffd_fd == 2047
+        frozen(victim.pid, lambda inside, areas: tracker.disarm(inside))
+    assert fds_of(victim.pid) == list(range(1500))
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (1501, 4000))
+    with armed(victim) as tracker:
+        assert tracker.uffd_fd == 1500
+        frozen(victim.pid, lambda inside, areas: tracker.disarm(inside))
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (1500, 4000))
+    able = capability_for(victim.identity)
+    assert not able.available
+    assert "none of its 1500 descriptors is free" in able.reason
 
 
 def test_a_programs_own_userfaultfd_is_left_alone(victim: Victim) -> None:
@@ -373,7 +407,7 @@ def test_a_programs_own_userfaultfd_is_left_alone(victim: Victim) -> None:
     assert {held.whose for held in held_uffds(victim.identity)} == {Whose.FOREIGN}
     able = capability_for(victim.identity)
     assert not able.available
-    assert "uses a userfaultfd itself" in able.reason
+    assert "it uses a userfaultfd itself" in able.reason
     with choose_tracker(victim.identity, lambda fd, ino: None) as tracker:
         assert isinstance(tracker, UntrackedTracker)
         frozen(victim.pid, tracker.arm)
@@ -480,7 +514,7 @@ def test_a_dead_parents_descriptor_is_cleared_out(tmp_path: Path) -> None:
         os.kill(victim.pid, 9)
         victim._process.wait()
         state.forget_ended()
-        (state.state_dir() / "made").unlink()
+        made._place().unlink()
         try:
             assert [(held.ino, held.whose) for held in held_uffds(child)] == [(ino, Whose.DEAD)]
             with UffdTracker(child) as own:

@@ -10,6 +10,7 @@
  *   protect ADDR BYTES PROT                                                                                        → result
  *   unmap ADDR BYTES                                                                                               → result
  *   brk BYTES             sbrk                                                                                     → old break
+ *   dup N                 N copies of standard input                                                               → the last number
  *   fork                  a child that answers in its place on the same pipes until it is told `quit`              → pid
  *   uffd                  userfaultfd(2) with lamina's flags, features set                                         → descriptor
  *   plain-uffd            the same for its own use, with no features                                               → descriptor
@@ -111,6 +112,9 @@ int main(int argc, char **argv)
             answer = munmap((void *)a, b);
         else if (sscanf(line, "brk %lu", &a) == 1)
             answer = (long)sbrk((intptr_t)a);
+        else if (sscanf(line, "dup %lu", &a) == 1)
+            while (a-- > 0)
+                answer = dup(0);
         else if (sscanf(line, "storm %lu %lu %lu", &a, &b, &c) == 3) {
             blowing = 1;
             for (storming = 0; storming < (int)c && storming < 8; storming++) {

@@ -83,6 +83,7 @@ def _tracking(verbs: Verbs) -> None:
     tree(parser)
     parser = add(verbs, "untrack", "end tracking; nothing of lamina stays in the tree")
     tree(parser)
+    parser.add_argument("--force", action="store_true", help="also what a lamina that keeps its notes elsewhere began (another user's)")
 
 
 def _system(verbs: Verbs) -> None:

@@ -26,7 +26,7 @@ def test_a_layer_of_criu_may_be_a_parent_and_nothing_is_inherited(annotate: bool
     path = unpack("criu-3.17.1/three", tmp_path) / "3"
     layer = annotated(path) if annotate else Layer(path)
     identity = Identity(PID, 1, "boot")
-    lineage = decide(layer, identity, TargetState(identity), True)
+    lineage = decide(layer, identity, TargetState(identity), lambda _: "")
     assert lineage.parent is layer
     assert "not made by lamina" in lineage.why_not
     assert not lineage.inheritable(PID, TargetState(identity, layer.sidecar.layer_id if layer.sidecar else "", settled=True))
@@ -38,7 +38,7 @@ def test_a_layer_of_criu_with_other_tasks_is_refused(annotate: bool, tmp_path: P
     layer = annotated(path) if annotate else Layer(path)
     identity = Identity(PID + 1, 1, "boot")
     with pytest.raises(ImageError, match=f"no task {PID + 1}"):
-        decide(layer, identity, TargetState(identity), True)
+        decide(layer, identity, TargetState(identity), lambda _: "")
 
 
 def test_restored_from_a_layer_of_criu_and_tracked_since(tmp_path: Path) -> None:
@@ -46,6 +46,6 @@ def test_restored_from_a_layer_of_criu_and_tracked_since(tmp_path: Path) -> None
     identity = Identity(PID, 1, "boot")
     assert layer.sidecar
     state = TargetState(identity, layer.sidecar.layer_id, str(layer.path), settled=True)
-    lineage = decide(layer, identity, state, True)
+    lineage = decide(layer, identity, state, lambda _: "")
     assert lineage.why_not == ""
     assert lineage.inheritable(PID, state)
