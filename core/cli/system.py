@@ -39,9 +39,9 @@ def run(_args: argparse.Namespace, _output: Output, _cancel: CancelToken) -> int
 
 def ps(_args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
     """`lamina ps`."""
-    from lamina.core.dirty.state import all_states
+    from lamina.core.dirty.lost import seen_states
 
-    rows = ProcessTable(all_states).refresh()
+    rows = ProcessTable(seen_states).refresh()
     text = "" if output.json else _tree_text(rows)
     output.result({"processes": rows}, "\n".join(line[: output.columns()] for line in text.splitlines()))
     return 0

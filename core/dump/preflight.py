@@ -13,6 +13,8 @@ from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import Stat, read_stat, tree_of
 from lamina.core.dirty.choice import capability_for, probe
 from lamina.core.dirty.held import Whose, held_uffds
+from lamina.core.dirty.lost import why_lost
+from lamina.core.dirty.state import load
 from lamina.core.dirty.tracker import Capability
 from lamina.core.dump.capabilities import capabilities
 from lamina.core.dump.standing import (
@@ -99,11 +101,17 @@ def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
     terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
         blockers.append(Blocker("terminals", f"it uses several: {', '.join(sorted(terminals))}; one can be handed on", pid=pid))
-    notes = [session_note(root, terminals, shell_job), control_group_note(root)]
+    notes = [session_note(root, terminals, shell_job), control_group_note(root), _lost_note(pid)]
     return Examination(
         tuple(stat.pid for stat in stats), tuple(blockers), tuple(note for note in notes if note),
         capability_for(identify(pid)), own_uffds,
     )  # fmt: skip
+
+
+def _lost_note(pid: int) -> str:
+    state = load(identify(pid))
+    why = why_lost(state) if state else ""
+    return f"its next dump is a full one: {why}" if why else ""
 
 
 def _refused(root: Stat, why: str, fix: str = "") -> Examination:

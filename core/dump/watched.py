@@ -9,6 +9,7 @@ from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import Area, is_running, read_stat
 from lamina.core.dirty import state as states
 from lamina.core.dirty.choice import choose_tracker
+from lamina.core.dirty.lost import why_ended
 from lamina.core.dirty.tracker import Tracker
 from lamina.core.dirty.uffd_wp import UffdTracker
 from lamina.core.dirty.untracked import UntrackedTracker
@@ -81,11 +82,7 @@ class Watched:
         return "" if state.layer_id == layer_id else f"the tracker counts from {state.layer_dir}"
 
     def _why_not_armed(self) -> str:
-        if not self._claimed:
-            return "no tracking was going on"
-        if self.remembered.state.program not in (0, read_stat(self.pid).start_stack):
-            return "it became another program by exec, which ended tracking"
-        return "tracking was ended from outside: the program closed the descriptor that keeps it alive, or another lamina took it out"
+        return why_ended(self.remembered.state) if self._claimed else "no tracking was going on"
 
     def is_current(self, areas: list[Area]) -> bool:
         """Whether the process is still the one that was opened, and runs the program it ran then. *areas*: its mappings now."""

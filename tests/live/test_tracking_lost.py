@@ -85,6 +85,8 @@ def test_tracked_under_another_state_directory(reaper: Reaper, layers: Layers, t
     assert lamina("untrack", "--force", "-t", victim.pid, "--json").json["was_tracked"]
     assert len(os.listdir(f"/proc/{victim.pid}/fd")) == len(before) - 1
     monkeypatch.setenv("LAMINA_STATE_DIR", theirs)
+    assert "its next dump is a full one: tracking was ended from outside" in lamina("check", "-t", victim.pid).out
+    assert next(row for row in lamina("ps", "--json").json["processes"] if row["pid"] == victim.pid)["tracker"] == ""
     ran = dump(victim, fourth, parent=third)
     assert ran.json["stats"]["pages_skipped_parent"] == 0
     assert "another lamina took it out" in ran.err, ran.err

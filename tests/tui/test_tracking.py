@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
-from tests.live.harness import Reaper, start_c
+from tests.live.harness import Reaper, lamina, start_c
 from tests.tui.waiting import until
 
 
@@ -40,3 +40,25 @@ async def test_track_count_and_untrack(reaper: Reaper, tmp_path: Path) -> None:
         await until(lambda: app.session.target and not app.session.target.tracker)
     assert descriptors(victim.pid) == before
     assert victim.ask()["wrong"] == 0
+
+
+async def test_tracking_that_was_lost_is_said_where_the_user_looks(reaper: Reaper, tmp_path: Path) -> None:
+    victim = start_c(reaper, tmp_path / "victim", "cells", 4)
+    app = LaminaApp(Session(tmp_path / "shots"))
+    async with app.run_test(size=(130, 34)) as pilot:
+        app.reader.aim(victim.pid)
+        await until(lambda: app.session.target)
+        await pilot.press("2", "d")
+        await until(lambda: app.session.target and app.session.target.layer and app.session.target.tracker)
+        await until(lambda: app.bridge.busy_with is None)
+        elsewhere = os.environ | {"LAMINA_STATE_DIR": str(tmp_path / "elsewhere")}
+        lamina("untrack", "--force", "-t", victim.pid, env=elsewhere)
+        await until(lambda: app.session.target and app.session.target.lost)
+        await until(lambda: "tracking lost" in app.target_screen.title_bar.render_line(0).text)
+        await until(lambda: "full: tracking was ended from outside" in app.target_screen._dump_now.render().plain)
+        await pilot.press("d")
+        await until(lambda: app.session.target and app.session.target.layer and app.session.target.layer.name == "2")
+        await until(lambda: app.bridge.busy_with is None)
+        assert any("a full layer: nothing is inherited from ../1: tracking was ended" in text for text in app.journal.jobs[0].notices)
+        assert app.session.target and app.session.target.tracker and not app.session.target.lost
+    lamina("untrack", "-t", victim.pid)

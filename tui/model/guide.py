@@ -11,11 +11,15 @@ from lamina.tui.model.session import Session
 
 @dataclass(frozen=True)
 class Step:
-    """One line, and how to know that it was followed; one that *asks* for nothing is a farewell."""
+    """One line, and how to know that it was followed; one that *asks* for nothing is a farewell.
+
+    *untracked* is said instead of a target that is not tracked, where the line would promise what then is not so.
+    """
 
     line: str
     followed: Callable[[Session, Journal], bool]
     asks: bool = True
+    untracked: str = ""
 
 
 class Guide:
@@ -25,6 +29,7 @@ class Guide:
         self._steps = steps
         self._place = guides_dir() / name
         self._at = len(steps) if self._place.exists() else 0
+        self._tracked = True
 
     @property
     def line(self) -> str:
@@ -32,11 +37,13 @@ class Guide:
         if self._at >= len(self._steps):
             return ""
         number = f"{self._at + 1}/{len(self._steps)}  " if len(self._steps) > 1 else ""
-        return number + self._steps[self._at].line
+        step = self._steps[self._at]
+        return number + (step.line if self._tracked else step.untracked or step.line)
 
     def look(self, session: Session, done: Journal) -> bool:
         """Go on as far as steps were followed. Returns whether nothing more is asked from now on: then `remember`."""
         before = self._at
+        self._tracked = session.target is None or bool(session.target.tracker)
         while self._at < len(self._steps) and self._steps[self._at].followed(session, done):
             self._at += 1
         asked = sum(step.asks for step in self._steps)

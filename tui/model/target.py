@@ -23,6 +23,7 @@ class Target:
         layer: the layer it stands on, or None.
         tracker: the tracker that watches it, or "".
         alive: it still runs.
+        lost: why the tracker that watched it does so no more, so that the next dump is a full one, or "".
     """
 
     pid: int
@@ -32,6 +33,7 @@ class Target:
     layer: Path | None = None
     tracker: str = ""
     alive: bool = True
+    lost: str = ""
 
 
 def look_up(pid: int, stack: Path | None) -> Target:
@@ -48,7 +50,15 @@ def look_up(pid: int, stack: Path | None) -> Target:
     # A restored program has a new start time: its stack is the one of the layer it came from.
     place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
-    return Target(pid, in_one_line(stat.comm), identity, place, layer, tracker, stat.state not in "ZX")
+    alive = stat.state not in "ZX"
+    lost = _why_lost(state) if state and tracker and alive else ""
+    return Target(pid, in_one_line(stat.comm), identity, place, layer, "" if lost else tracker, alive, lost)
+
+
+def _why_lost(state: "TargetState") -> str:
+    from lamina.core.dirty.lost import why_lost
+
+    return why_lost(state)
 
 
 def is_tracker(name: str) -> bool:
@@ -68,9 +78,9 @@ def known_state(identity: Identity) -> "TargetState | None":
 
 def known_states() -> "list[TargetState]":
     """As `known_state`, of all processes."""
-    from lamina.core.dirty.state import all_states
+    from lamina.core.dirty.lost import seen_states
 
     try:
-        return all_states()
+        return seen_states()
     except TargetError:
         return []

@@ -8,6 +8,7 @@ from textual.widget import Widget
 from lamina.tui import places
 from lamina.tui.model import units
 from lamina.tui.model.session import Session
+from lamina.tui.theme import WARM
 
 
 class TitleBar(Widget):
@@ -55,7 +56,10 @@ class TitleBar(Widget):
         line.append(f"{target.name} {target.pid}", style="bold")
         if not target.alive:
             return line.append(" · has ended; r on a layer brings it back", style="not bold")
-        line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
+        if target.lost:
+            line.append(" · tracking lost", style=f"not bold {WARM}")
+        else:
+            line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
         standing = f" · on layer {target.layer.name}" if target.layer else " · on no layer"
         return line.append(standing, style="not bold" if target.layer else "not bold dim")
 
