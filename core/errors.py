@@ -9,9 +9,20 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
-def in_one_line(text: str) -> str:
-    """*text* on one line, with nothing in it that moves a cursor: names of files and links in layers come from anybody."""
-    line = " ".join(text.split())
+LONGEST_LINE = 2000
+"""Characters of a line: what images hold may be of any length, and nobody reads a megabyte. A path has at most 4,095 bytes."""
+
+
+def shortened(text: str, most: int) -> str:
+    """*text*, without its middle if it has more than *most* characters."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[len(text) - most // 3 + 5 :]}"
+
+
+def in_one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """*text* on one line of at most *most* characters, with nothing in it that moves a cursor: names of files and links in layers come from
+    anybody.
+    """
+    line = shortened(" ".join(shortened(text, 8 * most).split()), most)
     return line if line.isprintable() else "".join(it if it.isprintable() else ascii(it)[1:-1] for it in line)
 
 
@@ -101,6 +112,19 @@ class Blocker:
         return f"{place}: {self.why}" + (f" ({self.fix})" if self.fix else "")
 
 
+def _joined(blockers: tuple[Blocker, ...]) -> str:
+    """As many as fit on a line, and how many more there are."""
+    told: list[str] = []
+    room = LONGEST_LINE - 200
+    for blocker in blockers:
+        text = in_one_line(str(blocker), 600)
+        if told and len(text) > room:
+            return f"{'; '.join(told)}; and {len(blockers) - len(told)} more"
+        told.append(text)
+        room -= len(text) + 2
+    return "; ".join(told)
+
+
 @dataclass(eq=False)
 class RefusedError(LaminaError):
     """Refused before anything was touched; every blocker is listed."""
@@ -109,8 +133,7 @@ class RefusedError(LaminaError):
 
     def __str__(self) -> str:
         head = " ".join(part for part in (self.what, self.obj) if part)
-        reasons = "; ".join(str(blocker) for blocker in self.blockers)
-        return in_one_line(f"{head}: {self.why or reasons}")
+        return in_one_line(f"{head}: {self.why or _joined(self.blockers)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.what, self.obj, self.why, self.fix, self.blockers))

@@ -205,6 +205,11 @@ class Layer:
                 found.append(int(stem) if stem.isdigit() else stem)
         return tuple(found)
 
+    @cached_property
+    def held(self) -> frozenset[Object]:
+        """`objects`, to look one up."""
+        return frozenset(self.objects)
+
     def pagemap(self, which: Object) -> PageMap:
         """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"; of a layer whose pages are elsewhere what its sender kept of it."""
         value = self._cache.get(("pagemap", which))

@@ -199,7 +199,7 @@ def resolve(chain: Sequence[Layer], which: Object) -> OwnerMap:
     """
     maps: list[PageMap] = []
     for layer in chain:
-        if maps and (which not in layer.objects or not (maps[-1].flags & PageFlag.PARENT).any()):
+        if maps and (which not in layer.held or not (maps[-1].flags & PageFlag.PARENT).any()):
             break
         maps.append(layer.pagemap(which))
     return OwnerMap(tuple(chain), which, pieces_of(maps))
@@ -235,7 +235,7 @@ def pieces_of(maps: Sequence[PageMap]) -> Pieces:
 
 def covered(chain: Sequence[Layer], which: Object) -> PageRuns:
     """What a child dumped on `chain[0]` may inherit of *which*: pages that resolve and were not punched."""
-    if which not in chain[0].objects:
+    if which not in chain[0].held:
         return PageRuns.empty()
     owners = resolve(chain, which)
     return owners.runs - owners.punched

@@ -63,7 +63,9 @@ def plan_memberships(tasks: Sequence[pstree_entry], shell_job: bool) -> Membersh
     """Plan for *tasks*, as in a layer (parents before children). With *shell_job* the root stays in the restorer's session."""
     root = tasks[0]
     pids = {task.pid for task in tasks}
-    children = {pid: [task.pid for task in tasks if task.ppid == pid] for pid in pids}
+    children: dict[int, list[int]] = {pid: [] for pid in pids}
+    for task in tasks[1:]:
+        children[task.ppid].append(task.pid)
     entry = {task.pid: task for task in tasks}
     foreign_session = root.sid not in pids
     stand_in = 0 if shell_job else root.pid
@@ -85,8 +87,10 @@ def plan_memberships(tasks: Sequence[pstree_entry], shell_job: bool) -> Membersh
         blockers.append(Blocker(f"process group {task.pgid}", "its leader is not in the tree", pid=task.pid))
         return stand_in
 
-    def visit(pid: int, session: int, group: int) -> None:
-        """*session* and *group*: what it inherits, 0 for the restorer's."""
+    # Process, and the session and group that it inherits, 0 for the restorer's. Without recursion: a tree may be deep.
+    pending = [(root.pid, 0, 0)]
+    while pending:
+        pid, session, group = pending.pop()
         task = entry[pid]
         wanted, inherited = session_of(task), (session, group)
         leads = wanted == pid
@@ -95,19 +99,16 @@ def plan_memberships(tasks: Sequence[pstree_entry], shell_job: bool) -> Membersh
         elif wanted != session:
             blockers.append(Blocker(f"session {task.sid}", "its leader is not among its ancestors", pid=pid))
         before = [child for child in children[pid] if leads and session_of(entry[child]) not in (child, pid)]
-        after = [child for child in children[pid] if child not in before]
+        early = frozenset(before)
+        after = [child for child in children[pid] if child not in early]
         wanted_group = group_of(task)
         if wanted_group != group and leads:
             blockers.append(Blocker(f"process group {task.pgid}", "a session's leader cannot leave its group", pid=pid))
         by_pid[pid] = Membership(
             pid, tuple(before), leads, tuple(after), wanted_group if wanted_group != group else 0, wanted_group, wanted
         )
-        for child in before:
-            visit(child, *inherited)
-        for child in after:
-            visit(child, session, group)
-
-    visit(root.pid, 0, 0)
+        pending += [(child, session, group) for child in reversed(after)]
+        pending += [(child, *inherited) for child in reversed(before)]
     for member in by_pid.values():
         leader = by_pid.get(member.final_group)
         if leader and leader.final_session != member.final_session:

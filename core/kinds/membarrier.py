@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from lamina.core.attach.calls import Call, CallList
-from lamina.core.errors import ImageError
 from lamina.core.image.schema import task_core_entry
 
 GET_REGISTRATIONS: Final = 1 << 9
@@ -36,12 +35,7 @@ def save(mask: int, tc: task_core_entry) -> None:
 
 def rebuild(tc: task_core_entry, calls: CallList) -> None:
     """Step 9, in the leader, before threads are made: registering a task of one thread is cheap, of many it waits for every processor.
-
-    Raises:
-        ImageError: a registration that this program does not know.
     """
-    if unknown := tc.membarrier_registration_mask & ~sum(REGISTRATIONS):
-        raise ImageError("cannot restore", "membarrier registrations", f"unknown ones: {unknown:#x}")
     for command in REGISTRATIONS:
         if tc.membarrier_registration_mask & command:
             calls.add("membarrier", command, 0, 0, expect=0, about=f"register for membarrier command {command:#x}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from lamina.core.attach.calls import Call, CallList
 from lamina.core.attach.procfs import Stat
-from lamina.core.errors import Blocker, ImageError, TargetError
+from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import mm_entry, vma_entry
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
@@ -18,8 +18,6 @@ SUID_DUMP_ROOT: Final = 2
 _MM_MAP: Final = struct.Struct("<11QQII")  # struct prctl_mm_map: 11 addresses, auxv, auxv_size, exe_fd
 _AUXV_POINTER: Final = 88
 _NO_FD: Final = 0xFFFF_FFFF
-_MAX_AUXV: Final = 64
-"""Pairs; the kernel keeps about 25 (AT_VECTOR_SIZE)."""
 _AT_NULL: Final = bytes(16)
 
 
@@ -99,13 +97,8 @@ def rebuild(entry: mm_entry, calls: CallList, exe_fd: int = -1) -> None:
     """Step 9, in the leader, after all areas are mapped (the kernel checks addresses against them and RLIMIT_DATA, so before
     `rlimits.rebuild`). Gives [heap] and [stack] their names. *exe_fd*: a descriptor in the task whose file becomes /proc/PID/exe, or -1 if
     exec has set it already.
-
-    Raises:
-        ImageError: an auxv of a length no kernel has.
     """
     words = entry.mm_saved_auxv
-    if len(words) % 2 or len(words) > 2 * _MAX_AUXV:
-        raise ImageError("damaged image", "auxv", f"{len(words)} words")
     auxv = calls.data(struct.pack(f"<{len(words)}Q", *words))
     raw = _MM_MAP.pack(
         entry.mm_start_code, entry.mm_end_code, entry.mm_start_data, entry.mm_end_data, entry.mm_start_brk, entry.mm_brk,

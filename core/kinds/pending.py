@@ -4,16 +4,11 @@ Asked from outside (PTRACE_PEEKSIGINFO), last of all, because timers may fire du
 receiver queue a siginfo that says it came from the kernel, a timer or tgkill (rt_sigqueueinfo(2)).
 """
 
-import struct
 from collections.abc import Sequence
-from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.errors import ImageError
+from lamina.core.image.records.signals import number_of
 from lamina.core.image.schema import siginfo_entry, signal_queue_entry
-
-SIGINFO_BYTES: Final = 128
-_CANNOT_BE_QUEUED: Final = (9, 19)
 
 
 def save(signals: Sequence[bytes]) -> signal_queue_entry:
@@ -22,20 +17,8 @@ def save(signals: Sequence[bytes]) -> signal_queue_entry:
 
 
 def load(queue: signal_queue_entry) -> list[tuple[int, bytes]]:
-    """(signal number, siginfo), oldest first.
-
-    Raises:
-        ImageError: a record of another length, or of a signal that cannot be queued.
-    """
-    signals = []
-    for entry in queue.signals:
-        if len(entry.siginfo) != SIGINFO_BYTES:
-            raise ImageError("damaged image", "queued signal", f"{len(entry.siginfo)} bytes, {SIGINFO_BYTES} expected")
-        (number,) = struct.unpack_from("<i", entry.siginfo)
-        if not 1 <= number <= 64 or number in _CANNOT_BE_QUEUED:
-            raise ImageError("damaged image", "queued signal", f"signal number {number}")
-        signals.append((number, entry.siginfo))
-    return signals
+    """(signal number, siginfo), oldest first, of a queue without damage (`lamina.core.image.records.signals`)."""
+    return [(number_of(entry.siginfo), entry.siginfo) for entry in queue.signals]
 
 
 def rebuild_private(queue: signal_queue_entry, pid: int, tid: int, calls: CallList) -> None:

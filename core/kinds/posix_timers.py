@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.calls import CallList, DataRef
-from lamina.core.errors import Blocker, TargetError
+from lamina.core.errors import TargetError
 from lamina.core.image.schema import posix_timer_entry
 
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID = 0, 1, 2, 4
@@ -133,20 +133,6 @@ def save(timers: Sequence[PosixTimer]) -> list[posix_timer_entry]:
     return entries
 
 
-def blockers(entries: Sequence[posix_timer_entry], tids: Sequence[int]) -> list[Blocker]:
-    """What cannot be rebuilt: a timer for a thread that is not in *tids*, twice the same id, a clock of another process."""
-    found = []
-    seen: set[int] = set()
-    for entry in entries:
-        name = f"POSIX timer {entry.it_id}"
-        if entry.it_id in seen or entry.it_id > 0x7FFF_FFFF:
-            found.append(Blocker(name, "its id is damaged or there twice"))
-        seen.add(entry.it_id)
-        if entry.it_sigev_notify & SIGEV_THREAD_ID and entry.notify_thread_id not in tids:
-            found.append(Blocker(name, f"it signals thread {entry.notify_thread_id}, which is not in the image"))
-    return found
-
-
 def _create(calls: CallList, wanted: int, clock: int, event: DataRef) -> None:
     place = calls.data(struct.pack("<i", wanted))
     calls.add("timer_create", clock, event, place, expect=0, about=f"create POSIX timer {wanted}")
@@ -171,7 +157,8 @@ def rebuild(entries: Sequence[posix_timer_entry], calls: CallList) -> None:
             _create(calls, number, CLOCK_MONOTONIC, nobody)
             calls.add("timer_delete", number, expect=0, about=f"free POSIX timer id {number}")
             continue
-        event = _SIGEVENT.pack(entry.sival_ptr, entry.si_signo, entry.it_sigev_notify, entry.notify_thread_id)
+        signal = 0 if entry.it_sigev_notify == SIGEV_NONE else entry.si_signo
+        event = _SIGEVENT.pack(entry.sival_ptr, signal, entry.it_sigev_notify, entry.notify_thread_id)
         clock = entry.clock_id - (1 << 32) if entry.clock_id >> 31 else entry.clock_id
         _create(calls, number, clock, calls.data(event))
     calls.add("prctl", PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0, any_result=True)

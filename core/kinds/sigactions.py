@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from lamina.core.attach.calls import CallList, DataRef
-from lamina.core.errors import ImageError
 from lamina.core.image.schema import sa_entry
 
 SIGNALS: Final = tuple(number for number in range(1, 65) if number not in (9, 19))
@@ -48,14 +47,7 @@ def save(actions: Mapping[int, bytes]) -> list[sa_entry]:
 def rebuild(entries: Sequence[sa_entry], calls: CallList) -> None:
     """Step 9, in the leader, after zombies were made and stray signals drained: an ignored SIGCHLD would make zombies vanish, and
     setting an action to "ignore" drops queued signals. All are set, because exec keeps what was ignored before it.
-
-    Raises:
-        ImageError: not one entry per signal, or 32-bit actions.
     """
-    if len(entries) != len(SIGNALS):
-        raise ImageError("damaged image", "signal actions", f"{len(entries)} of them, {len(SIGNALS)} expected")
     for number, entry in zip(SIGNALS, entries, strict=True):
-        if entry.compat_sigaction:
-            raise ImageError("cannot restore", f"action of signal {number}", "a 32-bit action, which is not supported")
         action = calls.data(_ACTION.pack(entry.sigaction, entry.flags, entry.restorer, entry.mask))
         calls.add("rt_sigaction", number, action, 0, SIGSET_BYTES, expect=0, about=f"set the action of signal {number}")

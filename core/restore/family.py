@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import struct
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -77,10 +78,17 @@ class Family:
             check(C.lm_spawn_exec(spawn, err), err)
         finally:
             C.lm_spawn_free(spawn)
-        self._settle(task)
+        # Not by recursion: a tree may be deeper than Python's stack.
+        pending = [self._settle(task)]
+        while pending:
+            child = next(pending[-1], None)
+            if child is None:
+                pending.pop()
+            else:
+                pending.append(self._settle(child))
 
-    def _settle(self, task: TaskPlan) -> None:
-        """*task* has exec'd: make it ready for calls, then its session and its children, depth first."""
+    def _settle(self, task: TaskPlan) -> Iterator[TaskPlan]:
+        """*task* has exec'd: make it ready for calls, then its session and its children, depth first; yields who is to be settled next."""
         queued = [number for tid in task.threads for number in steps.queued_signals(self.plan.layer.core(tid))]
         process = self.processes[task.pid] = Rebuilding(task.pid, end_signal(queued))
         process.exec_done()
@@ -89,14 +97,14 @@ class Family:
         wanted = steps.put_back_keyring(task.core, task.kept, self.plan.kept_of_parent(task), task.pid, calls)
         process.run(calls)
         self.notices += said(wanted)
-        self._make_children(process, task.membership.children_before)
+        yield from self._make_children(process, task.membership.children_before)
         if task.membership.leads_session:
             calls = CallList()
             calls.add("setsid", expect=task.pid, about="lead its session")
             process.run(calls)
-        self._make_children(process, task.membership.children_after)
+        yield from self._make_children(process, task.membership.children_after)
 
-    def _make_children(self, parent: Rebuilding, pids: tuple[int, ...]) -> None:
+    def _make_children(self, parent: Rebuilding, pids: tuple[int, ...]) -> Iterator[TaskPlan]:
         for pid in pids:
             self._clone(parent, pid)
             task = self.plan.tasks[pid]
@@ -109,7 +117,7 @@ class Family:
                 self._prepare_zombie(child, task)
             else:
                 self._exec(child, tracee, task)
-                self._settle(task)
+                yield task
 
     def _clone(self, parent: Rebuilding, pid: int) -> None:
         calls = CallList()

@@ -62,7 +62,6 @@ def task_blockers(cores: Mapping[int, core_entry], pid: int, may_raise_limits: b
     tc = cores[pid].tc
     own = creds.save(read_status(os.getpid()))
     found = rlimits.blockers(tc.rlimits, rlimits.read(0), may_raise_limits)
-    found += posix_timers.blockers(list(tc.timers.posix), list(cores))
     for core in cores.values():
         found += registers.blockers(core)
         found += unrestored.thread_blockers(core)

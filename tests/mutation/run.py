@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -165,7 +166,7 @@ class Bench:
     def outcome(self) -> tuple[str, str]:
         """What comes of the set as it lies there: one of the outcomes, and why."""
         layer = Layer(self.directory)
-        found = check_chain(layer)
+        found = check_chain(layer, ours=True)
         if found:
             longest = max((len(str(it)) for it in found), default=0)
             if longest > LINE or len(found) > 200:
@@ -188,6 +189,8 @@ class Bench:
                 return RESTORED, ""
             except LaminaError as error:
                 return "failed after the fork", str(error)
+            finally:
+                _reap_all()
         raise AssertionError("it runs")
 
     def judge(self, case: Case, with_sidecar: bool) -> None:
@@ -219,6 +222,13 @@ class Bench:
 def _kind_of(why: str) -> str:
     """A reason without its numbers and names."""
     return re.sub(r"/\S*|0x[0-9a-f]+|\b[0-9a-f]*\d[0-9a-f]*\b|'[^']*'", "#", why)[:90]
+
+
+def _reap_all() -> None:
+    """We are init here: what the tree left behind when it was ended is ours to collect."""
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _stop() -> None:

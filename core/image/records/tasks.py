@@ -16,6 +16,7 @@ _OOM: Final = range(-1000, 1001)
 # Signals whose default is not to end a process (signal(7)): CHLD CONT STOP TSTP TTIN TTOU URG WINCH.
 _NOT_DEADLY: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 28})
 _PERSONALITY: Final = 0x0FFF_FFFF
+_PAGE_ZERO: Final = 0x0010_0000  # sealed since Linux 6.14 (mseal(2)): exec maps it, and nothing can take it away
 
 
 def damage(tc: task_core_entry, tids: Collection[int]) -> Iterator[str]:
@@ -54,5 +55,7 @@ def unsupported(tc: task_core_entry) -> Iterator[str]:
     """What is whole and cannot be put back."""
     if tc.task_state == TaskState.STOPPED:
         yield "it was stopped, which is not supported"
+    if tc.personality & _PAGE_ZERO:
+        yield "its personality has page 0 mapped (MMAP_PAGE_ZERO), which is not supported"
     if any(action.compat_sigaction for action in tc.sigactions):
         yield "it has a 32-bit signal action, which is not supported"

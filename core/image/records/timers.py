@@ -21,12 +21,13 @@ def damage(timers: task_timers_entry, tids: Collection[int]) -> Iterator[str]:
         if max(entry.isec, entry.vsec) > LONG_MAX or max(entry.iusec, entry.vusec) >= _MICROS:
             yield f"the times of its interval timer {name} are none"
     seen: set[int] = set()
+    own = frozenset((0, *tids))
     for timer in timers.posix:
-        yield from (f"its POSIX timer {timer.it_id} {why}" for why in _timer(timer, tids, seen))
+        yield from (f"its POSIX timer {timer.it_id} {why}" for why in _timer(timer, own, seen))
         seen.add(timer.it_id)
 
 
-def _timer(timer: posix_timer_entry, tids: Collection[int], seen: Collection[int]) -> Iterator[str]:
+def _timer(timer: posix_timer_entry, own: Collection[int], seen: Collection[int]) -> Iterator[str]:
     if timer.it_id in seen or timer.it_id > INT_MAX:
         yield "is there twice, or has an id that is none"
     if max(timer.isec, timer.vsec) > LONG_MAX or max(timer.insec, timer.vnsec) >= _NANOS:
@@ -35,9 +36,9 @@ def _timer(timer: posix_timer_entry, tids: Collection[int], seen: Collection[int
         yield f"notifies by {timer.it_sigev_notify}, which is unknown"
     elif timer.it_sigev_notify != SIGEV_NONE and not is_signal(timer.si_signo):
         yield f"sends signal {timer.si_signo}, which there is not"
-    if timer.it_sigev_notify == SIGEV_THREAD_ID and timer.notify_thread_id not in tids:
+    if timer.it_sigev_notify == SIGEV_THREAD_ID and (not timer.notify_thread_id or timer.notify_thread_id not in own):
         yield f"signals thread {timer.notify_thread_id}, which is not in the image"
     clock = timer.clock_id - (1 << 32) if timer.clock_id >> 31 else timer.clock_id
     # Negative ones are CPU clocks: the complement of an id in all but three bits (include/linux/posix-timers_types.h).
-    if clock not in CLOCKS and not (clock < 0 and clock & 3 < _CPU_CLOCKS and (~clock >> 3) in {0, *tids}):
+    if clock not in CLOCKS and not (clock < 0 and clock & 3 < _CPU_CLOCKS and (~clock >> 3) in own):
         yield f"runs by clock {clock}, which is unknown or of another process"

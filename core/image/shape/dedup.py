@@ -136,7 +136,7 @@ def _held_twice(family: Family) -> dict[FileKey, PageRuns]:
     for which in layer.objects:
         own = layer.pagemap(which).present
         for ancestor in ancestors if own else ():
-            if which not in ancestor.objects:
+            if which not in ancestor.held:
                 break  # what an older layer has under this number is another task
             there = ancestor.pagemap(which).present
             if pages := own & there:

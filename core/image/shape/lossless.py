@@ -179,7 +179,7 @@ def thin(layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = N
     equal: dict[Object, PageRuns] = {}
     freed = 0
     for which in layer.objects:
-        if len(chain) > 1 and which in chain[1].objects and (same := _same(chain, which, meter, cancel or CancelToken())):
+        if len(chain) > 1 and which in chain[1].held and (same := _same(chain, which, meter, cancel or CancelToken())):
             equal[which] = same
             freed += _blocks(layer, which, same)
     return Thinned(layer, own_pages, equal, sum(runs.pages for runs in equal.values()), freed)

@@ -37,12 +37,12 @@ class Node:
     def owns(self, which: Object) -> PageRuns:
         """The pages of a task or shared object that it would hold itself."""
         found = self.own.get(which)
-        return found if found is not None else self.layer.pagemap(which).present if which in self.layer.objects else _NONE
+        return found if found is not None else self.layer.pagemap(which).present if which in self.layer.held else _NONE
 
     def inherits(self, which: Object) -> PageRuns:
         """The pages that it would leave to its parent."""
         found = self.inherited.get(which)
-        return found if found is not None else self.layer.pagemap(which).parent if which in self.layer.objects else _NONE
+        return found if found is not None else self.layer.pagemap(which).parent if which in self.layer.held else _NONE
 
 
 class Tree:

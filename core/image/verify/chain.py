@@ -15,6 +15,9 @@ from lamina.core.image.verify.memory import check_memory
 from lamina.core.image.verify.tasks import check_tasks
 from lamina.core.image.verify.unsupported import check_unsupported
 
+# Findings that are told of one layer: nobody reads more.
+_MOST = 200
+
 
 @dataclass
 class _Member:
@@ -55,7 +58,10 @@ class Checker:
         found = dict.fromkeys((*member.memory, *member.rest, *lost, *member.above))
         if not any(it.stops for it in found):
             found |= dict.fromkeys(_marked(layer))
-        return sorted(found, key=lambda it: -it.severity)
+        worst_first = sorted(found, key=lambda it: -it.severity)
+        if len(worst_first) > _MOST:
+            worst_first[_MOST:] = [Finding.of(layer, "", f"{len(worst_first) - _MOST} more things were found", worst_first[_MOST].severity)]
+        return worst_first
 
     def _rest(self, layer: Layer) -> list[Finding]:
         used: set[str] = set()

@@ -75,7 +75,7 @@ def _inherited(layer: Layer, which: Object, parent: Layer | None, lost_there: Lo
         return
     if parent is None:
         yield Lost(Cause.NO_PARENT, layer, wanted)
-    elif which not in parent.objects:
+    elif which not in parent.held:
         yield Lost(Cause.NO_MAP, parent, wanted)
     else:
         there = parent.pagemap(which).all

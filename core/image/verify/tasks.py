@@ -152,7 +152,7 @@ def _areas(layer: Layer, pid: int, mm: mm_entry) -> Iterator[Finding]:
     yield from some(layer, "files.img", _unmapped(layer, mapped, pid))
     for area in mapped:
         shared = area.status & VmaStatus.ANON_SHARED and not area.status & (_FILE_STATUS | VmaStatus.SYSVIPC)
-        if shared and f"shmem-{area.shmid}" not in layer.objects:
+        if shared and f"shmem-{area.shmid}" not in layer.held:
             yield Finding.of(layer, f"pagemap-shmem-{area.shmid}.img", f"missing; it is the memory of the area at {area.start:#x} of {pid}")
     if layer.has(layer.map_name(pid)):
         starts = np.array([area.start for area in mapped], dtype=np.uint64)
