@@ -384,7 +384,7 @@ static int wait_for_end(lm_thread *thread, int signal, uint64_t limit_ns, lm_err
         got = at_end(thread, status, signal, interrupted, &signal_back, err);
         if (got)
             return got < 0 ? -1 : 0;
-        if (lm_now_ns() > limit + LM_LOADED_LIMIT_NS)
+        if (lm_now_ns() > limit)
             return lm_refuse(err, "batch", thread->tid, "thread %d gets one signal after the other in a batch", thread->tid);
         /* A stop for something else has cleared the request (see lm_settle). */
         if (interrupted)

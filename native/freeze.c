@@ -19,41 +19,14 @@
 /* A killed process gives back its memory before it ends: seconds for very much of it. */
 #define END_LIMIT_NS 30000000000ull
 
-/* State letter and parent from a stat file of /proc; state 0 if there is none. */
-static char stat_of(const char *path, int *parent)
-{
-    char text[512], *tail, state = 0;
-    FILE *file = fopen(path, "r");
-
-    if (!file)
-        return 0;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    tail = strrchr(text, ')');
-    if (!tail || sscanf(tail + 1, " %c %d", &state, parent) != 2)
-        return 0;
-    return state;
-}
-
-static int is_ours(int pid)
-{
-    char path[64];
-    int parent = -1;
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    return stat_of(path, &parent) && parent == getpid();
-}
-
 /* A thread that has just ended answers EPERM to a seize (kernel/ptrace.c, ptrace_attach: exit_state), or ESRCH once it is gone. */
 static int has_ended(int pid, int tid, int errnum)
 {
-    char path[64], state;
-    int parent;
+    char state;
 
     if (errnum == ESRCH)
         return 1;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
-    state = stat_of(path, &parent);
+    state = lm_state_of(tid);
     return tid != pid && (state == 0 || state == 'Z' || state == 'X');
 }
 
@@ -114,18 +87,12 @@ static int by_leader(const void *a, const void *b, void *pid)
 /* The freeze failed: those that stopped go on at once, those that did not as soon as they do (cdef/stops.h). */
 static void let_go(lm_thread *threads, int held)
 {
-    for (int i = 0; i < held; i++) {
-        int status, stopped = threads[i].state == LM_STOPPED;
-
-        if (threads[i].state == LM_SEIZED && lm_look(threads[i].tid, &status, NULL) > 0)
-            stopped = WIFSTOPPED(status);
-        if (stopped)
+    for (int i = 0; i < held; i++)
+        if (threads[i].state == LM_STOPPED)
             lm_detach(threads[i].tid, NULL);
         else if (threads[i].state == LM_SEIZED)
             lm_late_add(threads[i].tid);
-    }
-    /* The rest of the interrupts are on their way: most come now. */
-    lm_late_threads();
+    lm_late_threads(); /* most have stopped by now */
 }
 
 int lm_freeze_task(int pid, lm_thread *threads, int *count, uint64_t limit, uint64_t *frozen_ns, lm_error *err)
@@ -208,41 +175,16 @@ int lm_thaw_task(lm_thread *threads, int count, lm_error *err)
     return result;
 }
 
-/* Wait for the end of a thread without reaping it. */
-static int wait_end(int tid, lm_error *err)
-{
-    uint64_t deadline = lm_now_ns() + END_LIMIT_NS;
-    unsigned looks = 0;
-
-    for (;;) {
-        siginfo_t info = {0};
-
-        if (waitid(P_PID, (id_t)tid, &info, WEXITED | WNOWAIT | WNOHANG | __WALL) < 0 && errno != EINTR)
-            return lm_fail(err, "waitid", tid, "end of %d", tid);
-        if (info.si_pid == tid)
-            return 0;
-        if (lm_now_ns() > deadline)
-            return lm_refuse(err, "waitid", tid, "thread %d does not end", tid);
-        lm_pause_between_looks(&looks);
-    }
-}
-
 int lm_kill_task(int pid, lm_thread *threads, int count, lm_error *err)
 {
-    int status, ours = is_ours(pid);
     uint64_t limit = lm_now_ns() + END_LIMIT_NS;
+    int status;
 
     if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
         return lm_fail(err, "kill", pid, "process %d cannot be ended", pid);
-    /* The leader's end is reported only after its threads were reaped: waiting for it first would hang for ever. */
+    /* The leader's end is reported only after its threads were reaped: waiting for it first would last for ever. As a mere tracer we have to reap
+       it, too, or its parent never hears of it. */
     for (int i = count - 1; i >= 0; i--) {
-        if (i == 0 && ours) {
-            /* Whoever started it in this process wants to reap it itself; as a mere tracer we have to, or its parent never hears of it. */
-            if (wait_end(pid, err) < 0 && err->errnum != ECHILD)
-                return -1;
-            threads[0].state = LM_GONE;
-            break;
-        }
         do {
             if (lm_wait_stop(threads[i].tid, &status, limit, err) < 0) {
                 if (err->errnum == ECHILD)

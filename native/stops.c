@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,13 +29,14 @@ uint64_t lm_stop_limit(void)
     return lm_now_ns() + LM_STOP_LIMIT_NS;
 }
 
-char lm_state_of(int tid)
+/* State letter and parent of a thread, from its stat file; 0 if there is none. One that is no leader has such a file, too. */
+static char stat_of(int tid, int *parent)
 {
-    char path[64], text[512], *tail;
+    char path[64], text[512], *tail, state = 0;
     ssize_t got;
     int fd;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", tid); /* a thread that is no leader has one, too */
+    snprintf(path, sizeof path, "/proc/%d/stat", tid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
@@ -44,13 +46,37 @@ char lm_state_of(int tid)
         return 0;
     text[got] = 0;
     tail = strrchr(text, ')');
-    return tail && tail[1] == ' ' ? tail[2] : 0;
+    return tail && sscanf(tail + 1, " %c %d", &state, parent) == 2 ? state : 0;
+}
+
+char lm_state_of(int tid)
+{
+    int parent;
+
+    return stat_of(tid, &parent);
+}
+
+/* A child of this process, no mere thread of one: whoever started it wants to reap it. */
+static int is_own_child(int tid)
+{
+    int parent;
+
+    return stat_of(tid, &parent) && parent == getpid() && syscall(SYS_tgkill, tid, tid, 0) == 0;
 }
 
 int lm_look(int tid, int *status, lm_error *err)
 {
-    pid_t got;
+    siginfo_t info = {0};
+    pid_t got = 0;
 
+    if (waitid(P_PID, (id_t)tid, &info, WSTOPPED | WEXITED | WNOWAIT | WNOHANG | __WALL) < 0 && errno != EINTR)
+        return lm_fail(err, "waitid", tid, "thread %d cannot be waited for", tid);
+    if (info.si_pid != tid)
+        return 0;
+    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED && is_own_child(tid)) {
+        *status = info.si_code == CLD_EXITED ? (info.si_status & 255) << 8 : info.si_status;
+        return 1;
+    }
     do
         got = waitpid(tid, status, __WALL | WNOHANG);
     while (got < 0 && errno == EINTR);
@@ -132,7 +158,7 @@ void lm_late_add(int tid)
 int lm_late_take(int tid)
 {
     for (int i = 0; i < late_count; i++)
-        if (late[i] == tid) {
+        if (late[i] == tid && ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) == 0) {
             late[i] = late[--late_count];
             return 1;
         }
@@ -147,8 +173,9 @@ int lm_late_threads(void)
         if (got == 0)
             continue;
         /* A signal that it stopped for is its own: handed on. */
-        if (got > 0 && WIFSTOPPED(status))
-            ptrace(PTRACE_DETACH, late[i], 0L, status >> 16 ? 0L : (long)(WSTOPSIG(status) & 0x7f));
+        if (got > 0 && WIFSTOPPED(status) &&
+            ptrace(PTRACE_DETACH, late[i], 0L, status >> 16 ? 0L : (long)(WSTOPSIG(status) & 0x7f)) < 0 && errno == ESRCH)
+            continue; /* killed just now */
         late[i] = late[--late_count];
     }
     return late_count;

@@ -18,17 +18,17 @@
 int lm_wait_stop(int tid, int *status, uint64_t limit, lm_error *err);
 /* Wait for the stop that PTRACE_INTERRUPT asked for. Returns 0 stopped, 1 gone, -1 failed (ETIMEDOUT: late). */
 int lm_settle(int tid, uint64_t limit, lm_error *err);
-/* One look, without waiting: 1 if *status was filled. */
+/* One look, without waiting: 1 if *status was filled. The end of a child of this process is only looked at: it is reaped by who started it. */
 int lm_look(int tid, int *status, lm_error *err);
 /* Between two looks: busy at first, then asleep. `*looks` counts them. */
 void lm_pause_between_looks(unsigned *looks);
 /* State letter of a thread as in proc(5); 0 if it has gone. */
 char lm_state_of(int tid);
 
-/* Threads that were asked to stop and have not yet. Only the thread that seized them can let them go, and only once they have stopped, or by
+/* Threads that were asked to stop and have not yet, or are on their way out. Only the thread that seized them can let them go, and only once they have stopped, or by
    ending itself (kernel/ptrace.c, exit_ptrace): each tracing thread keeps its own list. */
 void lm_late_add(int tid);
-/* Whether `tid` is one of them; it is then no longer. */
+/* Ask `tid` again, if it is one of them and still there: 1, and it is none of them any more. */
 int lm_late_take(int tid);
 /* A call that stopped threads show as EINTR, though no handler is due, is marked to begin anew. Returns whether `regs` changed. */
 int lm_begin_anew(lm_regs *regs);

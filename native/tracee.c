@@ -46,7 +46,7 @@ int lm_seize(int tid, unsigned options, lm_error *err)
     long flags = ptrace_options(options);
 
     /* Asked to stop before, late, and still ours. */
-    if (lm_late_take(tid) && ptrace(PTRACE_INTERRUPT, tid, 0L, 0L) == 0)
+    if (lm_late_take(tid))
         return 0;
     if (ptrace(PTRACE_SEIZE, tid, 0L, flags) == 0)
         return 0;
@@ -59,8 +59,12 @@ int lm_seize(int tid, unsigned options, lm_error *err)
 
 int lm_detach(int tid, lm_error *err)
 {
-    if (ptrace(PTRACE_DETACH, tid, 0L, 0L) < 0 && errno != ESRCH)
+    if (ptrace(PTRACE_DETACH, tid, 0L, 0L) == 0)
+        return 0;
+    if (errno != ESRCH)
         return lm_fail(err, "ptrace(DETACH)", tid, "thread %d cannot be let go", tid);
+    /* Killed, and on its way out: until its tracer has seen that, its program has not ended for anybody. */
+    lm_late_add(tid);
     return 0;
 }
 

@@ -8,6 +8,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ from lamina.core.ffi import C, check, ffi, new_error
 
 # Threads that may start between `FrozenTree.prepare` and the freeze; with more of them, they take turns.
 SPARE_SLICES = 4
+# A `struct kernel_sigaction`, and the first field of one that ignores; where it is put: well below the red zone.
+SIGACTION_BYTES, SIG_IGN, ROOM_BELOW_STACK = 32, (1).to_bytes(8, "little"), 512
 # How long another thread may keep the interpreter inside a freeze.
 SWITCH_INTERVAL_S = 1e-5
 
@@ -45,6 +48,7 @@ class FrozenProcess:
         self._threads, count, self.frozen_ns = self._freeze(limit_ns)
         self.tracees = [Tracee(pid, ffi.addressof(self._threads, i)) for i in range(count)]
         self._count = count
+        self._ignored = 0
         areas = read_maps(pid)
         self.scratch = scratch if is_there(areas, *scratch) else (0, 0)
         self.areas = [area for area in areas if (area.start, area.size) != self.scratch]
@@ -85,7 +89,9 @@ class FrozenProcess:
 
     def begin_batches(self) -> None:
         """Give every thread its slice of the scratch range, and choose how batches end."""
-        signal = self._end_signal()
+        status = read_status(self.pid)
+        signal = self._end_signal(status)
+        self._ignored = int(status["SigIgn"], 16)
         address, size = self.scratch
         for index, tracee in enumerate(self.tracees):
             tracee.page, tracee.signal = address + index * SLICE % size, signal
@@ -100,8 +106,27 @@ class FrozenProcess:
             raise TargetError("cannot make calls in", describe(self.pid), f"mapping a scratch range answered {got}")
         self.scratch = (address, size)
 
-    def _end_signal(self) -> int:
-        status = read_status(self.pid)
+    def put_back_ignored(self) -> None:
+        """After a batch failed: a signal that the kernel forced on a thread is no longer ignored, if it was (kernel/signal.c).
+
+        A handler of the program's own stays, because nothing blocks it while calls of ours run.
+        """
+        lost = self._ignored & ~int(read_status(self.pid)["SigIgn"], 16)
+        at = find_syscall(self.pid, self.areas) if lost else 0
+        # No scratch range may be left: room below what the leader's own stack holds, put back as it was.
+        room = (int(self.leader.thread.regs.rsp) - ROOM_BELOW_STACK) & ~15
+        with Path(f"/proc/{self.pid}/mem").open("r+b", buffering=0) as memory:
+            for number in (number for number in range(1, 65) if lost >> (number - 1) & 1):
+                memory.seek(room)
+                before = memory.read(SIGACTION_BYTES)
+                self.leader.step(at, "rt_sigaction", number, 0, room, 8)
+                memory.seek(room)
+                memory.write(SIG_IGN)
+                self.leader.step(at, "rt_sigaction", number, room, 0, 8)
+                memory.seek(room)
+                memory.write(before)
+
+    def _end_signal(self, status: dict[str, str]) -> int:
         blocked, pending = 0, int(status["ShdPnd"], 16)
         for tracee in self.tracees:
             blocked |= int(tracee.thread.sigmask)
@@ -242,7 +267,11 @@ class FrozenTree:
             process.kill()
 
     def _release(self, quiet: bool) -> None:
-        steps: list[Callable[[], None]] = [] if self._killed else [process.thaw for process in self.processes]
+        steps: list[Callable[[], None]] = []
+        if quiet:
+            steps += [process.put_back_ignored for process in self.processes]
+        if not self._killed:
+            steps += [process.thaw for process in self.processes]
         steps.append(partial(sys.setswitchinterval, self._interval))
         steps += [partial(self._drop_scratch, pid) for pid in list(self._scratch)]
         first: Exception | None = None

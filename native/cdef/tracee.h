@@ -56,6 +56,7 @@ int lm_write_thread(const lm_thread *thread, lm_error *err);
 int lm_may_inject(const lm_thread *thread, lm_error *err);
 /* Interrupt a seized, running thread and wait for its stop; ETIMEDOUT if it does not come (stops.h). */
 int lm_interrupt(int tid, lm_error *err);
+/* Let go of a stopped thread; 0 as well if it has been killed meanwhile (it then counts as late until its end is seen, cdef/stops.h). */
 int lm_detach(int tid, lm_error *err);
 /* The queued signals of a stopped thread, private or (shared = 1) of its task, as raw siginfo of LM_SIGINFO_BYTES each.
    Returns how many there are (at most `room`). */

@@ -2,13 +2,10 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,71 +16,7 @@ from lamina.core.attach.tracee import choose_end_signal
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.errors import LaminaError
-
-VICTIM = Path(__file__).parents[1] / "victims" / "steady.c"
-
-
-@dataclass
-class Steady:
-    """The victim and what it counted."""
-
-    process: subprocess.Popen[bytes]
-    file: Path
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def counts(self) -> tuple[int, int, int, int]:
-        """sleeps, bad sleeps, rounds, bad rounds."""
-        sleeps, bad_sleeps, rounds, bad_rounds = struct.unpack("4Q", self.file.read_bytes()[:32])
-        return sleeps, bad_sleeps, rounds, bad_rounds
-
-    def goes_on(self) -> None:
-        """Both threads make progress and noticed nothing."""
-        sleeps, _, rounds, _ = self.counts()
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            now = self.counts()
-            if now[0] > sleeps + 2 and now[2] > rounds + 100:
-                assert (now[1], now[3]) == (0, 0)
-                return
-            assert self.process.poll() is None
-        raise AssertionError(f"no progress: {self.counts()}")
-
-    def status(self) -> list[str]:
-        """Masks, handlers and tracer of every thread."""
-        keep = ("SigPnd", "SigBlk", "SigIgn", "SigCgt", "TracerPid", "ShdPnd")
-        lines = []
-        for tid in sorted(os.listdir(f"/proc/{self.pid}/task")):
-            text = Path(f"/proc/{self.pid}/task/{tid}/status").read_text()
-            lines += [f"{tid} {line}" for line in text.splitlines() if line.startswith(keep)]
-        return lines
-
-    def maps(self) -> str:
-        return Path(f"/proc/{self.pid}/maps").read_text()
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    binary = tmp_path_factory.mktemp("victims") / "steady"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, VICTIM, "-lpthread"], check=True)
-    return binary
-
-
-@pytest.fixture
-def steady(program: Path, tmp_path: Path) -> Iterator[Steady]:
-    file = tmp_path / "counts"
-    process = subprocess.Popen([program, file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    victim = Steady(process, file)
-    try:
-        while not file.exists() or file.stat().st_size < 32 or victim.counts()[0] == 0:
-            assert process.poll() is None
-        yield victim
-    finally:
-        process.kill()
-        process.wait()
-
+from tests.native.steady import Steady
 
 def prepared(steady: Steady) -> FrozenTree:
     tree = FrozenTree(steady.pid)
@@ -91,6 +24,7 @@ def prepared(steady: Steady) -> FrozenTree:
     return tree
 
 
+@pytest.mark.parametrize("steady", ["", "handled"], indirect=True)
 def test_every_thread_makes_its_calls_and_is_as_before(steady: Steady) -> None:
     before = steady.status(), steady.maps()
 
@@ -186,7 +120,7 @@ with tree:
 """
 
 
-@pytest.mark.parametrize("delay_ms", [0, 20, 90])
+@pytest.mark.parametrize(("steady", "delay_ms"), [("", 0), ("", 20), ("", 90), ("handled", 0), ("handled", 90)], indirect=["steady"])
 def test_a_target_whose_tracer_is_killed_goes_home_by_itself(steady: Steady, delay_ms: int) -> None:
     before = steady.status(), steady.maps()
     orphan = subprocess.Popen(

@@ -1,8 +1,11 @@
 /* Two threads that notice if anybody disturbs them. One sleeps and counts sleeps that came back early or failed; one computes in registers
-   and flags and counts wrong results. What they counted lies in a shared file mapping, which the test reads: argv[1], four uint64_t. */
+   and flags and counts wrong results. What they counted lies in a shared file mapping, which the test reads: argv[1], five uint64_t.
+   argv[2] "handled": it handles every signal that can be, as a Go program does, and the last of them counts the handlers' runs; "ignored":
+   it ignores all of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -10,8 +13,15 @@
 #include <unistd.h>
 
 struct counts {
-    volatile uint64_t sleeps, bad_sleeps, rounds, bad_rounds;
+    volatile uint64_t sleeps, bad_sleeps, rounds, bad_rounds, handled;
 };
+static struct counts *shared;
+
+static void on_signal(int number)
+{
+    (void)number;
+    __atomic_add_fetch(&shared->handled, 1, __ATOMIC_RELAXED);
+}
 
 static void *sleeper(void *arg)
 {
@@ -77,6 +87,9 @@ int main(int argc, char **argv)
     if (fd < 0 || ftruncate(fd, 4096))
         return 2;
     c = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    shared = c;
+    for (int number = 1; c != MAP_FAILED && argc > 2 && number <= 64; number++)
+        signal(number, argv[2][0] == 'h' ? on_signal : SIG_IGN); /* which SIGKILL, SIGSTOP and two of the C library's own refuse */
     if (c == MAP_FAILED || pthread_create(&thread, NULL, sleeper, c))
         return 2;
     compute(c);
