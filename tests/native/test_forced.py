@@ -1,4 +1,4 @@
-"""Signals that the kernel forces on a call made inside a target, or on the batch itself: the target is put back and goes on, and it is one error."""
+"""Signals that the kernel forces on a call made inside a target, or on the batch: the target is put back and goes on, and it is one error."""
 
 import os
 import struct
@@ -64,8 +64,11 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("steady", ["", "handled", "ignored"], indirect=True)
-@pytest.mark.parametrize("name", SPOILT)
+@pytest.mark.parametrize(
+    ("name", "steady"),
+    [(name, "") for name in SPOILT] + [(name, how) for name in ("SIGTRAP", "SIGSEGV, unmapped") for how in ("handled", "ignored")],
+    indirect=["steady"],
+)
 def test_a_forced_signal_puts_the_thread_back(name: str, steady: Steady) -> None:
     before = steady.status()
 
