@@ -18,6 +18,7 @@ from lamina.core.attach.tree import FrozenTree
 from lamina.core.errors import LaminaError
 from tests.native.steady import Steady
 
+
 def prepared(steady: Steady) -> FrozenTree:
     tree = FrozenTree(steady.pid)
     tree.prepare(steady.pid)

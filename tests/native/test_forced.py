@@ -1,4 +1,4 @@
-"""Signals that the kernel forces on a call made inside a target, or on the batch: the target is put back and goes on, and it is one error."""
+"""Signals that the kernel forces on a call made inside a target, or on its batch: the target is put back, and it is one error."""
 
 import os
 import struct
