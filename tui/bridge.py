@@ -13,7 +13,7 @@ from typing import Any
 from textual.app import App
 from textual.message import Message
 from textual.message_pump import MessagePump
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from lamina.core.errors import Cancelled, LaminaError
 from lamina.core.events import CancelToken, Event, Progress
@@ -85,10 +85,10 @@ class Bridge:
         while self._work is not None:
             await asyncio.sleep(0.02)
 
-    def ask(self, group: str, *questions: Callable[[], Message | None], to: MessagePump | None = None) -> None:
+    def ask(self, group: str, *questions: Callable[[], Message | None], to: MessagePump | None = None) -> Worker[None]:
         """Answer *questions* one after the other in a thread, until a newer call for *group* makes them pointless.
 
-        Each answer is posted to *to* (the app by default), and so is what could not be read.
+        Each answer is posted to *to* (the app by default), and so is what could not be read; that is done when the worker is finished.
         """
         whom = to or self._app
 
@@ -102,7 +102,7 @@ class Bridge:
                     return
                 self._tell(whom, answer, failure)
 
-        self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
+        return self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
 
     def follow(self, group: str, question: Callable[[], Message | None], to: MessagePump) -> None:
         """Answer *question* to *to*, at once or as soon as the running one of *group* is done; of those that wait only the newest is asked.

@@ -35,6 +35,7 @@ class Keys:
         await self.pilot.press(*keys)
         await until(lambda: len(self.app.journal.jobs) > self.done and self.app.journal.jobs[0].ended)
         self.done = len(self.app.journal.jobs)
+        await until(lambda: self.app.type_ahead.settled)
         return self.app.journal.jobs[0]
 
     def type(self, text: object) -> None:

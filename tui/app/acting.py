@@ -8,7 +8,8 @@ from textual.signal import Signal
 
 from lamina.tui import messages
 from lamina.tui.acts import Act
-from lamina.tui.app.looks import LookingGood
+from lamina.tui.app.keyboard import KeyboardApp
+from lamina.tui.app.type_ahead import Expected
 from lamina.tui.bridge import Bridge
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job, Journal
@@ -20,9 +21,11 @@ _LEVELS: dict[SeverityLevel, Level] = {"information": Level.INFO, "warning": Lev
 
 # Kinds of acts that change nothing, not even by writing a file.
 _ONLY_LOOKS = ("plan", "verify")
+# And those that end in a question.
+_ASKS = ("plan",)
 
 
-class ActingApp(LookingGood):
+class ActingApp(KeyboardApp):
     """An app that asks the engine to do things."""
 
     def __init__(self, session: Session) -> None:
@@ -36,6 +39,8 @@ class ActingApp(LookingGood):
         self.log_grew: Signal[Entry] = Signal(self, "log_grew")
         # Toasts on the screen, by title and text, and until when (time.monotonic).
         self._said: dict[tuple[str, str], float] = {}
+        # The dry run whose question is waited for.
+        self._expected: Expected | None = None
 
     def begun(self, act: Act) -> None:
         """*act* was handed to the engine."""
@@ -97,8 +102,21 @@ class ActingApp(LookingGood):
 
     def _start(self, act: Act) -> None:
         self.bridge.start(act)
-        self.jobs_changed.publish(self.journal.begin(act))
+        job = self.journal.begin(act)
+        self.jobs_changed.publish(job)
         self.begun(act)
+        if act.kind in _ASKS:
+            self._expected = self.type_ahead.expect(act.title, lambda: job.over, leads=True, give_up=lambda: self.cancel(job))
+
+    def ask_then(self, act: Act, result: Any) -> None:
+        """What *act* leads to. A question that nobody waits for any more must not be answered by what is typed for something else."""
+        then = act.then
+        if then is None:
+            return
+        if act.kind in _ASKS:
+            self.type_ahead.come(self._expected, act.title, lambda: then(result))
+        else:
+            then(result)
 
     def _follow(self, after: Job) -> None:
         """The next one that waits. What was to follow something that did not happen, on the same process, does not happen either."""

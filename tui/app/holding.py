@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual.signal import Signal
 
 from lamina.tui import acts, messages
 from lamina.tui.acts import Act
 from lamina.tui.app.reading import ReadingApp
+from lamina.tui.app.type_ahead import Typed
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
@@ -32,6 +34,8 @@ class HoldingApp(ReadingApp):
         # What is typed on screen 6 while a program is on its way there; None while none is.
         self.typed_ahead: bytearray | None = None
         self._awaited: Act | None = None
+        # How many keys were pressed before it was asked for.
+        self._typed_before = 0
         self._command_before = ""
         # What `lamina run` was asked for.
         self.first_command: Sequence[str] = ()
@@ -72,6 +76,7 @@ class HoldingApp(ReadingApp):
             self.terminal_screen.show_terminal()
             return False
         self._awaited, self.typed_ahead = act, typed or bytearray()
+        self._typed_before = self.type_ahead.count
         return True
 
     def over(self, job: Job, result: Any) -> None:
@@ -99,7 +104,10 @@ class HoldingApp(ReadingApp):
         terminal.write(bytes(self.typed_ahead or b""))
         self._awaited = self.typed_ahead = None
         self.reader.aim(held.pid)
-        self.switch_mode("terminal")
+        if self.current_mode == "terminal" or self.type_ahead.count == self._typed_before:
+            self.switch_mode("terminal")
+        else:  # one types elsewhere meanwhile
+            self.type_ahead.come(None, f"the terminal of {held.name} {held.pid}", lambda: self.switch_mode("terminal"))
 
     def holds(self, pid: int) -> bool:
         """Whether *pid* runs in a terminal of ours."""
@@ -149,7 +157,7 @@ class HoldingApp(ReadingApp):
 
         It is asked here, where all keys come by one after the other: one typed right behind the prefix must not be taken for the program's.
         """
-        if not priority or self.current_mode != "terminal" or not self._program_has_keyboard():
+        if not priority or not self.program_has_keyboard:
             return await super()._check_bindings(key, priority)
         from lamina.tui.terminal.prefix import Whose
 
@@ -159,8 +167,22 @@ class HoldingApp(ReadingApp):
             screen.unknown_key(key)
         return whose is not Whose.PROGRAM
 
-    def _program_has_keyboard(self) -> bool:
-        return self.screen is self.terminal_screen and self.terminal_screen.takes_keys
+    @property
+    def program_has_keyboard(self) -> bool:
+        """Whether a program reads what is typed, or one that is on its way will."""
+        return self.current_mode == "terminal" and self.screen is self.terminal_screen and self.terminal_screen.takes_keys
+
+    @property
+    def program_left_at(self) -> float:
+        """Since when (time.monotonic) the terminal is shown without a program; 0.0 if one reads there, or something else is shown."""
+        shown = self.current_mode == "terminal" and self.screen is self.terminal_screen
+        return self.terminal_screen.left_at if shown else 0.0
+
+    def goes_to_program(self, event: Typed) -> bool:
+        """A key behind the prefix is ours, and so is the mouse."""
+        if not self.program_has_keyboard:
+            return False
+        return isinstance(event, events.Paste) or (isinstance(event, events.Key) and self.terminal_screen.is_for_program(event.key))
 
     # -- leaving ---------------------------------------------------------------------------------------------------------------------
 

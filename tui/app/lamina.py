@@ -132,8 +132,8 @@ class LaminaApp(SettingApp):
 
     def acted(self, act: Act, result: Any) -> None:
         """Ask on after a dry run; look again at what an act changes."""
-        if act.then is not None and result is not None:
-            act.then(result)
+        if result is not None:
+            self.ask_then(act, result)
         if act.kind == "restore" and result is not None and not self.holds(result.pid):
             self.restored(result.pid)
         if act.kind not in _CHANGES_NOTHING:
@@ -149,7 +149,11 @@ class LaminaApp(SettingApp):
 
     def on_stacks_found(self, message: messages.StacksFound) -> None:
         """Let the user choose one."""
-        self.push_screen(ChooseStack(message.stacks), lambda path: self.open_stack(path) if path else None)
+
+        def ask() -> None:
+            self.push_screen(ChooseStack(message.stacks), lambda path: self.open_stack(path) if path else None)
+
+        self.type_ahead.come(self.reader.stacks_expected, "the list of stacks", ask)
 
     # Keys
 

@@ -10,12 +10,12 @@ import time
 import traceback
 from pathlib import Path
 
-from textual import events, work
-from textual.app import ScreenStackError
+from textual import work
 
 from lamina.core.errors import in_one_line
 from lamina.tui.app.holding import HoldingApp
 from lamina.tui.dialogs.leave import leave_dialog
+from lamina.tui.dialogs.question import Question
 
 # How long leaving may take once the terminal is gone: while the engine works, and while it does not.
 LAST_RESORT_S = 5.0
@@ -35,21 +35,19 @@ class LeavingApp(HoldingApp):
             loop.add_signal_handler(number, self.told_to_leave, number)
         loop.add_signal_handler(signal.SIGHUP, self.hung_up)
 
-    async def on_event(self, event: events.Event) -> None:
-        """A key that is still on its way when the last screen has gone is for nobody."""
-        try:
-            await super().on_event(event)
-        except ScreenStackError:
-            if self.screen_stack:
-                raise
-
     def action_leave(self) -> None:
         """Leave; ask first while the engine works."""
-        self._leave()
+        leaving = self._leave()
+        # What is typed waits for the question, and once that is answered for the end.
+
+        def is_over() -> bool:
+            return leaving.is_finished
+
+        self.type_ahead.expect("the end", lambda: is_over() or isinstance(self.screen, Question), until=is_over, give_up=leaving.cancel)
 
     async def action_quit(self) -> None:
         """Textual's own name for it."""
-        self._leave()
+        self.action_leave()
 
     @work(exclusive=True, group="leave")
     async def _leave(self) -> None:

@@ -16,6 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from lamina.tui import theme as themes
+from lamina.tui.app.driver import TerminalDriver
 from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
 
@@ -65,7 +66,7 @@ class LookingGood(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         # Textual takes an empty NO_COLOR for a wish too.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii

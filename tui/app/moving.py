@@ -87,6 +87,12 @@ class MovingApp(LeavingApp):
             if callable(make):
                 yield mode, cast(Frame, make())
 
+    def show_waiting(self, text: str) -> None:
+        """In the last line."""
+        for screen in self.screen_stack[:1]:
+            if isinstance(screen, Frame):
+                screen.key_bar.say(text)
+
     def delay_update(self, delay: float = 0.05) -> None:
         """Textual waits that long before it paints another screen, for parts that come late. Ours are there."""
         super().delay_update(min(delay, _NEXT_SCREEN_S))
@@ -150,6 +156,7 @@ class MovingApp(LeavingApp):
 
             deed = deed_elsewhere(cast("LaminaApp", self), key)
             if deed is not None:
+                self.type_ahead.asks_for(deed.action)
                 self._toast(f"{deed.keys} {deed.name.rstrip('…')} is a key of the {deed.place} screen; ^p does it from anywhere", timeout=3)
         return done
 

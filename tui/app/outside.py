@@ -1,15 +1,18 @@
 """The part of the app that hands things out: to the clipboard, to files, to other programs."""
 
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from textual import events
 from textual.app import SuspendNotSupported
 from textual.geometry import Region
 from textual.widget import Widget
@@ -17,12 +20,15 @@ from textual.widget import Widget
 from lamina.tui import acts, messages
 from lamina.tui.acts.looking import core_path
 from lamina.tui.app.acting import ActingApp
+from lamina.tui.app.type_ahead import Expected, Typed
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.new_program import words_of
+from lamina.tui.model import units
 from lamina.tui.model.log import Level
 from lamina.tui.model.view import PICTURE, View, free_name, why_not
 from lamina.tui.places import typed_path
 from lamina.tui.read.executable import executable
+from lamina.tui.terminal.keys import bytes_of
 from lamina.tui.widgets.log_view import LogView
 from lamina.tui.widgets.row_list import RowList
 
@@ -31,6 +37,9 @@ _SHOWN = 50
 
 class OutsideApp(ActingApp):
     """An app whose views can be copied, saved and looked at with other programs."""
+
+    # Waited for, until it has the terminal.
+    _gdb: Expected | None = None
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal (OSC 52), and say what."""
@@ -96,12 +105,17 @@ class OutsideApp(ActingApp):
         if not self.can_run(command[0]):
             return
         self.note(Level.INFO, f"runs {line}")
+        typed = self.type_ahead.take()
         try:
             with self.suspend():
+                lost = _type_again(typed)
                 status = _run(command, given)
+                self.type_ahead.begin_anew()
         except SuspendNotSupported:
             self.notify(f"cannot run {line}: this terminal cannot be given away", severity="warning")
             return
+        if lost:
+            self.notify(f"{units.counted(lost, 'key', 'keys')} typed for {command[0]} before it was there: not taken", severity="warning")
         if status:
             self.notify(f"{line} ended with status {status}", severity="warning")
 
@@ -116,7 +130,8 @@ class OutsideApp(ActingApp):
         core = core_path(layer, pid)
 
         def find(_written: object = None) -> None:
-            self.bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
+            looking = self.bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
+            self._gdb = self.type_ahead.expect("gdb", lambda: looking.is_finished) if _written is None else None
 
         if core.exists():
             find()
@@ -126,7 +141,23 @@ class OutsideApp(ActingApp):
     def on_executable_found(self, message: messages.ExecutableFound) -> None:
         """gdb learns its symbols from the program, which it finds by itself only if it is told where."""
         program = [message.executable] if message.executable else []
-        self.run_outside(["gdb", "-q", *program, "-c", str(message.core)])
+        # A core file may have taken long to write: gdb must not read what is typed for something else by now.
+        self.type_ahead.come(self._gdb, "gdb", lambda: self.run_outside(["gdb", "-q", *program, "-c", str(message.core)]))
+
+
+def _type_again(typed: Sequence[Typed]) -> int:
+    """Put keys that were read already back into the terminal, for the program that is to read them; how many could not be (without
+    privileges Linux allows it only where dev.tty.legacy_tiocsti is 1).
+    """
+    keys = [event for event in typed if isinstance(event, events.Key | events.Paste)]
+    for number, event in enumerate(keys):
+        data = event.text.encode() if isinstance(event, events.Paste) else bytes_of(event.key, event.character)
+        try:
+            for byte in data:
+                fcntl.ioctl(0, termios.TIOCSTI, bytes([byte]))
+        except OSError:
+            return len(keys) - number
+    return 0
 
 
 def _run(command: Sequence[str], given: str | None) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import LaminaError, TargetError
 from lamina.tui import messages
+from lamina.tui.app.type_ahead import Expected
 from lamina.tui.model.journal import Journal
 from lamina.tui.model.target import Target, look_up
 from lamina.tui.read.dirty import DirtyReader
@@ -35,11 +36,17 @@ class Reader:
         self._watch = StackWatch()
         self._next_count = 0.0
         self._seen: set[Path] = set()
+        self.stacks_expected: Expected | None = None
+        # The process that was chosen last, until it is known; 0 if it is.
+        self.aimed_at = 0
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
         """Make *pid* the target; *stack*: where its layers are known to be."""
         place = self._app.session.stack_option or stack
-        self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
+        self.aimed_at = pid
+        looking = self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
+        # What is typed next is about this process, and not about the target before it.
+        self._app.type_ahead.expect(f"process {pid}", lambda: looking.is_finished)
 
     def look_at_target(self) -> None:
         """Is it still there, where does it stand now?"""
@@ -69,7 +76,10 @@ class Reader:
     def find_stacks(self) -> None:
         """List the stacks there are, and those that were seen elsewhere."""
         seen = tuple(self._seen)
-        self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
+        looking = self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
+        self.stacks_expected = self._app.type_ahead.expect(
+            "the list of stacks", lambda: looking.is_finished, leads=True, give_up=looking.cancel
+        )
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""

@@ -54,6 +54,8 @@ class ReadingApp(CommandedApp):
     def on_target_found(self, message: messages.TargetFound) -> None:
         """The target is known anew."""
         known = self.session.target
+        if message.aimed and message.target.pid == self.reader.aimed_at:
+            self.reader.aimed_at = 0
         if not message.aimed and (known is None or known.pid != message.target.pid):
             return  # the user chose another meanwhile
         before = self.session.stack_dir
@@ -75,6 +77,8 @@ class ReadingApp(CommandedApp):
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
         """Something could not be looked at: say it once, not with every refresh."""
+        if message.about == "aim":
+            self.reader.aimed_at = 0
         if self._unread.get(message.about) != message.text:
             self._unread[message.about] = message.text
             self.notify(message.text, title=f"cannot read {message.about}", severity="error")

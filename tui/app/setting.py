@@ -39,7 +39,8 @@ class SettingApp(MovingApp):
     def edit_settings(self) -> None:
         """Open the file in the user's editor, with every setting there is if there was none yet."""
         if self.may_change("settings are not written") and self.can_run(editor(os.environ)[0]):
-            self.bridge.ask("settings", _ready)
+            looking = self.bridge.ask("settings", _ready)
+            self.type_ahead.expect("the editor", lambda: looking.is_finished)
 
     def on_settings_ready(self, message: messages.SettingsReady) -> None:
         """The file is there."""

@@ -23,6 +23,7 @@ def ask_label(app: "LaminaApp", row: LayerRow) -> None:
 def ask_pin(app: "LaminaApp", row: LayerRow) -> None:
     """Pin it, with a reason; a pinned one is let go at once."""
     if row.pinned:
+        app.type_ahead.asks_for_nothing()
         app.do(marking.unpin(row.path))
         return
 

@@ -43,6 +43,7 @@ class DiffScreen(Frame):
         self._view: DiffView | None = None
         self._memory: DiffMemory | None = None
         self._address = 0
+        self._failed = False
         self._areas: RowList[DiffArea] = RowList(area_columns(), lambda row: (row.which, row.start), id="diff-areas")
         self._areas_pane = Vertical(id="diff-areas-pane", classes="pane")
         self._news: RowList[News] = RowList(news_columns(), lambda row: row, id="diff-news")
@@ -63,6 +64,10 @@ class DiffScreen(Frame):
         with self._pages_pane:
             yield self._pages
 
+    def is_ready_for(self, key: str) -> bool:
+        """Whether it is known by map what differs."""
+        return self._comparison is None or self._view is not None or self._failed
+
     def opened(self) -> None:
         """Show what was asked for before."""
         self._areas_pane.border_title = "areas"
@@ -82,6 +87,7 @@ class DiffScreen(Frame):
         if not self.is_attached:
             return
         self._view = self._memory = None
+        self._failed = False
         self._areas.empty_text = "comparing …"
         self._areas.show_rows(())
         self._news.show_rows(())
@@ -122,6 +128,7 @@ class DiffScreen(Frame):
     def on_read_failed(self, message: messages.ReadFailed) -> None:
         """The sides cannot be compared, or not to the end; the app says it aloud."""
         if message.about == _COMPARING:
+            self._failed = True
             self._areas_pane.border_subtitle = "not compared to the end" if self._view is not None else ""
             self._areas.empty_text = message.text
             self._areas.refresh()

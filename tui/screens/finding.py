@@ -62,6 +62,7 @@ class FindingScreen(Frame):
                 return messages.SearchDone(search(memory, source, asked, lambda it: post(messages.SearchWentOn(it)), cancel))
 
         self.ask("search", look)
+        self.lamina.type_ahead.expect("the search", lambda: self._searching is not cancel, give_up=self._stop_search)
 
     def on_search_went_on(self, message: messages.SearchWentOn) -> None:
         """A search goes on."""
@@ -90,7 +91,8 @@ class FindingScreen(Frame):
         self._found, self._searching = found, None
         self._hits_pane.show(found)
         self._hex.show_hits([(hit.address, hit.size) for hit in found.hits])
-        self.set_focus(self._hits if found.hits else self._hex)
+        if self.focused is None or self._find.has_focus_within:  # else one has gone elsewhere meanwhile
+            self.set_focus(self._hits if found.hits else self._hex)
         self._to_hit()
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:

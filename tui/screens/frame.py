@@ -56,6 +56,7 @@ class Frame(PanedScreen):
         self._job_bar = JobBar()
         self.guide_line = GuideLine(id="guide")
         self.jump_line = JumpLine()
+        self.key_bar = KeyBar(self.USEFUL)
 
     @property
     def lamina(self) -> "LaminaApp":
@@ -73,7 +74,7 @@ class Frame(PanedScreen):
         yield self.guide_line
         yield self._job_bar
         yield self.jump_line
-        yield KeyBar(self.USEFUL)
+        yield self.key_bar
 
     def on_mount(self) -> None:
         """Follow the session and the journal."""
@@ -137,7 +138,10 @@ class Frame(PanedScreen):
 
     def subject(self) -> Subject | None:
         """The process that `t`, `d` and `F` are about; None, and said why, if there is none."""
-        target = self.lamina.session.target
+        target, aimed_at = self.lamina.session.target, self.lamina.reader.aimed_at
+        if aimed_at and (target is None or target.pid != aimed_at):
+            self.notify(f"process {aimed_at} is still being looked at: again, please", severity="warning")
+            return None
         if target is None:
             self.notify("no process chosen: press 1 and choose one", severity="warning")
             return None
@@ -161,6 +165,7 @@ class Frame(PanedScreen):
         if subject is None:
             return
         if subject.pid in self.lamina.timed.runs:
+            self.lamina.type_ahead.asks_for_nothing()
             self.lamina.timed.end(subject.pid)
         elif self.lamina.may_change("timed layers"):
             from lamina.tui.dialogs.timed import ask_timed

@@ -62,6 +62,10 @@ class ImageScreen(FindingScreen):
         """Bytes, what is typed to find some, and hits belong together."""
         return pane if pane is self._tree_pane else self._column
 
+    def is_ready_for(self, key: str) -> bool:
+        """Whether it is known what is mapped."""
+        return self._source is None or self._areas is not None or self._source == self._unreadable
+
     def opened(self) -> None:
         """Nothing is chosen yet."""
         self.set_interval(_REFRESH_S, self._read_again)
@@ -105,6 +109,7 @@ class ImageScreen(FindingScreen):
     def on_read_failed(self, message: messages.ReadFailed) -> None:
         """It cannot be shown; the app says it aloud."""
         if message.about == "memory":
+            self._unreadable = self._source
             self._hex.empty_text = message.text
             self._hex.refresh()
 

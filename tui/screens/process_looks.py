@@ -76,6 +76,10 @@ class LookingAtProcesses(Frame):
                 yield self._filter_line
             yield self._detail
 
+    def is_ready_for(self, key: str) -> bool:
+        """Whether the table was read."""
+        return bool(self._known.processes.rows)
+
     def opened(self) -> None:
         """Read the table now and then."""
         self._list.focus()

@@ -55,6 +55,11 @@ class StackScreen(LayerActs):
             yield self._detail
         yield self._strip
 
+    def is_ready_for(self, key: str) -> bool:
+        """Whether it is known which layers there are."""
+        session = self.lamina.session
+        return session.stack_dir is None or (session.stack is not None and session.stack.path == session.stack_dir)
+
     def opened(self) -> None:
         """Show what is known."""
         self._list.focus()

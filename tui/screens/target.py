@@ -8,6 +8,7 @@ from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from lamina.core.attach.identity import Identity
 from lamina.tui import messages
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.keys.keymap import TARGET_SCREEN_KEYS
@@ -28,6 +29,7 @@ _REFRESH_S = 1.0
 # A look at a large program takes long: looking takes at most one part in so many of the time.
 _REST = 10
 _HINDRANCE_S = 10.0
+_MEMORY = "memory of the target"
 
 
 class TargetScreen(Frame):
@@ -65,6 +67,7 @@ class TargetScreen(Frame):
         self._rate = RateGraph()
         self._next_look = self._next_hindrance = 0.0
         self._hindrance = ""
+        self._unreadable: Identity | None = None
 
     def compose_body(self) -> Iterable[Widget]:
         """Map, graph, threads, descriptors, dump."""
@@ -76,6 +79,20 @@ class TargetScreen(Frame):
                     pane.border_title = title
                     yield rows
             yield self._dump_now
+
+    def is_ready_for(self, key: str) -> bool:
+        """Whether its memory was read, which may take long; what is done to the target itself need not wait for that."""
+        target = self.lamina.session.target
+        if target is None or not target.alive or self._memory is not None or self._unreadable == target.identity:
+            return True
+        actions = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
+        return bool(actions) and "address" not in actions
+
+    def on_read_failed(self, message: messages.ReadFailed) -> None:
+        """There is nothing to be seen; the app says why."""
+        target = self.lamina.session.target
+        if message.about == _MEMORY and target is not None:
+            self._unreadable = target.identity
 
     def opened(self) -> None:
         """Look at it every second."""
@@ -96,7 +113,7 @@ class TargetScreen(Frame):
         memory = self._reader
         # Not `ask`: a look that takes longer than the time between two must still come to its end.
         follow = self.lamina.bridge.follow
-        follow("memory of the target", lambda: messages.TargetMemoryRead(memory.read(target)), to=self)
+        follow(_MEMORY, lambda: messages.TargetMemoryRead(memory.read(target)), to=self)
         follow("parts of the target", lambda: messages.TargetPartsRead(read_parts(target.pid)), to=self)
         if now >= self._next_hindrance and self.lamina.bridge.busy_with is None:
             self._next_hindrance = now + _HINDRANCE_S
@@ -112,6 +129,8 @@ class TargetScreen(Frame):
             self._show_parts(TargetParts(0))
         elif self._memory is not None and self._memory.identity != target.identity:
             self._memory, self._hindrance, self._next_look, self._next_hindrance = None, "", 0.0, 0.0
+            self.read()
+        elif self._memory is None:
             self.read()
         self._show_numbers(session)
 

@@ -1,5 +1,6 @@
 """Screen 6: a program in a terminal of lamina's own, and its layers beside it. All keys but the prefix go to the program."""
 
+import time
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -39,6 +40,8 @@ class TerminalScreen(Frame):
         self._alone = False
         self._prefix = Prefix()
         self._walks = 0
+        # Since when no program is there (time.monotonic); 0.0 while one is.
+        self.left_at = 0.0
 
     def compose_body(self) -> Iterable[Widget]:
         """Side by side."""
@@ -84,6 +87,7 @@ class TerminalScreen(Frame):
             return
         terminal = self.lamina.terminal
         self._view.show(terminal, self._note())
+        self.left_at = 0.0 if self.is_program_there else self.left_at or time.monotonic()
         self._show_rail()
         number, count = self.lamina.terminal_number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
@@ -92,7 +96,7 @@ class TerminalScreen(Frame):
         self.session_changed(self.lamina.session)
 
     def _show_rail(self) -> None:
-        self._rail.display = (self._view.terminal is not None or self._is_program_there) and not self._alone
+        self._rail.display = (self._view.terminal is not None or self.is_program_there) and not self._alone
 
     def job_changed(self, job: Job | None) -> None:
         """Perhaps no program is on its way any more."""
@@ -135,10 +139,15 @@ class TerminalScreen(Frame):
     @property
     def takes_keys(self) -> bool:
         """Whether a program has the keyboard, or one that is on its way will have it."""
-        return self._is_program_there and self.focused is self._view
+        return self.is_program_there and self.focused is self._view
+
+    def is_for_program(self, key: str) -> bool:
+        """Whether the program reads *key*, pressed now; nothing changes by asking."""
+        return not self._prefix.armed and key != self._prefix.key
 
     @property
-    def _is_program_there(self) -> bool:
+    def is_program_there(self) -> bool:
+        """Whether a program runs in the terminal that is shown, or is on its way there."""
         terminal = self._view.terminal
         return self.lamina.typed_ahead is not None or (terminal is not None and terminal.alive)
 
@@ -168,7 +177,7 @@ class TerminalScreen(Frame):
 
     def _show_keys(self) -> None:
         terminal = self._view.terminal
-        self.set_class(self._is_program_there and not self._prefix.armed, "-typing")
+        self.set_class(self.is_program_there and not self._prefix.armed, "-typing")
         if self.lamina.typed_ahead is not None:
             self._say(" what is typed now waits for the program that is on its way")
         elif terminal is not None:

@@ -27,7 +27,7 @@ def bytes_of(key: str, character: str | None, application: bool = False) -> byte
         return f"\x1b{'O' if application else '['}{_CURSOR[name]}".encode()
     if "alt" in modifiers:
         rest = "+".join([*(modifier for modifier in modifiers if modifier != "alt"), name])
-        return b"\x1b" + bytes_of(rest, name if len(name) == 1 else character, application)
+        return b"\x1b" + bytes_of(rest, character or (name if len(name) == 1 else None), application)
     if modifiers == ["ctrl"] and len(name) == 1 and name.isalpha():
         return bytes([ord(name.lower()) & 0x1F])
     if name in _PLAIN and not character:

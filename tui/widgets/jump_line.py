@@ -88,7 +88,9 @@ class JumpLine(Horizontal):
         if self._input.value in self._tried:
             self._put(self._tried[(self._tried.index(self._input.value) + 1) % len(self._tried)])
         else:
-            self._complete(True)
+            completing = self._complete(True)
+            # What is typed next stands behind what is completed.
+            self._lamina.type_ahead.expect("what fits", lambda: completing.is_finished)
 
     @work(exclusive=True, group="completions")
     async def _complete(self, take: bool) -> None:

@@ -24,6 +24,13 @@ class KeyBar(Widget):
         super().__init__()
         self._first = first
         self._places: list[tuple[int, int, Deed]] = []
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        """Show *text* instead of the keys; "": the keys again."""
+        if text != self._said:
+            self._said = text
+            self.refresh()
 
     def on_mount(self) -> None:
         """Follow the focus."""
@@ -34,6 +41,9 @@ class KeyBar(Widget):
 
     def render(self) -> Text:
         """As many keys as fit, none of them cut."""
+        if self._said:
+            self._places = []
+            return Text(f" {self._said}", self.get_component_rich_style("key-bar--key"), no_wrap=True, overflow="ellipsis")
         deeds = deeds_here(self.screen)
         right = self._right({deed.action: deed for deed in deeds})
         room = self.size.width - sum(piece.cell_len for piece, _ in right)

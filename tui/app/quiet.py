@@ -1,0 +1,64 @@
+"""Whether everything that a key led to has been done: no message on its way, nothing half mounted, nothing still to be laid out.
+
+Textual has no public way to ask. Its pilot, for tests, posts a callback to every widget and waits for all of them; with each key that would
+cost more than the key itself. Here the queues are only looked at, some 20 µs for a screen.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from textual.app import App
+from textual.dom import DOMNode
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+
+# Groups of Textual's workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
+AWAITED = frozenset({"deed"})
+# A message leads to another one, that to a third: none of ours is farther from its key.
+_PASSES = 6
+
+
+def is_quiet(app: App[Any]) -> bool:
+    """Whether nothing is on its way. Called on the event loop, in a task that is no message pump of *app*."""
+    screens = app.screen_stack
+    if app._batch_count or not screens or not _rests(app) or screens[-1]._layout_required:
+        return False
+    if any(screen._callbacks for screen in screens) or not all(_rests(node) for node in _nodes(screens)):
+        return False
+    return not any(worker.group in AWAITED and not worker.is_finished for worker in app.workers)
+
+
+async def let_all_pass(app: App[Any]) -> None:
+    """Come back when each message pump has had its turn as often as messages may follow from a key, however many others there are.
+
+    Where timers and reports ask for more than the processor gives there may never be a moment at which nothing is on its way.
+    """
+    for _ in range(_PASSES):
+        turns = []
+        for pump in (app, *_nodes(app.screen_stack)):
+            done = asyncio.Event()
+            if pump.call_later(done.set):
+                turns.append((pump, done))
+        for pump, done in turns:
+            while not done.is_set() and not (pump._closing or pump._closed):
+                await asyncio.sleep(0)
+        while any(worker.group in AWAITED and not worker.is_finished for worker in app.workers):
+            await asyncio.sleep(0.001)
+
+
+def _nodes(screens: list[Screen[Any]]) -> Iterator[DOMNode]:
+    waiting: list[DOMNode] = list(screens)
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node._nodes)
+        yield node
+
+
+def _rests(pump: MessagePump) -> bool:
+    # It waits for a message exactly if its queue has somebody who waits. (Counting what was handled does not do: Textual lets newer
+    # messages replace older ones, which then count as unhandled for ever.) Mounting goes on before the first wait.
+    if pump._closing or pump._closed:
+        return True
+    queue: asyncio.Queue[object] = pump._message_queue
+    return pump._is_mounted and queue.empty() and bool(getattr(queue, "_getters", True))

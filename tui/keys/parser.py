@@ -1,0 +1,85 @@
+"""What a terminal sends, as keys. Textual's parser knows all keys, but not where one ends.
+
+An Escape that is typed ahead stands right before the next key, and looks like Alt with that key or the beginning of a sequence. Textual 8
+then waits a tenth of a second for more and makes "^" of the Escape, or "£" of Escape and 3. So it is given whole sequences only.
+"""
+
+import re
+import time
+from collections.abc import Generator, Iterator
+
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.message import Message
+
+_ESC, _PASTE, _PASTED = "\x1b", "\x1b[200~", "\x1b[201~"
+# A control sequence, with what the console of Linux (F1 to F5) and rxvt (Shift) make of it; SS3 and one letter: cursor keys, F1 to F4, the
+# keypad (ECMA-48 5.4, console_codes(4), XTerm control sequences).
+_WHOLE = re.compile(r"\x1b(?:\[(?:\[[A-E]|[0-?]*[ -/]*[@-Z\\-~$])|O[A-DFHMP-Sa-dj-y])")
+_BEGUN = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O)?")
+# For so long the rest of a sequence may be on its way (s).
+PATIENCE_S = 0.1
+
+
+class KeyParser:
+    """Keys, mouse and what else a terminal says, from what was read of it."""
+
+    def __init__(self) -> None:
+        self._parser = XTermParser()
+        # The beginning of a sequence, and when it came (time.monotonic); what was pasted so far.
+        self._begun, self._since = "", 0.0
+        self._pasted: str | None = None
+
+    def feed(self, text: str) -> Iterator[Message]:
+        """What *text*, read just now, says."""
+        text, self._begun = self._begun + text, ""
+        alone = len(text) == 2
+        while text:
+            if self._pasted is not None:
+                text = yield from self._paste(text)
+            elif text[0] != _ESC:
+                plain = text.partition(_ESC)[0]
+                yield from self._parser.feed(plain)
+                text = text[len(plain) :]
+            elif text.startswith(_PASTE):
+                self._pasted, text = "", text[len(_PASTE) :]
+            elif whole := _WHOLE.match(text):
+                yield from self._sequence(whole[0])
+                text = text[whole.end() :]
+            elif _BEGUN.fullmatch(text):
+                self._begun, self._since, text = text, time.monotonic(), ""
+            elif alone and text[1] != _ESC:
+                yield from self._with_alt(text[1])
+                text = ""
+            else:
+                yield events.Key("escape", _ESC)
+                text = text[1:]
+
+    def tick(self) -> Iterator[Message]:
+        """What is known now that nothing more has come for a while."""
+        if self._begun and time.monotonic() - self._since >= PATIENCE_S:
+            letters, self._begun = self._begun[1:], ""
+            yield events.Key("escape", _ESC)
+            yield from self._parser.feed(letters) if letters else ()
+
+    def _paste(self, text: str) -> Generator[Message, None, str]:
+        whole = (self._pasted or "") + text
+        pasted, end, rest = whole.partition(_PASTED)
+        self._pasted = None if end else whole
+        if end:
+            yield events.Paste(pasted.replace("\0", ""))
+        return rest
+
+    def _sequence(self, sequence: str) -> Iterator[Message]:
+        yield from self._parser.feed(sequence)
+        if self._parser._awaiting.timeout is not None:  # it waits for more of what it does not know
+            self._parser = XTermParser()
+            if len(sequence) == 3:
+                yield events.Key("escape", _ESC)
+                yield from self._parser.feed(sequence[1:])
+
+    def _with_alt(self, letter: str) -> Iterator[Message]:
+        for message in self._parser.feed(letter):
+            if isinstance(message, events.Key):
+                name = f"shift+{message.key.lower()}" if len(message.key) == 1 and message.key.isupper() else message.key
+                yield events.Key(f"alt+{name}", message.character)
