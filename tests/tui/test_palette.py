@@ -25,7 +25,9 @@ async def test_acts_of_here_and_of_other_screens() -> None:
         assert best.text == "final dump" and "end the program" in str(best.help)
 
         # A key of another screen says where it belongs; one that belongs nowhere says nothing.
-        await pilot.press("r", "delete", "e")
+        for key in ("r", "delete", "e"):
+            await pilot.press(key)
+            await until(lambda: app.type_ahead.settled)
         await until(lambda: len(app._notifications) == 2)
         assert [toast.message.partition(";")[0] for toast in app._notifications] == [
             "r restore is a key of the stack screen", "Del drop is a key of the stack screen",

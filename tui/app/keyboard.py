@@ -100,15 +100,18 @@ class KeyboardApp(LookingGood):
         The palette finds while one types, but Enter is for what all that was typed has found.
         """
         screen, key = self.screen, event.key if isinstance(event, events.Key) else ""
-        if isinstance(screen, CommandPalette):
-            letter = isinstance(event, events.Key) and event.is_printable
-            return letter or all(it.is_finished for it in self.workers if it.group == CommandPalette._GATHER_COMMANDS_GROUP)
+        if self.takes_what_is_found(event):
+            return all(worker.is_finished for worker in self.workers if worker.group == CommandPalette._GATHER_COMMANDS_GROUP)
         if not isinstance(screen, Place) or not key or isinstance(self.focused, Input) or key in self._bindings.key_to_bindings:
             return True
         if not screen.is_ready_for(key):
             return key == "escape" or screen is self._unready
         self._unready = None
         return True
+
+    def takes_what_is_found(self, event: Typed) -> bool:
+        """Whether it is for what the palette has found."""
+        return isinstance(self.screen, CommandPalette) and not (isinstance(event, events.Key) and event.is_printable)
 
     def wait_no_more(self) -> None:
         """The screen takes too long to read: it has its keys without that."""

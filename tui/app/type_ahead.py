@@ -139,7 +139,7 @@ class TypeAhead:
             return True
         if self._closed or event.time < self._begun_at or self._ends_waiting(event):
             return False
-        if self.settled and not self._waiting and self._app.ready_for(event):
+        if self.settled and not self._waiting and self._app.ready_for(event) and not self._app.takes_what_is_found(event):
             return self._admit(event)
         self._waiting.append(event)
         self._unsettle()
@@ -219,6 +219,8 @@ class TypeAhead:
             self._show(waited)
             await asyncio.sleep(_LOOK_S)
         self._hide()
+        if self._app.takes_what_is_found(event):
+            await self._settle()  # what was found last is still to be shown
 
     def _unsettle(self) -> None:
         self.settled = False

@@ -1,7 +1,7 @@
 """What a terminal sends, as keys. Textual's parser knows all keys, but not where one ends.
 
 An Escape that is typed ahead stands right before the next key, and looks like Alt with that key or the beginning of a sequence. Textual 8
-then waits a tenth of a second for more and makes "^" of the Escape, or "£" of Escape and 3. So it is given whole sequences only.
+then waits a tenth of a second for more and makes "^" of the Escape, or a pound sign of Escape and 3. So it is given whole sequences only.
 """
 
 import re
