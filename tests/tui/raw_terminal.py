@@ -28,8 +28,7 @@ class RawTerminal:
         for name in ("COLUMNS", "LINES"):
             env.pop(name, None)
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=ROOT, start_new_session=True, close_fds=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
+            ["setsid", "--ctty", *command], stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=ROOT
         )  # fmt: skip
         os.close(theirs)
 

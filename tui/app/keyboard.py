@@ -41,10 +41,9 @@ class KeyboardApp(LookingGood):
 
     async def on_event(self, event: events.Event) -> None:
         """What is typed waits for its turn. A key that is still on its way when the last screen has gone is for nobody."""
-        if isinstance(event, Typed) and not event.is_forwarded and not self.type_ahead.lets(event):
-            return
         try:
-            await super().on_event(event)
+            if not isinstance(event, Typed) or event.is_forwarded or self.type_ahead.lets(event):
+                await super().on_event(event)
         except ScreenStackError:
             if self.screen_stack:
                 raise
