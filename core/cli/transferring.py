@@ -5,7 +5,7 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from lamina.core.cli.output import Output, duration, pages, size
+from lamina.core.cli.output import Output, duration, log, pages, size
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import LaminaError, TransferError, UsageError
 from lamina.core.events import CancelToken
@@ -37,7 +37,12 @@ def page_server(args: argparse.Namespace, output: Output, cancel: CancelToken) -
         if args.status_fd is not None:
             os.write(args.status_fd, b"\0")
             os.close(args.status_fd)
-        received = server.serve(output.listen, cancel)
+        try:
+            received = server.serve(output.listen, cancel)
+        except LaminaError as error:
+            if args.daemon:
+                log.error("%s", error)
+            raise
     output.result({field.name: getattr(received, field.name) for field in fields(received)}, _summary(received))
     return 0
 

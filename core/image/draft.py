@@ -7,7 +7,7 @@ inventory.img, without which neither criu nor lamina restores, is renamed last a
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import COMMITTING, DRAFT, FOLDER, NAME, cannot_write, clear_draft, sweep_beside, take_back
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.sidecar import RECEIVED_NAME, Sidecar
+from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import FileSum, sum_bytes, sum_file
 
 # What the images of even a small task need beside its pages.
@@ -169,11 +169,17 @@ class LayerDraft:
                 self._sums[name] = sum_file(fd)
         return dict(self._sums)
 
-    def commit(self, sidecar: Sidecar, awaiting: Awaiting | None = None, deliver: Callable[[], None] | None = None) -> Layer:
+    def commit(
+        self,
+        sidecar: Sidecar,
+        awaiting: Awaiting | None = None,
+        deliver: Callable[[], None] | None = None,
+        unsummed: Collection[str] = (),
+    ) -> Layer:
         """Make it a layer: sum and fsync every file, rename each into place, inventory.img last. Returns the layer.
 
         If its pages go elsewhere, *awaiting* says where, and *deliver* is called when all but inventory.img is in place and on the disk: it
-        returns once they arrived.
+        returns once they arrived. The sidecar gets the checksum of every file but the *unsummed*, which others may replace.
 
         Raises:
             Unanswered: what *deliver* raised; everything stays as it is, to be settled by the next command (`leftovers.sweep`).
@@ -185,8 +191,7 @@ class LayerDraft:
         moved: list[str] = []
         before = stat.S_IMODE(os.fstat(self._images_fd).st_mode)
         try:
-            # The record of what was received is written anew when pages of it go.
-            sums = {name: it for name, it in self.sums().items() if name != RECEIVED_NAME}
+            sums = {name: it for name, it in self.sums().items() if name not in unsummed}
             self.put_bytes(SIDECAR, replace(sidecar, checksums=sums).to_json().encode("ascii"))
             names = [name for name in self._sums if name != "inventory.img"]
             if FOLDER in os.listdir(self._draft_fd):

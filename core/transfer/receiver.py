@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lamina.core.attach.identity import boot_id
 from lamina.core.dirty.runs import PAGE
-from lamina.core.errors import ImageError, LaminaError, TransferError
+from lamina.core.errors import BusyError, ImageError, LaminaError, TransferError
 from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.format import INVENTORY
@@ -103,8 +103,7 @@ class PageServer:
         self.request = request
         if request.tls:
             request.tls.context(as_server=True)
-        with _draft(request):
-            pass
+        _try_out(request)
         self._socket = listen(request.address)
         self.address = replace(request.address, port=self._socket.getsockname()[1])
         self._notices: list[str] = []
@@ -135,8 +134,9 @@ class PageServer:
             if connection is None:
                 continue
             try:
-                with self._turning_away(connection.peer, notice), connection.heeding(cancel):
-                    found = Session(self.request, connection, listener, notice, cancel).run()
+                session = Session(self.request, connection, listener, notice, cancel)
+                with self._turning_away(session, notice), connection.heeding(cancel):
+                    found = session.run()
                 if found is not None:
                     return replace(found, notices=tuple(self._notices))
             except LaminaError:
@@ -159,14 +159,17 @@ class PageServer:
             return None
 
     @contextmanager
-    def _turning_away(self, served: str, notice: Callable[[str], None]) -> Iterator[None]:
-        """Whoever calls while one is served is told so, in a way that a lamina understands and that ends a criu."""
+    def _turning_away(self, session: "Session", notice: Callable[[str], None]) -> Iterator[None]:
+        """Whoever calls while a dump arrives is told so, in a way that a lamina understands and that ends a criu. While somebody only asks,
+        others wait for their turn.
+        """
         done = threading.Event()
+        served = session.peer
 
         def run() -> None:
-            while not done.is_set():
+            while not done.wait(0 if session.begun.is_set() else 0.05):
                 with suppress(OSError):
-                    if select.select([self._socket], [], [], 0.1)[0]:
+                    if session.begun.is_set() and select.select([self._socket], [], [], 0.1)[0]:
                         refuse(self._socket.accept()[0])
 
         def refuse(other: socket.socket) -> None:
@@ -188,6 +191,19 @@ class PageServer:
             thread.join()
 
 
+def _try_out(request: ServerRequest) -> None:
+    """Whether a layer can be written there; whoever writes to the stack now, as the page server before this one, is waited for."""
+    deadline = time.monotonic() + request.patience_s
+    while True:
+        try:
+            with _draft(request):
+                return
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 @contextmanager
 def _draft(request: ServerRequest) -> Iterator[LayerDraft]:
     """The layer that will be written, with its stack held."""
@@ -199,7 +215,12 @@ def _draft(request: ServerRequest) -> Iterator[LayerDraft]:
 
 
 class Session:
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        peer: who is at the other end.
+        begun: a dump arrives; until then somebody may only ask.
+    """
 
     def __init__(
         self, request: ServerRequest, connection: Connection, listener: Listener, notice: Callable[[str], None], cancel: CancelToken
@@ -212,7 +233,8 @@ class Session:
         self._lamina = False
         self._layer_id = new_layer_id()
         self._began = time.monotonic_ns()
-        self._only_asked = True
+        self.peer = connection.peer
+        self.begun = threading.Event()
         self._answered = False
 
     def run(self) -> Received | None:
@@ -258,7 +280,7 @@ class Session:
                 self._handle(frame, draft)
 
     def _ended(self) -> None:
-        if self._only_asked:
+        if not self.begun.is_set():
             return
         peer = self._connection.peer
         raise TransferError("lost", f"the connection to {peer}", "it ended before the sender said that this was all")
@@ -270,7 +292,7 @@ class Session:
             case Command.PARENT:
                 self._parent(frame)
             case Command.OPEN2 | Command.OPEN:
-                self._only_asked = False
+                self.begun.set()
                 self._limit_objects()
                 has_parent = self._incoming.open(frame.dst_id)
                 if frame.cmd == Command.OPEN2:
@@ -291,12 +313,12 @@ class Session:
             self._lamina = True
             found |= wire.GREETED
         else:
-            self._only_asked = self._only_asked and self._lamina
+            self.begun.set()
         self._connection.send(wire.answer(found))
 
     def _layer(self, frame: Frame, draft: LayerDraft) -> None:
         """A lamina says which layer it sends, and on which it stands: inherited pages must come from the same one here."""
-        self._only_asked = False
+        self.begun.set()
         self._incoming.any_order()
         self._layer_id = f"{frame.vaddr:016x}{new_layer_id()[16:]}"
         if frame.dst_id:
@@ -336,7 +358,8 @@ class Session:
             sidecar = self._sidecar(draft)
             draft.put_bytes(RECEIVED_NAME, replace(sidecar, checksums=draft.sums()).of_pages().to_json().encode("ascii"))
             self._cancel.check("page server")
-            draft.commit(sidecar)
+            # The sender's inventory will take the place of this one.
+            draft.commit(sidecar, unsummed=("inventory.img", RECEIVED_NAME))
         return Received(
             images_dir=self.request.images_dir,
             peer=self._connection.peer,
