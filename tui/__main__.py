@@ -18,7 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lamina.tui.settings.verb import config
 
         return cli.run(args, config)
-    if args.verb not in (None, "run"):
+    if args.verb == "attach" and args.program is None:
+        from lamina.tui.terminal.verb import terminals
+
+        return cli.run(args, terminals)
+    if args.verb not in (None, "run", "attach"):
         return cli.run(args)
     _be_quick()
     from lamina.tui.start import run_app

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
     from lamina.tui.read.tracked import Standing
+    from lamina.tui.terminal.holders import HeldTerminal
     from lamina.tui.terminal.leader import Held
 
 
@@ -218,6 +219,21 @@ class ProgramHeld(Message):
 
     held: "Held"
     rescue: Path | None = None
+
+
+@dataclass
+class TerminalsRead(Message):
+    """It was looked what terminals are held, whoever shows them."""
+
+    found: "Sequence[HeldTerminal]"
+
+
+@dataclass
+class TerminalFound(Message):
+    """A terminal that was held is shown here now; *wanted*: the user asked for it."""
+
+    held: "Held"
+    wanted: bool
 
 
 @dataclass

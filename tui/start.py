@@ -3,7 +3,7 @@
 import os
 import sys
 
-from lamina.core.errors import UsageError
+from lamina.core.errors import LaminaError, UsageError
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.leaving import run
 from lamina.tui.model.session import Session
@@ -16,12 +16,16 @@ def run_app(argv: list[str]) -> int:
     from lamina.core import cli
 
     args = cli.parse(argv)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print("lamina: the screen needs a terminal; `lamina --help` lists the verbs", file=sys.stderr)
-        return 2
     try:
         settings = configure(args).settings
-    except UsageError as error:
+        terminal = None
+        if args.verb == "attach":
+            from lamina.tui.terminal.verb import chosen
+
+            terminal = chosen(args.program, args.take, settings.readonly)
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError("the screen needs a terminal; `lamina --help` lists the verbs")
+    except LaminaError as error:
         print(f"lamina: {error}", file=sys.stderr)
         return error.exit_code
     if settings.stacks is not None:
@@ -36,7 +40,9 @@ def run_app(argv: list[str]) -> int:
         app.stack.follow(args.stack.absolute())  # one layer of a stack was named
     if args.verb == "run":
         app.first_command = args.command
+    elif args.verb == "attach":
+        app.first_terminal, app.takes_over = terminal, args.take
     code = run(app)
-    for line in (*app.timed.what_ends(), *app.reader.what_stays(app.journal)):
+    for line in (*app.what_runs_on(), *app.timed.what_ends(), *app.reader.what_stays(app.journal)):
         print(line, file=sys.stderr)
     return code

@@ -33,8 +33,8 @@ def check(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
 
 
 def run(_args: argparse.Namespace, _output: Output, _cancel: CancelToken) -> int:
-    """`lamina run -- COMMAND …` is the screen's: without one it is a mistake."""
-    raise UsageError("cannot run a program", why="only the screen has terminals for programs", fix="install lamina with its TUI")
+    """`lamina run -- COMMAND …` and `lamina attach` are the screen's: without one they are a mistake."""
+    raise UsageError("cannot show a program", why="only the screen has terminals for programs", fix="install lamina with its TUI")
 
 
 def ps(_args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:

@@ -115,6 +115,19 @@ class Reaper:
         reap_orphans()
 
 
+def end_holders() -> None:
+    """End the terminals that are held below LAMINA_STATE_DIR, by pid, and with them what runs in them: a test leaves nothing behind."""
+    from lamina.tui.terminal.holders import held_terminals
+
+    for held in held_terminals():
+        with suppress(ProcessLookupError):
+            os.kill(held.holder, signal.SIGKILL)
+        wait_gone(held.holder)
+        if held.pid:
+            wait_gone(held.pid)
+    assert not held_terminals()
+
+
 def _be_subreaper(wanted: bool) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.harness import Reaper, need_root, reaping
+from tests.live.harness import Reaper, end_holders, need_root, reaping
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the user's stacks nor what lamina remembers of other processes is touched."""
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the user's stacks nor what lamina remembers of other processes is touched; no program is left running in a terminal."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("LAMINA_STATE_DIR", str(tmp_path / "remembered"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield
+    if (tmp_path / "remembered" / "terminals").exists():
+        end_holders()
 
 
 @pytest.fixture(autouse=True)

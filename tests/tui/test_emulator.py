@@ -1,9 +1,6 @@
 """The terminal of a program: a real pseudo terminal, its screen as a value, keys as bytes."""
 
 import json
-import os
-import select
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +8,6 @@ from hypothesis import strategies as st
 
 from lamina.tui.terminal.emulator import Emulator
 from lamina.tui.terminal.keys import bytes_of
-from lamina.tui.terminal.pty import Pty
 
 COLOURED = "\x1b[2J\x1b[3;5H\x1b[1;31mred\x1b[0m \x1b[38;5;208mo\x1b[7mrev\x1b[0m 漢字 end\x1b[?1h\x1b[10;20H".encode()
 
@@ -90,28 +86,6 @@ def test_keys(key: str, character: str | None, wanted: bytes) -> None:
 
 def test_application_cursor_keys() -> None:
     assert bytes_of("up", None, True) == b"\x1bOA"
-
-
-def test_a_program_on_a_terminal_of_its_own() -> None:
-    code = (
-        "import os; print(os.getsid(0) == os.getpid(), os.ttyname(0) == os.ttyname(2), os.get_terminal_size().columns);"
-        "print(sorted(os.listdir('/proc/self/fd')), input())"
-    )
-    pty = Pty([sys.executable, "-c", code], 77, 20)
-    shown = bytearray()
-    marks: list[int] = []
-    try:
-        pty.write(b"typed\n")
-        while select.select([pty.master], [], [], 20)[0] and pty.drain():
-            pty.take(shown.extend)
-        pty.mark(lambda: marks.append(len(shown)))
-        pty.take(shown.extend)
-        assert os.waitpid(pty.pid, 0)[1] == 0
-    finally:
-        pty.close()
-    text = shown.decode()
-    assert "True True 77" in text and "typed" in text and "['0', '1', '2', '3']" in text
-    assert marks == [len(shown)] and pty.ended
 
 
 _PIECES = [

@@ -1,8 +1,7 @@
-"""The end of a terminal: nothing of it stays open in lamina, and nobody but its own leader is told to end."""
+"""The end of a terminal: nothing of it stays open in lamina, and what its leader says is understood or said to be nonsense."""
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from lamina.core.errors import LaminaError
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
+from lamina.tui.terminal.attachment import begin
+from lamina.tui.terminal.holders import held_terminals, terminals_dir
 from lamina.tui.terminal.leader import Held, start
-from lamina.tui.terminal.pty import Pty
 from lamina.tui.terminal.terminal import Terminal
 from tests.tui.waiting import until
 
@@ -38,43 +38,34 @@ async def test_a_terminal_that_is_forgotten_is_closed() -> None:
         app.forget_terminal()
         await until(lambda: masters() == before)
         assert not app.terminals
-
-
-async def test_a_pid_that_another_has_by_now_is_left_alone() -> None:
-    pty = Pty([sys.executable, "-c", "pass"], 40, 10)
-    terminal = Terminal((40, 10), lambda _terminal: None)
-    terminal.hold(Held(pty.pid, "python", pty))
-    await until(lambda: not terminal.alive)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        pty.pid = stranger.pid
-        await terminal.close()
-        assert stranger.poll() is None
-        stranger.communicate(b"\n")
-        assert stranger.returncode == 0
+        await until(lambda: not held_terminals())
+        assert not list(terminals_dir().iterdir())
 
 
 async def test_of_a_screen_that_cannot_be_read_nothing_is_shown() -> None:
-    pty = Pty([sys.executable, "-c", "input()"], 40, 10)
     terminal = Terminal((40, 10), lambda _terminal: None)
     terminal.emulator.feed(b"of the program before")
     half = json.loads(terminal.emulator.save()) | {"modes": ["x"]}
+    line = begin(terminals_dir(), [sys.executable, "-c", "input()"], "python", (40, 10), json.dumps(half))
     try:
         with pytest.raises(ValueError):
-            terminal.hold(Held(pty.pid, "python", pty, json.dumps(half)))
+            terminal.hold(Held(1, "python", line))
         assert terminal.alive and not terminal.emulator.text.strip() and terminal.emulator.size == (40, 10)
     finally:
-        await terminal.close()
+        await terminal.end()
+    assert not held_terminals()
 
 
-def test_a_leader_whose_words_make_no_sense_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_leader_whose_words_make_no_sense_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     before = masters()
-    talker = tmp_path / "talker"
-    talker.write_text("#!/bin/sh\necho nonsense >&3\nexec sleep 60\n")
-    talker.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(talker))
-    with pytest.raises(ValueError):
+    monkeypatch.setattr("lamina.tui.terminal.leader.Progress", None)
+    monkeypatch.setattr(
+        "lamina.tui.terminal.leader.begin",
+        lambda where, _leader, *rest: begin(where, ["sh", "-c", "echo nonsense >&3; echo '{\"progress\": {}}' >&3; exec sleep 60"], *rest),
+    )
+    with pytest.raises(TypeError):
         start(["true"], (40, 10))
-    assert masters() == before
+    assert masters() == before and not held_terminals()
     monkeypatch.undo()
     with pytest.raises(LaminaError):
         start(["/nowhere"], (40, 10))

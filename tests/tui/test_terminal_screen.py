@@ -122,7 +122,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         press(app, "ctrl+g", "q")
         await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
         assert f"{terminal.name} {terminal.pid} runs in a terminal" in str(app.screen.query("Static").first().render())
-        press(app, "right", "enter")
+        press(app, "right", "right", "enter")
         await until(lambda: not app.is_running)
     assert kept(stack / "3").strip() == shown(app)  # dumped first
 

@@ -1,7 +1,8 @@
-"""The part of the app that holds programs, each in a terminal of lamina's own, for as long as lamina runs."""
+"""The part of the app that shows programs, each in a terminal of lamina's own, which outlives it."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from lamina.tui.model.session import Session
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion
     from lamina.tui.screens.terminal import TerminalScreen
+    from lamina.tui.terminal.holders import HeldTerminal
+    from lamina.tui.terminal.leader import Held
     from lamina.tui.terminal.terminal import Terminal
 
 
@@ -37,8 +40,14 @@ class HoldingApp(ReadingApp):
         # How many keys were pressed before it was asked for.
         self._typed_before = 0
         self._command_before = ""
-        # What `lamina run` was asked for.
+        # What `lamina run` was asked for, and `lamina attach`.
         self.first_command: Sequence[str] = ()
+        self.first_terminal: HeldTerminal | None = None
+        self.takes_over = False
+        # All terminals that are held, by the pid of their program; None until it was looked.
+        self.held: Mapping[int, HeldTerminal] | None = None
+        self._asked_for: set[str] = set()
+        self.left_running: Sequence[Terminal] = ()
 
     @property
     def terminal_screen(self) -> "TerminalScreen":
@@ -87,20 +96,11 @@ class HoldingApp(ReadingApp):
 
     def on_program_held(self, message: messages.ProgramHeld) -> None:
         """A program runs in a terminal of ours: show it."""
-        from lamina.tui.terminal.terminal import Terminal
-
         held = message.held
         terminal = next((known for known in self.terminals if known.pid == held.pid), None)
-        if terminal is None:
-            terminal = Terminal(self.terminal_screen.size_inside, self.terminals_changed.publish)
-            self.terminals.append(terminal)
-        elif message.rescue is not None:
+        if terminal is not None and message.rescue is not None:
             self.bridge.ask("screen of the rescue layer", partial(_keep, message.rescue, terminal.last_screen()))
-        self.terminal = terminal
-        try:
-            terminal.hold(held)
-        except ValueError as error:
-            self.notify(f"{held.name} {held.pid} runs, but its screen is lost: {error}", severity="warning")
+        self.terminal = terminal = self._show_held(held)
         terminal.write(bytes(self.typed_ahead or b""))
         self._awaited = self.typed_ahead = None
         self.reader.aim(held.pid)
@@ -108,6 +108,83 @@ class HoldingApp(ReadingApp):
             self.switch_mode("terminal")
         else:  # one types elsewhere meanwhile
             self.type_ahead.come(None, f"the terminal of {held.name} {held.pid}", lambda: self.switch_mode("terminal"))
+
+    def _show_held(self, held: "Held") -> "Terminal":
+        """In the terminal of the same program that is shown already, or in one more."""
+        from lamina.tui.terminal.terminal import Terminal
+
+        terminal = next((known for known in self.terminals if known.pid == held.pid), None)
+        if terminal is None:
+            terminal = Terminal(self.terminal_screen.size_inside, self.terminals_changed.publish)
+            self.terminals.append(terminal)
+        try:
+            terminal.hold(held)
+        except ValueError as error:
+            self.notify(f"{held.name} {held.pid} runs, but its screen is lost: {error}", severity="warning")
+        return terminal
+
+    # -- terminals that outlived another lamina --------------------------------------------------------------------------------------
+
+    def look_for_terminals(self) -> None:
+        """What terminals are held, and who shows them."""
+        self.bridge.follow("terminals", _look_for_terminals, to=self)
+
+    def on_terminals_read(self, message: messages.TerminalsRead) -> None:
+        """At first those that nobody shows are shown here, in the background, and the one that was asked for."""
+        first, self.held = self.held is None, {held.pid or held.holder: held for held in message.found}
+        self.terminals_known({held.pid: self._who_shows(held) for held in message.found if held.pid and held.ended is None})
+        if not first or self.session.readonly:
+            return
+        wanted = self.first_terminal
+        for held in message.found:
+            if wanted is not None and held.key == wanted.key:
+                self._ask_for(held, wanted=True, take=self.takes_over)
+            elif not held.lamina:
+                self._ask_for(held, wanted=False)
+
+    def terminals_known(self, terminals: Mapping[int, str]) -> None:
+        """Programs in terminals of lamina's, and who shows each; see `ProcessList`."""
+
+    def _who_shows(self, held: "HeldTerminal") -> str:
+        return "this lamina" if held.lamina == os.getpid() else f"lamina {held.lamina}" if held.lamina else ""
+
+    def _ask_for(self, held: "HeldTerminal", wanted: bool, take: bool = False) -> None:
+        if held.key in self._asked_for:
+            return
+        self._asked_for.add(held.key)
+        self.bridge.ask(f"the terminal of {held.label}", lambda: _attach(held, wanted, take))
+
+    def on_terminal_found(self, message: messages.TerminalFound) -> None:
+        """It is shown here now."""
+        held = message.held
+        self._asked_for.clear()
+        terminal = self._show_held(held)
+        if message.wanted:
+            self.switch_mode("terminal")
+            self.show_terminal(terminal)
+        else:
+            self.terminal = self.terminal or terminal
+            self.notify(f"{held.name} {held.pid} is in a terminal that outlived its lamina: 6 shows it", timeout=6)
+
+    def show_held(self, pid: int) -> bool:
+        """Show the terminal that *pid* runs in; False if it is in none of lamina's."""
+        ours = next((terminal for terminal in self.terminals if terminal.pid == pid and terminal.alive), None)
+        held = (self.held or {}).get(pid)
+        if ours is not None:
+            self.switch_mode("terminal")
+            self.show_terminal(ours)
+        elif held is None or held.ended is not None or not self.may_change(f"the terminal of {held.label}"):
+            return held is not None and held.ended is None
+        elif held.lamina and held.lamina != os.getpid():
+            from lamina.tui.dialogs.leave import take_over_dialog
+
+            self.push_screen(
+                take_over_dialog(held.label, held.lamina),
+                lambda answer: self._ask_for(held, wanted=True, take=True) if answer == "take" else None,
+            )
+        else:
+            self._ask_for(held, wanted=True)
+        return True
 
     def holds(self, pid: int) -> bool:
         """Whether *pid* runs in a terminal of ours."""
@@ -130,7 +207,8 @@ class HoldingApp(ReadingApp):
         if gone is not None and not gone.alive:
             self.terminals.remove(gone)
             self.terminal = None
-            self.call_next(gone.close)
+            gone.seen = True
+            gone.leave()
             if self.terminals:
                 self.show_terminal(self.terminals[max(0, number - 2)])
             else:
@@ -186,16 +264,22 @@ class HoldingApp(ReadingApp):
 
     # -- leaving ---------------------------------------------------------------------------------------------------------------------
 
+    def what_runs_on(self) -> list[str]:
+        """What was left running in its terminal, one line each."""
+        return [f"{terminal.name} {terminal.pid} runs on in its terminal: lamina attach {terminal.pid}" for terminal in self.left_running]
+
     async def programs_may_end(self) -> bool:
-        """Ask what is to become of the programs in our terminals, which end with them; False: stay."""
+        """Ask what is to become of the programs in our terminals, which run on by themselves; False: stay."""
         from lamina.tui.dialogs.leave import leave_programs_dialog
 
-        running = [terminal for terminal in self.terminals if terminal.alive]
+        running = [terminal for terminal in self.terminals if terminal.alive and terminal.seen]
         if not running:
             return True
         answer = await self.push_screen_wait(leave_programs_dialog([f"{it.name} {it.pid}" for it in running], self.session.readonly))
+        if answer == "end":
+            await asyncio.gather(*(terminal.end() for terminal in running))
         if answer != "dump":
-            return answer == "leave"
+            return answer in ("leave", "end")
         for terminal in running:
             if terminal.alive and not await self._dump_and_end(terminal):
                 return False
@@ -212,11 +296,28 @@ class HoldingApp(ReadingApp):
         return job.state == journal.DONE
 
     async def on_unmount(self) -> None:
-        """Our terminals go, and what runs in them is told by SIGHUP."""
-        await asyncio.gather(*(terminal.close() for terminal in self.terminals))
+        """What runs in our terminals runs on, and waits for the next lamina."""
+        self.left_running = [terminal for terminal in self.terminals if terminal.alive and terminal.holder]
+        for terminal in self.terminals:
+            terminal.leave()
 
 
 def _keep(layer: Path, shown: str) -> None:
     from lamina.tui.terminal.kept import write_screen
 
     write_screen(layer, shown)
+
+
+def _look_for_terminals() -> messages.TerminalsRead:
+    from lamina.tui.terminal.holders import held_terminals, tidy
+
+    found = held_terminals()
+    tidy(found)
+    return messages.TerminalsRead(found)
+
+
+def _attach(held: "HeldTerminal", wanted: bool, take: bool) -> messages.TerminalFound:
+    from lamina.tui.terminal.holders import attach
+    from lamina.tui.terminal.leader import Held
+
+    return messages.TerminalFound(Held(held.pid, held.name, attach(held, take)), wanted)

@@ -1,6 +1,7 @@
 """The app: its screens and keys, and what acts lead to."""
 
 import gc
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -112,10 +113,15 @@ class LaminaApp(SettingApp):
         self.obey_signals()
         if self.first_command:
             await self.start_program(self.first_command)
+        elif self.first_terminal is not None:
+            await self.switch_mode("terminal")
+            self.look_for_terminals()
         else:
             await self.switch_mode(self.first)
         # Not while the first rows are read.
         self.set_timer(_LOAD_AFTER_S, lambda: self.bridge.ask("what other screens need", _load))
+        self.set_timer(_LOAD_AFTER_S, self.look_for_terminals)
+        self.set_interval(self.session.settings.refresh, self.look_for_terminals)
         if self.session.settings.columns:
             self.processes.show_columns(self.session.settings.columns)
         self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
@@ -146,6 +152,10 @@ class LaminaApp(SettingApp):
         self.reader.aim(pid)
 
     # What was read
+
+    def terminals_known(self, terminals: Mapping[int, str]) -> None:
+        """They have a mark in the list of processes."""
+        self.processes.show_terminals(terminals)
 
     def on_stacks_found(self, message: messages.StacksFound) -> None:
         """Let the user choose one."""

@@ -1,4 +1,4 @@
-"""Before leaving while the engine works, or while programs run in terminals that go with us."""
+"""Before leaving while the engine works, or while programs run in terminals of ours; before a terminal is taken from another lamina."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,31 @@ def leave_dialog(job: Job) -> Confirm:
 
 
 def leave_programs_dialog(programs: Sequence[str], readonly: bool) -> Confirm:
-    """Answers "stay", "dump" or "leave"; *programs* are those that would lose their terminal."""
+    """Answers "stay", "leave", "dump" or "end"; *programs* are those that run in our terminals."""
     one = len(programs) == 1
     choices = [
         Choice("stay", "Stay"),
+        Choice("leave", "Leave it running" if one else "Leave them running"),
         Choice("dump", "Dump it, then leave" if one else "Dump each, then leave"),
-        Choice("leave", "Leave, it ends" if one else "Leave, they end", worst=True),
+        Choice("end", "End it" if one else "End them", worst=True),
     ]
     return Confirm(
         "Leave lamina?",
         [
-            f"{', '.join(programs)} {'runs' if one else 'run'} in a terminal of lamina's, which goes with it: SIGHUP ends most programs.",
-            f"Dumped first, {'it' if one else 'each'} ends as a layer and comes back from there, screen and all.",
+            f"{', '.join(programs)} {'runs' if one else 'run'} in a terminal of lamina's.",
+            f"Left running, {'it goes' if one else 'they go'} on without lamina; the next one shows {'it' if one else 'them'}, "
+            "and so does lamina attach.",
+            f"Dumped first, {'it' if one else 'each'} ends as a layer and comes back from there, screen and all. "
+            f"To end {'it' if one else 'them'} is to close the terminal: SIGHUP.",
         ],
         [choice for choice in choices if choice.key != "dump" or not readonly],
+    )
+
+
+def take_over_dialog(program: str, lamina: int) -> Confirm:
+    """Answers "leave" or "take"; *program* is in a terminal that another *lamina* shows."""
+    return Confirm(
+        "Take it over?",
+        [f"{program} is in a terminal that lamina {lamina} shows.", "Taken over, it is shown here and no longer there."],
+        [Choice("leave", "Leave it there"), Choice("take", "Take it over")],
     )

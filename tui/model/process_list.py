@@ -1,6 +1,6 @@
 """The process screen without its widgets: what is known, what is wished (filter, order, folds), and the rows that follow from it."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,6 +47,7 @@ class ProcessList:
         order: None for the tree.
         folded: pids whose children are hidden; `folded_hits` the same while a filter shows hits wherever they are.
         following: the pid that keeps its line on the screen, or None.
+        terminals: who shows it, in words, of programs in terminals of lamina's, by pid; "" for nobody.
     """
 
     processes: Processes = field(default_factory=Processes)
@@ -59,6 +60,7 @@ class ProcessList:
     folded: set[int] = field(default_factory=lambda: {KTHREADD})
     folded_hits: set[int] = field(default_factory=set)
     following: int | None = None
+    terminals: Mapping[int, str] = field(default_factory=dict)
     _ended: ProcessInfo | None = None
 
     def take(self, processes: Processes, cursor: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from textual import on
 from textual.containers import Horizontal, Vertical
@@ -198,7 +198,15 @@ class LookingAtProcesses(Frame):
     def _show_detail(self) -> None:
         process = self._process()
         examined = self._known.examination(process) if process else None
-        self._detail.show(process, examined, self._known.standing.get(process.pid) if process else None)
+        pid = process.pid if process else 0
+        self._detail.show(process, examined, self._known.standing.get(pid), self._known.terminals.get(pid))
+
+    def show_terminals(self, terminals: Mapping[int, str]) -> None:
+        """Mark the programs in *terminals* of lamina's; see `ProcessList`."""
+        if terminals != self._known.terminals:
+            self._known.terminals = terminals
+            self._list.refresh()
+            self._show_detail()
 
     def _process(self) -> ProcessInfo | None:
         row = self._list.row

@@ -39,8 +39,9 @@ class ProcessScreen(LookingAtProcesses):
 
     @on(RowList.Chosen)
     def _chosen(self) -> None:
-        """Make it the target and look at its memory."""
-        if self.subject() is not None:
+        """Show its terminal, if it runs in one of lamina's; else make it the target and look at its memory."""
+        process = self._process()
+        if (process is None or not self.lamina.show_held(process.pid)) and self.subject() is not None:
             self.aim_at_cursor()
             self.lamina.action_show("target")
 

@@ -86,6 +86,8 @@ class TerminalScreen(Frame):
         if not self.is_attached:
             return
         terminal = self.lamina.terminal
+        if terminal is not None and self.is_current:
+            terminal.seen = True
         self._view.show(terminal, self._note())
         self.left_at = 0.0 if self.is_program_there else self.left_at or time.monotonic()
         self._show_rail()

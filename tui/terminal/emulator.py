@@ -36,6 +36,10 @@ class Emulator:
         self._screen = Screen(columns, lines, answer)
         self._stream = Stream(self._screen)
 
+    def answer_to(self, answer: Callable[[bytes], None]) -> None:
+        """From now on *answer* gets the answers."""
+        self._screen.answer = answer
+
     @property
     def size(self) -> tuple[int, int]:
         """Columns, lines."""

@@ -1,12 +1,11 @@
-"""Starts the leader of a terminal and hears what it reports, from a worker thread: its program runs in it, or why it does not."""
+"""Starts the leader of a terminal, below a holder of it, and hears what it reports, from a worker thread: its program runs in it, or why it
+does not.
+"""
 
-import json
 import os
 import select
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 from lamina.core.errors import Cancelled, LaminaError, TargetError
 from lamina.core.events import CancelToken, Event, Notice, Progress
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.tui.terminal.pty import Pty
+from lamina.tui.terminal.attachment import Attachment, Size, begin
+from lamina.tui.terminal.holders import terminals_dir
 
-Size = tuple[int, int]
 _LOOK_S = 0.1
 
 
@@ -26,14 +25,14 @@ class Held:
 
     Attributes:
         pid: the program; name: what to call it.
-        pty: its terminal; the leader of that is the program's parent.
-        shown: what its terminal shows, as `Emulator.save` gave it; "" for a blank one, None to leave what is there.
+        line: to the holder of its terminal; the leader there is the program's parent.
+        leaves_screen: what is shown stays, whatever the holder knows.
     """
 
     pid: int
     name: str
-    pty: Pty = field(compare=False)
-    shown: str | None = ""
+    line: Attachment = field(compare=False)
+    leaves_screen: bool = False
 
 
 def start(command: Sequence[str], size: Size) -> Held:
@@ -42,11 +41,12 @@ def start(command: Sequence[str], size: Size) -> Held:
     Raises:
         LaminaError: it cannot be run.
     """
-    pty, report = _lead("lamina.tui.terminal.job", command, size, f"cannot run {command[0]}", lambda _event: None, CancelToken())
+    name = Path(command[0]).name
+    line, report = _lead("lamina.tui.terminal.job", command, name, size, "", f"cannot run {command[0]}", lambda _event: None, CancelToken())
     if "failed" in report:
-        pty.end()
+        line.end()
         raise LaminaError(report["failed"])
-    return Held(report["runs"], Path(command[0]).name, pty)
+    return Held(report["runs"], name, line)
 
 
 def put_back(
@@ -65,69 +65,56 @@ def put_back(
     words += ["--replace"] if request.replace else []
     words += ["--no-rescue"] if request.replace and not request.rescue else []
     what = f"cannot restore {request.images_dir}"
-    pty, report = _lead("lamina.tui.terminal.put_back", words, size, what, listen, cancel)
+    line, report = _lead("lamina.tui.terminal.put_back", words, name, size, shown, what, listen, cancel)
     if "failed" in report:
         if report["runs"]:
-            instead(Held(report["runs"], name, pty, None))
+            instead(Held(report["runs"], name, line, leaves_screen=True))
         else:
-            pty.end()
+            line.end()
         raise (Cancelled if report["cancelled"] else LaminaError)(report["failed"])
     rescue = report["rescue_dir"]
     result = RestoreResult(
         report["runs"], tuple(report["pids"]), report["pages"], report["elapsed_us"], Path(rescue) if rescue else None
     )  # fmt: skip
-    return Held(result.pid, name, pty, shown), result
+    return Held(result.pid, name, line), result
 
 
 def _lead(
-    module: str, words: Sequence[str], size: Size, what: str, listen: Callable[[Event], None], cancel: CancelToken
-) -> tuple[Pty, dict[str, Any]]:
-    hears, tells = os.pipe()
+    module: str, words: Sequence[str], name: str, size: Size, shown: str, what: str, listen: Callable[[Event], None], cancel: CancelToken
+) -> tuple[Attachment, dict[str, Any]]:
     try:
         # Not from the directory we are in, where a `lamina` of somebody else may lie.
-        pty = Pty([sys.executable, "-P", "-m", module, *words], *size, reports=tells)
-    except BaseException as error:
-        os.close(hears)
-        if isinstance(error, OSError):
-            raise TargetError(what, why=os.strerror(error.errno or 0)) from error
-        raise
-    finally:
-        os.close(tells)
+        line = begin(terminals_dir(), [sys.executable, "-P", "-m", module, *words], name, size, shown)
+    except OSError as error:
+        raise TargetError(what, why=os.strerror(error.errno or 0)) from error
     try:
-        with os.fdopen(hears, "rb", buffering=0) as pipe:
-            report = _hear(pipe.fileno(), pty, listen, cancel)
+        return line, _hear(line, listen, cancel)
+    except TargetError as error:
+        last = line.said().strip().splitlines()[-1:]
+        line.end()
+        raise TargetError(what, why=" ".join([error.why, *last])) from error
     except BaseException:
-        pty.end()
+        line.end()
         raise
-    if report is None:
-        said = bytearray()
-        pty.drain()
-        pty.take(said.extend)
-        pty.end()
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise TargetError(what, why=" ".join(["the leader of its terminal ended", *last]))
-    return pty, report
 
 
-def _hear(pipe: int, pty: Pty, listen: Callable[[Event], None], cancel: CancelToken) -> dict[str, Any] | None:
-    """The last report; None if the leader ended without one."""
-    rest, asked = b"", False
+def _hear(line: Attachment, listen: Callable[[Event], None], cancel: CancelToken) -> dict[str, Any]:
+    """The last report.
+
+    Raises:
+        TargetError: the leader ended without one.
+    """
+    asked = False
     while True:
         if cancel.cancelled and not asked:
             asked = True
-            with suppress(ProcessLookupError):
-                os.kill(pty.pid, signal.SIGTERM)
-        if not select.select([pipe], [], [], _LOOK_S)[0]:
-            continue
-        data = os.read(pipe, 1 << 16)
-        if not data:
-            return None
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            report: dict[str, Any] = json.loads(line)
-            if "progress" in report:
-                listen(Progress(**report["progress"]))
-            elif "notice" in report:
-                listen(Notice(report["notice"]))
-            else:
-                return report
+            line.cancel()
+        report = line.hear()
+        if report is None:
+            select.select([line], [], [], _LOOK_S)
+        elif "progress" in report:
+            listen(Progress(**report["progress"]))
+        elif "notice" in report:
+            listen(Notice(report["notice"]))
+        else:
+            return report

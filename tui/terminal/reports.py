@@ -1,4 +1,5 @@
-"""What the leader of a terminal says to lamina while its program is started or put back: one JSON object a line, through a pipe.
+"""What the leader of a terminal says while its program is started or put back: one JSON object a line, through a pipe to the holder, which
+hands it on to lamina.
 
 It is closed once the program runs or cannot; the terminal itself is the program's alone.
 """
@@ -9,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from lamina.core.events import Event, Progress
-from lamina.tui.terminal.pty import REPORTS
+from lamina.tui.terminal.holder import REPORTS
 
 
 class Reports:
@@ -37,5 +38,5 @@ class Reports:
             self._tell({"notice": event.text})
 
     def _tell(self, report: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # lamina is gone; so will be our terminal
+        with suppress(BrokenPipeError):  # the holder is gone, and our terminal with it
             os.write(REPORTS, json.dumps(report, default=str).encode() + b"\n")

@@ -1,7 +1,6 @@
 """One program in a terminal of ours, on the event loop: what it writes is emulated in small portions, so that keys come through."""
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -10,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from lamina.core.errors import TargetError
-from lamina.tui.terminal.emulator import Emulator, saved_size
-from lamina.tui.terminal.leader import Held, Size
-from lamina.tui.terminal.pty import Pty
+from lamina.tui.terminal.attachment import Ended, Event, Gone, Reported, Size, Taken, UpToDate
+from lamina.tui.terminal.emulator import Emulator
+from lamina.tui.terminal.follower import Follower
+from lamina.tui.terminal.leader import Held
 
 # A portion is emulated in less time than one notices; after one that took longer than this others have their turn.
-_PORTION = 4096
 _SHARE_S = 0.002
-_TYPED_AHEAD = 1 << 20
 _PATIENCE_S = 3.0
 
 
@@ -27,7 +25,8 @@ class Terminal:
     Attributes:
         pid: the program; name: what to call it.
         emulator: what the terminal shows; another one after a restore.
-        alive: the program runs.
+        alive: the program runs, and is shown here.
+        seen: somebody looked at it.
         stack: where its layers are, once that is known.
         ending: how it ended, in words; "" while it runs.
     """
@@ -35,15 +34,14 @@ class Terminal:
     def __init__(self, size: Size, changed: Callable[["Terminal"], None]) -> None:
         """*changed* is called whenever it shows something else, or ended."""
         self.pid, self.name = 0, ""
-        self.alive, self.ending = False, ""
+        self.alive, self.ending, self.seen = False, "", False
         self.stack: Path | None = None
         self._size = size
         self._changed = changed
-        self._pty: Pty | None = None
-        self._leader = -1
-        self._reading = False
-        self._typed = bytearray()
-        self.emulator = Emulator(*size, self.write)
+        self._follower: Follower | None = None
+        self._reading = self._up_to_date = False
+        self._failed = ""
+        self.emulator = Emulator(*size, lambda _answer: None)
 
     # -- the program -----------------------------------------------------------------------------------------------------------------
 
@@ -55,124 +53,125 @@ class Terminal:
         """
         self._let_go()
         self.pid, self.name, self.alive, self.ending = held.pid, held.name, True, ""
-        loop = asyncio.get_running_loop()
-        self._pty, self._leader = held.pty, os.pidfd_open(held.pty.pid)
-        loop.add_reader(self._leader, self._ended)
-        try:
-            if held.shown is not None:
-                self._show(held.shown)
-        finally:
-            self._resume()
-            # After a restore the terminal had the size of that layer, which the program still believes in: it draws itself anew.
-            self._set_size()
-            self._changed(self)
+        self._up_to_date, self._failed = False, str(held.line.status["failed"])
+        self._follower = Follower(held.line, self.emulator if held.leaves_screen else None)
+        self.emulator = self._follower.emulator
+        if held.leaves_screen:
+            self._follower.keep()
+        self._resume()
+        self._changed(self)
+        if self._follower.problem:
+            raise ValueError(self._follower.problem)
 
-    def _show(self, shown: str) -> None:
-        self.emulator = Emulator(*self._size, self.write)
-        if shown:
-            emulator = Emulator(*saved_size(shown), self.write)
-            emulator.load(shown)
-            self.emulator = emulator
+    @property
+    def holder(self) -> int:
+        """The process that holds it; 0 if it is gone, or not ours to show any more."""
+        return self._follower.line.holder if self._follower is not None else 0
 
     def _let_go(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._pty is not None:
-            loop.remove_reader(self._pty.master)
-            loop.remove_writer(self._pty.master)
-            self._typed.clear()
-            self._pty.close()
-        if self._leader >= 0:
-            # It may still be on its way out, and nobody else waits for it.
-            loop.add_reader(self._leader, _reap, self._leader)
-        self._pty, self._leader, self._reading = None, -1, False
+        """What is held ended, or does, and was seen."""
+        if self._follower is not None:
+            self._pause()
+            self._follower.line.seen()
+            self._follower = None
 
-    def _ended(self) -> None:
-        """The leader has ended, and with it the program. What it wrote last is still to be read."""
-        self._pump(1 << 20)
-        asyncio.get_running_loop().remove_reader(self._leader)
-        try:
-            found = os.waitid(os.P_PIDFD, self._leader, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
-            found = None
-        os.close(self._leader)
-        self._leader = -1
-        self.alive, self.ending = False, _in_words(found.si_status if found and found.si_code == os.CLD_EXITED else None)
-        self._changed(self)
+    def leave(self) -> None:
+        """Show it no more. What runs goes on and waits for the next lamina; so does the last screen of what ended, if nobody saw it."""
+        if self._follower is None:
+            return
+        if self.alive:
+            self._follower.keep()
+        if self.alive or self.seen:
+            self._let_go()
+        else:
+            self._pause()
+            self._follower.line.close()
+            self._follower = None
+        self.alive = False
 
-    async def close(self) -> None:
+    async def end(self) -> None:
         """Hang up, so that the program is told by SIGHUP, and wait until it has ended, but not for long."""
-        pty, leader, self.alive = self._pty, self._leader, False
-        if pty is None:
-            return
-        self._pause()
-        loop = asyncio.get_running_loop()
-        loop.remove_writer(pty.master)
-        self._pty, self._leader = None, -1
-        if leader < 0:
-            pty.close()  # the leader was reaped: its pid may be another's by now
-            return
-        loop.remove_reader(leader)
-        os.close(leader)
-        await asyncio.to_thread(pty.end)
+        follower, self.alive = self._follower, False
+        if follower is not None:
+            self._pause()
+            self._follower = None
+            await asyncio.to_thread(follower.line.end)
 
     # -- what it writes --------------------------------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
-        if self._pty is not None and not self._reading and not self._pty.ended:
+        if self._follower is not None and not self._reading:
             self._reading = True
-            asyncio.get_running_loop().add_reader(self._pty.master, self._pump)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._follower.line, self._pump)
+            loop.call_soon(self._pump)
 
     def _pause(self) -> None:
-        if self._pty is not None and self._reading:
+        if self._follower is not None and self._reading:
             self._reading = False
-            asyncio.get_running_loop().remove_reader(self._pty.master)
+            asyncio.get_running_loop().remove_reader(self._follower.line)
 
-    def _pump(self, portion: int = _PORTION) -> None:
-        """Take a portion of what was written, and let others have as much time as that took."""
-        pty = self._pty
-        if pty is None:
-            return
-        began = time.monotonic()
-        more = pty.drain(portion)
-        pty.take(self.emulator.feed)
+    def _pump(self) -> None:
+        """Take what was written, and let others have as much time as a portion of it took."""
+        began, took = time.monotonic(), 0.0
+        while self._follower is not None and took < _SHARE_S:
+            event = self._follower.take()
+            if event is None:
+                break
+            self._happened(event)
+            took = time.monotonic() - began
+        else:
+            if self._reading:
+                self._pause()
+                asyncio.get_running_loop().call_later(took, self._resume)
         self._changed(self)
-        took = time.monotonic() - began
-        if not more:
+
+    def _happened(self, event: Event) -> None:
+        if isinstance(event, UpToDate):
+            # From now on it is written for us. After a restore it had the size of that layer, in which the program still believes: it is
+            # told, and draws itself anew.
+            self._up_to_date = True
+            self._set_size()
+        elif isinstance(event, Reported):
+            # What was begun by a lamina that is no more.
+            self.pid, self._failed = event.report.get("runs", self.pid), event.report.get("failed", self._failed)
+        elif isinstance(event, Ended):
+            self.alive, self.ending, self.seen = False, self._failed or _in_words(event.code), False
             self._pause()
-        elif took > _SHARE_S:
-            self._pause()
-            asyncio.get_running_loop().call_later(took, self._resume)
+        elif isinstance(event, Taken | Gone):
+            self._lost(event)
+
+    def _lost(self, event: Taken | Gone) -> None:
+        follower = self._follower
+        if follower is None:
+            return
+        self._pause()
+        follower.line.close()
+        self._follower = None
+        if self.alive:
+            self.alive = False
+            self.ending = (
+                f"runs on, and lamina {event.by} shows it" if isinstance(event, Taken)
+                else f"lost its terminal, as somebody ended its holder, process {follower.line.holder}, and was told by SIGHUP"
+            )  # fmt: skip
 
     # -- what is typed, and the window -----------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Type *data*. What the program does not read yet waits, up to a MiB."""
-        if self._pty is not None and self.alive and len(self._typed) < _TYPED_AHEAD:
-            self._typed += data
-            self._type()
-
-    def _type(self) -> None:
-        pty, loop = self._pty, asyncio.get_running_loop()
-        if pty is None:
-            return
-        del self._typed[: pty.write(bytes(self._typed[:_PORTION]))]
-        if self._typed:
-            loop.add_writer(pty.master, self._type)
-        else:
-            loop.remove_writer(pty.master)
+        """Type *data*. What the program does not read yet waits with the holder, up to a MiB."""
+        if self._follower is not None and self.alive:
+            self._follower.line.type(data)
 
     def resize(self, columns: int, lines: int) -> None:
         """The window has another size."""
         if (columns, lines) != self._size and columns > 0 and lines > 0:
             self._size = columns, lines
-            if self.alive:
+            if self.alive and self._up_to_date:
                 self._set_size()
 
     def _set_size(self) -> None:
-        if self.emulator.size != self._size:
-            self.emulator.resize(*self._size)
-        if self._pty is not None:
-            self._pty.resize(*self._size)
+        if self._follower is not None:
+            self._follower.resize(*self._size)
 
     @property
     def size(self) -> Size:
@@ -192,14 +191,19 @@ class Terminal:
         Raises:
             TargetError: nothing is held any more.
         """
-        pty = self._pty
-        if pty is None:
+        follower = self._follower
+        if follower is None:
             raise TargetError("the screen of the terminal", why="it is gone")
-        pty.mark(reached)
+        follower.mark(follower.line.place_now(), reached)
 
     def last_screen(self) -> str:
-        """What the terminal shows, once everything was read that the program has written."""
-        self._pump(1 << 20)
+        """What the terminal shows once all was read that the program has written, which has ended. Waits for that, but not for long."""
+        until = time.monotonic() + _PATIENCE_S
+        while self._follower is not None and self.alive and (rest := until - time.monotonic()) > 0:
+            if self._follower.line.wait(rest):
+                event = self._follower.take()
+                if event is not None:
+                    self._happened(event)
         return self.emulator.save()
 
 
@@ -234,17 +238,8 @@ class Keeper:
         return {TERMINAL_NAME: self._shown.encode()}
 
 
-def _in_words(code: int | None) -> str:
-    if code is None:
-        return "has ended"
+def _in_words(code: int) -> str:
     if code > 128:
         with suppress(ValueError):
             return f"was ended by {signal.Signals(code - 128).name}"
     return f"has ended with exit status {code}"
-
-
-def _reap(pidfd: int) -> None:
-    asyncio.get_running_loop().remove_reader(pidfd)
-    with suppress(ChildProcessError):
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    os.close(pidfd)

@@ -37,14 +37,15 @@ def width(char: str) -> int:
 
 
 class Screen(pyte.Screen):
-    """What is shown. Answers that a program asks for go to *answer*.
+    """What is shown.
 
     Attributes:
+        answer: gets the answers that a program asks for.
         main: what the main screen shows, while the alternate one is shown; else None.
     """
 
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
-        self._answer = answer
+        self.answer = answer
         self.main: dict[int, Any] | None = None
         self._pen: Char | None = None
         self._cells: dict[str, Char] = {}
@@ -52,7 +53,7 @@ class Screen(pyte.Screen):
 
     def write_process_input(self, data: str) -> None:
         """pyte's name for an answer."""
-        self._answer(data.encode())
+        self.answer(data.encode())
 
     def reset(self) -> None:
         """As after switching on."""
@@ -141,10 +142,12 @@ class Screen(pyte.Screen):
         super().save_cursor()
 
     def restore_cursor(self) -> None:
-        """It stays saved."""
+        """It stays saved, and may be outside of the scrolling region."""
         kept = [saved._replace(cursor=copy.copy(saved.cursor)) for saved in self.savepoints]
         super().restore_cursor()
         self.savepoints[:] = kept
+        if kept and not kept[0].origin:
+            self.cursor.y = min(kept[0].cursor.y, self.lines - 1)
 
     def set_mode(self, *wanted: int, **how: Any) -> None:
         """Beside what pyte knows: 47, 1047, 1048 and 1049."""

@@ -111,7 +111,10 @@ def _name(c: ProcessCell) -> Cell:
         branch = "⋯".ljust(_STEP) + branch[_STEP - most :]
     gone = "ended " if c.process.protected == ENDED else "zombie " if c.process.state == "Z" else ""
     count = f" +{c.row.folded}" if c.row.folded else ""
-    return [(branch, "dim"), (gone, "danger"), (c.process.name, "bright" if c.is_target else _plain(c)), (count, "dim")]
+    shown = c.known.terminals.get(c.process.pid)
+    terminal = "" if shown is None else " ▣"
+    name = (c.process.name, "bright" if c.is_target else _plain(c))
+    return [(branch, "dim"), (gone, "danger"), name, (terminal, "dim" if shown else "warm"), (count, "dim")]
 
 
 def _cpu(c: ProcessCell) -> Cell:

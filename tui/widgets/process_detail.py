@@ -40,8 +40,11 @@ class ProcessDetail(VerticalScroll):
         """One text."""
         yield self._text
 
-    def show(self, process: ProcessInfo | None, examined: Examined | None, standing: Standing | None) -> None:
-        """Describe *process*; *examined* is None until it was looked at, *standing* if it is neither tracked nor on a layer."""
+    def show(self, process: ProcessInfo | None, examined: Examined | None, standing: Standing | None, terminal: str | None = None) -> None:
+        """Describe *process*; *examined* is None until it was looked at, *standing* if it is neither tracked nor on a layer.
+
+        *terminal*: who shows the terminal of lamina's that it runs in, "" for nobody; None if it runs in none.
+        """
         self.border_title = Content(f"{process.name} {process.pid}" if process else "process")
         text = Text()
         if process is not None:
@@ -49,6 +52,10 @@ class ProcessDetail(VerticalScroll):
             text.append(line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…", style="bold")
             text.append("\n")
             _who(text, process)
+            if terminal is not None:
+                text.append("▣ ", style="dim" if terminal else WARM)
+                shown = f"shown by {terminal}" if terminal else "which nobody looks at"
+                text.append(f"in a terminal of lamina's, {shown}; Enter shows it\n")
             text.append("\n")
             if process.protected == ENDED:
                 text.append("✗ it has ended; its row goes when the cursor does\n", style=DANGER)

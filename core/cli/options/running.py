@@ -15,6 +15,7 @@ VERBS: dict[str, Verb] = {
     "check": ("system", "check"),
     "ps": ("system", "ps"),
     "run": ("system", "run"),
+    "attach": ("system", "run"),
 }
 
 
@@ -76,6 +77,10 @@ def _run(verbs: Verbs) -> None:
     parser = add(verbs, "run", "open the TUI on a program in a terminal of lamina's own")
     stack(parser)
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="the program and its arguments, after --")
+    parser = add(verbs, "attach", "open the TUI on a program that runs in a terminal of lamina's own; without one: list them")
+    stack(parser)
+    parser.add_argument("program", nargs="?", metavar="PID|NAME", help="the program, as the list has it")
+    parser.add_argument("--take", action="store_true", help="even if another lamina shows it, which loses it")
 
 
 def _tracking(verbs: Verbs) -> None:
