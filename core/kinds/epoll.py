@@ -4,15 +4,18 @@ A registration outlives its number if another number keeps the file open; such a
 after a restore, nor could it be made, so it is refused.
 """
 
+import errno
 import os
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lamina.core.errors import Blocker
+from lamina.core.errors import Blocker, NativeError
 from lamina.core.ffi import C, check, new_error
 from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, file_entry
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
-from lamina.core.kinds.rawfd import Holders, RawFd, read_table
+from lamina.core.kinds.numbers import READY, has_fired
+from lamina.core.kinds.rawfd import Holders, RawFd, grabbed, read_table
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,48 @@ def _is_open(pid: int, fd: int) -> bool:
     return os.path.lexists(f"/proc/{pid}/fd/{fd}")
 
 
+def _never_quiet(holders: Holders, watches: Sequence[Watch]) -> Watch | None:
+    """A one-shot watch that has fired, of a file that is ready for nothing now: it could not be made quiet again (see `watch_calls`)."""
+    fired = [watch for watch in watches if has_fired(watch.events)]
+    if not fired:
+        return None
+    pid = next((raw.pid for raw in holders if all(_is_open(raw.pid, watch.fd) for watch in watches)), holders[0].pid)
+    pidfd = os.pidfd_open(pid)
+    try:
+        return next((watch for watch in fired if not _is_ready(pidfd, watch.fd)), None)
+    finally:
+        os.close(pidfd)
+
+
+def _is_ready(pidfd: int, fd: int) -> bool:
+    with grabbed(pidfd, fd) as copy:
+        poll = select.poll()
+        poll.register(copy, READY)
+        return bool(poll.poll(0))
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a registration cannot be made again, and what to do."""
+
+    why: str
+    fix: str = ""
+
+
+def trouble(holders: Holders) -> Trouble | None:
+    """The first registration that could not be made again.
+
+    Raises:
+        NativeError: the kernel cannot compare. OSError: the process is gone.
+    """
+    if watch := unreachable_watch(holders):
+        return Trouble(f"it still watches a file whose descriptor {watch.fd} was closed while another number kept the file open")
+    if watch := _never_quiet(holders, watches_of(holders[0])):
+        why = f"its one-shot watch of descriptor {watch.fd} has fired, and could not be made quiet again while that is ready for nothing"
+        return Trouble(why, "try again in a moment")
+    return None
+
+
 class Epoll(DescriptorKind):
     """An epoll instance."""
 
@@ -89,15 +134,20 @@ class Epoll(DescriptorKind):
         return raw.link == "anon_inode:[eventpoll]"
 
     def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
-        """A registration that no number reaches any more; looked at twice, because a running program closes descriptors meanwhile."""
-        if unreachable_watch(holders) is None:
-            return None
-        again = [raw for old in holders for raw in read_table(old.pid) if (raw.fd, raw.link) == (old.fd, old.link)]
-        return _refusal(again[0], unreachable_watch(again)) if again else None
+        """A registration that cannot be made again; looked at twice, because a running program closes descriptors meanwhile."""
+        try:
+            if trouble(holders) is None:
+                return None
+            again = [raw for old in holders for raw in read_table(old.pid) if (raw.fd, raw.link) == (old.fd, old.link)]
+            return _refusal(again[0], trouble(again)) if again else None
+        except (NativeError, OSError) as error:
+            if (error.errnum if isinstance(error, NativeError) else error.errno) == errno.EBADF:
+                return None  # closed while we looked: the freeze looks again
+            raise
 
-    def capture(self, holders: Holders, pidfd: int) -> Watch | None:
+    def capture(self, holders: Holders, pidfd: int) -> Trouble | None:
         """The same, for the moment of the freeze: the numbers can be compared only while nothing moves."""
-        return unreachable_watch(holders)
+        return trouble(holders)
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
         """What `capture` found."""
@@ -129,7 +179,5 @@ class Epoll(DescriptorKind):
         return entry.epfd
 
 
-def _refusal(raw: RawFd, watch: Watch | None) -> Blocker | None:
-    if watch is None:
-        return None
-    return raw.blocker(f"it still watches a file whose descriptor {watch.fd} was closed while another number kept the file open")
+def _refusal(raw: RawFd, found: Trouble | None) -> Blocker | None:
+    return raw.blocker(found.why, found.fix) if found else None

@@ -35,6 +35,11 @@ LATE = {
         "a = socket.create_server(('127.0.0.1', 0)); b = socket.create_connection(a.getsockname())",
         "1 new connection waits to be accepted",
     ),
+    "a one-shot watch that has fired": (
+        "a = socket.create_server(('127.0.0.1', 0)); e = select.epoll(); e.register(a, select.EPOLLIN | select.EPOLLONESHOT); "
+        "socket.create_connection(a.getsockname()).close(); e.poll(); a.accept()[0].close()",
+        "one-shot watch of descriptor",
+    ),
     "a filter": (
         "import ctypes, struct; a = socket.create_server(('127.0.0.1', 0)); "
         "code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 65535)); "

@@ -160,6 +160,28 @@ stay()
     assert sum(key == "tfd" for look in after for key, _ in look["lines"]) >= 4
 
 
+def test_one_shot_watches_that_have_fired_stay_quiet(tmp_path: Path) -> None:
+    before, after = roundtrip(
+        tmp_path,
+        """
+pipes = [os.pipe() for _ in range(4)]
+e = select.epoll()
+for n, (r, w) in enumerate(pipes):
+    os.write(w, b"x")
+    e.register(r, select.EPOLLIN | (select.EPOLLONESHOT if n % 2 else 0) | (select.EPOLLET if n > 1 else 0))
+e.register(pipes[0][1], select.EPOLLOUT | select.EPOLLONESHOT)
+e.register(os.eventfd(1), select.EPOLLIN | select.EPOLLONESHOT)
+e.poll(0)
+e.register(pipes[1][1], select.EPOLLOUT | select.EPOLLONESHOT)
+os.close(pipes[3][1])
+stay()
+""",
+    )
+    assert after == before
+    fired = [text for look in after for key, text in look["lines"] if key == "tfd" and text.split()[2] in ("40000000", "c0000000")]
+    assert len(fired) == 4
+
+
 def test_listening_sockets_accept_again(tmp_path: Path) -> None:
     code = """
 four = socket.socket(); four.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
