@@ -14,6 +14,7 @@ struct scan_request {
 };
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_request)
 #define SCAN_WP_MATCHING 1ULL
+#define SCAN_GUARD (1ULL << 8)
 
 #define PAGE 4096ULL
 #define SLICE (16ULL << 20)
@@ -190,7 +191,9 @@ static int resolve_swap(int pagemap, lm_array *found, uint64_t first, lm_error *
 
                 if (entry & ENTRY_PRESENT)
                     categories = (categories & ~(uint64_t)LM_PAGE_SWAPPED) | LM_PAGE_PRESENT;   /* came back meanwhile */
-                else if (!(entry & ENTRY_SWAP) || (entry & ENTRY_GUARD))
+                else if (entry & ENTRY_GUARD)
+                    categories = LM_PAGE_GUARD;
+                else if (!(entry & ENTRY_SWAP))
                     continue;
                 /* Swap type 0, offset 0 is the header of the swap area and never a page: the kernel shows nothing of the entry. */
                 else if (!(entry & ENTRY_FRAME))
@@ -243,7 +246,20 @@ int lm_pagemap_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, c
     return swapped ? resolve_swap(pagemap, found, first, err) : 0;
 }
 
-int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_error *err)
+int lm_guard_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct scan_request request = { .category_mask = SCAN_GUARD, .return_mask = SCAN_GUARD };
+        uint64_t at = starts[i];
+
+        if (walk(pagemap, &request, 0, &at, ends[i], found, err) < 0)
+            return err->errnum == EINVAL ? 0 : -1;
+    }
+    return 0;
+}
+
+int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_array *guards,
+                     lm_error *err)
 {
     int ascending = 1;
 
@@ -253,6 +269,11 @@ int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, l
         int unknown, in_file = !!(says & LM_PAGE_IN_FILE);
 
         ascending &= !i || region->start >= region[-1].end;
+        if (says & LM_PAGE_GUARD) {
+            if (lm_array_add(guards, region->start, region->end, 0, err) < 0)
+                return -1;
+            continue;
+        }
         if (says & LM_PAGE_FILE)
             continue;
         if ((says & LM_PAGE_ZERO) && !in_file) {

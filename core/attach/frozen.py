@@ -56,6 +56,7 @@ class FrozenTask:
     Attributes:
         pid, stat, status: who it is; `stat.state` is "Z" for a zombie, and then nothing below `status` is filled.
         areas: its mappings without our scratch range, ascending.
+        guards: runs of guard pages inside them, as (start, end).
         threads: the leader first.
         sigactions: signal number → raw `struct kernel_sigaction` (32 bytes: handler, flags, restorer, mask), 1..64 without 9 and 19.
         signals: queued shared signals, raw siginfo.
@@ -78,6 +79,7 @@ class FrozenTask:
     stat: Stat
     status: dict[str, str]
     areas: tuple[Area, ...] = ()
+    guards: tuple[tuple[int, int], ...] = ()
     threads: tuple[FrozenThread, ...] = ()
     sigactions: dict[int, bytes] = field(default_factory=dict)
     signals: tuple[bytes, ...] = ()

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Scanner:
         """Raises TargetError: the process is gone, is another one by now, or may not be read."""
         self._identity = identity
         self._fd = -1
-        arrays = [ffi.gc(ffi.new("lm_array *"), C.lm_array_free) for _ in range(5)]
+        arrays = [ffi.gc(ffi.new("lm_array *"), C.lm_array_free) for _ in range(6)]
         err = new_error()
         for array in arrays:
             check(C.lm_array_reserve(array, _WARM_REGIONS, err), err)
@@ -90,7 +91,19 @@ class Scanner:
                 ranges.append((area.start, area.end, kind))
         flags = (C.LM_SCAN_PROTECT if protect else 0) | (C.LM_SCAN_SLICED if live else 0)
         self._ask(ranges, flags)
-        return self._answer(tuple(outside))
+        report = self._answer(tuple(outside))
+        shared = [area for area in outside if area.shared]
+        return replace(report, guards=report.guards | self._guards_of(shared)) if shared else report
+
+    def _guards_of(self, areas: list[Area]) -> PageRuns:
+        """Guard pages of shared mappings, of which the scan says nothing."""
+        array, err = self._sets[0], new_error()
+        array.count = 0
+        starts = np.array([area.start for area in areas], dtype=np.uint64)
+        ends = np.array([area.end for area in areas], dtype=np.uint64)
+        buffers = (ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends))
+        check(C.lm_guard_scan(self._fd, *buffers, len(areas), array, err), err)
+        return _runs_of(array, ascending=True)
 
     def _ask(self, ranges: list[tuple[int, int, int]], flags: int) -> None:
         if self._fd < 0:
@@ -140,9 +153,9 @@ class Scanner:
         for array in self._sets:
             array.count = 0
         ascending = bool(check(C.lm_pagemap_judge(self._found, *self._sets, err), err))
-        data, changed, untracked, zero = (_runs_of(array, ascending) for array in self._sets)
+        data, changed, untracked, zero, guards = (_runs_of(array, ascending) for array in self._sets)
         # A page that was found twice, in the walk of tracked and in that of untracked areas of a running target: the latter is right.
-        return Report(changed, data, zero - data, untracked, outside)
+        return Report(changed, data, zero - data, untracked, outside, guards)
 
 
 def _runs_of(array: Any, ascending: bool) -> PageRuns:

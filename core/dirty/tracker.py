@@ -42,6 +42,7 @@ class Report:
         data: all pages with data.
         zero: pages of anonymous memory that are mapped and read as zero; none of them is in `data`.
         untracked: those of `changed` that are there only because their area is not tracked (new, moved, never registered).
+        guards: guard pages (MADV_GUARD_INSTALL); none of them has data.
         outside: areas of the request about which this report says nothing: shared memory, and what no one can read ([vvar], device memory).
     """
 
@@ -50,6 +51,7 @@ class Report:
     zero: PageRuns = field(default_factory=PageRuns.empty)
     untracked: PageRuns = field(default_factory=PageRuns.empty)
     outside: tuple[Area, ...] = ()
+    guards: PageRuns = field(default_factory=PageRuns.empty)
 
     @property
     def clean(self) -> PageRuns:

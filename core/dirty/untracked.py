@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from errno import ENOTTY
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,7 @@ class UntrackedTracker(Tracker):
 
     def _read_entries(self, areas: list[Area]) -> Report:
         pages: list[Addresses] = []
+        guards: list[Addresses] = []
         for area in areas:
             if not is_private(area):
                 continue
@@ -92,9 +94,19 @@ class UntrackedTracker(Tracker):
                 if area.is_file:
                     # Bit 61: still the file's own page. On anonymous memory the huge zero page has it, too.
                     there &= ~(((entries & _PRESENT) != 0) & ((entries & _FILE) != 0))
-                pages.append(np.uint64(start) + np.flatnonzero(there).astype(np.uint64) * np.uint64(PAGE))
-        found = PageRuns.from_pages(np.concatenate(pages)) if pages else PageRuns.empty()
-        return Report(found, found, untracked=found, outside=tuple(area for area in areas if not is_private(area)))
+                pages.append(_addresses(start, there))
+                guards.append(_addresses(start, (entries & _GUARD) != 0))
+        found = _joined(pages)
+        outside = tuple(area for area in areas if not is_private(area))
+        return Report(found, found, untracked=found, outside=outside, guards=_joined(guards))
+
+
+def _addresses(start: int, which: Any) -> Addresses:
+    return np.uint64(start) + np.flatnonzero(which).astype(np.uint64) * np.uint64(PAGE)
+
+
+def _joined(pages: list[Addresses]) -> PageRuns:
+    return PageRuns.from_pages(np.concatenate(pages)) if pages else PageRuns.empty()
 
 
 def _all_changed(report: Report) -> Report:

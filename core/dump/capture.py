@@ -13,6 +13,7 @@ from lamina.core.attach.frozen import FrozenTask, FrozenThread
 from lamina.core.attach.procfs import Area, read_smaps, read_stat, read_status
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
 from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
@@ -59,8 +60,8 @@ def areas_of(process: FrozenProcess, known: Areas) -> tuple[Area, ...]:
     return areas
 
 
-def capture_task(process: FrozenProcess, areas: tuple[Area, ...]) -> FrozenTask:
-    """One frozen process, whose scratch range is ready, but for queued signals (`with_signals`).
+def capture_task(process: FrozenProcess, areas: tuple[Area, ...], guards: PageRuns) -> FrozenTask:
+    """One frozen process, whose scratch range is ready, but for queued signals (`with_signals`). *guards*: its guard pages.
 
     Raises:
         RefusedError: something that only the inside shows is not supported.
@@ -78,6 +79,7 @@ def capture_task(process: FrozenProcess, areas: tuple[Area, ...]) -> FrozenTask:
         stat=read_stat(pid),
         status=status,
         areas=areas,
+        guards=tuple(guards),
         threads=tuple(_thread(tracee, threads[tracee.tid], keyring) for tracee in process.tracees),
         area_notes=area_notes.read(leader, areas),
         **task.answers(),

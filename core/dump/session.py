@@ -27,6 +27,7 @@ from lamina.core.dump.preflight import examine
 from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
@@ -183,13 +184,13 @@ class Session:
         for process in still:
             still.prepare_scratch(process)
             areas = areas_of(process, known.get(process.pid, {}))
-            self._last_round(process)
-            tasks[process.pid] = capture_task(process, areas)
+            memory = self._last_round(process)
+            tasks[process.pid] = capture_task(process, areas, memory.guards)
         self.meter.mark("copied")
         uffds = {task.remembered.state.uffd_ino for task in self.tree} | self.own_uffds
         return capture_rest(still, tasks, uffds - {0})
 
-    def _last_round(self, process: FrozenProcess) -> None:
+    def _last_round(self, process: FrozenProcess) -> TaskMemory:
         self._same_program(process)
         task = self.tree.of(process.pid)
         if self.tracks and task.can_track and not task.armed:
@@ -199,6 +200,7 @@ class Session:
         task.unsettle()
         memory = self._memories.begin(process.pid, self.destination)
         memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
+        return memory
 
     def _same_program(self, process: FrozenProcess) -> None:
         """A task that replaced its program since it was looked at has lost its tracker: what was found about it is void."""

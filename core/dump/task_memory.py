@@ -24,6 +24,7 @@ class TaskMemory:
         consumed: everything scans have reported as changed so far; given back to the tracker if the dump fails.
         own, inherited: after the freeze: what the layer holds itself, and what it leaves to its parent.
         scanned: pages looked at by the last scan.
+        guards: guard pages found by the last scan.
         certain: `consumed` is all that was protected; False if a scan failed on its way.
         doubtful: pages that a live round protected while somebody may have had them pinned: what was copied of them may be old.
     """
@@ -37,6 +38,7 @@ class TaskMemory:
         self.own = PageRuns.empty()
         self.inherited = PageRuns.empty()
         self.scanned = 0
+        self.guards = PageRuns.empty()
         self.certain = True
         self.doubtful = PageRuns.empty()
         self._found = PageRuns.empty()
@@ -108,4 +110,5 @@ class TaskMemory:
         self.certain = True
         self.consumed |= report.changed
         self.scanned = report.present.pages
+        self.guards = report.guards
         return report

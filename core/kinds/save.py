@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.message import Message
 
 from lamina.core.attach.frozen import FrozenTask, FrozenThread
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.image.format import TaskState
 from lamina.core.image.schema import core_entry, mm_entry, task_core_entry, task_kobj_ids_entry, thread_core_entry
 from lamina.core.image.supplement import Supplement, Values
@@ -18,6 +19,7 @@ from lamina.core.kinds import (
     comm,
     creds,
     fs,
+    guards,
     itimers,
     loginuid,
     membarrier,
@@ -93,7 +95,8 @@ def save_mm(task: FrozenTask, files: PathTable) -> mm_entry:
         RefusedError: an area that `vmas.blocker` refuses.
     """
     answer = mm.MmAnswer(task.brk, task.dumpable, task.thp_disabled)
-    return mm.save(task.stat, task.auxv, answer, files.path(task.exe), vmas.save(task.areas, files))
+    areas = [*vmas.save(task.areas, files), *guards.save(PageRuns.of(task.guards))]
+    return mm.save(task.stat, task.auxv, answer, files.path(task.exe), areas)
 
 
 def save_task(task: FrozenTask, files: PathTable, ids: task_kobj_ids_entry) -> Images:

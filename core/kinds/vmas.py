@@ -3,7 +3,6 @@
 What the format has no field for (names, NUMA policies, locks on fault) is kept by `area_notes`; protection keys are refused.
 """
 
-import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import Area
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.records import areas
 from lamina.core.image.schema import vma_entry
+from lamina.core.kinds import guards
 from lamina.core.kinds import vma_flags as f
 from lamina.core.kinds.mlock import MLOCK_ONFAULT
 from lamina.core.kinds.paths import PathOf, PathTable
@@ -234,8 +235,9 @@ def make(plans: Sequence[AreaPlan], calls: CallList, fd: int = 0) -> None:
         calls.add("close", fd, expect=0)
 
 
-def protect(plans: Sequence[AreaPlan], calls: CallList) -> None:
+def protect(plans: Sequence[AreaPlan], calls: CallList, guard_pages: PageRuns | None = None) -> None:
     """Step 9, in the leader, after the pages are in: real protections, and locks (a limit on locked memory is not lowered yet)."""
+    guard_pages = guard_pages or PageRuns.empty()
     for area in plans:
         size = area.end - area.start
         if area.filled and not area.prot & f.PROT_WRITE:
@@ -243,15 +245,10 @@ def protect(plans: Sequence[AreaPlan], calls: CallList) -> None:
         if area.locked and area.on_fault:
             calls.add("mlock2", area.start, size, MLOCK_ONFAULT, expect=0, about=f"lock {area}")
         elif area.locked:
-            if not area.prot:
-                # Memory that may not be touched is locked, too, but mlock(2) answers ENOMEM as it does beyond the limit.
+            holes = bool(guard_pages.clip(area.start, area.end))
+            if holes or not area.prot:
+                # What may not be touched is locked, too, but mlock(2) answers ENOMEM, as it does beyond the limit.
                 calls.add("mlock2", area.start, size, MLOCK_ONFAULT, expect=0, about=f"lock {area}")
-            calls.add("mlock", area.start, size, expect=0 if area.prot else -errno.ENOMEM, about=f"lock {area}")
-
-
-def guard(entries: Sequence[vma_entry], calls: CallList) -> None:
-    """Step 9, in the leader, after the pages are in: guard pages (MADV_GUARD_INSTALL, Linux 6.13), which images of CRIU may name."""
-    for entry in entries:
-        if entry.status & VmaStatus.GUARD:
-            about = f"guard {entry.start:x}-{entry.end:x}"
-            calls.add("madvise", entry.start, entry.end - entry.start, f.MADV_GUARD_INSTALL, expect=0, about=about)
+            calls.add("mlock", area.start, size, expect=0, about=f"lock {area}", any_result=holes or not area.prot)
+            if holes:
+                guards.populate(guard_pages, area.start, area.end, calls)

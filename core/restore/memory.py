@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_maps
-from lamina.core.kinds import area_notes, special, vmas
+from lamina.core.kinds import area_notes, guards, special, vmas
 from lamina.core.kinds.setting import said
 from lamina.core.kinds.vmas import AreaPlan
 from lamina.core.restore import layout
@@ -49,14 +49,14 @@ def replace_areas(process: Rebuilding, task: TaskPlan) -> list[str]:
 
 
 def protect_areas(process: Rebuilding, task: TaskPlan) -> None:
-    """Step 9: the protections, locks and guards of the image."""
+    """Step 9: the guards, protections and locks of the image."""
+    calls = CallList()
+    guards.rebuild(task.guards, calls)
+    process.run(calls)
     for some in _portions(task.areas):
         calls = CallList()
-        vmas.protect(some, calls)
+        vmas.protect(some, calls, task.guards)
         process.run(calls)
-    calls = CallList()
-    vmas.guard(task.entries, calls)
-    process.run(calls)
 
 
 def _portions(areas: Sequence[AreaPlan]) -> Iterator[Sequence[AreaPlan]]:

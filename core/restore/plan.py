@@ -22,7 +22,7 @@ from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import area_notes, cgroups, fs, timens, vmas
+from lamina.core.kinds import area_notes, cgroups, fs, guards, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -48,6 +48,7 @@ class TaskPlan:
         executable: what it execs; "" for a zombie.
         entries: its mappings as in the image; areas: those to be mapped, ascending.
         owners: who holds its pages.
+        guards: guard pages inside its mappings.
         kept: what the supplement has of it; notes: and of its memory.
     """
 
@@ -60,6 +61,7 @@ class TaskPlan:
     entries: tuple[vma_entry, ...] = ()
     areas: tuple[AreaPlan, ...] = ()
     owners: OwnerMap | None = None
+    guards: PageRuns = field(default_factory=PageRuns.empty)
     kept: Values = field(default_factory=dict)
     notes: tuple[AreaNote, ...] = ()
 
@@ -218,7 +220,7 @@ def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, member
     areas = vmas.plan(mm.vmas, path_of, has_pages, area_notes.locked_on_fault(notes))
     return TaskPlan(
         entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners,
-        supplement.tasks.get(entry.pid, {}), notes,
+        guards.load(mm.vmas), supplement.tasks.get(entry.pid, {}), notes,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ enum {
     LM_PAGE_HUGE = 64,
     /* What we add. */
     LM_PAGE_IN_FILE = 256,    /* found in a range of which FILE was asked (LM_RANGE_FILE) */
-    LM_PAGE_HIDDEN = 512      /* SWAPPED, but the kernel hides the entry (no CAP_SYS_ADMIN): swap or a marker */
+    LM_PAGE_HIDDEN = 512,     /* SWAPPED, but the kernel hides the entry (no CAP_SYS_ADMIN): swap or a marker */
+    LM_PAGE_GUARD = 1024      /* a guard page (MADV_GUARD_INSTALL, shown since 6.15): nothing else is said of it */
 };
 
 enum { LM_RANGE_FILE = 1 };       /* of a range: ask for FILE (ten times as slow, so only where files are mapped) */
@@ -30,12 +31,15 @@ int lm_pagemap_open(int pid, lm_error *err);
    protected, so no page tables appear for untouched memory. If it fails, some pages may be protected already: treat all as written. */
 int lm_pagemap_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, const uint8_t *kinds, uint64_t count, unsigned flags,
                     lm_array *found, lm_error *err);
+/* Append to `found` the guard pages of any ranges, shared mappings of files too. Finds none before Linux 6.15, which does not tell. */
+int lm_guard_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err);
 /* Raw entries of /proc/PID/pagemap for `pages` pages from `start`. Refuses a short answer: the program is gone. */
 int lm_pagemap_read(int pagemap, uint64_t start, uint64_t pages, uint64_t *entries, lm_error *err);
 
 /* What the regions of one scan mean for a layer. Each set is appended to, ascending if the regions are, neighbours joined:
    data: pages that need an entry in a layer: there, not zero, and in a private mapping of a file no longer the file's own page;
    changed: of these, written since the last protect, or not known; untracked: of these, not known because not registered;
-   zero: of anonymous memory, there and zero.
+   zero: of anonymous memory, there and zero; guards: guard pages, which no other set has.
    Returns 1 if the regions, and so the sets, ascend; else 0. */
-int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_error *err);
+int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_array *guards,
+                     lm_error *err);

@@ -108,7 +108,9 @@ def test_entries_tell_guard_markers_from_swap(victim: Victim, scanner: Scanner) 
     entries = scanner.entries(address, 8)
     assert ((entries >> np.uint64(62)) & np.uint64(1)).tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     guard = PageRuns.of([(address + 2 * PAGE, address + 4 * PAGE)])
-    assert scanner.scan([victim.area(address)], protect=False, live=False).data == written - guard
+    report = scanner.scan([victim.area(address)], protect=False, live=False)
+    assert report.data == written - guard
+    assert report.guards in (guard, PageRuns.empty())  # shown since Linux 6.15
 
 
 def test_the_scan_of_an_ended_or_replaced_program_is_an_error(victim: Victim, scanner: Scanner) -> None:

@@ -28,7 +28,7 @@ struct attr {
     uint64_t runtime, deadline, period;
     uint32_t util_min, util_max;
 };
-static char *locked, *lazy, *bound, *plain;
+static char *locked, *lazy, *bound, *plain, *guarded[3];
 static pid_t worker_tid;
 static int worker_round, asked_round;
 static char worker_text[4096];
@@ -119,6 +119,38 @@ static void policy_of(void *address, int *mode, unsigned long *nodes)
     *nodes = mask[0];
 }
 
+/* One letter a page: g for a guard page, else what its first byte is. */
+static void pages_of(const char *area, char *text)
+{
+    uint64_t entries[8];
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    must(pread(fd, entries, sizeof entries, (off_t)(uintptr_t)area / PAGE * 8) == sizeof entries, "pagemap");
+    close(fd);
+    for (int n = 0; n < 8; n++)
+        text[n] = entries[n] >> 58 & 1 ? 'g' : area[n * PAGE] ? area[n * PAGE] : '0';
+    text[8] = 0;
+}
+
+/* Private and anonymous, the same and locked, and shared with a file. */
+static void guards(const char *dir)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/mapped", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    must(fd >= 0 && !ftruncate(fd, 8 * PAGE), path);
+    for (int n = 0; n < 3; n++) {
+        guarded[n] = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, n == 2 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, n == 2 ? fd : -1, 0);
+        must(guarded[n] != MAP_FAILED, "mmap");
+        for (int page = 0; page < 8; page += 2)
+            guarded[n][page * PAGE] = 'A' + page;
+        /* Not on every kernel; of files only since 6.15. */
+        madvise(guarded[n] + PAGE, 2 * PAGE, MADV_GUARD_INSTALL);
+        madvise(guarded[n] + 7 * PAGE, PAGE, MADV_GUARD_INSTALL);
+    }
+    close(fd);
+    mlock(guarded[1], 8 * PAGE);
+}
+
 static void areas(void)
 {
     unsigned long nodes = 1;
@@ -136,7 +168,7 @@ static void areas(void)
 
 static void say(pid_t child)
 {
-    char main_text[4096], filter[64], login[64], groups[2048], childs[2048], thread[2048], flags[4][128], path[64], limits[1024], kind[64];
+    char held[3][16], main_text[4096], filter[64], login[64], groups[2048], childs[2048], thread[2048], flags[4][128], path[64], limits[1024], kind[64];
     int mode[2] = {0};
     unsigned long nodes[2] = {0};
     say_thread(main_text, sizeof main_text);
@@ -157,6 +189,8 @@ static void say(pid_t child)
     flags_of(bound, flags[3], sizeof flags[3]);
     policy_of(bound, &mode[0], &nodes[0]);
     policy_of(plain, &mode[1], &nodes[1]);
+    for (int n = 0; n < 3; n++)
+        pages_of(guarded[n], held[n]);
     limits[0] = 0;
     for (int n = 0; n < RLIM_NLIMITS; n++) {
         struct rlimit limit;
@@ -166,9 +200,9 @@ static void say(pid_t child)
     }
     control_reply("{\"main\": %s, \"worker\": %s, \"filter\": \"%s\", \"login\": \"%s\", \"groups\": \"%s\", \"thread's\": \"%s\", "
                   "\"child's\": \"%s\", \"flags\": [\"%s\", \"%s\", \"%s\", \"%s\"], \"policies\": [%d, %lu, %d, %lu], "
-                  "\"personality\": \"%s\", \"limits\": [%s], \"thp\": %d, \"subreaper\": %d}",
+                  "\"personality\": \"%s\", \"limits\": [%s], \"guards\": [\"%s\", \"%s\", \"%s\"]}",
                   main_text, worker_text, filter, login, groups, thread, childs, flags[0], flags[1], flags[2], flags[3], mode[0], nodes[0],
-                  mode[1], nodes[1], kind, limits, prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), 0);
+                  mode[1], nodes[1], kind, limits, held[0], held[1], held[2]);
 }
 
 static void future(void)
@@ -224,6 +258,7 @@ int main(int argc, char **argv)
     }
     close(ready[1]);
     must(!read(ready[0], line, 1) && !close(ready[0]), "child");
+    guards(argv[1]);
     areas();
     pthread_create(&thread, NULL, work, NULL);
     while (!__atomic_load_n(&worker_tid, __ATOMIC_ACQUIRE))

@@ -12,10 +12,11 @@ import pytest
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import PAGE, Area, read_maps, read_smaps
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.schema import vma_entry
-from lamina.core.kinds import special, vma_flags, vmas
+from lamina.core.kinds import guards, special, vma_flags, vmas
 from lamina.core.kinds.vmas import Pages
 
 
@@ -36,8 +37,8 @@ def saved(areas: list[Area], files: Paths) -> list[vma_entry]:
     return [vma_entry.FromString(entry.SerializeToString()) for entry in vmas.save(areas, files)]
 
 
-def area(path: str = "", perms: str = "rw-p", inode: int = 0, flags: str = "", start: int = 0x10000) -> Area:
-    return Area(start, start + PAGE, perms, 0, "00:00", inode, path, frozenset(flags.split()))
+def area(path: str = "", perms: str = "rw-p", inode: int = 0, flags: str = "", start: int = 0x10000, pages: int = 1) -> Area:
+    return Area(start, start + pages * PAGE, perms, 0, "00:00", inode, path, frozenset(flags.split()))
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +209,31 @@ def test_overlapping_moves_go_through_the_parking_place() -> None:
 
 def test_guard_pages_of_a_criu_image() -> None:
     guard = vma_entry(start=PAGE, end=2 * PAGE, pgoff=0, shmid=0, prot=0, flags=0, status=VmaStatus.GUARD, fd=-1)
-    vmas.check([*saved([area(start=PAGE)], Paths()), guard])
+    areas = saved([area(start=0, pages=4)], Paths())
+    vmas.check([*areas, guard])
+    found = guards.load([*areas, guard])
     calls = CallList()
-    vmas.guard([guard], calls)
+    guards.rebuild(found, calls)
     assert calls.calls[0].args == (PAGE, PAGE, vma_flags.MADV_GUARD_INSTALL)
+    assert [(entry.start, entry.end, entry.status) for entry in guards.save(found)] == [(PAGE, 2 * PAGE, VmaStatus.GUARD)]
+
+
+@pytest.mark.parametrize(("start", "end"), [(PAGE, PAGE), (2 * PAGE, PAGE), (1, PAGE), (8 * PAGE, 9 * PAGE), (1 << 62, (1 << 62) + PAGE)])
+def test_guard_pages_that_no_dump_writes(start: int, end: int) -> None:
+    guard = vma_entry(start=start, end=end, pgoff=0, shmid=0, prot=0, flags=0, status=VmaStatus.GUARD, fd=-1)
+    with pytest.raises(ImageError):
+        vmas.check([*saved([area(start=0, pages=4)], Paths()), guard])
+
+
+def test_locked_memory_with_guard_pages_is_locked_first_and_then_brought_in() -> None:
+    """mlock(2) answers ENOMEM for it, as it does beyond the limit: the first call tells the two apart."""
+    areas = saved([area(start=PAGE, pages=8, flags="lo")], Paths())
+    calls = CallList()
+    vmas.protect(vmas.plan(areas, lambda _: "", lambda _: False), calls, PageRuns.of([(3 * PAGE, 4 * PAGE)]))
+    assert [(call.name, call.args[:2], call.any_result) for call in calls.calls] == [
+        ("mlock2", (PAGE, 8 * PAGE), False), ("mlock", (PAGE, 8 * PAGE), True),
+        ("madvise", (PAGE, 2 * PAGE), True), ("madvise", (4 * PAGE, 5 * PAGE), True),
+    ]  # fmt: skip
 
 
 def test_a_real_file_mapping(tmp_path: Path) -> None:
