@@ -1,19 +1,76 @@
-"""Restoring an image is running a program, so it matters who could have written it."""
+"""Restoring an image is running a program, so it matters who could have written it, and who can exchange it before it is read.
+
+A name is not looked at and then opened: between the two, whoever owns a directory above could put something else there. `held_layer` opens
+the directories of a layer and of its ancestors one below the other, looks at each descriptor, and reads everything from them.
+"""
 
 import os
 import pwd
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
+from lamina.core.errors import Blocker, RefusedError
 from lamina.core.image.layer import Layer
+from lamina.core.image.places.tarball import Archive
+from lamina.core.image.places.walk import Check, ignore, open_directory
+
+_WHY: Final = "restoring it runs what that user put there"
+_FIX: Final = "add --trust if you trust them"
 
 
-def _callers() -> set[int]:
-    """Whose images are as good as the caller's own: root's, the caller's, and under sudo those of the user who called it."""
-    callers = {0, os.geteuid()}
-    sudo = os.environ.get("SUDO_UID", "")
+def _callers(what: str) -> set[int]:
+    """Whose images are as good as the caller's own: root's, the caller's, under sudo those of the user who called it. *what*: UID, GID."""
+    own = os.geteuid() if what == "UID" else os.getegid()
+    callers = {0, own}
+    sudo = os.environ.get(f"SUDO_{what}", "")
     if os.geteuid() == 0 and sudo.isascii() and sudo.isdigit():
         callers.add(int(sudo))
     return callers
+
+
+@contextmanager
+def held_layer(path: Path, trust: bool) -> Iterator[Layer]:
+    """The layer *path* and its ancestors, opened once and read from there, whatever their paths lead to by then. Unless *trust*, everything
+    that is opened, and every directory above, must be of somebody whose images are as good as the caller's own.
+
+    Raises:
+        RefusedError: it is not.
+        ImageError: there is no such layer; an ancestor is missing.
+    """
+    layer = Layer(path)
+    held: list[Layer] = []
+    check = ignore if trust else _refusing(str(layer.path))
+    try:
+        layer.place.hold(check)
+        at: Layer | None = layer
+        while at is not None and all(at.key != below.key for below in held):  # a circle is said by whoever follows the chain
+            held.append(at)
+            above = at.parent()
+            if above is not None:
+                at.adopt(above)
+            at = above
+        if not trust and (stranger := untrusted_owner(layer)):
+            raise _refused(str(layer.path), stranger)
+        yield layer
+    finally:
+        for member in held:
+            member.place.release()
+
+
+def _refused(obj: str, stranger: str) -> RefusedError:
+    return RefusedError("cannot restore", obj, blockers=(Blocker(stranger, _WHY, _FIX),))
+
+
+def _refusing(obj: str) -> Check:
+    def check(name: str, info: os.stat_result) -> None:
+        above = stat.S_ISDIR(info.st_mode)
+        if whose := _untrusted(name, info, shared=above):
+            raise _refused(obj, f"{whose}, who can exchange what is in it" if above and "belongs" in whose else whose)
+
+    return check
 
 
 def untrusted_owner(layer: Layer) -> str | None:
@@ -22,24 +79,38 @@ def untrusted_owner(layer: Layer) -> str | None:
     None if there is none. Raises `ImageError` if the chain cannot be followed.
     """
     for member in layer.chain():
-        if not member.place.writable:
-            places = [str(next(path for path in (member.directory, *member.directory.parents) if path.exists()))]  # the archive
-        else:
-            with os.scandir(member.directory) as entries:
-                places = [str(member.directory), *sorted(entry.path for entry in entries)]
-        for place in places:
-            if whose := untrusted_file(place):
+        for name, info in member.place.looks():
+            if whose := _untrusted(name, info):
                 return whose
     return None
 
 
-def untrusted_file(path: str | os.PathLike[str]) -> str | None:
-    """Why one file or directory is not to be trusted, as in "S/1/core-7.img belongs to bob", or None."""
-    info = os.lstat(path)
-    if info.st_uid not in _callers():
-        return f"{path} belongs to {_name(info.st_uid)}"
-    if info.st_mode & stat.S_IWOTH and not stat.S_ISLNK(info.st_mode):
-        return f"{path} can be written by everybody"
+def untrusted_archive(archive: Archive) -> str | None:
+    """Why an open archive is not to be trusted: it is somebody else's, or lies where somebody else can exchange it; or None."""
+    info = os.stat_result((stat.S_IFREG | archive.mode, 0, 0, 1, archive.uid, archive.gid, 0, 0, 0, 0))
+    if whose := _untrusted(str(archive.path), info):
+        return whose
+    try:
+        os.close(open_directory(str(archive.path.parent), check=_refusing(str(archive.path))))
+    except RefusedError as error:
+        return error.blockers[0].obj
+    except OSError as error:
+        return f"{archive.path.parent} cannot be opened: {os.strerror(error.errno or 0)}"
+    return None
+
+
+def _untrusted(name: str, info: os.stat_result, shared: bool = False) -> str | None:
+    """Why one file or directory is not to be trusted. *shared*: a directory that many may write is right if it is sticky, as /tmp is: there
+    nobody exchanges what another one owns.
+    """
+    if info.st_uid not in _callers("UID"):
+        return f"{name} belongs to {_name(info.st_uid)}"
+    if stat.S_ISLNK(info.st_mode) or (shared and info.st_mode & stat.S_ISVTX):
+        return None
+    if info.st_mode & stat.S_IWOTH:
+        return f"{name} can be written by everybody"
+    if info.st_mode & stat.S_IWGRP and info.st_gid not in _callers("GID"):
+        return f"{name} can be written by group {info.st_gid}"
     return None
 
 

@@ -20,7 +20,6 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
-from lamina.core.image.trust import untrusted_owner
 from lamina.core.image.verify import check_chain
 from lamina.core.kinds import area_notes, cgroups, fs, guards, timens, vmas
 from lamina.core.kinds.files import path_reader
@@ -150,13 +149,12 @@ def _place(layer: Layer, finding: Finding) -> str:
     return f"ancestor {finding.layer.name}, {finding.file}" if finding.file else f"ancestor {finding.layer.name}"
 
 
-def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:
+def make_plan(layer: Layer, shell_job: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:
     """Plan the restore of *layer*, or refuse it.
 
     Args:
-        layer: the layer.
+        layer: the layer, held (`lamina.core.image.trust.held_layer`).
         shell_job: the tree gets our session and terminal.
-        trust: take images of other users.
         contents: compare every byte with the checksums of the sidecars.
         ending: processes that will be gone before (`--replace`).
 
@@ -167,9 +165,6 @@ def make_plan(layer: Layer, shell_job: bool, trust: bool, contents: bool = False
     obj = str(layer.path)
     if layer.is_pre_dump:
         raise RefusedError("cannot restore", obj, "it is a pre-dump: memory only, a parent for others", blockers=())
-    if not trust and (stranger := untrusted_owner(layer)):
-        why = "restoring it runs what that user put there"
-        _refuse(obj, [Blocker(stranger, why, "add --trust if you trust them")])
     sidecar = layer.sidecar
     if sidecar and not sidecar.restorable:
         raise RefusedError("cannot restore", obj, sidecar.why_not or "the sidecar says so", "restore a layer dumped after it")

@@ -21,6 +21,7 @@ from lamina.core.dump.standing import protected
 from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
+from lamina.core.image.trust import held_layer
 from lamina.core.restore import machine, run
 from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
@@ -42,11 +43,15 @@ def replace(request: RestoreRequest, listener: Listener, cancel: CancelToken) ->
     """
     started = time.monotonic_ns()
     listener(Progress("verify"))
-    layer = Layer(request.images_dir)
+    with held_layer(request.images_dir, request.trust) as layer:
+        return _replace(layer, request, listener, cancel, started)
+
+
+def _replace(layer: Layer, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int) -> RestoreResult:
     root = layer.pstree[0].pid if not layer.is_pre_dump else 0
     running = _running_tree(root) if root else ()
     with reading(layer):
-        plan = make_plan(layer, request.shell_job, request.trust, contents=True, ending=running)
+        plan = make_plan(layer, request.shell_job, contents=True, ending=running)
         if not running:
             return run.carry_out(plan, request, listener, cancel, started)
     _refuse_strangers(plan, running)
@@ -84,9 +89,8 @@ def _restore_rescue(rescue: Path, request: RestoreRequest, listener: Listener) -
     listener(Notice(f"restoring the rescue layer {rescue}"))
     again = changed(request, images_dir=rescue, replace=False)
     try:
-        layer = Layer(rescue)
-        with reading(layer):
-            plan = make_plan(layer, request.shell_job, request.trust)
+        with held_layer(rescue, request.trust) as layer, reading(layer):
+            plan = make_plan(layer, request.shell_job)
             run.carry_out(plan, again, listener, CancelToken(), time.monotonic_ns())
     except LaminaError as error:
         return f"the program has ended; its last state is in {rescue}, which could not be restored either: {error}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from lamina.core.attach.tracer import tracer
 from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
-from lamina.core.image.layer import Layer
+from lamina.core.image.trust import held_layer
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore import fill
 from lamina.core.restore.foreground import keep_terminal, wait_as_foreground_job
@@ -38,9 +38,8 @@ def restore(request: RestoreRequest, listener: Listener = ignore, cancel: Cancel
         return replace(request, listener, cancel)
     started = time.monotonic_ns()
     listener(Progress("plan"))
-    layer = Layer(request.images_dir)
-    with reading(layer):
-        plan = make_plan(layer, request.shell_job, request.trust)
+    with held_layer(request.images_dir, request.trust) as layer, reading(layer):
+        plan = make_plan(layer, request.shell_job)
         return carry_out(plan, request, listener, cancel, started)
 
 

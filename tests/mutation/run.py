@@ -36,6 +36,7 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import sum_bytes
+from lamina.core.image.trust import held_layer
 from lamina.core.image.verify import check_chain
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore.plan import make_plan
@@ -165,7 +166,10 @@ class Bench:
 
     def outcome(self) -> tuple[str, str]:
         """What comes of the set as it lies there: one of the outcomes, and why."""
-        layer = Layer(self.directory)
+        with held_layer(self.directory, trust=False) as layer:
+            return self._outcome(layer)
+
+    def _outcome(self, layer: Layer) -> tuple[str, str]:
         found = check_chain(layer, ours=True)
         if found:
             longest = max((len(str(it)) for it in found), default=0)
@@ -174,7 +178,7 @@ class Bench:
             return VERIFY, found[0].why
         try:
             with reading(layer):
-                plan = make_plan(layer, self.made.shell_job, trust=False)
+                plan = make_plan(layer, self.made.shell_job)
                 descriptions = open_descriptions(plan.layer, OpenOptions(shell_job=self.made.shell_job))
         except LaminaError as error:
             line = str(error)

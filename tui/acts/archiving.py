@@ -59,7 +59,7 @@ def plan_import(archive: Path, stack: Path, then: Ask) -> Act:
         from lamina.core.image.places.place import place_of
         from lamina.core.image.places.tarball import ArchivePlace
         from lamina.core.image.stack import Stack
-        from lamina.core.image.trust import untrusted_file
+        from lamina.core.image.trust import untrusted_archive
         from lamina.tui.read.layer_row import name_in_archive
 
         place = place_of(archive)
@@ -73,7 +73,7 @@ def plan_import(archive: Path, stack: Path, then: Ask) -> Act:
             f"{archive.name} holds {len(layers)} {noun}, {units.size(size)}: {names}.",
             "Each is checked; nothing that is there is overwritten.",
         ]
-        plan = ImportPlan(untrusted_file(place.archive.path) or "", _taken(Layer(archive, place), stack))
+        plan = ImportPlan(untrusted_archive(place.archive) or "", _taken(Layer(archive, place), stack))
         if plan.untrusted:
             lines.append(f"{plan.untrusted}: whoever made it decides what runs when it is restored.")
         return Proposal(plan, tuple(lines), f"{len(layers)} {noun}, {units.size(size)}")

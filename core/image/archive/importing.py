@@ -19,7 +19,7 @@ from lamina.core.image.places.place import place_of
 from lamina.core.image.places.tarball import ArchivePlace
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack
-from lamina.core.image.trust import untrusted_file
+from lamina.core.image.trust import untrusted_archive
 from lamina.core.image.verify import Checker
 from lamina.core.image.verify.contents import Meter
 from lamina.core.image.verify.memory import is_memory
@@ -73,7 +73,7 @@ def import_archive(
     place = place_of(archive)
     if not isinstance(place, ArchivePlace):
         raise ImageError("cannot import", str(archive), "it is a directory, not an archive")
-    if not trust and (whose := untrusted_file(place.archive.path)):
+    if not trust and (whose := untrusted_archive(place.archive)):
         # As files of the caller they would be restored without a question.
         raise ImageError("cannot import", str(archive), whose, "--trust, if you know who made it")
     if name is not None and not NAME.fullmatch(name):

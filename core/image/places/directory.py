@@ -1,12 +1,14 @@
 """A layer in a directory. Large files may lie there compressed, and are read as if they did not."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE, read_file
 from lamina.core.image.places.place import Content, FileInfo, Place
 from lamina.core.image.places.plain import PlainContent
+from lamina.core.image.places.walk import Check, ignore, open_directory
 
 COMPRESSED = ".zst"
 
@@ -15,7 +17,8 @@ class DirectoryPlace(Place):
     """A directory that holds the files of a layer.
 
     A layer is changed by exchanging its directory for another one (`lamina.core.image.shape.rewrite`). Who read a map before that must not
-    read pages after it, so a file of another directory than the one that was opened is an error.
+    read pages after it, so a file of another directory than the one that was opened is an error. While it is held, everything is read below
+    the directory that was opened, wherever that is by then.
     """
 
     writable = True
@@ -26,7 +29,11 @@ class DirectoryPlace(Place):
         Raises:
             ImageError: there is no such directory.
         """
+        self._fd: int | None = None
+        self._check: Check = ignore
         try:
+            # With links and ".." as they are: `hold` walks it.
+            self._given = str(path if path.is_absolute() else Path.cwd() / path)
             self.path = path.resolve(strict=True)
             info = self.path.stat()
         except (OSError, RuntimeError, ValueError) as error:
@@ -34,37 +41,87 @@ class DirectoryPlace(Place):
             raise ImageError("not a layer", str(path), why) from error
         self.key = (info.st_dev, info.st_ino)
 
+    @classmethod
+    def _of(cls, fd: int, check: Check) -> "DirectoryPlace":
+        """The directory that *fd* is, held."""
+        place = cls.__new__(cls)
+        place._given = os.readlink(f"/proc/self/fd/{fd}")
+        place.path = Path(place._given)
+        info = os.fstat(fd)
+        place.key = (info.st_dev, info.st_ino)
+        place._fd, place._check = fd, check
+        return place
+
+    def __del__(self) -> None:
+        self.release()
+
+    # -- held ------------------------------------------------------------------------------------------------------------------------
+
+    def hold(self, check: Check) -> None:
+        """See `Place`. Every directory on the way is shown to *check*, too."""
+        self.release()
+        try:
+            fd = open_directory(self._given, check=check)
+        except OSError as error:
+            raise ImageError("not a layer", str(self.path), os.strerror(error.errno or 0)) from error
+        self._fd, self._check = fd, check
+        info = os.fstat(fd)
+        if (info.st_dev, info.st_ino) != self.key:
+            self.release()
+            raise self._exchanged("")
+
+    def release(self) -> None:
+        """See `Place`."""
+        if self._fd is not None:
+            os.close(self._fd)
+        self._fd, self._check = None, ignore
+
+    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
+        """See `Place`."""
+        yield str(self.path), self.path.stat() if self._fd is None else os.fstat(self._fd)
+        for name in sorted(self._listed()):
+            yield str(self.path / name), self._lstat(name)
+
+    def _listed(self) -> list[str]:
+        return os.listdir(self.path if self._fd is None else self._fd)
+
+    def _lstat(self, name: str) -> os.stat_result:
+        # Without pathlib: asked hundreds of times for one step through a stack.
+        return os.lstat(os.path.join(self.path, name)) if self._fd is None else os.lstat(name, dir_fd=self._fd)  # noqa: PTH118
+
+    def _has(self, name: str) -> bool:
+        try:
+            self._lstat(name)
+        except OSError:
+            return False
+        return True
+
+    # -- read ------------------------------------------------------------------------------------------------------------------------
+
     def names(self) -> tuple[str, ...]:
         """See `Place`. A compressed file goes by the name of its content."""
         try:
-            names = set(os.listdir(self.path))
+            names = set(self._listed())
         except OSError as error:
             raise ImageError("cannot read", f"layer {self.path}", os.strerror(error.errno or 0)) from error
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
-
-    def names_in(self, folder: str) -> tuple[str, ...]:
-        """See `Place`."""
-        try:
-            return tuple(sorted(f"{folder}/{name}" for name in os.listdir(self.path / folder)))
-        except OSError:
-            return ()
 
     @property
     def compressed(self) -> bool:
         """See `Place`."""
         try:
-            return any(is_compressed_name(name) for name in os.listdir(self.path))
+            return any(is_compressed_name(name) for name in self._listed())
         except OSError:
             return False
 
     def info(self, name: str) -> FileInfo | None:
         """See `Place`."""
         try:
-            found = os.lstat(os.path.join(self.path, name))  # noqa: PTH118  # asked hundreds of times for one step through a stack
+            found = self._lstat(name)
             size = found.st_size
         except (OSError, ValueError):
             try:
-                found = os.lstat(self.path / (name + COMPRESSED))
+                found = self._lstat(name + COMPRESSED)
             except (OSError, ValueError):
                 return None
             if not is_compressed_name(name + COMPRESSED):
@@ -77,12 +134,12 @@ class DirectoryPlace(Place):
 
     def open(self, name: str) -> Content:
         """See `Place`."""
-        if self._is_compressed(name):
+        packed = self._is_compressed(name)
+        content: Content = PlainContent(self.path / (name + COMPRESSED if packed else name), self._fd, self._check)
+        if packed:
             from lamina.core.image.places.compressed import CompressedContent
 
-            content: Content = CompressedContent(self.path / (name + COMPRESSED))
-        else:
-            content = PlainContent(self.path / name)
+            content = CompressedContent(content, str(self.path / (name + COMPRESSED)))
         if self._is_another():
             content.close()
             raise self._exchanged(name)
@@ -90,6 +147,8 @@ class DirectoryPlace(Place):
 
     def _is_another(self) -> bool:
         """Whether the path leads to another directory by now. Asked after a file was opened: what was opened before is not called right."""
+        if self._fd is not None:
+            return False
         try:
             info = self.path.stat()
         except OSError:
@@ -101,12 +160,11 @@ class DirectoryPlace(Place):
 
     def _is_compressed(self, name: str) -> bool:
         """Whether the file is there in its compressed form only; while it is being compressed or expanded, there are both."""
-        path = self.path / (name + COMPRESSED)
-        return is_compressed_name(path.name) and os.path.lexists(path) and not os.path.lexists(self.path / name)
+        return is_compressed_name(name + COMPRESSED) and self._has(name + COMPRESSED) and not self._has(name)
 
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
         """See `Place`."""
-        if self._is_compressed(name):
+        if self._fd is not None or self._is_compressed(name):
             return super().read(name, limit)
         data = read_file(self.path / name, limit)
         if self._is_another():
@@ -116,13 +174,19 @@ class DirectoryPlace(Place):
     def link(self, name: str) -> str:
         """See `Place`."""
         try:
-            return os.readlink(self.path / name)
+            return os.readlink(self.path / name) if self._fd is None else os.readlink(name, dir_fd=self._fd)
         except OSError as error:
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link") from error
 
     def follow(self, link: str) -> Place:
-        """See `Place`."""
-        return DirectoryPlace(self.path / link)
+        """See `Place`. Of a place that is held, the other one is held, too."""
+        if self._fd is None:
+            return DirectoryPlace(self.path / link)
+        try:
+            return self._of(open_directory(link, self._fd, self._check), self._check)
+        except (OSError, ValueError) as error:
+            why = "no such directory" if isinstance(error, FileNotFoundError) else str(error)
+            raise ImageError("not a layer", str(self.path / link), why) from error
 
 
 def is_compressed_name(name: str) -> bool:

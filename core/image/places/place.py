@@ -3,8 +3,10 @@
 So a directory, an archive and a layer with compressed pages are all read by the same code. Writers need a directory, and ask for one.
 """
 
+import os
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +14,7 @@ from typing import Self
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE
+from lamina.core.image.places.walk import Check
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,24 @@ class Place(ABC):
         Raises:
             ImageError: there is none.
         """
+
+    def hold(self, check: Check) -> None:
+        """From here on, read everything through what is opened now, and show all of it to *check*, which raises to refuse it.
+
+        Raises:
+            ImageError: it is not what it was when the place was made.
+        """
+
+    def release(self) -> None:
+        """The end of `hold`."""
+
+    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The place itself and all that is in it, each by a name for messages and by what lstat(2) says.
+
+        Raises:
+            ImageError: it cannot be listed.
+        """
+        yield from ()
 
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
         """All of a file of at most *limit* bytes.

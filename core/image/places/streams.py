@@ -86,13 +86,14 @@ def _decoder_of(head: bytes) -> Callable[[], _Decoder] | None:
     return bz2.BZ2Decompressor if head.startswith(b"BZh") else None
 
 
-def open_stream(path: Path) -> Content:
-    """The content of the file *path*, decompressed.
+def open_stream(source: PlainContent | Path) -> Content:
+    """The content of the file *source*, decompressed. An open one is closed with what is returned, or before.
 
     Raises:
         ImageError: it cannot be read, is damaged, or holds far more than an archive of its size can.
     """
-    source = PlainContent(path)
+    source = PlainContent(source) if isinstance(source, Path) else source
+    path = source.path
     try:
         decoder = _decoder_of(source.pread(8, 0))
         if decoder is None:

@@ -4,9 +4,11 @@ A directory of the archive that holds an inventory.img is a layer. Its `parent` 
 podman's `../pre-checkpoint` does; a link that leads out of the archive is refused, for what is outside is not what was archived.
 """
 
+import os
 import posixpath
 import stat
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -17,6 +19,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.places.compressed import CompressedContent
 from lamina.core.image.places.directory import COMPRESSED, is_compressed_name
 from lamina.core.image.places.place import Content, FileInfo, Place
+from lamina.core.image.places.plain import PlainContent
 from lamina.core.image.places.streams import open_stream
 from lamina.core.image.places.tar import HARD_LINK, Member, members_of
 
@@ -69,7 +72,8 @@ class Archive:
     Attributes:
         path: the file.
         key: tells it from other files, and from itself once it was written again.
-        uid, mode: owner and permissions of the file: what is in it is as trustworthy as the file, whatever its headers say.
+        uid, mode, gid: owner, permissions and group of the file that was opened: what is in it is as trustworthy as the file,
+            whatever its headers say.
         content: what the file holds, decompressed.
         layers: directory in the archive ("" for the top) → file name → member, for each directory that is a layer.
         others: members that belong to no layer, by path.
@@ -82,6 +86,7 @@ class Archive:
     content: Content
     layers: dict[str, dict[str, Member]]
     others: dict[str, Member]
+    gid: int = 0
 
     @classmethod
     def open(cls, path: Path) -> "Archive":
@@ -92,21 +97,25 @@ class Archive:
         """
         try:
             path = path.resolve(strict=True)
-            found = path.stat()
         except (OSError, RuntimeError, ValueError) as error:
             raise ImageError("cannot read", str(path), "no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
+        source = PlainContent(path)
+        found = source.info  # of what was opened, and is read from here on
         key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
         with _lock:
-            if key in _open:
-                _open.move_to_end(key)
-                return _open[key]
-            content = open_stream(path)
-            try:
-                archive = cls(path, key, found.st_uid, found.st_mode & 0o777, content, *_sorted_out(content, str(path)))
-            except BaseException:
-                content.close()
-                raise
+            known = _open.get(key)
+            if known is not None:
+                source.close()
+                archive = replace(known, path=path, uid=found.st_uid, mode=found.st_mode & 0o777, gid=found.st_gid)
+            else:
+                content = open_stream(source)
+                try:
+                    archive = cls(path, key, found.st_uid, found.st_mode & 0o777, content, *_sorted_out(content, str(path)), found.st_gid)
+                except BaseException:
+                    content.close()
+                    raise
             _open[key] = archive
+            _open.move_to_end(key)
             if len(_open) > _KEPT:
                 _open.popitem(last=False)  # closed by whoever still reads from it, when the last of them goes
         return archive
@@ -243,6 +252,11 @@ class ArchivePlace(Place):
         if member is None or member.kind != "link":
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link")
         return member.target
+
+    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
+        """See `Place`. What is in the archive is as trustworthy as its file."""
+        owner = os.stat_result((stat.S_IFREG | self.archive.mode, 0, 0, 1, self.archive.uid, self.archive.gid, 0, 0, 0, 0))
+        yield str(self.archive.path), owner
 
     def follow(self, link: str) -> Place:
         """See `Place`. Never leaves the archive."""
