@@ -55,7 +55,7 @@ def _summary(request: DumpRequest, result: DumpResult) -> str:
     ended = "" if request.leave_running else ", which has ended"
     tree = f"process {request.pid}" if count == 1 else f"{count} processes from {request.pid} on"
     sent = f", pages sent to {result.sent_to}" if result.sent_to else ""
-    return f"{request.images_dir}: {what}{tree}{ended}: {cost(result, inherited)}{sent}"
+    return f"{result.images_dir}: {what}{tree}{ended}: {cost(result, inherited)}{sent}"
 
 
 def cost(result: DumpResult, inherited: str) -> str:

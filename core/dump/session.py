@@ -255,12 +255,15 @@ class Session:
             self.meter.notice(f"all pages of {who} are written: {why}")
 
     def _settle(self) -> None:
+        if self.draft.path != self.request.images_dir:
+            moved = f"{self.request.images_dir} was renamed meanwhile: the layer is {self.draft.path}"
+            self.meter.notice(f"{moved} (`lamina verify` tells whether it still finds its parent)" if self.lineage.parent else moved)
         if not self.keeps_running:
             for task in self.tree:
                 task.forget()
             return
         try:
-            directory = str(self.request.images_dir.resolve())
+            directory = str(self.draft.path.resolve())
             for task in self.tree.alive():
                 task.settle(self.layer_id, directory)
         except LaminaError as error:  # it stays unsettled, which costs no more than a full layer
@@ -275,7 +278,7 @@ class Session:
         """Only now: the layer is committed and whole whatever happens to its ancestors' copies."""
         self.meter.phase("dedup")
         try:
-            _, freed = dedup(Layer(self.request.images_dir), locked_already=True)
+            _, freed = dedup(Layer(self.draft.path), locked_already=True)
             self.meter.notice(f"{freed >> 10} KiB were taken out of the ancestors; those that lost pages are marked")
         except LaminaError as error:
             self.meter.notice(f"the layer is committed, but its ancestors keep their copies: {error}")
@@ -299,7 +302,7 @@ class Session:
     def result(self) -> DumpResult:
         """What to tell the user."""
         return DumpResult(
-            images_dir=self.request.images_dir,
+            images_dir=self.draft.path,
             layer_id=self.layer_id,
             stats=self.meter.stats(),
             pids=self.pids,

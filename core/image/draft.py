@@ -36,7 +36,7 @@ class LayerDraft:
     """The one writer of a layer. Use as a context manager: leaving it without `commit` leaves the directory as it was.
 
     Attributes:
-        path: the directory of the layer.
+        path: the directory of the layer; after `commit` where that is by then, should somebody have renamed it meanwhile.
         parent: the parent layer, or None for a full dump.
     """
 
@@ -224,8 +224,16 @@ class LayerDraft:
             if isinstance(error, OSError):
                 raise cannot_write(self.path, error.errno or 0) from error
             raise
+        self.path = self._place()
         self.abort()
         return Layer(self.path)
+
+    def _place(self) -> Path:
+        """Where the directory is now: all is written through its descriptor, so the layer is there and not where it was."""
+        with suppress(OSError):
+            if os.path.samestat(self.path.stat(), os.fstat(self._images_fd)):
+                return self.path
+        return Path(os.readlink(f"/proc/self/fd/{self._images_fd}"))
 
     def _put_in_place(self, names: list[str], moved: list[str], deliver: Callable[[], None] | None) -> None:
         """Rename *names*, the inventory last; those that were are added to *moved*."""

@@ -8,14 +8,16 @@ import os
 import resource
 import select
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, ImageError, RefusedError
-from lamina.core.image.schema import fdinfo_entry
+from lamina.core.image.schema import fdinfo_entry, file_entry
+from lamina.core.kinds import rlimits
 from lamina.core.kinds.files import path_blockers
 from lamina.core.kinds.numbers import FreeNumbers, take_calls, watch_calls
 from lamina.core.kinds.rawfd import O_ASYNC
@@ -57,19 +59,30 @@ def plan_descriptions(layer: LayerFiles, options: OpenOptions | None = None) -> 
                 blockers.append(blocker)
     finally:
         restorer.close()
-    highest = max((entries[-1].fd for entries in tables.values() if entries), default=0)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    needed = max(len(users_of(tables)) * 3 + _OWN, highest + 2)
-    if 0 <= hard < needed:
-        blockers.append(Blocker("descriptors", f"{needed} are needed, and {hard} allowed", "raise the hard limit: ulimit -Hn"))
+    needed, hard = _needed(tables, layer.files), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < needed and not _may_raise(needed):
+        blockers.append(Blocker("descriptors", f"{needed} are needed, and {hard} allowed", f"raise the hard limit: ulimit -Hn {needed}"))
     return blockers
 
 
-def _copy(trial: ExitStack, fd: int) -> int:
-    """A number of its own for *fd*: two numbers of a program may be one description here, and an epoll takes each number once."""
-    copy = os.dup(fd)
-    trial.callback(os.close, copy)
-    return copy
+def _needed(tables: Tables, files: Mapping[int, file_entry]) -> int:
+    """The limit on open files (RLIMIT_NOFILE) under which all of a layer can be opened here and in every task."""
+    highest = max((entries[-1].fd for entries in tables.values() if entries), default=0)
+    users = users_of(tables)
+    watches = max((len(files[ident].epfd.tfd) for ident in users), default=0)
+    # One for each description; both ends of pipes that are not whole yet; in the end, copies of what one epoll watches.
+    halves = len({entry.pipe.pipe_id for ident in users if (entry := files[ident]).HasField("pipe")})
+    # A task needs one number beside its own to reach us.
+    return max(len(users) + max(2 * halves, watches) + _OWN, highest + 2)
+
+
+def _may_raise(limit: int) -> bool:
+    """Whether we may raise our own hard limit to *limit*."""
+    try:
+        bounded = limit > int(Path("/proc/sys/fs/nr_open").read_text())
+    except (OSError, ValueError):
+        bounded = False
+    return not bounded and rlimits.may_raise()
 
 
 class Descriptions:
@@ -110,11 +123,12 @@ class Descriptions:
 
     def _raise_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        highest = max((entries[-1].fd for entries in self._tables.values() if entries), default=0)
-        needed = max(len(self._users) * 3 + _OWN, highest + 2)
+        needed = _needed(self._tables, self._files)
         if soft != resource.RLIM_INFINITY and soft < needed:
+            if 0 <= hard < needed and not _may_raise(needed):
+                needed = hard
             self._limit = (soft, hard)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else min(needed, hard), hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(needed, hard) if hard != resource.RLIM_INFINITY else hard))
 
     def _open(self, restorer: Restorer) -> None:
         self._raise_limit()
@@ -135,6 +149,7 @@ class Descriptions:
                 raise RefusedError("cannot restore", blockers=(blocker,)) from error
             except (OverflowError, ValueError, struct.error) as error:
                 raise ImageError("damaged image", name_of(entry, users), str(error)) from error
+            restorer.opened(entry)
         self._try_epolls()
 
     def _try_epolls(self) -> None:
@@ -143,14 +158,20 @@ class Descriptions:
             made = {ident: trial.enter_context(select.epoll()) for ident in self._makers}
             fds = self._fds | {ident: epoll.fileno() for ident, epoll in made.items()}
             for ident, (pid, _) in self._makers.items():
-                numbers = {entry.fd: entry.id for entry in self._tables[pid]}
-                for watch in self._files[ident].epfd.tfd:
-                    try:
-                        made[ident].register(_copy(trial, fds[numbers[watch.tfd]]), watch.events)
-                    except OSError as error:
-                        name = name_of(self._files[ident], self._users[ident])
-                        why = f"it cannot watch descriptor {watch.tfd}: {os.strerror(error.errno or 0)}"
-                        raise RefusedError("cannot restore", blockers=(Blocker(name, why),)) from error
+                self._try_watches(ident, made[ident], fds, {entry.fd: entry.id for entry in self._tables[pid]})
+
+    def _try_watches(self, ident: int, epoll: select.epoll, fds: Mapping[int, int], numbers: Mapping[int, int]) -> None:
+        with ExitStack() as copies:
+            for watch in self._files[ident].epfd.tfd:
+                try:
+                    # A number of its own: two numbers of a program may be one description here, and an epoll takes each number once.
+                    copy = os.dup(fds[numbers[watch.tfd]])
+                    copies.callback(os.close, copy)
+                    epoll.register(copy, watch.events)
+                except OSError as error:
+                    name = name_of(self._files[ident], self._users[ident])
+                    why = f"it cannot watch descriptor {watch.tfd}: {os.strerror(error.errno or 0)}"
+                    raise RefusedError("cannot restore", blockers=(Blocker(name, why),)) from error
 
     # -- installing ------------------------------------------------------------------------------------------------------------------
 

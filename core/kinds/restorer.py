@@ -80,7 +80,7 @@ def read_tables(layer: LayerFiles) -> Tables:
 
 
 class Restorer(Opening):
-    """What kinds use while they open; holds pipes until all is open."""
+    """What kinds use while they open; holds both ends of a pipe until all its descriptions are open."""
 
     def __init__(self, layer: LayerFiles, options: OpenOptions) -> None:
         self.shell_job = options.shell_job
@@ -93,6 +93,7 @@ class Restorer(Opening):
         for entry in layer.files.values():
             if entry.HasField("pipe"):
                 self._pipe_entries.setdefault(entry.pipe.pipe_id, []).append(entry.pipe)
+        self._pipe_waits = {pipe_id: len(entries) for pipe_id, entries in self._pipe_entries.items()}
         self._supplement = layer.sidecar.supplement if layer.sidecar else Supplement()
         self._data = {record.pipe_id: (record.size, content) for record, content in layer.pipes_data}
 
@@ -105,6 +106,16 @@ class Restorer(Opening):
         if pipe_id not in self._pipes:
             self._pipes[pipe_id] = make()
         return self._pipes[pipe_id]
+
+    def opened(self, entry: file_entry) -> None:
+        """*entry* is open: of a pipe whose every description is, nothing more is needed here."""
+        if entry.HasField("pipe"):
+            waiting = self._pipe_waits[entry.pipe.pipe_id] - 1
+            self._pipe_waits[entry.pipe.pipe_id] = waiting
+            if not waiting:
+                for fd in self._pipes.pop(entry.pipe.pipe_id, ()):
+                    os.close(fd)
+                    self._claimed.discard(fd)  # the next pipe may get this number
 
     def supplement(self, ident: int) -> Values:
         """What the supplement has of file *ident*."""
@@ -132,7 +143,7 @@ class Restorer(Opening):
         return self._terminal
 
     def close(self) -> None:
-        """Let go of pipes' first ends and of our terminal. Idempotent."""
+        """Let go of pipes and of our terminal. Idempotent."""
         for ends in self._pipes.values():
             for fd in ends:
                 os.close(fd)

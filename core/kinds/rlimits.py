@@ -3,13 +3,16 @@
 prlimit(2) of another user's process needs CAP_SYS_RESOURCE; the text needs nothing.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.calls import CallList
+from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import rlimit_entry, task_rlimits_entry
+from lamina.core.kinds.creds import CAP_SYS_RESOURCE
 
 INFINITY: Final = 2**64 - 1
 NAMES: Final = (
@@ -71,8 +74,13 @@ def load(entry: task_rlimits_entry) -> dict[int, tuple[int, int]]:
     return {number: (limit.cur, limit.max) for number, limit in enumerate(entry.rlimits[: len(NAMES)])}
 
 
-def blockers(entry: task_rlimits_entry, ours: Limits, may_raise: bool) -> list[Blocker]:
-    """Hard limits above *ours*, unless *may_raise* (CAP_SYS_RESOURCE): a restored process starts with ours and can only lower them."""
+def may_raise() -> bool:
+    """Whether we may raise hard limits (CAP_SYS_RESOURCE)."""
+    return bool(int(read_status(os.getpid())["CapEff"], 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def blockers(entry: task_rlimits_entry, ours: Limits, raising: bool) -> list[Blocker]:
+    """Hard limits above *ours*, unless we may be *raising* ours: a restored process starts with ours and can only lower them."""
     found = []
     for number, (soft, hard) in load(entry).items():
         if soft > hard:
@@ -81,7 +89,7 @@ def blockers(entry: task_rlimits_entry, ours: Limits, may_raise: bool) -> list[B
             found.append(
                 Blocker("RLIMIT_NOFILE", f"its hard limit was {_text(hard)}, above this system's {most}", f"sysctl fs.nr_open={hard}")
             )
-        elif hard > ours[number][1] and not may_raise:
+        elif hard > ours[number][1] and not raising:
             why = f"its hard limit was {_text(hard)}, ours is {_text(ours[number][1])}, and raising it needs CAP_SYS_RESOURCE"
             found.append(Blocker(f"RLIMIT_{NAMES[number]}", why, "raise the limit in the shell that runs lamina, as in ulimit -H"))
     return found

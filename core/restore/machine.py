@@ -17,7 +17,7 @@ from lamina.core.image.sidecar import Sidecar
 from lamina.core.inspect.holdings import read_owned
 from lamina.core.kinds import special
 
-CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_CHECKPOINT_RESTORE = 21, 24, 40
+CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE = 21, 40
 REAP_S: Final = 10.0
 # Features a program can come to rely on after it asked the processor once; the rest of /proc/cpuinfo's flags is the kernel's business.
 _USER_FEATURE: Final = re.compile(
@@ -29,11 +29,6 @@ _USER_FEATURE: Final = re.compile(
 def effective_capabilities() -> int:
     """CapEff of this thread as a mask (capabilities(7))."""
     return int(read_status(os.getpid())["CapEff"], 16)
-
-
-def may_raise_limits() -> bool:
-    """CAP_SYS_RESOURCE."""
-    return bool(effective_capabilities() >> CAP_SYS_RESOURCE & 1)
 
 
 def right_blockers() -> list[Blocker]:

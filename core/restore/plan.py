@@ -21,7 +21,7 @@ from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import area_notes, cgroups, fs, guards, timens, vmas
+from lamina.core.kinds import area_notes, cgroups, fs, guards, rlimits, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -224,7 +224,7 @@ def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocke
         return []
     found = _executable_blockers(task)
     found += fs.restore_blockers(layer.fs(task.pid), path_of)
-    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, machine.may_raise_limits())
+    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, rlimits.may_raise())
     if task.owners is not None:
         found += machine.vdso_blockers(task.entries, task.owners, task.pid)
     return found

@@ -36,10 +36,16 @@ def full(many: float, few: float) -> Any:
 
 def need(*programs: str) -> None:
     """Skip, saying which Debian package to install, unless all *programs* are on PATH (under CI a skip is a failure)."""
-    packages = {"redis-cli": "redis-tools", "crit": "criu"}
+    packages = {"redis-cli": "redis-tools", "crit": "criu", "xz": "xz-utils"}
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         pytest.skip(f"{missing[0]} is not installed (apt-get install {packages.get(missing[0], missing[0])})")
+
+
+def need_for_tar(options: str) -> None:
+    """As `need`, the programs by which tar(1) compresses with *options*."""
+    programs = {"--zstd": "zstd", "--xz": "xz", "-J": "xz", "--bzip2": "bzip2", "-j": "bzip2"}
+    need(*(programs[word] for word in options.split() if word in programs))
 
 
 def need_root() -> None:

@@ -68,6 +68,7 @@ def test_exported_imported_elsewhere_and_restored(program: Program, layers: Laye
 def test_an_archive_answers_as_the_stack_does(program: Program, layers: Layers, tmp_path: Path) -> None:
     stack = three_of(program, layers)
     pid = program.victim.pid
+    need("zstd")
     lamina("export", stack[2], "--output", tmp_path / "ours.tar.zst")
     for name, options in (("plain.tar", []), ("one.tar.zst", ["--zstd"]), ("one.tar.gz", ["-z"])):
         subprocess.run(["tar", *options, "-cf", tmp_path / name, "-C", layers.path, "."], check=True)

@@ -65,11 +65,10 @@ def empty(directory: Path) -> bool:
 
 
 def kernel_thread() -> int:
-    return next(
-        int(name)
-        for name in os.listdir("/proc")
-        if name.isdigit() and int(name) != 2 and Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1] == "2"
-    )
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != 2 and Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1] == "2":
+            return int(name)
+    pytest.skip("no kernel thread can be seen in this pid namespace")
 
 
 def free_pid() -> int:

@@ -108,3 +108,23 @@ def test_auto_dedup_takes_from_the_ancestors_only_after_the_commit(reaper: Reape
     assert not alive(victim.pid)
     restore(victim, second)
     assert victim.ask() == state
+
+
+@pytest.mark.parametrize("phase", ["freeze", "commit"])
+def test_a_directory_renamed_meanwhile_is_the_layer_all_the_same(phase: str, reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    victim = start_c(reaper, tmp_path / "victim", "cells", 2)
+    first, second, third = layers.new(), layers.new(), layers.new()
+    whole(victim, first)
+    renamed = second.with_name("renamed")
+    request = DumpRequest(victim.pid, second, "../1", leave_running=True, track_mem=True)
+    result = dump(request, at_phase(phase, lambda: None if renamed.exists() else os.rename(second, renamed)))
+    assert result.images_dir == renamed
+    assert any(str(renamed) in notice for notice in result.notices)
+    state = standing_of(victim.pid)
+    assert state and state.settled and state.layer_dir == str(renamed)
+    victim.ask("write 10 1")
+    stats = whole(victim, third, "../renamed").stats
+    assert stats.pages_skipped_parent > stats.pages_written
+    victim.ask("write 90 1")
+    restore(victim, third)
+    assert victim.ask()["wrong"] == 0

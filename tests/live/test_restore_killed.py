@@ -114,7 +114,10 @@ def test_nothing_of_ours_is_inherited(reaper: Reaper, layers: Layers, tmp_path: 
 def observed(victim: Victim) -> dict[str, object]:
     base = Path(f"/proc/{victim.pid}")
     status = dict(line.split(":\t", 1) for line in (base / "status").read_text().splitlines())
-    keys = ("Name", "Umask", "Uid", "Gid", "Groups", "Threads", "SigQ", "SigBlk", "SigIgn", "SigCgt", "CapEff", "CapBnd", "NoNewPrivs")
+    keys = (
+        "Name", "Umask", "Uid", "Gid", "Groups", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt",
+        "CapEff", "CapBnd", "NoNewPrivs",
+    )  # fmt: skip
     return {
         "maps": [" ".join(line.split()) for line in (base / "maps").read_text().splitlines()],
         "descriptors": {name: os.readlink(base / "fd" / name) for name in os.listdir(base / "fd")},

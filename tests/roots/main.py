@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.roots.root import HERE, ROOTS, Debian, Root
-from tests.roots.steps import NEEDED, STEPS, Failed
+from tests.roots.steps import NEEDED, STEPS, Failed, script
 
 RELEASES = (
     Debian("bookworm", "Debian 12"),
@@ -72,7 +72,7 @@ def try_root(root: Root, steps: Sequence[str], keep: bool, again: bool, rows: li
             return
         with root:
             for name in steps:
-                if not timed(rows, root.debian.name, name, partial(STEPS[name], root, log)) and name in NEEDED:
+                if not timed(rows, root.debian.name, name, partial(STEPS.get(name, partial(script, name)), root, log)) and name in NEEDED:
                     break
     if not keep:
         root.remove()
@@ -92,6 +92,7 @@ def main() -> int:
     parser.add_argument("--root", action="append", choices=[debian.suite for debian in RELEASES], help="which (default: all)")
     parser.add_argument("--step", action="append", choices=[name for name in STEPS if name not in NEEDED], help="which (default: all)")
     parser.add_argument("--keep", action="store_true", help="leave the roots in build/roots")
+    parser.add_argument("--run", metavar="SCRIPT", help="after `make build` only this, by sh in the tree there")
     parser.add_argument("--again", action="store_true", help="use the roots that --keep left")
     options = parser.parse_args()
     if reason := why_not():
@@ -101,7 +102,8 @@ def main() -> int:
     rows: list[Row] = []
     for debian in RELEASES:
         if not options.root or debian.suite in options.root:
-            try_root(Root(debian), [name for name in steps if name in (debian.steps or STEPS)], options.keep, options.again, rows)
+            wanted = [*NEEDED, options.run] if options.run else [name for name in steps if name in (debian.steps or STEPS)]
+            try_root(Root(debian), wanted, options.keep, options.again, rows)
     print(f"\n{table(rows)}")
     return int(not rows or not all(row.well for row in rows))
 

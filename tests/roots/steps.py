@@ -140,6 +140,11 @@ def _serves(root: Root, python: str, log: IO[str]) -> str:
     return _well(root.run(script, log, "/")).out.split()[-1]
 
 
+def script(words: str, root: Root, log: IO[str]) -> str:
+    """Whatever a developer wants to know of a root."""
+    return _well(root.run(words, log)).out[-1000:]
+
+
 def test(root: Root, log: IO[str]) -> str:
     """`make test`; what it leaves out for want of a program is said by it, and counted here."""
     ran = root.run("make test", log)

@@ -15,7 +15,7 @@
 
 #include "control.h"
 
-#define SLEEP_S 3
+#define SLEEP_S 6
 enum { READ, POLL, POLL_TIMED, PPOLL, SELECT, EPOLL, EVENTFD, FUTEX, FUTEX_TIMED, SIGWAIT, NANOSLEEP, NANOSLEEP_ABS, KINDS };
 static const char *const names[] = {"read", "poll", "poll_timed", "ppoll", "select", "epoll", "eventfd", "futex", "futex_timed", "sigwait",
                                     "nanosleep", "nanosleep_abs"};

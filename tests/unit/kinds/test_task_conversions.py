@@ -146,12 +146,12 @@ def test_rlimits(limits: dict[int, tuple[int, int]]) -> None:
 def test_a_hard_limit_above_ours_blocks() -> None:
     ours = dict.fromkeys(range(16), (10, 10))
     wanted = rlimits.save({**ours, 8: (10, rlimits.INFINITY)})
-    (found,) = rlimits.blockers(wanted, ours, may_raise=False)
+    (found,) = rlimits.blockers(wanted, ours, raising=False)
     assert "RLIMIT_MEMLOCK" in found.obj
     assert "unlimited" in found.why
-    assert not rlimits.blockers(wanted, ours, may_raise=True)
-    assert not rlimits.blockers(rlimits.save({**ours, 7: (1, 9)}), ours, may_raise=False)
-    (found,) = rlimits.blockers(rlimits.save({**ours, 7: (1, rlimits.INFINITY)}), ours, may_raise=True)
+    assert not rlimits.blockers(wanted, ours, raising=True)
+    assert not rlimits.blockers(rlimits.save({**ours, 7: (1, 9)}), ours, raising=False)
+    (found,) = rlimits.blockers(rlimits.save({**ours, 7: (1, rlimits.INFINITY)}), ours, raising=True)
     assert "nr_open" in found.fix, "nobody may have so many descriptors"
 
 

@@ -22,6 +22,7 @@ from lamina.core.image.holes import holes_of, punch
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import COMMITTING, IMPORT, sweep_stack
 from lamina.core.image.verify import check_chain
+from tests.live.harness import need
 from tests.unit.image.layers import Spec, make, read_page
 from tests.unit.image.stacks import Plan, build, new_stack, plans
 
@@ -87,6 +88,7 @@ def test_holes_come_back_as_holes(tmp_path: Path) -> None:
     with (tmp_path / "t/0/pages-1.img").open("rb") as file:
         assert holes_of(file.fileno(), 64 * PAGE) == freed
     # Other tools know them, too.
+    need("zstd")
     subprocess.run(["tar", "--zstd", "-xf", str(tmp_path / "a.tar.zst"), "-C", str(tmp_path)], check=True)
     assert (tmp_path / "layers/0/pages-1.img").read_bytes() == layer.read("pages-1.img")
     with (tmp_path / "layers/0/pages-1.img").open("rb") as file:
@@ -127,6 +129,7 @@ def test_checkpointctl_finds_what_it_reads(three: Path) -> None:
     assert sidecar is not None
     replace(sidecar, cmdline=("redis-server", "*:6379"), host="box").store(leaf.directory)
     export(leaf, three / "a.tar.zst")
+    need("zstd")
     tar = subprocess.run(["zstd", "-dc", str(three / "a.tar.zst")], capture_output=True, check=True).stdout
     (three / "a.tar").write_bytes(tar)
     with tarfile.open(three / "a.tar") as archive:
@@ -156,6 +159,7 @@ def test_checkpointctl_finds_what_it_reads(three: Path) -> None:
 def test_the_statistics_of_the_dump_are_where_podman_has_them(three: Path) -> None:
     (three / "s/2/stats-dump").write_bytes(b"statistics")
     export(Layer(three / "s/2"), three / "a.tar.zst", alone=True)
+    need("zstd")
     listed = subprocess.run(["tar", "--zstd", "-tf", str(three / "a.tar.zst")], capture_output=True, text=True, check=True).stdout.split()
     assert {"stats-dump", "checkpoint/stats-dump"} <= set(listed)
 
@@ -254,6 +258,7 @@ def test_nothing_is_overwritten_and_the_archive_is_private(three: Path) -> None:
 
 def test_an_archive_with_a_changed_page_is_not_imported(three: Path) -> None:
     export(Layer(three / "s/2"), three / "a.tar.zst")
+    need("zstd")
     tar = bytearray(subprocess.run(["zstd", "-dc", str(three / "a.tar.zst")], capture_output=True, check=True).stdout)
     at = tar.index(b"layer 1 pid 7 page 30;")
     tar[at] ^= 1
@@ -281,6 +286,7 @@ LEADS_OUT = '{"lamina": "export", "version": 1, "layers": [{"place": "checkpoint
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"lamina": "export", "version": 2}', LEADS_OUT])
 def test_a_manifest_is_not_believed(three: Path, text: str) -> None:
     export(Layer(three / "s/0"), three / "a.tar.zst")
+    need("zstd")
     subprocess.run(["tar", "--zstd", "-xf", str(three / "a.tar.zst"), "-C", str(three)], check=True)
     (three / "lamina-export.json").write_text(text)
     subprocess.run(["tar", "-cf", str(three / "b.tar"), "-C", str(three), "lamina-export.json", "checkpoint"], check=True)

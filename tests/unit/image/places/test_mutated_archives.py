@@ -12,6 +12,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
 from lamina.core.image.places.tarball import Archive
 from lamina.core.image.verify import check_chain
+from tests.live.harness import need_for_tar
 from tests.unit.image.layers import Spec, make
 
 ROUNDS = 150
@@ -62,6 +63,7 @@ def fixed_sums(data: bytes) -> bytes:
 @pytest.mark.parametrize("options", FORMATS)
 def test_one_clear_line_or_a_right_answer(stack: Path, tmp_path: Path, options: str) -> None:
     good = tmp_path / "good.tar"
+    need_for_tar(options)
     subprocess.run(["tar", *options.split(), "-cf", str(good), "-C", str(stack), "."], check=True)
     data, path = good.read_bytes(), tmp_path / "bad.tar"
     plain = "z" not in options

@@ -13,6 +13,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.places.plain import PlainContent
 from lamina.core.image.places.seekable import FRAME, FramedContent, FrameWriter, SeekTable, expand_frame, skippable
 from lamina.core.image.places.streams import open_stream
+from tests.live.harness import need
 from tests.unit.image.stacks import new_stack
 
 # Short, a run of zeros, what packs well and what does not: frames of every kind, and borders between them.
@@ -52,6 +53,7 @@ def test_any_range_reads_as_written(pieces: list[bytes], ranges: list[tuple[int,
 
 
 def test_zstd_reads_it_too(tmp_path: Path) -> None:
+    need("zstd")
     data = [b"layer" * 300_000, bytes(2 * FRAME), b"end"]
     write(tmp_path / "x.zst", data, between=skippable(3, b"for somebody else"))
     assert subprocess.run(["zstd", "-dc", str(tmp_path / "x.zst")], capture_output=True, check=True).stdout == b"".join(data)

@@ -17,6 +17,7 @@ from lamina.core.image.places.seekable import FRAME
 from lamina.core.image.places.tarball import ArchivePlace
 from lamina.core.image.stack import Stack
 from lamina.core.image.trust import untrusted_owner
+from tests.live.harness import need, need_for_tar
 from tests.unit.image.layers import Spec, make, read_page
 
 FORMATS = [
@@ -28,6 +29,7 @@ LONG = "a-container-with-a-name-" + "x" * 120
 
 
 def tar(directory: Path, archive: Path, options: str = "", what: str = ".") -> Path:
+    need_for_tar(options)
     subprocess.run(["tar", *options.split(), "-cf", str(archive), "-C", str(directory), what], check=True)
     return archive
 
@@ -201,6 +203,7 @@ def test_an_archive_cut_short_says_so(podman: Path, tmp_path: Path, options: str
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "FREE_OF_RATIO", 1 << 20)
+    need("zstd")
     zeros = subprocess.run("head -c 256M /dev/zero | zstd -q", shell=True, capture_output=True, check=True).stdout
     (tmp_path / "bomb.tar.zst").write_bytes(zeros)
     with pytest.raises(ImageError, match="too much for a file of"):
