@@ -9,7 +9,7 @@ Run by `make bench`. Images lie on tmpfs. Every figure is the median of several 
 
     limit   for a dump: reading that much of another process and writing it to tmpfs, warm; for a restore: filling that much fresh memory
 
-What is measured of stacks is said in stack_bench.py, and what of the screen in screen_bench.py.
+What is measured of stacks is said in stack_bench.py, of the screen in screen_bench.py, of dumps to a page server in page_server_bench.py.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benches import screen_bench, stack_bench  # noqa: E402
+from benches import page_server_bench, screen_bench, stack_bench  # noqa: E402
 from benches.programs import launch  # noqa: E402
 from lamina.core.attach.procfs import read_maps  # noqa: E402
 from tests.live.harness import Reaper, Victim, lamina, reaping, wait_gone  # noqa: E402
@@ -220,19 +220,28 @@ def main() -> None:
     parser.add_argument("--stack-mib", type=int, default=256, help="the full layer of the stack; 0 leaves the verbs over stacks out")
     parser.add_argument("--where", type=Path, default=ROOT / "build", help="whose disk the stack lies on")
     parser.add_argument("--screen-mib", type=int, default=4096, help="the program dumped while keys are pressed; 0 leaves the screen out")
+    parser.add_argument("--send-mib", type=int, default=1024, help="the program sent to a page server; 0 leaves that out")
+    parser.add_argument("--only-send", action="store_true", help="the page server alone")
     parser.add_argument("--only-screen", action="store_true", help="leave all the others out")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the bench needs root")
     if options.only_screen:
-        options.mib, options.stack_mib = [], 0
+        options.mib, options.stack_mib, options.send_mib = [], 0, 0
+    if options.only_send:
+        options.mib, options.stack_mib, options.screen_mib = [], 0, 0
     scratch = Path(tempfile.mkdtemp(prefix="lamina-bench-", dir="/dev/shm"))
     rows: list[Row] = []
     try:
         for mib in options.mib:
             with reaping() as reaper:
                 rows += Bench(reaper, scratch, mib, options.times).rows()
+        send_rows: list[page_server_bench.SendRow] = []
+        if options.send_mib:
+            with reaping() as reaper:
+                said, send_rows = page_server_bench.run(reaper, scratch, options.send_mib, options.times)
+            print(said, end="\n\n")
     finally:
         shutil.rmtree(scratch)
     if rows:
@@ -241,7 +250,8 @@ def main() -> None:
     print(text)
     screen_rows = screen_bench.run(options.screen_mib) if options.screen_mib else []
     options.json.parent.mkdir(exist_ok=True)
-    options.json.write_text(json.dumps([*map(asdict, rows), *map(asdict, stack_rows), *map(asdict, screen_rows)], indent=1))
+    measured = [*rows, *send_rows, *stack_rows, *screen_rows]
+    options.json.write_text(json.dumps([asdict(row) for row in measured], indent=1))
 
 
 if __name__ == "__main__":

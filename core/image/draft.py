@@ -162,13 +162,6 @@ class LayerDraft:
 
     # -- ending ----------------------------------------------------------------------------------------------------------------------
 
-    def sums(self) -> dict[str, FileSum]:
-        """The checksum of every file that was put so far, the pages files as they are now."""
-        for name, fd in self._pages.items():
-            if name not in self._sums:
-                self._sums[name] = sum_file(fd)
-        return dict(self._sums)
-
     def commit(
         self,
         sidecar: Sidecar,
@@ -179,7 +172,7 @@ class LayerDraft:
         """Make it a layer: sum and fsync every file, rename each into place, inventory.img last. Returns the layer.
 
         If its pages go elsewhere, *awaiting* says where, and *deliver* is called when all but inventory.img is in place and on the disk: it
-        returns once they arrived. The sidecar gets the checksum of every file but the *unsummed*, which others may replace.
+        returns once they arrived. The sidecar gets the checksum of every file but the *unsummed*.
 
         Raises:
             Unanswered: what *deliver* raised; everything stays as it is, to be settled by the next command (`leftovers.sweep`).
@@ -191,7 +184,9 @@ class LayerDraft:
         moved: list[str] = []
         before = stat.S_IMODE(os.fstat(self._images_fd).st_mode)
         try:
-            sums = {name: it for name, it in self.sums().items() if name not in unsummed}
+            for name, fd in self._pages.items():
+                self._sums[name] = FileSum(0, ()) if name in unsummed else sum_file(fd)
+            sums = {name: it for name, it in self._sums.items() if name not in unsummed}
             self.put_bytes(SIDECAR, replace(sidecar, checksums=sums).to_json().encode("ascii"))
             names = [name for name in self._sums if name != "inventory.img"]
             if FOLDER in os.listdir(self._draft_fd):

@@ -213,8 +213,12 @@ class Sidecar:
             ImageError: it could not be written, or nobody could read it again; the old one is still there.
         """
         if os.path.lexists(directory / RECEIVED_NAME):  # first: a lamina.json that is copied over this one does not take it away
-            self.of_pages()._store(directory, RECEIVED_NAME)
+            self.store_received(directory)
         self._store(directory, NAME)
+
+    def store_received(self, directory: Path) -> None:
+        """As `store`, of what concerns the pages alone: a lamina.json that was copied beside them meanwhile stays. Raises as `store`."""
+        self.of_pages()._store(directory, RECEIVED_NAME)
 
     def _store(self, directory: Path, name: str) -> None:
         path, new = directory / name, directory / NEW_NAME

@@ -84,6 +84,11 @@ class Incoming:
         return int(C.lm_receiver_form(self._receiver))
 
     @property
+    def pages_files(self) -> tuple[str, ...]:
+        """The names of the pages files."""
+        return tuple(f"pages-{it.pages_id}.img" for it in self.objects.values())
+
+    @property
     def bytes(self) -> int:
         """Bytes of pages so far."""
         return int(C.lm_receiver_bytes(self._receiver))

@@ -30,6 +30,7 @@ from lamina.core.image.schema import inventory_entry
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import RECEIVED_NAME, Sidecar, new_layer_id
 from lamina.core.image.stack import Stack
+from lamina.core.image.sums import sum_file
 from lamina.core.transfer import wire
 from lamina.core.transfer.connection import OPEN_TO_ALL, PATIENCE_S, Address, Connection, listen, peer_of, repeating
 from lamina.core.transfer.incoming import Came, Incoming, layer_token
@@ -72,7 +73,7 @@ class Received:
         form: bytes of a frame on the wire.
         from_lamina: whether a lamina sent it.
         pages: its own pages; pages_received: with those that were sent again.
-        elapsed_us: from the first frame to the commit, µs.
+        elapsed_us: from the first task to the commit, µs.
         bytes_freed: what the ancestors gave back.
         notices: sentences the user should read.
     """
@@ -255,6 +256,7 @@ class Session:
                 self._refuse(error)
                 raise
             self._answer_closing(closing)
+            self._sum()
             return replace(received, bytes_freed=self._dedup()) if self.request.auto_dedup and self.request.prev_images_dir else received
 
     def _refuse(self, error: LaminaError) -> None:
@@ -292,6 +294,8 @@ class Session:
             case Command.PARENT:
                 self._parent(frame)
             case Command.OPEN2 | Command.OPEN:
+                if not self._incoming.objects:
+                    self._began = time.monotonic_ns()
                 self.begun.set()
                 self._limit_objects()
                 has_parent = self._incoming.open(frame.dst_id)
@@ -356,10 +360,10 @@ class Session:
             pages = self._incoming.finish()
             draft.put("inventory", INVENTORY, [inventory_entry(img_version=2, pre_dump_mode=_PRE_DUMP_READ)])
             sidecar = self._sidecar(draft)
-            draft.put_bytes(RECEIVED_NAME, replace(sidecar, checksums=draft.sums()).of_pages().to_json().encode("ascii"))
+            draft.put_bytes(RECEIVED_NAME, sidecar.of_pages().to_json().encode("ascii"))
             self._cancel.check("page server")
-            # The sender's inventory will take the place of this one.
-            draft.commit(sidecar, unsummed=("inventory.img", RECEIVED_NAME))
+            # The sender's inventory will take the place of this one; pages are summed when nobody waits any more.
+            draft.commit(sidecar, unsummed=("inventory.img", RECEIVED_NAME, *self._incoming.pages_files))
         return Received(
             images_dir=self.request.images_dir,
             peer=self._connection.peer,
@@ -390,6 +394,21 @@ class Session:
             self._connection.send(wire.answer(Answer.DONE))
         except TransferError as error:
             self._notice(f"the layer is committed, but the sender was not told: {error}")
+
+    def _sum(self) -> None:
+        """Record what the pages files hold."""
+        try:
+            layer = Layer(self.request.images_dir)
+            sums = {}
+            for name in self._incoming.pages_files:
+                with layer.open(name) as content:
+                    if content.fd is not None:
+                        sums[name] = sum_file(content.fd)
+            sidecar = layer.sidecar
+            if sidecar is not None:
+                replace(sidecar, checksums={**sidecar.checksums, **sums}).store_received(layer.directory)
+        except (OSError, LaminaError) as error:
+            self._notice(f"the layer is committed, but without checksums of its pages: {error}")
 
     def _dedup(self) -> int:
         try:
