@@ -250,8 +250,8 @@ def main() -> None:
     print(text)
     screen_rows = screen_bench.run(options.screen_mib) if options.screen_mib else []
     options.json.parent.mkdir(exist_ok=True)
-    measured = [*rows, *send_rows, *stack_rows, *screen_rows]
-    options.json.write_text(json.dumps([asdict(row) for row in measured], indent=1))
+    measured = [*map(asdict, rows), *map(asdict, send_rows), *map(asdict, stack_rows), *map(asdict, screen_rows)]
+    options.json.write_text(json.dumps(measured, indent=1))
 
 
 if __name__ == "__main__":

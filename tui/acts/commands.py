@@ -28,6 +28,21 @@ def dump_line(request: DumpRequest) -> str:
     )  # fmt: skip
 
 
+def send_line(request: DumpRequest, host: str, port: int, wire: int) -> str:
+    """`lamina dump -t 4711 -D shots/2 -R --track-mem --prev-images-dir ../1 --page-server --address 10.0.0.2 --port 9999`."""
+    to = _line("--page-server", "--address", host, "--port", port, *(("--wire", wire) if wire != 32 else ()))
+    return f"{dump_line(request)} {to.removeprefix('lamina ')}"
+
+
+def receive_line(layer: Path, on: str | None, host: str, port: int, auto_dedup: bool) -> str:
+    """`lamina page-server -D shots/2 --address 10.0.0.2 --port 9999 --prev-images-dir ../1 --auto-dedup`."""
+    return _line(
+        "page-server", "-D", layer, "--address", host, "--port", port,
+        *(("--prev-images-dir", on) if on else ()),
+        "--auto-dedup" if auto_dedup else None,
+    )  # fmt: skip
+
+
 def restore_line(request: RestoreRequest) -> str:
     """`lamina restore -D shots/2 -d --replace`."""
     return _line(

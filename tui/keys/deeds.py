@@ -31,8 +31,8 @@ _RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS)
 _MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
 # What --readonly refuses from the first key on. Acts with a dry run may be looked at.
 _CHANGES = {
-    "track", "dump", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "rest", "relink", "core",
-    "own_command",
+    "track", "dump", "send", "receive", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "rest",
+    "relink", "core", "own_command",
 }  # fmt: skip
 _NAMES = {
     "up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",

@@ -51,6 +51,7 @@ TARGET_KEYS: list[BindingType] = [
     Binding("t", "track", "track", tooltip="start tracking the program's memory, or end it"),
     Binding("d", "dump", "dump", tooltip="take a layer: the first is full, then only what changed"),
     Binding("T", "timed", "timed layers", show=False, tooltip="a layer every so many seconds or MiB written; again ends it"),
+    Binding("S", "send", "send…", show=False, tooltip="take a layer, its pages to a page server (asks)"),
     Binding("F", "final", "final dump", show=False, tooltip="take a last layer and end the program (asks)"),
 ]
 
@@ -113,6 +114,7 @@ STACK_KEYS: list[BindingType] = [
     Binding("P", "pin", "pin", show=False, tooltip="keep this layer from drop, squash and prune, or let it go"),
     Binding("E", "export", "export…", show=False, tooltip="write this layer into one archive, with its ancestors or flat"),
     Binding("I", "import", "import…", show=False, tooltip="make the layers of an archive layers of a stack"),
+    Binding("W", "receive", "receive…", show=False, tooltip="be a page server: wait for a layer that another lamina, or criu, sends"),
     Binding("D", "tidy", "prune, trash…", show=False, tooltip="which layers to keep, and emptying the trash (dry run first)"),
     Binding("K", "rest", "compress…", show=False, tooltip="compress the pages of this layer at rest, or expand them"),
     Binding("R", "relink", "relink…", show=False, tooltip="find the parent of a layer that was moved or renamed"),

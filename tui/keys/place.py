@@ -7,8 +7,8 @@ from textual.screen import Screen
 # Actions that lead to another place: where one types, and where one chooses. When it does not come (there is no layer to be labelled), what
 # was typed for it is not for the place that is there instead.
 TO_TYPE = frozenset({
-    "address", "elsewhere", "export", "filter", "find", "import", "jump_line", "label", "new_program", "pin", "relink", "save_view",
-    "search", "tidy", "timed",
+    "address", "elsewhere", "export", "filter", "find", "import", "jump_line", "label", "new_program", "pin", "receive", "relink",
+    "save_view", "search", "send", "tidy", "timed",
 })  # fmt: skip
 TO_CHOOSE = frozenset({
     "columns", "command_palette", "compare", "compare_live", "dedup", "drop", "final", "help", "image", "jump_mode", "open", "rest",

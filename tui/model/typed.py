@@ -1,32 +1,33 @@
-"""What was typed after `:`, kept from one lamina to the next."""
+"""What was typed after `:`, and addresses of page servers, kept from one lamina to the next."""
 
 import os
 from pathlib import Path
 
 KEEP = 200
+LINES, ADDRESSES = "lines-typed", "page-servers"
 
 
-def lines_file() -> Path:
+def lines_file(name: str = LINES) -> Path:
     """One line each, oldest first; in the XDG state directory, not created here."""
     from platformdirs import user_state_path
 
-    return user_state_path("lamina") / "lines-typed"
+    return user_state_path("lamina") / name
 
 
-def read_lines() -> list[str]:
+def read_lines(name: str = LINES) -> list[str]:
     """The newest `KEEP` lines, oldest first; none if they cannot be read."""
     try:
-        return lines_file().read_text(errors="replace").splitlines()[-KEEP:]
+        return lines_file(name).read_text(errors="replace").splitlines()[-KEEP:]
     except OSError:
         return []
 
 
-def keep_line(line: str) -> None:
+def keep_line(line: str, name: str = LINES) -> None:
     """Append *line*, for the eyes of the user only; what cannot be kept is forgotten.
 
     Appended, as two laminas may write at once; cut to `KEEP` lines once there are twice as many.
     """
-    file = lines_file()
+    file = lines_file(name)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as opened:

@@ -159,6 +159,14 @@ class Frame(PanedScreen):
             companion = self.lamina.companion_of(subject.pid)
             self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
+    def action_send(self) -> None:
+        """Take the next layer, its pages to a page server."""
+        subject = self.subject()
+        if subject is not None and self.lamina.may_change("a dump"):
+            from lamina.tui.dialogs.sending import ask_send
+
+            ask_send(self.lamina, subject)
+
     def action_timed(self) -> None:
         """Take layers every so often from now on, or end that."""
         subject = self.subject()

@@ -7,6 +7,7 @@ from lamina.tui.acts import checking, shaping
 from lamina.tui.dialogs.archiving import ask_export, ask_import, ask_relink, ask_rest
 from lamina.tui.dialogs.dedup import ask_dedup
 from lamina.tui.dialogs.marking import ask_label, ask_pin
+from lamina.tui.dialogs.sending import ask_receive
 from lamina.tui.dialogs.shaping import ask_drop, ask_empty, ask_prune, ask_squash
 from lamina.tui.dialogs.tidy import Tidy
 from lamina.tui.model.layers import LayerRow, StackView
@@ -108,6 +109,15 @@ class LayerActs(Frame):
         """Out of an archive."""
         if stack := self._stack_view():
             ask_import(self.lamina, stack)
+
+    def action_receive(self) -> None:
+        """Be a page server for the next layer."""
+        stack = self._stack_view()
+        if stack is not None and self.lamina.may_change("a page server"):
+            if stack.archive:
+                self.notify(f"{stack.path.name} is an archive: import it first", severity="warning")
+                return
+            ask_receive(self.lamina, stack.path, stack.newest)
 
     def action_tidy(self) -> None:
         """Prune, or empty the trash."""
