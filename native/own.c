@@ -1,6 +1,7 @@
 #include "own.h"
 
 #include <linux/keyctl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,6 +44,11 @@ int64_t lm_base_slice(lm_error *err)
     if (base.runtime != own.runtime && set_slice(own, own.runtime) < 0)
         return lm_fail(err, "sched_setattr", 0, "of this thread");
     return (int64_t)base.runtime;
+}
+
+int lm_landlock_abi(void)
+{
+    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1U /* LANDLOCK_CREATE_RULESET_VERSION */);
 }
 
 int64_t lm_session_keyring(void)

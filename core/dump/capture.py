@@ -17,6 +17,7 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
 from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
+from lamina.core.kinds.landlock import Peers, credentials
 from lamina.core.kinds.outside import look_at_task, look_at_thread
 
 AreaKey = tuple[int, int, str, int, int, str]
@@ -60,7 +61,7 @@ def areas_of(process: FrozenProcess, known: Areas) -> tuple[Area, ...]:
     return areas
 
 
-def capture_task(process: FrozenProcess, areas: tuple[Area, ...], guards: PageRuns) -> FrozenTask:
+def capture_task(process: FrozenProcess, areas: tuple[Area, ...], guards: PageRuns, peers: Peers) -> FrozenTask:
     """One frozen process, whose scratch range is ready, but for queued signals (`with_signals`). *guards*: its guard pages.
 
     Raises:
@@ -69,7 +70,8 @@ def capture_task(process: FrozenProcess, areas: tuple[Area, ...], guards: PageRu
     pid = process.pid
     status = read_status(pid)
     lists = {tracee.tid: CallList() for tracee in process.tracees}
-    threads = {tid: ThreadQuestions(calls, tid) for tid, calls in lists.items()}
+    peer = peers.of(status)
+    threads = {tid: ThreadQuestions(calls, tid, peer) for tid, calls in lists.items()}
     leader = process.leader
     task = TaskQuestions(lists[pid], pid, leader.spare_page, posix_timers.read(pid))
     process.run_everywhere(lists)
@@ -80,15 +82,16 @@ def capture_task(process: FrozenProcess, areas: tuple[Area, ...], guards: PageRu
         status=status,
         areas=areas,
         guards=tuple(guards),
-        threads=tuple(_thread(tracee, threads[tracee.tid], keyring) for tracee in process.tracees),
+        threads=tuple(_thread(tracee, threads[tracee.tid], keyring, status) for tracee in process.tracees),
         area_notes=area_notes.read(leader, areas),
         **task.answers(),
         **look_at_task(pid, status),
     )
 
 
-def _thread(tracee: Tracee, questions: ThreadQuestions, keyring: int) -> FrozenThread:
+def _thread(tracee: Tracee, questions: ThreadQuestions, keyring: int, of_leader: dict[str, str]) -> FrozenThread:
     raw = tracee.thread
+    looks = look_at_thread(tracee.pid, tracee.tid)
     rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
     return FrozenThread(
         tid=tracee.tid,
@@ -98,8 +101,8 @@ def _thread(tracee: Tracee, questions: ThreadQuestions, keyring: int) -> FrozenT
         rseq=rseq,
         robust=(int(raw.robust_head), int(raw.robust_size)),
         signals=(),
-        **questions.answers(keyring),
-        **look_at_thread(tracee.pid, tracee.tid),
+        **questions.answers(keyring, credentials(looks["status"]) == credentials(of_leader)),
+        **looks,
     )
 
 

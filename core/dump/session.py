@@ -39,6 +39,7 @@ from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
 from lamina.core.image.supplement import Supplement
+from lamina.core.kinds.landlock import Peers
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
@@ -162,12 +163,12 @@ class Session:
     def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("freeze")
-        with frozen(self.tree, self.request.pid) as still:
+        with Peers(task.pid for task in self.tree.alive()) as peers, frozen(self.tree, self.request.pid) as still:
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
             self._beside.frozen()
-            captured = self._capture(still, known)
+            captured = self._capture(still, known, peers)
             if not self.keeps_running:
                 with captured.descriptors:
                     self._publish(captured)
@@ -177,7 +178,7 @@ class Session:
             with captured.descriptors:
                 self._publish(captured)
 
-    def _capture(self, still: FrozenTree, known: dict[int, Areas]) -> Captured:
+    def _capture(self, still: FrozenTree, known: dict[int, Areas], peers: Peers) -> Captured:
         tasks = {}
         self.pids = still.pids
         self.meter.mark("scanning")
@@ -185,7 +186,7 @@ class Session:
             still.prepare_scratch(process)
             areas = areas_of(process, known.get(process.pid, {}))
             memory = self._last_round(process)
-            tasks[process.pid] = capture_task(process, areas, memory.guards)
+            tasks[process.pid] = capture_task(process, areas, memory.guards, peers)
         self.meter.mark("copied")
         uffds = {task.remembered.state.uffd_ino for task in self.tree} | self.own_uffds
         return capture_rest(still, tasks, uffds - {0})

@@ -14,6 +14,7 @@ from lamina.core.kinds import (
     creds,
     itimers,
     keyring,
+    landlock,
     membarrier,
     mlock,
     mm,
@@ -91,9 +92,10 @@ class TaskQuestions:
 class ThreadQuestions:
     """To be run in the thread that they are about."""
 
-    def __init__(self, calls: CallList, tid: int) -> None:
-        """Append the calls."""
+    def __init__(self, calls: CallList, tid: int, peer: int = 0) -> None:
+        """Append the calls. *peer*: see `landlock.Peers`."""
         self._tid = tid
+        self._landlock = landlock.ask(calls, tid, peer)
         self._altstack = altstack.ask(calls)
         self._clear_tid = tid_address.ask(calls)
         self._pdeath = pdeath.ask(calls)
@@ -107,13 +109,15 @@ class ThreadQuestions:
         """Its serial number, after the run; below 0 if it has none."""
         return self._keyrings.session.result
 
-    def answers(self, keyring_of_leader: int) -> ThreadAnswers:
-        """What the calls brought, after the run. *keyring_of_leader*: `session_keyring` of its process' first thread.
+    def answers(self, keyring_of_leader: int, like_leader: bool = True) -> ThreadAnswers:
+        """What the calls brought, after the run. *keyring_of_leader*: `session_keyring` of its process' first thread; *like_leader*: it has
+        the same credentials.
 
         Raises:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
-        _refuse(f"thread {self._tid}", self._settings.blockers() + self._keyrings.blockers(keyring_of_leader))
+        confined = landlock.blockers(self._landlock) if like_leader else []
+        _refuse(f"thread {self._tid}", self._settings.blockers() + self._keyrings.blockers(keyring_of_leader) + confined)
         return ThreadAnswers(
             altstack=self._altstack.answer(), clear_tid=self._clear_tid.answer(), pdeath_signal=self._pdeath.answer(),
             securebits=self._secbits.answer(), supplement=thread_settings.to_keep(self._thread_settings.answer()),
