@@ -27,6 +27,11 @@ SIGACTION_BYTES, SIG_IGN, ROOM_BELOW_STACK = 32, (1).to_bytes(8, "little"), 512
 SWITCH_INTERVAL_S = 1e-5
 
 
+def scratch_bytes(threads: int) -> int:
+    """The size of the scratch range of a process with that many threads."""
+    return (threads + SPARE_SLICES) * SLICE
+
+
 class FrozenProcess:
     """One frozen process: its threads as tracees, the leader first.
 
@@ -185,7 +190,7 @@ class FrozenTree:
             TargetError: it cannot be traced, or has no room.
         """
         try:
-            size = (read_stat(pid).num_threads + SPARE_SLICES) * SLICE
+            size = scratch_bytes(read_stat(pid).num_threads)
             address = free_range(read_maps(pid), size)
             self._announce(pid, address, size)
             map_scratch(pid, address, size)

@@ -12,15 +12,18 @@ from lamina.core.events import CancelToken
 
 
 def check(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
-    """`lamina check [-t PID]`. Exit status 1 if a dump would be refused."""
+    """`lamina check [-t PID [--stop]]`. Exit status 1 if a dump would be refused."""
     from lamina.core.dump import preflight
+    from lamina.core.dump.stopped import ONLY_A_STOP, examine_stopped
 
     if args.tree is None:
+        if args.stop:
+            raise UsageError("cannot stop", why="no process is named", fix="lamina check --stop -t PID")
         needs = preflight.capabilities()
         rows = [(n.name, "yes" if n.available else "no", "" if n.available else n.reason) for n in needs]
         output.result({"capabilities": needs}, table(("NEED", "HERE", "WITHOUT IT"), rows))
         return 0
-    found = preflight.examine(args.tree, shell_job=args.shell_job)
+    found = (examine_stopped if args.stop else preflight.examine)(args.tree, shell_job=args.shell_job)
     lines = [f"no: {blocker}" for blocker in found.blockers]
     lines += [f"note: {note}" for note in found.notes]
     if not found.tracker.available:
@@ -28,6 +31,8 @@ def check(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int
     if not found.blockers:
         count = len(found.pids)
         lines.insert(0, f"process {args.tree} can be dumped ({count} process{'es' if count > 1 else ''})")
+    if not args.stop and not found.blockers:
+        lines.append(f"only a stop can tell: {ONLY_A_STOP} (lamina check --stop -t {args.tree})")
     output.result({"dumpable": not found.blockers, "examination": found}, "\n".join(lines))
     return EXIT_FAILED if found.blockers else 0
 

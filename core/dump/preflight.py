@@ -5,7 +5,7 @@ Reads /proc, compares by kcmp and looks at sockets through copies; it never trac
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -68,13 +68,22 @@ def examine(pid: int, shell_job: bool = False, pipes: PipeHolders | None = None)
     Raises:
         TargetError: there is no such process.
     """
+    failure: NativeError | None = None
     for _ in range(_TRIES):
+        before = set(tree_of(pid))
         try:
-            return _examine(pid, shell_job, pipes or PipeHolders())
+            found = _examine(pid, shell_job, pipes or PipeHolders())
         except NativeError as error:
             failure = error
             if error.errnum != errno.ESRCH:
                 break
+            continue
+        if not found.blockers or set(tree_of(pid)) == before:
+            return found
+        # Children came or went meanwhile, and what was found may be about them.
+        failure, pipes = None, None
+    if failure is None:
+        return found
     return _refused(read_stat(pid), f"what its tasks share cannot be compared: {failure}", "see `lamina check`")
 
 
@@ -153,6 +162,18 @@ def _descriptors(stats: Sequence[Stat]) -> tuple[list[RawFd], frozenset[int]]:
     return raws, frozenset(own)
 
 
+def _is_of_tree(pid: int, pids: Collection[int]) -> bool:
+    """Whether *pid* is below one of *pids* by now, or gone: a child that was forked after they were listed."""
+    while pid > 1:
+        if pid in pids:
+            return True
+        try:
+            pid = read_stat(pid).ppid
+        except TargetError:
+            return True
+    return False
+
+
 @contextmanager
 def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: PipeHolders) -> Iterator[TreeView]:
     pids = frozenset(stat.pid for stat in stats)
@@ -164,7 +185,8 @@ def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: 
         return pidfds[pid]
 
     def pipe_holders(inode: int) -> list[tuple[int, int]]:
-        return pipes.outside(inode, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
+        found = pipes.outside(inode, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
+        return [(pid, flags) for pid, flags in found if not _is_of_tree(pid, pids)]
 
     try:
         yield TreeView(pids, shell_job, pipe_holders, pidfd)

@@ -8,8 +8,10 @@ from typing import Final
 
 from lamina.core.attach.processes import ancestors_of, protected_reason
 from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, read_stat, threads_of
+from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.kinds import rlimits
 from lamina.core.kinds.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
 from lamina.core.kinds.regfile import path_blocker
 
@@ -22,6 +24,9 @@ _SHARED: Final = {
     KCMP_VM: "its memory (CLONE_VM or vfork)",
     KCMP_SIGHAND: "its signal actions (CLONE_SIGHAND)",
 }
+RLIMIT_AS: Final = 9
+_MAPPINGS: Final = 4
+"""The scratch range, and what it is split into for a moment."""
 _ELF32: Final = b"\x7fELF\x01"
 
 
@@ -175,7 +180,28 @@ def task_blockers(stat: Stat) -> list[Blocker]:
     found += _thread_blockers(stat, tids)
     found += _place_blockers(stat)
     found += _profile_blockers(stat)
-    found += area_blockers(stat.pid, read_maps(stat.pid))
+    areas = read_maps(stat.pid)
+    found += area_blockers(stat.pid, areas)
+    found += _room_blockers(stat, len(tids), len(areas))
+    return found
+
+
+def _room_blockers(stat: Stat, threads: int, areas: int) -> list[Blocker]:
+    """Calls are made inside it from memory that is mapped for a moment: its limits must leave room for that."""
+    found = []
+    needed = scratch_bytes(threads)
+    soft = rlimits.read(stat.pid)[RLIMIT_AS][0]
+    used = 1024 * _number(_status(stat.pid, stat.pid), b"VmSize")
+    if used + needed > soft:
+        why = f"its limit on memory (RLIMIT_AS, {soft >> 10} KiB) leaves {max(soft - used, 0) >> 10} KiB, and {needed >> 10} KiB are needed"
+        found.append(Blocker(stat.comm, f"{why} for calls inside it", f"prlimit --pid {stat.pid} --as={soft + needed}:", stat.pid))
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+    except OSError:
+        return found
+    if areas + _MAPPINGS > most:
+        why = f"it has {areas} mappings, and {_MAPPINGS} more are needed for calls inside it: {most} are allowed"
+        found.append(Blocker(stat.comm, why, f"sysctl vm.max_map_count={2 * most}", stat.pid))
     return found
 
 

@@ -95,4 +95,5 @@ def _system(verbs: Verbs) -> None:
     parser = add(verbs, "check", "what the kernel offers; with -t, what stands in the way of dumping a tree")
     tree(parser, required=False)
     parser.add_argument("-j", "--shell-job", action="store_true", help="as in dump")
+    parser.add_argument("--stop", action="store_true", help="stop the tree for some ms, and ask from inside what a dump would ask")
     add(verbs, "ps", "the process tree, and what is tracked")
