@@ -91,7 +91,8 @@ class Table:
 
 
 def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
-    """Every change of every image, one at a time; without `missing` where the format itself says that it is needed."""
+    """Every change of every image, one at a time. Of records of one shape, *per_shape* in all files together: threads are much alike."""
+    seen: dict[object, int] = {}
     for path in sorted(directory.iterdir()):
         kind = fmt.kind_of_file(path.name)
         if kind is None or path.name.startswith("stats-"):
@@ -100,7 +101,6 @@ def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
         records = [(message, blob) for message, blob, _ in fmt.records_of(data, kind, path.name)]
         head = data[: fmt.head_size(data, kind, path.name)]
         yield from _lists(path.name, head, records)
-        seen: dict[object, int] = {}
         for at, (message, _) in enumerate(records):
             shape = (type(message).__name__, shape_of(message))
             seen[shape] = seen.get(shape, 0) + 1
