@@ -137,7 +137,13 @@ class Layer:
     @cached_property
     def pstree(self) -> tuple[schema.pstree_entry, ...]:
         """The tasks, parents before children; exactly one root; every pid once."""
-        return checked_tasks(self._all("pstree.img", fmt.PSTREE), str(self.file("pstree.img")))
+        return checked_tasks(self._all("pstree.img", fmt.PSTREE), str(self.file("pstree.img")), self._had_ended)
+
+    def _had_ended(self, pid: int) -> bool:
+        try:
+            return self.core(pid).tc.task_state == fmt.TaskState.DEAD
+        except ImageError:
+            return False
 
     @property
     def pids(self) -> tuple[int, ...]:

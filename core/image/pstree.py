@@ -1,6 +1,6 @@
 """The tree of tasks in a layer, as a restore may rely on it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lamina.core.errors import ImageError
 from lamina.core.image import schema
@@ -8,8 +8,13 @@ from lamina.core.image import schema
 PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
-def checked_tasks(entries: Iterable[schema.pstree_entry], name: str) -> tuple[schema.pstree_entry, ...]:
+def checked_tasks(
+    entries: Iterable[schema.pstree_entry], name: str, is_zombie: Callable[[int], bool] = lambda _pid: False
+) -> tuple[schema.pstree_entry, ...]:
     """The tasks of pstree.img, which *name* is for messages: parents before children; exactly one root; every pid once.
+
+    *is_zombie* tells whether a process had ended when it was dumped: criu writes a zombie with one thread, whose id is 0 or, in 4.1, what was
+    in memory there.
 
     Raises:
         ImageError: it is otherwise, or a number is no pid.
@@ -17,8 +22,8 @@ def checked_tasks(entries: Iterable[schema.pstree_entry], name: str) -> tuple[sc
     tasks = tuple(entries)
     seen: set[int] = set()
     for task in tasks:
-        if list(task.threads) == [0]:
-            task.threads[:] = [task.pid]  # how CRIU writes a zombie
+        if len(task.threads) == 1 and task.threads[0] != task.pid and (not task.threads[0] or is_zombie(task.pid)):
+            task.threads[:] = [task.pid]
         threads = list(task.threads)
         if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
             raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")

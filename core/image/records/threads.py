@@ -86,7 +86,7 @@ def unsupported(core: core_entry) -> Iterator[str]:
         yield "it runs 32-bit code, which is not supported"
     if any(tls.usable or tls.base_addr or not tls.seg_not_present for tls in core.thread_info.tls):
         yield "it has set_thread_area(2) segments, which are not supported"
-    if core.thread_info.fpregs.xsave.HasField("cet"):
+    if core.thread_info.fpregs.xsave.cet.cet:  # criu writes the field of every thread; 0: none
         yield "it has a shadow stack, which is not supported"
     if core.thread_core.seccomp_mode:
         yield "it has a seccomp filter, which is not supported"

@@ -275,3 +275,21 @@ def test_what_criu_dedup_punched_is_said_of_those_that_need_it(tmp_path: Path) -
     }  # fmt: skip
     for name in ("pre", "full"):
         assert "punched by another tool" in found[name].why and "pagemap-" in found[name].why
+
+
+def test_a_zombie_as_criu_writes_one(tmp_path: Path) -> None:
+    """With one thread, whose id is 0, or in criu 4.1.1 what was in memory there."""
+    make(tmp_path, "1", Spec({7: {1}}))
+    (tmp_path / "1" / SIDECAR).unlink()
+    ended = schema.core_entry(mtype=schema.core_entry.X86_64)
+    ended.tc.CopyFrom(schema.task_core_entry(task_state=2, exit_code=7 << 8, personality=0, flags=0, blk_sigset=0, comm=b"gone"))
+    (tmp_path / "1" / "core-9.img").write_bytes(fmt.encode_image("core", [ended]))
+    living = fmt.decode(tmp_path / "1" / "pstree.img", fmt.PSTREE)
+    for written in (0, 3305876144):
+        zombie = schema.pstree_entry(pid=9, ppid=7, pgid=7, sid=7, threads=[written])
+        (tmp_path / "1" / "pstree.img").write_bytes(fmt.encode_image("pstree", [*living, zombie]))
+        assert check_chain(Layer(tmp_path / "1"), ours=True) == []
+        assert list(Layer(tmp_path / "1").pstree[-1].threads) == [9]
+    ended.tc.task_state = 1
+    (tmp_path / "1" / "core-9.img").write_bytes(fmt.encode_image("core", [ended]))
+    assert "9 is not a pid" in str(check_chain(Layer(tmp_path / "1"))[0])
