@@ -13,8 +13,8 @@ def checked_tasks(
 ) -> tuple[schema.pstree_entry, ...]:
     """The tasks of pstree.img, which *name* is for messages: parents before children; exactly one root; every pid once.
 
-    *is_zombie* tells whether a process had ended when it was dumped: criu writes a zombie with one thread, whose id is 0, or in 4.1 what was in
-    memory there.
+    *is_zombie* tells whether a process had ended when it was dumped: criu writes a zombie with one thread, whose id is 0, or in 4.1 what
+    was in memory there.
 
     Raises:
         ImageError: it is otherwise, or a number is no pid.
