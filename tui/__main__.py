@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.run(args, terminals)
     if args.verb not in (None, "run", "attach"):
         return cli.run(args)
+    if not cli.can_work(args):
+        return 1
     _be_quick()
     from lamina.tui.start import run_app
 

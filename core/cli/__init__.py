@@ -3,6 +3,6 @@
 Nothing of the engine is imported until a verb runs, so that `lamina --help` and a typing mistake answer at once.
 """
 
-from lamina.core.cli.entry import main, parse, run
+from lamina.core.cli.entry import can_work, main, parse, run
 
-__all__ = ["main", "parse", "run"]
+__all__ = ["can_work", "main", "parse", "run"]

@@ -6,7 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from lamina.core.cli.limits import check_own, one_thread, ran_out
 from lamina.core.cli.options import build_parser, expand_verbosity, handler
 from lamina.core.cli.output import Output, open_log
 from lamina.core.errors import EXIT_FAILED, LaminaError
@@ -18,8 +20,21 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser().parse_args(expand_verbosity(sys.argv[1:] if argv is None else argv))
 
 
+def can_work(args: argparse.Namespace) -> bool:
+    """Whether lamina's own limits leave it enough to work with; says so if not."""
+    try:
+        check_own()
+    except LaminaError as error:
+        Output(getattr(args, "json", False), Path(os.devnull)).error(error)
+        return False
+    return True
+
+
 def run(args: argparse.Namespace, how: Callable[..., int] | None = None) -> int:
     """Run the verb of *args*, or *how* in its place; returns the exit status, never raises."""
+    if not can_work(args):
+        return EXIT_FAILED
+    one_thread()
     output = Output(args.json, open_log(args.log_file, getattr(args, "images_dir", None), args.verbosity))
     cancel = CancelToken()
     try:
@@ -36,7 +51,10 @@ def run(args: argparse.Namespace, how: Callable[..., int] | None = None) -> int:
         output.error(LaminaError("interrupted"))
         return EXIT_FAILED
     except Exception as error:
-        output.crash(error)
+        if out := ran_out(error):
+            output.error(out)
+        else:
+            output.crash(error)
         return EXIT_FAILED
 
 

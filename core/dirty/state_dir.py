@@ -4,6 +4,7 @@ The directory is shared by all laminas of a user, which may live in different pi
 is a process only in its own. So the names of files carry the namespace, and files of another one are not even opened.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -71,8 +72,8 @@ def state_dir() -> Path:
 def cannot_remember(path: Path, error: OSError) -> TargetError:
     """The error for a state directory (or a file in it) that cannot be written: full, read-only, or with something else in its place."""
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(path)
-    why = os.strerror(error.errno or 0)
-    return TargetError("cannot remember tracked processes in", place, why, "make it writable, or set LAMINA_STATE_DIR")
+    fix = "raise the limit on file size: ulimit -f" if error.errno == errno.EFBIG else "make it writable, or set LAMINA_STATE_DIR"
+    return TargetError("cannot remember tracked processes in", place, os.strerror(error.errno or 0), fix)
 
 
 def named_files() -> Iterator[Named]:
