@@ -6,6 +6,7 @@ the directories of a layer and of its ancestors one below the other, looks at ea
 
 import os
 import pwd
+import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from lamina.core.errors import Blocker, RefusedError
-from lamina.core.image.layer import Layer
+from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.image.places.tarball import Archive
 from lamina.core.image.places.walk import Check, ignore, open_directory
 
 _WHY: Final = "restoring it runs what that user put there"
+_STEP: Final = 128
 _FIX: Final = "add --trust if you trust them"
 
 
@@ -42,12 +44,16 @@ def held_layer(path: Path, trust: bool) -> Iterator[Layer]:
     """
     layer = Layer(path)
     held: list[Layer] = []
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     check = ignore if trust else _refusing(str(layer.path))
     try:
         layer.place.hold(check)
         at: Layer | None = layer
-        while at is not None and all(at.key != below.key for below in held):  # a circle is said by whoever follows the chain
+        keys: set[object] = set()
+        while at is not None and at.key not in keys and len(held) < MAX_DEPTH:  # who follows the chain says why it is none
             held.append(at)
+            keys.add(at.key)
+            _make_room(len(held), limit)
             above = at.parent()
             if above is not None:
                 at.adopt(above)
@@ -58,6 +64,15 @@ def held_layer(path: Path, trust: bool) -> Iterator[Layer]:
     finally:
         for member in held:
             member.place.release()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def _make_room(held: int, limit: tuple[int, int]) -> None:
+    """A chain may have more members than a process usually may have descriptors."""
+    soft, hard = limit
+    wanted = soft + -(-held // _STEP) * _STEP
+    if soft != resource.RLIM_INFINITY and held % _STEP == 1:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _refused(obj: str, stranger: str) -> RefusedError:

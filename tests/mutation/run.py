@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -116,6 +117,52 @@ def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
                 yield Case(path.name, change.field, change.value, encoded)
 
 
+def sidecar_cases(text: bytes) -> Iterator[Case]:
+    """Every value in the sidecar, also of the settings that CRIU's images have no field for, set to others."""
+    whole = json.loads(text)
+    places = [place for place in _places(whole, ()) if place[0] not in ("checksums", "checksum")]
+    for place in places:
+        for value in ("missing", *_JSON):
+            record = json.loads(text)
+            holder = record
+            for key in place[:-1]:
+                holder = holder[key]
+            now = holder[place[-1]]
+            other = _near(value, now)
+            if value == "missing":
+                del holder[place[-1]]
+            elif other == now and type(other) is type(now):
+                continue
+            else:
+                holder[place[-1]] = other
+            name = ".".join("[]" if isinstance(key, int) or key.isdigit() else key for key in place)
+            yield Case(SIDECAR, f"lamina.json {name}", f"{value if value == 'missing' else other!r:.40}", json.dumps(record).encode())
+
+
+_JSON: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2, 3, 7, 64, 4096, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, 1e308, "", "x", "0", "99999", "0-4095",
+    "../..", "/", "a" * 5000, "\0", "bind:0", "bind:63", "interleave=static:0", "prefer:1", [], {}, [1, 2], {"a": []}, "more", "less", "twice",
+)  # fmt: skip
+
+
+def _near(value: Any, now: Any) -> Any:
+    """*value*, or for words one beside what there is *now*."""
+    if value == "more":
+        return now + 1 if isinstance(now, int) else f"{now}x"
+    if value == "less":
+        return now - 1 if isinstance(now, int) else f"{now}"[:-1]
+    if value == "twice":
+        return now * 2 if isinstance(now, (int, str, list)) and len(repr(now)) < 1000 else now
+    return value
+
+
+def _places(value: Any, at: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value[:4]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*at, key)
+        yield from _places(inner, (*at, key))
+
+
 def _lists(name: str, head: bytes, records: list[tuple[Message, bytes]]) -> Iterator[Case]:
     """The records themselves: gone, twice, in another order, very many."""
     what = f"{fmt.kind_of_file(name).name} records"  # type: ignore[union-attr]
@@ -144,7 +191,7 @@ class Bench:
         sidecar = Sidecar.load(made.layer)
         assert sidecar is not None
         self._sidecar = sidecar
-        self._sidecar_text = (made.layer / SIDECAR).read_bytes()
+        self.sidecar_text = (made.layer / SIDECAR).read_bytes()
         self._whole = {path.name: path.read_bytes() for path in made.layer.iterdir() if path.is_file() and path.stat().st_size < 1 << 24}
         self.table = Table()
 
@@ -162,7 +209,7 @@ class Bench:
     def undo(self, case: Case) -> None:
         """As it was."""
         (self.directory / case.file).write_bytes(self._whole[case.file])
-        (self.directory / SIDECAR).write_bytes(self._sidecar_text)
+        (self.directory / SIDECAR).write_bytes(self.sidecar_text)
 
     def outcome(self) -> tuple[str, str]:
         """What comes of the set as it lies there: one of the outcomes, and why."""
@@ -254,9 +301,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 (made.layer / SIDECAR).unlink()
             outcome, why = bench.outcome()
             assert outcome == RESTORED, f"the set itself, {'with' if whole else 'without'} its sidecar: {outcome}: {why}"
-            (made.layer / SIDECAR).write_bytes(bench._sidecar_text)
+            (made.layer / SIDECAR).write_bytes(bench.sidecar_text)
         count = told = 0
-        for number, case in enumerate(cases(made.layer, options.per_shape, options.most)):
+        every = chain(sidecar_cases(bench.sidecar_text), cases(made.layer, options.per_shape, options.most))
+        for number, case in enumerate(every):
             if number % parts != part or (number // parts) % options.every:
                 continue
             if options.only and options.only not in f"{case.file}: {case.field} = {case.value}":

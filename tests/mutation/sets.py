@@ -87,6 +87,7 @@ def _dumped(victim: Victim, work: Path, layers: int = 1) -> MadeSet:
 
 SETS: dict[str, Callable[[Reaper, Path], MadeSet]] = {
     "restorable": _c("restorable"),
+    "settings": _c("settings"),
     "signals_timers": _c("signals_timers"),
     "sessions": _c("sessions"),
     "cells, on a parent": _c("cells", 1, layers=2),
