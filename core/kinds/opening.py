@@ -73,7 +73,8 @@ def _needed(tables: Tables, files: Mapping[int, file_entry]) -> int:
     # One for each description; both ends of pipes that are not whole yet; in the end, copies of what one epoll watches.
     halves = len({entry.pipe.pipe_id for ident in users if (entry := files[ident]).HasField("pipe")})
     # A task needs one number beside its own to reach us.
-    return max(len(users) + max(2 * halves, watches) + _OWN, highest + 2)
+    held = len(os.listdir("/proc/self/fd"))
+    return max(len(users) + max(2 * halves, watches) + held + _OWN, highest + 2)
 
 
 def _may_raise(limit: int) -> bool:

@@ -1,6 +1,7 @@
 """What was checked is what is read: owners and modes are those of what was opened, and nobody above can exchange it."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,22 @@ def test_a_file_that_is_exchanged_after_it_was_looked_at(stack: Path) -> None:
         (stack / "2/mm-7.img").chmod(0o666)
         with pytest.raises(RefusedError, match="can be written by everybody"):
             layer.mm(7)
+
+
+def test_a_chain_of_more_layers_than_there_are_descriptors(tmp_path: Path) -> None:
+    make(tmp_path, "0", Spec({7: {1}}))
+    for number in range(1, 300):
+        shutil.copytree(tmp_path / "0", tmp_path / str(number))
+        (tmp_path / str(number) / "parent").symlink_to(f"../{number - 1}")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 150, limit[1]))
+    try:
+        with held_layer(tmp_path / "299", trust=False) as layer:
+            assert len(layer.chain()) == 300
+            refuse_damaged(layer)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_links_that_lead_nowhere_or_in_a_circle(tmp_path: Path) -> None:
