@@ -123,7 +123,7 @@ class Reaper:
 
 def end_holders() -> None:
     """End the terminals that are held below LAMINA_STATE_DIR, by pid, and with them what runs in them: a test leaves nothing behind."""
-    from lamina.tui.terminal.holders import held_terminals
+    from lamina.tui.terminal.holders import held_terminals, terminals_dir
 
     for held in held_terminals():
         with suppress(ProcessLookupError):
@@ -132,6 +132,8 @@ def end_holders() -> None:
         if held.pid:
             wait_gone(held.pid)
     assert not held_terminals()
+    crashes = terminals_dir() / "crash.log"
+    assert not crashes.exists(), crashes.read_text()
 
 
 def _be_subreaper(wanted: bool) -> None:

@@ -52,6 +52,11 @@ def shows(follower: Follower, text: str) -> None:
     follow(follower, lambda: text in follower.emulator.text)
 
 
+def shows_all(follower: Follower) -> None:
+    place = follower.line.place_now()
+    follow(follower, lambda: follower.line.place >= place)
+
+
 def only() -> HeldTerminal:
     (held,) = held_terminals()
     return held
@@ -72,8 +77,7 @@ def again() -> Follower:
 
 def killed(follower: Follower) -> str:
     """As SIGKILL leaves it: nothing is said. Returns what was shown, which was all that was written."""
-    place = follower.line.place_now()
-    follow(follower, lambda: follower.line.place >= place)
+    shows_all(follower)
     shown = follower.emulator.save()
     follower.line._connection.close()
     follower.line._close_fds()
@@ -97,6 +101,7 @@ def test_the_next_one_shows_the_same_screen() -> None:
     assert third.emulator.save() == shown
     third.line.type(b"x")
     shows(third, "back")
+    shows_all(third)
     assert third.emulator.text.splitlines()[:3] == ["ready", "red", "back"] and third.emulator.cursor == (0, 3)
     third.line.type(b"x")
     assert follow(third, lambda: False) == Ended(0)

@@ -11,6 +11,7 @@ import struct
 import sys
 import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,10 @@ Size = tuple[int, int]
 _PATIENCE_S = 10.0
 _HANGS_UP_S = 5.0
 _SCREEN = 1 << 24
+# More than a pseudo terminal has room for: what comes after as much was written later.
+_HELD_BY_A_PTY = 1 << 15
+# How long somebody may write into the same terminal in the middle of a freeze.
+_BUSY_S = 0.02
 _F_NONBLOCK = 2  # splice(2); os.SPLICE_F_NONBLOCK is not there in every Python
 _STAND_IN = "lamina.tui.terminal.stand_in"
 
@@ -250,17 +255,23 @@ class Attachment:
             if "master" not in self._fds:
                 raise TargetError("the screen of the terminal", why="it is gone")
             master, around, board = self._fds["master"], self._fds["around"], self._fds["board"]
-            fcntl.lockf(board, fcntl.LOCK_EX)
+            left, until = _HELD_BY_A_PTY, time.monotonic() + _BUSY_S
             try:
-                if not _moved(master, around):
-                    raise TargetError("the screen of the terminal", why="its holder is too busy")
-                waiting = fcntl.ioctl(around, termios.FIONREAD, b"\0\0\0\0")
-                (taken,) = holder.PLACE.unpack(os.pread(board, holder.PLACE.size, 0))
-                return int(taken + struct.unpack("i", waiting)[0])
+                while True:
+                    fcntl.lockf(board, fcntl.LOCK_EX)
+                    try:
+                        left = _move(master, around, left)
+                        if left <= 0:
+                            waiting = fcntl.ioctl(around, termios.FIONREAD, b"\0\0\0\0")
+                            (taken,) = holder.PLACE.unpack(os.pread(board, holder.PLACE.size, 0))
+                            return int(taken + struct.unpack("i", waiting)[0])
+                    finally:
+                        fcntl.lockf(board, fcntl.LOCK_UN)
+                    # Others, who were not frozen, write there in small pieces: the holder takes them out.
+                    if not select.select([], [around], [], max(0.0, until - time.monotonic()))[1]:
+                        raise TargetError("the screen of the terminal", why="its holder is too busy")
             except OSError as error:
                 raise TargetError("the screen of the terminal", why=os.strerror(error.errno or 0)) from error
-            finally:
-                fcntl.lockf(board, fcntl.LOCK_UN)
 
     # -- leaving ---------------------------------------------------------------------------------------------------------------------
 
@@ -276,7 +287,7 @@ class Attachment:
         self.close()
 
     def seen(self) -> None:
-        """What ended was seen: it need not be held any more. Else as `close`."""
+        """As `close`; and how it ended, or ends, was seen: it need not be held any more then."""
         with suppress(OSError):
             self._connection.send(b"B")
         self.close()
@@ -304,18 +315,20 @@ class Attachment:
             self._fds.clear()
 
 
-def _moved(master: int, around: int) -> bool:
-    """Whether all that the master had is in the pipe."""
+def _move(master: int, around: int, left: int) -> int:
+    """Move what the master has into the pipe; how much of *left* is still to come as the pipe is full, 0 or less if nothing is."""
     try:
-        while os.splice(master, around, 1 << 16, flags=_F_NONBLOCK):
-            pass
+        while left > 0:
+            left -= os.splice(master, around, left, flags=_F_NONBLOCK)
     except BlockingIOError:
         # Either end may have said so.
-        return not select.select([master], [], [], 0)[0]
+        if not select.select([master], [], [], 0)[0]:
+            return 0
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-    return True  # the program has ended
+        return 0  # the program has ended
+    return left
 
 
 def _event(message: bytes) -> Event | None:

@@ -14,7 +14,7 @@ One packet is one message (unix(7), SOCK_SEQPACKET): a letter, then what it says
     S place answers, with a memfd   what the terminal shows there; what was written before it is not needed any more
     C          ask the leader to stop what it does
     E          hang up, and end
-    B          what ended here was seen, or is not needed any more
+    B          once it has ended, and nobody looks, it is not needed any more
 
 To lamina:
 
@@ -62,6 +62,7 @@ _UNSENT = 1 << 14
 _SOCKET = 1 << 15
 _TYPED = 1 << 20
 _AT_ONCE = 1 << 16
+_AROUND = 1 << 19
 # The last screen of a program that ended while nobody looked.
 _REMEMBERED_S = 24 * 3600.0
 _LOOK_S = 60.0
@@ -146,10 +147,12 @@ class Holder:
         self._master, self._read_all, self._late = -1, False, False
         self._forget_at = float("inf")
         self._look_at = time.monotonic() + _LOOK_S
-        self._over = False
+        self._over = self._unwanted = False
         self._board = os.memfd_create("lamina-terminal", os.MFD_CLOEXEC)
         os.pwrite(self._board, PLACE.pack(0), 0)
         self._around, self._way_around = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with suppress(OSError):
+            fcntl.fcntl(self._way_around, fcntl.F_SETPIPE_SZ, _AROUND)  # a page for every write, however small
         self._listener = self._listen()
 
     @property
@@ -334,7 +337,7 @@ class Holder:
         self._let_go()
         self._client = client
         client.sent, client.resizes, client.catch_up = self._begin, self._resizes_gone, self._end
-        self._asked = False
+        self._asked = self._unwanted = False
         self._forget_at = float("inf")
         fds = {"screen": self._screen, "master": self._master, "around": self._way_around, "board": self._board}
         if client.stands_in:
@@ -462,8 +465,8 @@ class Holder:
         if client in self._strangers:
             if letter == b"A":
                 self._asked_to_show(client, bool(json.loads(said).get("take")))
-            elif letter == b"B" and self._is_over and self._client is None:
-                self._over = True
+            elif letter == b"B":
+                self._unwanted = True
         elif letter in b"KQ":
             self._answers += letter == b"Q"
             if len(self._typed) < _TYPED and self._status["ended"] is None:
@@ -483,7 +486,7 @@ class Holder:
         elif letter == b"E":
             self._hang_up()
         elif letter == b"B":
-            self._over = self._is_over
+            self._unwanted = True
 
     def _resized(self, client: Client, place: int, size: tuple[int, int]) -> None:
         if place >= self._begin:
@@ -542,7 +545,7 @@ class Holder:
             now = time.monotonic()
             if now >= self._look_at:
                 self._look()
-            if now >= self._forget_at:
+            if now >= self._forget_at or (self._unwanted and self._is_over and self._client is None):
                 break
         self._vanish()
 
@@ -609,7 +612,14 @@ def main(argv: Sequence[str]) -> None:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-    Holder(directory, name, (int(columns), int(lines)), words[int(at) :], words[: int(at)]).run(starter)
+    try:
+        Holder(directory, name, (int(columns), int(lines)), words[int(at) :], words[: int(at)]).run(starter)
+    except Exception:
+        import traceback  # a bug of ours, which ends the program: at least it can be read what it was
+
+        with open(f"{directory}/crash.log", "a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} holder {os.getpid()} of {name}\n{traceback.format_exc()}")
+        raise
 
 
 if __name__ == "__main__":

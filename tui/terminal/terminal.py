@@ -81,7 +81,7 @@ class Terminal:
             return
         if self.alive:
             self._follower.keep()
-        if self.alive or self.seen:
+        if self.seen and not self.alive:
             self._let_go()
         else:
             self._pause()

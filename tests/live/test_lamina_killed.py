@@ -1,0 +1,262 @@
+"""SIGKILL of lamina while programs run in its terminals: all run on, each once, and the next lamina shows them with their screens."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lamina.core.attach.procfs import read_stat
+from lamina.core.errors import TargetError
+from lamina.tui.terminal.attachment import Gone, Taken, UpToDate
+from lamina.tui.terminal.emulator import Emulator
+from lamina.tui.terminal.follower import Follower
+from lamina.tui.terminal.holders import HeldTerminal, attach, held_terminals, terminals_dir
+from tests.live.harness import PATIENCE_S, VICTIMS, Reaper, alive, end_holders, full, lamina, lamina_command, need, reap_orphans, wait_gone
+from tests.tui.terminal import Terminal, terminal
+
+TIMES = full(200, 2)
+STARTS = full(60, 3)
+RESTORES = full(30, 2)
+# Starts or puts back, as the screen does, and can be killed on the way.
+STARTER = """
+import sys
+from lamina.tui.terminal.leader import start
+start(sys.argv[1:], (80, 20))
+print("runs", flush=True)
+sys.stdin.read()
+"""
+RESTORER = """
+import sys
+from pathlib import Path
+from lamina.core.events import CancelToken
+from lamina.core.restore.request import RestoreRequest
+from lamina.tui.terminal.kept import read_screen
+from lamina.tui.terminal.leader import put_back
+layer = Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+request = RestoreRequest(layer, shell_job=True, replace=True, rescue=False)
+put_back(request, "screens", read_screen(layer), (80, 20), lambda _event: None, CancelToken(), lambda _held: None)
+print("runs", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("LAMINA_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    yield
+    end_holders()
+
+
+def until(reached: object, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (reached() if callable(reached) else reached):
+        assert time.monotonic() < deadline, what
+        reap_orphans()
+        time.sleep(0.01)
+
+
+class Screens:
+    """tests/victims/screens.py, and what its terminal must show."""
+
+    def __init__(self, directory: Path, held: HeldTerminal) -> None:
+        self.directory, self.pid, self.holder = directory, held.pid, held.holder
+        self.start_time = read_stat(held.pid).start_time
+        self.fed, self.emulator = 0, Emulator(1, 1, lambda _answer: None)
+
+    def pause(self) -> tuple[int, int]:
+        """How much it has written, and asked."""
+        (self.directory / "paused").unlink(missing_ok=True)
+        os.kill(self.pid, signal.SIGUSR1)
+        until((self.directory / "paused").exists, f"process {self.pid} does not run on")
+        written, asked = (self.directory / "paused").read_text().split()
+        return int(written), int(asked)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGUSR2)
+
+    def check(self) -> None:
+        """It runs, and the next lamina shows all that it wrote since it began, as if one had looked all the time.
+
+        What it asked its terminal was answered, once each.
+        """
+        assert alive(self.pid) and read_stat(self.pid).start_time == self.start_time
+        written, asked = self.pause()
+        (held,) = [held for held in held_terminals() if held.pid == self.pid]
+        assert held.holder == self.holder and held.ended is None
+        follower = Follower(attach(held, take=True, blocking=True))
+        if not self.fed:
+            self.emulator = Emulator(*follower.line.size, lambda _answer: None)
+        up_to_date = False
+        deadline = time.monotonic() + PATIENCE_S
+        while not (up_to_date and follower.line.place >= follower.line.place_now()):
+            assert time.monotonic() < deadline
+            if follower.line.wait(0.1):
+                event = follower.take()
+                assert not isinstance(event, Taken | Gone), event
+                up_to_date |= isinstance(event, UpToDate)
+        assert follower.line.place == written
+        log = (self.directory / "written").read_bytes()
+        assert len(log) == written
+        self.emulator.feed(log[self.fed :])
+        self.fed = written
+        assert follower.emulator.save() == self.emulator.save()
+        answers = self.directory / "answers"
+        until(lambda: answers.read_bytes().count(b"R") == asked, f"asked {asked} times, {answers.read_bytes().count(b'R')} answers")
+        if random.random() < 0.5:
+            follower.keep()
+        follower.line.close()
+        self.go_on()
+
+
+def started(command: list[str]) -> list[HeldTerminal]:
+    """What is held since *command* was started by a lamina that was killed then."""
+    before = {held.key for held in held_terminals()}
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert starter.stdin and starter.stdout and starter.stdout.readline() == b"runs\n"
+    starter.kill()
+    starter.wait()
+    starter.stdin.close()
+    starter.stdout.close()
+    return [held for held in held_terminals() if held.key not in before]
+
+
+def start_screens(directory: Path, seed: int) -> Screens:
+    directory.mkdir()
+    (held,) = started([sys.executable, str(VICTIMS / "screens.py"), str(seed), str(directory)])
+    return Screens(directory, held)
+
+
+def laminas(screen: Terminal) -> list[int]:
+    """lamina in that terminal."""
+    shell = int(screen.ask("#{pane_pid}"))
+    return [pid for pid in (shell, *screen.children(shell)) if b"lamina.tui\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter[str]) -> None:
+    need("tmux")
+    dice = random.Random(11)
+    programs = [start_screens(tmp_path / str(seed), seed) for seed in range(3)]
+    for number in range(TIMES):
+        chosen = dice.choice(programs)
+        attaches = [["attach", chosen.pid], ["attach", chosen.pid], []]
+        command = lamina_command("--stack", tmp_path / "stack", *dice.choice(attaches))
+        with terminal(tmp_path / f"tmux-{number}", command, 80, 24) as screen:
+            until(lambda screen=screen: laminas(screen), "lamina does not start")
+            (pid,) = laminas(screen)
+            # The moment is what is random: at its start, while it attaches, while it shows, while it dumps.
+            wait = dice.choice([dice.uniform(0, 1.2), dice.uniform(1.2, 2.5)])
+            time.sleep(wait)
+            if wait > 1.2 and dice.random() < 0.4:
+                screen.press("C-g", "d")
+                time.sleep(dice.uniform(0, 0.4))
+            os.kill(pid, signal.SIGKILL)
+            wait_gone(pid)
+        for program in programs:
+            program.check()
+            tally["screens after SIGKILL"] += 1
+        tally["SIGKILLs of lamina"] += 1
+    # And with the real screen, what the program wrote is what is read.
+    last = programs[0]
+    last.pause()
+    with terminal(tmp_path / "tmux-last", lamina_command("attach", last.pid), 80, 24) as screen:
+        last.go_on()
+        screen.wait_for("word")
+        last.pause()
+        shown = [line.split("│")[0].strip() for line in screen.screen().splitlines()]
+        assert sum(len(line) > 3 for line in shown) > 5
+        last.go_on()
+
+
+def test_a_start_that_was_cut_short_did_not_begin_or_can_be_reached(tmp_path: Path, reaper: Reaper, tally: Counter[str]) -> None:
+    dice = random.Random(5)
+    for number in range(STARTS):
+        mark = f"mark-{number}"
+        command = [sys.executable, "-c", STARTER, "sh", "-c", "read x; exit 3", mark]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL if dice.random() < 0.1 else subprocess.PIPE, stdout=subprocess.DEVNULL)
+        time.sleep(dice.uniform(0.1, 0.7))
+        process.kill()
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+        # Whatever was on its way comes to its end: a holder that runs a program, or none.
+        until(partial(settled, mark), f"{unheld(mark)} in no terminal")
+        for held in held_terminals():
+            line = attach(held, blocking=True)
+            line.type(b"\n")
+            tally["programs reached"] += 1
+            until(lambda: not alive(held.pid), f"{held.pid} does not read")  # noqa: B023
+            line.seen()
+        until(lambda: not held_terminals(), "a holder stays")
+        until(lambda: not list(terminals_dir().iterdir()), "files stay")
+        tally["starts cut short"] += 1
+
+
+def settled(mark: str) -> bool:
+    return all(held.pid or held.ended is not None for held in held_terminals()) and not unheld(mark)
+
+
+def unheld(mark: str) -> list[int]:
+    """Programs with *mark* that no holder knows."""
+    held = {it.pid for it in held_terminals()}
+    found = []
+    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"sh") and mark.encode() in words and alive(pid) and pid not in held:
+            found.append(pid)
+    return found
+
+
+def test_a_restore_that_was_cut_short_can_be_reached(tmp_path: Path, reaper: Reaper, tally: Counter[str]) -> None:
+    (held,) = started(["cat"])
+    layer = tmp_path / "S" / "1"
+    layer.mkdir(parents=True)
+    lamina("dump", "-t", held.pid, "-D", layer, "-R", "-j")
+    dice = random.Random(3)
+    for number in range(RESTORES):
+        process = subprocess.Popen([sys.executable, "-c", RESTORER, layer], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin and process.stdout and process.stdout.readline() == b"ready\n"
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        time.sleep(dice.uniform(0, 1.2))
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+        # The leader goes on without lamina: in the end the program runs in one terminal, the old or the new.
+        until(partial(runs_in_one, held.pid), f"{held.pid} is lost: {held_terminals()}")
+        follower = Follower(attach(next(it for it in held_terminals() if it.ended is None), blocking=True))
+        follower.line.type(b"word %d\n" % number)
+        word = f"word {number}\nword {number}\n"
+        deadline = time.monotonic() + PATIENCE_S
+        while word not in "\n".join(line.rstrip() for line in follower.emulator.text.splitlines()):
+            assert time.monotonic() < deadline, follower.emulator.text
+            if follower.line.wait(0.1):
+                assert not isinstance(follower.take(), Gone | Taken)
+        follower.line.close()
+        tally["restores cut short"] += 1
+
+
+def runs_in_one(pid: int) -> bool:
+    """Whether *pid* runs in one terminal, and nothing is on its way to another; what ended is looked at, so that it goes."""
+    held = held_terminals()
+    for it in held:
+        if it.ended is not None:
+            with suppress(TargetError):  # gone since
+                attach(it, blocking=True).seen()
+    return [it.pid for it in held if it.ended is None] == [pid] and alive(pid)
