@@ -163,7 +163,8 @@ class HoldingApp(ReadingApp):
             self.switch_mode("terminal")
             self.show_terminal(terminal)
         else:
-            self.terminal = self.terminal or terminal
+            if self.terminal is None and self.typed_ahead is None:
+                self.terminal = terminal
             self.notify(f"{held.name} {held.pid} is in a terminal that outlived its lamina: 6 shows it", timeout=6)
 
     def show_held(self, pid: int) -> bool:

@@ -123,7 +123,7 @@ class TerminalScreen(Frame):
             terminal.stack = session.stack_dir
         ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
-        self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not terminal.alive)
+        self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not (terminal.alive or terminal.elsewhere))
         self._view.say(self._note())
         self._show_keys()
         self.refresh_bindings()
@@ -134,6 +134,8 @@ class TerminalScreen(Frame):
         if terminal is None or terminal.alive:
             return ""
         ended = f"{terminal.name} {terminal.pid} {terminal.ending}"
+        if terminal.elsewhere:
+            return ended
         return f"{ended} · r puts it back to layer {row.name}" if row else f"{ended} · ^n starts another one"
 
     # -- keys ------------------------------------------------------------------------------------------------------------------------

@@ -87,8 +87,15 @@ class ShownElsewhereError(TargetError):
     """Another lamina shows the terminal."""
 
     def __init__(self, what: str, by: int) -> None:
-        super().__init__(f"cannot show {what}:", f"lamina {by}", "shows it", "leave it there, or take it over: lamina attach --take")
+        super().__init__("cannot show", what, f"lamina {by}{_where(by)} shows it", "lamina attach --take takes it over")
         self.by = by
+
+
+def _where(lamina: int) -> str:
+    try:
+        return f" on {os.readlink(f'/proc/{lamina}/fd/0')}"
+    except OSError:
+        return ""
 
 
 class Attachment:

@@ -25,7 +25,7 @@ class Terminal:
     Attributes:
         pid: the program; name: what to call it.
         emulator: what the terminal shows; another one after a restore.
-        alive: the program runs, and is shown here.
+        alive: the program runs, and is shown here; elsewhere: it runs, and another lamina took it over.
         seen: somebody looked at it.
         stack: where its layers are, once that is known.
         ending: how it ended, in words; "" while it runs.
@@ -34,7 +34,7 @@ class Terminal:
     def __init__(self, size: Size, changed: Callable[["Terminal"], None]) -> None:
         """*changed* is called whenever it shows something else, or ended."""
         self.pid, self.name = 0, ""
-        self.alive, self.ending, self.seen = False, "", False
+        self.alive, self.ending, self.seen, self.elsewhere = False, "", False, False
         self.stack: Path | None = None
         self._size = size
         self._changed = changed
@@ -52,7 +52,7 @@ class Terminal:
             ValueError: what it showed cannot be read; it runs, on a blank screen.
         """
         self._let_go()
-        self.pid, self.name, self.alive, self.ending = held.pid, held.name, True, ""
+        self.pid, self.name, self.alive, self.elsewhere, self.ending = held.pid, held.name, True, False, ""
         self._up_to_date, self._failed = False, str(held.line.status["failed"])
         self._follower = Follower(held.line, self.emulator if held.leaves_screen else None)
         self.emulator = self._follower.emulator
@@ -149,7 +149,7 @@ class Terminal:
         follower.line.close()
         self._follower = None
         if self.alive:
-            self.alive = False
+            self.alive, self.elsewhere = False, isinstance(event, Taken)
             self.ending = (
                 f"runs on, and lamina {event.by} shows it" if isinstance(event, Taken)
                 else f"lost its terminal, as somebody ended its holder, process {follower.line.holder}, and was told by SIGHUP"
