@@ -123,7 +123,8 @@ class TerminalScreen(Frame):
             terminal.stack = session.stack_dir
         ours = target is not None and terminal is not None and target.pid == terminal.pid and target.alive
         dirty = session.dirty.pages if ours and session.dirty and target and session.dirty.identity == target.identity else -1
-        self._rail.show(rows, target.layer if ours and target else None, dirty, terminal is not None and not (terminal.alive or terminal.elsewhere))
+        ended = terminal is not None and not terminal.alive and not terminal.elsewhere
+        self._rail.show(rows, target.layer if ours and target else None, dirty, ended)
         self._view.say(self._note())
         self._show_keys()
         self.refresh_bindings()
