@@ -9,7 +9,8 @@ Run by `make bench`. Images lie on tmpfs. Every figure is the median of several 
 
     limit   for a dump: reading that much of another process and writing it to tmpfs, warm; for a restore: filling that much fresh memory
 
-What is measured of stacks is said in stack_bench.py, of the screen in screen_bench.py, of dumps to a page server in page_server_bench.py.
+What is measured of stacks is said in stack_bench.py, of the screen in screen_bench.py, of dumps to a page server in page_server_bench.py,
+of dumps beside another checkout's in against.py.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benches import page_server_bench, screen_bench, stack_bench  # noqa: E402
+from benches import against, page_server_bench, screen_bench, stack_bench  # noqa: E402
 from benches.programs import launch  # noqa: E402
 from lamina.core.attach.procfs import read_maps  # noqa: E402
 from tests.live.harness import Reaper, Victim, lamina, reaping, wait_gone  # noqa: E402
@@ -213,6 +214,17 @@ def report(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def run_against(options: argparse.Namespace, scratch: Path) -> None:
+    """`--against DIR`."""
+    print(against.head())
+    rows = []
+    for mib in options.mib:
+        with reaping() as reaper:
+            rows += against.paired(reaper, scratch, options.against.resolve(), mib, options.times, CHANGED)
+    options.json.parent.mkdir(exist_ok=True)
+    options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, nargs="*", default=[64, 256, 1024])
@@ -224,6 +236,7 @@ def main() -> None:
     parser.add_argument("--only-send", action="store_true", help="the page server alone")
     parser.add_argument("--only-screen", action="store_true", help="leave all the others out")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="dumps only, in pairs with those by the built checkout DIR")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the bench needs root")
@@ -234,6 +247,8 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="lamina-bench-", dir="/dev/shm"))
     rows: list[Row] = []
     try:
+        if options.against:
+            return run_against(options, scratch)
         for mib in options.mib:
             with reaping() as reaper:
                 rows += Bench(reaper, scratch, mib, options.times).rows()

@@ -36,6 +36,7 @@ def _request(args: argparse.Namespace, output: Output, leave_running: bool, memo
         memory_only=memory_only,
         auto_dedup=args.auto_dedup,
         label=args.label,
+        paranoid=args.paranoid,
         destination=destination,
     )
 

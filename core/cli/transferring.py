@@ -118,4 +118,3 @@ def _tls(args: argparse.Namespace) -> Tls | None:
         return None
     crl = args.tls_cacrl or (CACRL if CACRL.exists() else None)
     return Tls(args.tls_cert or CERT, args.tls_key or KEY, args.tls_cacert or CACERT, crl, not args.tls_no_cn_verify)
-

@@ -184,6 +184,12 @@ class PageStore:
         pieces.sort(key=lambda piece: piece.address)
         return pieces
 
+    def read(self, piece: Piece, size: int, at: int) -> bytes:
+        """*size* bytes from byte *at* of *piece*; fewer if the file is shorter."""
+        if piece.in_memory:
+            return bytes(self._warm.residue.view[piece.offset + at : piece.offset + at + size])
+        return os.pread(self._fd, size, piece.offset + at)
+
     def _in_place(self, pieces: list[Piece]) -> bool:
         """Whether every spooled piece already lies where it belongs, and no patch would overwrite one that is still needed elsewhere."""
         at = 0

@@ -36,6 +36,7 @@ class DumpRequest:
         memory_only: a pre-dump: pages only, never restorable.
         auto_dedup: punch the ancestors' copies of what this layer writes, after the commit.
         label: a name for people, or "".
+        paranoid: compare all memory inside the freeze with what the layer would hold, and write what differs: slow.
         companion: what is kept beside the target, or None.
         destination: where the pages go; None for pages files in the layer.
     """
@@ -49,6 +50,7 @@ class DumpRequest:
     memory_only: bool = False
     auto_dedup: bool = False
     label: str = ""
+    paranoid: bool = False
     companion: Companion | None = None
     destination: "Destination | None" = None
 

@@ -23,6 +23,7 @@ from lamina.core.dump.lineage import Lineage, decide
 from lamina.core.dump.live import WORTH_IT, copy_live, residue_room
 from lamina.core.dump.memories import Memories
 from lamina.core.dump.meter import Meter
+from lamina.core.dump.paranoid import Paranoia
 from lamina.core.dump.preflight import examine
 from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
 from lamina.core.dump.recover import recover_targets
@@ -57,6 +58,8 @@ def dump(request: DumpRequest, listener: Listener = ignore, cancel: CancelToken 
 
 
 def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult:
+    if request.paranoid and request.destination:
+        raise RefusedError("cannot compare", "what is sent to a page server", "it cannot be read back", "leave out --paranoid")
     identity = identify(request.pid)
     examination = examine(request.pid, shell_job=request.shell_job)
     if examination.blockers:
@@ -109,6 +112,7 @@ class Session:
         self.pids: tuple[int, ...] = ()
         self._memories = Memories(tree, lineage)
         self._beside = Beside(request.companion, meter)
+        self._paranoia = Paranoia(lineage.parent.chain() if lineage.parent else ()) if request.paranoid else None
         self._before = {task.pid: task.remembered.state for task in tree}
 
     # -- the recipe ------------------------------------------------------------------------------------------------------------------
@@ -188,6 +192,8 @@ class Session:
             memory = self._last_round(process)
             tasks[process.pid] = capture_task(process, areas, memory.guards, peers)
         self.meter.mark("copied")
+        if self._paranoia:
+            self.meter.notice(self._paranoia.notice())
         uffds = {task.remembered.state.uffd_ino for task in self.tree} | self.own_uffds
         return capture_rest(still, tasks, uffds - {0})
 
@@ -201,6 +207,8 @@ class Session:
         task.unsettle()
         memory = self._memories.begin(process.pid, self.destination)
         memory.freeze_round(process.areas, self.meter.moved, straight=not self.keeps_running)
+        if self._paranoia:
+            self._paranoia.check(memory, process.areas, self.meter.moved)
         return memory
 
     def _same_program(self, process: FrozenProcess) -> None:

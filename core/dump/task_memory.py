@@ -95,6 +95,12 @@ class TaskMemory:
         copy: Callable[[PageRuns, Moved], None] = self.store.add if straight else self.store.add_residue
         copy(residue, moved)
 
+    def own_too(self, runs: PageRuns, moved: Moved) -> None:
+        """Inside the freeze, after the last round: *runs* are not what they were taken for; the layer has them itself, copied now."""
+        self.own |= runs
+        self.inherited -= runs
+        self.store.add_residue(runs, moved)
+
     def finish(self, moved: Moved) -> None:
         """Deliver what the layer owns, and its map. Outside the freeze."""
         self.store.deliver(self.own, self.inherited, moved)

@@ -429,5 +429,3 @@ def _has_whole(images_dir: Path, token: int) -> int:
     except ImageError:
         return 0
     return int(any(layer_token(layer) == token for layer in layers))
-
-

@@ -321,9 +321,7 @@ class Stream:
         self.talk = talk
         self._buffer = WarmBuffer(_BUFFER)
 
-    def send(
-        self, which: Object, columns: Columns, moved: Moved, pid: int = 0, fd: int = -1, memory: WarmBuffer | None = None
-    ) -> PageRuns:
+    def send(self, which: Object, columns: Columns, moved: Moved, pid: int = 0, fd: int = -1, memory: WarmBuffer | None = None) -> PageRuns:
         """*columns* of the object *which*, from the process, file or memory. Returns pages of the process that could not be read.
 
         Raises:

@@ -11,8 +11,9 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,9 +22,11 @@ import numpy as np
 import pytest
 
 from lamina.core.attach.grace import Grace
-from lamina.core.attach.procfs import PAGE
+from lamina.core.attach.procfs import PAGE, Area
 from lamina.core.dirty.copy import WarmBuffer, copy_runs
 from lamina.core.dirty.runs import PageRuns
+from lamina.core.dirty.tracker import Report
+from lamina.core.dirty.uffd_wp import UffdTracker
 from lamina.core.dump import live
 from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.dump.session import dump
@@ -145,3 +148,24 @@ def test_what_a_late_thread_leaves_in_doubt_is_copied_again(reaper: Reaper, tmp_
             assert result.live_rounds <= 1
             if result.live_rounds:
                 assert any("thread 4711 does not come back from the kernel in pread64" in notice for notice in result.notices)
+
+
+def test_paranoid_names_and_mends_what_nobody_reported(reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with writers(reaper, tmp_path, "user", 2, 0) as made:
+        result, wrong = made.dump(paranoid=True)
+        assert not wrong
+        assert any("pages were compared inside the freeze, and are equal" in notice for notice in result.notices)
+
+        # A tracker that says of nothing in the freeze that it was written: without --paranoid old pages are taken for new.
+        protect = UffdTracker.protect
+
+        def lie(tracker: UffdTracker, areas: Iterable[Area], live: bool) -> Report:
+            report = protect(tracker, areas, live)
+            return report if live else replace(report, changed=PageRuns.empty())
+
+        monkeypatch.setattr(UffdTracker, "protect", lie)
+        assert made.dump()[1]
+        result, wrong = made.dump(paranoid=True)
+        assert not wrong
+        told = next(notice for notice in result.notices if "differed from what the layer would have held" in notice)
+        assert f"process {result.pids[0]}, " in told and "pages of anonymous memory" in told and len(told) < 2000

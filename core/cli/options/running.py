@@ -42,6 +42,9 @@ def _dumps(verbs: Verbs) -> None:
         parser.add_argument("--track-mem", action="store_true", help="track writes from now on, for an incremental dump after this")
         parser.add_argument("--prev-images-dir", metavar="DIR", help="the parent layer, relative to the images directory")
         parser.add_argument("--auto-dedup", action="store_true", help="take out of the ancestors what this layer holds itself")
+        parser.add_argument(
+            "--paranoid", action="store_true", help="compare all memory inside the freeze with what the layer would hold: slow"
+        )
         parser.add_argument("-j", "--shell-job", action="store_true", help="the tree belongs to a terminal session outside it")
         parser.add_argument("--label", default="", help="a name for the layer")
         transferring.sending(parser)
