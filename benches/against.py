@@ -99,7 +99,10 @@ class Side:
 
 
 def paired(reaper: Reaper, scratch: Path, other: Path, mib: int, times: int, changed: float) -> list[PairedRow]:
-    """*times* pairs of full dumps and of increments with a share of *changed* pages, of a program of *mib* MiB. One pair more is not counted."""
+    """*times* pairs of full dumps and of increments with a share of *changed* pages, of a program of *mib* MiB.
+
+    One pair more is made first, and not counted.
+    """
     theirs = other / ".venv/bin/lamina"
     if not theirs.exists():
         sys.exit(f"{other} is no built checkout: run `make build` there")

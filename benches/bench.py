@@ -248,7 +248,8 @@ def main() -> None:
     rows: list[Row] = []
     try:
         if options.against:
-            return run_against(options, scratch)
+            run_against(options, scratch)
+            return
         for mib in options.mib:
             with reaping() as reaper:
                 rows += Bench(reaper, scratch, mib, options.times).rows()
