@@ -16,7 +16,7 @@ from lamina.core.attach.procfs import describe, read_cmdline, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.state import lock_target
-from lamina.core.dump.capture import Areas, Captured, areas_of, capture_rest, capture_task, known_areas
+from lamina.core.dump.capture import Captured, Prepared, areas_of, capture_rest, capture_task, prepare
 from lamina.core.dump.companion import Beside
 from lamina.core.dump.destination import LocalPages, Shipment
 from lamina.core.dump.lineage import Lineage, decide
@@ -140,7 +140,7 @@ class Session:
                 residue = self._live(expected)
             for task in self.tree.alive():
                 task.unsettle()
-            known = known_areas(task.pid for task in self.tree.alive())
+            known = prepare(task.pid for task in self.tree.alive())
             self._memories.reserve(residue_room(residue) if self.keeps_running else 0)
             with self._writing():
                 self._freeze_and_publish(known)
@@ -164,7 +164,7 @@ class Session:
         """Processes that may write into the tree's memory: all of it, and what has left it since it was looked at."""
         return {task.pid for task in self.tree.alive()} | set(tree_of(self.request.pid))
 
-    def _freeze_and_publish(self, known: dict[int, Areas]) -> None:
+    def _freeze_and_publish(self, known: dict[int, Prepared]) -> None:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("freeze")
         with Peers(task.pid for task in self.tree.alive()) as peers, frozen(self.tree, self.request.pid) as still:
@@ -182,20 +182,21 @@ class Session:
             with captured.descriptors:
                 self._publish(captured)
 
-    def _capture(self, still: FrozenTree, known: dict[int, Areas], peers: Peers) -> Captured:
-        tasks = {}
+    def _capture(self, still: FrozenTree, known: dict[int, Prepared]) -> Captured:
+        taken = []
         self.pids = still.pids
         self.meter.mark("scanning")
         for process in still:
             still.prepare_scratch(process)
-            areas = areas_of(process, known.get(process.pid, {}))
-            memory = self._last_round(process)
-            tasks[process.pid] = capture_task(process, areas, memory.guards, peers)
+            prepared = known.get(process.pid, Prepared())
+            areas = areas_of(process, prepared.areas)
+            self._last_round(process)
+            taken.append(capture_task(process, areas, prepared.questions))
         self.meter.mark("copied")
         if self._paranoia:
             self.meter.notice(self._paranoia.notice())
         uffds = {task.remembered.state.uffd_ino for task in self.tree} | self.own_uffds
-        return capture_rest(still, tasks, uffds - {0})
+        return capture_rest(still, taken, uffds - {0})
 
     def _last_round(self, process: FrozenProcess) -> TaskMemory:
         self._same_program(process)

@@ -6,7 +6,7 @@ Kept in the supplement, by address.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lamina.core.attach.calls import CallList, Inside
+from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import Area
 from lamina.core.image.supplement import AreaNote, Value, Values
 from lamina.core.kinds import mempolicy
@@ -16,9 +16,9 @@ _PR_SET_VMA, _PR_SET_VMA_ANON_NAME = 0x53564D41, 0
 _NAMED: Final = "[anon:"
 
 
-def read(inside: Inside, areas: Sequence[Area]) -> dict[int, dict[str, Value]]:
-    """Inside the freeze: start of a mapping → what is to be kept of it."""
-    found: dict[int, dict[str, Value]] = {start: {"mempolicy": text} for start, text in mempolicy.read_areas(inside, areas).items()}
+def notes(policies: Mapping[int, str], areas: Sequence[Area]) -> dict[int, dict[str, Value]]:
+    """Start of a mapping → what is to be kept of it. *policies*: what `mempolicy.read_areas` found inside the freeze."""
+    found: dict[int, dict[str, Value]] = {start: {"mempolicy": text} for start, text in policies.items()}
     for area in areas:
         if "lf" in area.flags:
             found.setdefault(area.start, {})["mlock_onfault"] = 1

@@ -34,8 +34,7 @@ def save(mask: int, tc: task_core_entry) -> None:
 
 
 def rebuild(tc: task_core_entry, calls: CallList) -> None:
-    """Step 9, in the leader, before threads are made: registering a task of one thread is cheap, of many it waits for every processor.
-    """
+    """Step 9, in the leader, before threads are made: registering a task of one thread is cheap, of many it waits for every processor."""
     for command in REGISTRATIONS:
         if tc.membarrier_registration_mask & command:
             calls.add("membarrier", command, 0, 0, expect=0, about=f"register for membarrier command {command:#x}")
