@@ -6,7 +6,10 @@ address and `CallList.output()` reads it back after the run.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Not from its submodule: threads that begin a package's circle of imports at two ends find a deadlock.
 from ptrace.syscall import SYSCALL_NAMES
@@ -29,6 +32,10 @@ class DataRef:
 
 
 Argument = int | DataRef
+MASK64: Final = (1 << 64) - 1
+# Words of 8 bytes of an `lm_call`: number, six arguments, result.
+RECORD_WORDS: Final = 8
+_ZEROS: Final = [0] * RECORD_WORDS
 
 
 @dataclass
@@ -56,6 +63,32 @@ class CallList:
     calls: list[Call] = field(default_factory=list)
     blob: bytearray = field(default_factory=bytearray)
     pointers: list[tuple[DataRef, DataRef]] = field(default_factory=list)
+    _words: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    _relative: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+
+    def encode(self) -> None:
+        """Turn the calls into numbers now, as far as that can be done before the batch has a place: not in the freeze, that is."""
+        done = len(self._words) // RECORD_WORDS
+        if done == len(self.calls):
+            return
+        words: list[int] = []
+        relative: list[int] = []
+        for call in self.calls[done:]:
+            at = len(self._words) + len(words) + 1
+            relative += [at + n for n, arg in enumerate(call.args) if isinstance(arg, DataRef)]
+            args = [arg.offset if isinstance(arg, DataRef) else arg & MASK64 for arg in call.args]
+            words += [SYSCALL_NUMBERS[call.name], *args, *_ZEROS[len(args) + 1 :]]
+        self._words = np.concatenate([self._words, np.array(words, dtype=np.uint64)])
+        self._relative = np.concatenate([self._relative, np.array(relative, dtype=np.intp)])
+
+    def records(self, first: int, count: int, data_at: int) -> NDArray[np.uint64]:
+        """`lm_call` records of *count* calls from number *first* on, 8 words each, the result last. *data_at*: address of their data."""
+        self.encode()
+        begin, end = first * RECORD_WORDS, (first + count) * RECORD_WORDS
+        words = self._words[begin:end].copy()
+        relative = self._relative[(self._relative >= begin) & (self._relative < end)] - begin
+        words[relative] += np.uint64(data_at)
+        return words
 
     def add(self, name: str, *args: Argument, expect: int | None = None, about: str = "", any_result: bool = False) -> Call:
         """Append a call; see `Call`. Negative arguments are taken as two's complement. Returns it, so that its result can be read."""

@@ -116,8 +116,18 @@ def read_stat(pid: int, tid: int = 0) -> Stat:
 
 def read_status(pid: int, tid: int = 0) -> dict[str, str]:
     """/proc/PID/status as key → text, as in "SigCgt" → "0000000180004a02"."""
-    raw = _read(pid, f"task/{tid}/status" if tid else "status").decode(errors="surrogateescape")
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in raw.splitlines())}
+    return parse_status(read_status_text(pid, tid))
+
+
+def read_status_text(pid: int, tid: int = 0) -> bytes:
+    """/proc/PID/status, or /proc/PID/task/TID/status if *tid* is given, as it stands."""
+    return _read(pid, f"task/{tid}/status" if tid else "status")
+
+
+def parse_status(raw: bytes) -> dict[str, str]:
+    """What `read_status` answers, of a text taken earlier."""
+    lines = raw.decode(errors="surrogateescape").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def threads_of(pid: int) -> list[int]:

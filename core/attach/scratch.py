@@ -12,9 +12,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from lamina.core.attach.calls import SYSCALL_NUMBERS
+from lamina.core.attach.calls import MASK64, SYSCALL_NUMBERS
 from lamina.core.attach.procfs import PAGE, Area, describe, read_maps, read_stat, threads_of
-from lamina.core.attach.tracee import MASK64
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 

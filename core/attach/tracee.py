@@ -5,12 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lamina.core.attach.calls import SYSCALL_NUMBERS, Argument, Call, CallList, DataRef
+import numpy as np
+from numpy.typing import NDArray
+
+from lamina.core.attach.calls import MASK64, RECORD_WORDS, SYSCALL_NUMBERS, CallList
 from lamina.core.attach.procfs import PAGE
 from lamina.core.errors import LaminaError
 from lamina.core.ffi import C, check, ffi, new_error
 
-MASK64 = (1 << 64) - 1
 # The registers of `struct user_regs_struct`, in its order.
 REGISTERS = (
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip",
@@ -19,6 +21,7 @@ REGISTERS = (
 # What a batch may end with: signals whose default is to be ignored (signal(7)), so that an untraced target just goes on.
 END_SIGNALS = {"SIGURG": 23, "SIGWINCH": 28, "SIGCHLD": 17}
 SLICE = 16384
+RECORD_BYTES = 8 * RECORD_WORDS
 # How long the calls of a batch may take: those of a dump are questions, those of a restore open files and fill memory.
 LIMIT_S = 1.0
 
@@ -55,7 +58,7 @@ class Tracee:
         self.limit_s = LIMIT_S
         self.page = page
         self.size = size
-        self._pending: list[tuple[CallList, list[Call], Any, Any]] = []
+        self._pending: list[tuple[CallList, int, NDArray[np.uint64], Any, Any]] = []
 
     @property
     def pid(self) -> int:
@@ -74,14 +77,14 @@ class Tracee:
 
     def run(self, calls: CallList) -> None:
         """Make the calls, in as many batches as they need; see `Inside.run`."""
-        for chunk in self._chunks(calls):
-            self._start(calls, chunk)
+        for first, count in self._chunks(calls):
+            self._start(calls, first, count)
             self._finish()
         self._check(calls)
 
     def start(self, calls: CallList) -> None:
         """Begin a batch that fits one slice without waiting; `finish` must follow. For many threads at the same time."""
-        self._start(calls, calls.calls)
+        self._start(calls, 0, len(calls.calls))
 
     def finish(self) -> None:
         """Wait for the batch begun by `start` and check its results."""
@@ -131,44 +134,40 @@ class Tracee:
                 return tuple(raw[at : at + 128] for at in range(0, len(raw), 128))
             room *= 4
 
-    def _chunks(self, calls: CallList) -> list[list[Call]]:
-        room = (self.size - C.lm_batch_overhead() - len(calls.blob)) // ffi.sizeof("lm_call")
+    def _chunks(self, calls: CallList) -> list[tuple[int, int]]:
+        """(first call, how many) of each batch."""
+        room = (self.size - C.lm_batch_overhead() - len(calls.blob)) // RECORD_BYTES
         if room <= 0:
             raise LaminaError("cannot make calls in", f"thread {self.tid}", f"{len(calls.blob)} bytes of data exceed the scratch range")
-        return [calls.calls[at : at + room] for at in range(0, len(calls.calls), room)]
+        return [(at, min(room, len(calls.calls) - at)) for at in range(0, len(calls.calls), room)]
 
-    def _start(self, calls: CallList, chunk: list[Call]) -> None:
-        data_at = self.page + int(C.lm_batch_overhead()) + len(chunk) * int(ffi.sizeof("lm_call"))
-
-        def resolve(arg: Argument) -> int:
-            return data_at + arg.offset if isinstance(arg, DataRef) else arg & MASK64
-
+    def _start(self, calls: CallList, first: int, count: int) -> None:
+        data_at = self.page + int(C.lm_batch_overhead()) + count * RECORD_BYTES
         for at, to in calls.pointers:
-            calls.blob[at.offset : at.offset + 8] = resolve(to).to_bytes(8, "little")
-        raw = ffi.new("lm_call[]", max(len(chunk), 1))
-        for slot, call in zip(raw, chunk, strict=False):
-            slot.nr = SYSCALL_NUMBERS[call.name]
-            for i, arg in enumerate(call.args):
-                slot.args[i] = resolve(arg)
+            calls.blob[at.offset : at.offset + 8] = (data_at + to.offset).to_bytes(8, "little")
+        records = calls.records(first, count, data_at)
+        raw = ffi.cast("lm_call *", ffi.from_buffer(records))
         data = ffi.from_buffer(calls.blob) if calls.blob else ffi.NULL
         err = new_error()
         check(
-            C.lm_batch_start(self.thread, self.pid, self.signal, self.page, self.size, raw, len(chunk), data, len(calls.blob), err),
+            C.lm_batch_start(self.thread, self.pid, self.signal, self.page, self.size, raw, count, data, len(calls.blob), err),
             err,
         )
-        self._pending.append((calls, chunk, raw, data))
+        self._pending.append((calls, first, records, raw, data))
 
     def _finish(self) -> None:
-        calls, chunk, raw, data = self._pending.pop()
+        calls, first, records, raw, data = self._pending.pop()
+        count = len(records) // RECORD_WORDS
         err = new_error()
         try:
             limit_ns = int(self.limit_s * 1e9)
-            check(C.lm_batch_wait(self.thread, self.signal, raw, len(chunk), data, len(calls.blob), limit_ns, err), err)
+            check(C.lm_batch_wait(self.thread, self.signal, raw, count, data, len(calls.blob), limit_ns, err), err)
         finally:
             if data != ffi.NULL:
                 ffi.release(data)
-        for slot, call in zip(raw, chunk, strict=False):
-            call.result = int(slot.result)
+        results = records[RECORD_WORDS - 1 :: RECORD_WORDS].view(np.int64).tolist()
+        for call, result in zip(calls.calls[first : first + count], results, strict=True):
+            call.result = result
 
     def _check(self, calls: CallList) -> None:
         for call in calls.calls:

@@ -16,15 +16,47 @@ from lamina.core.attach.procfs import Area, Stat, read_smaps, read_stat, read_st
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import area_notes, descriptors, mempolicy, posix_timers, vmas
+from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
-from lamina.core.kinds.outside import TaskLooks, ThreadLooks, look_at_task, look_at_thread
+from lamina.core.kinds.mempolicy import AreaPolicies
+from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look_at_thread
 
 AreaKey = tuple[int, int, str, int, int, str]
 Areas = dict[AreaKey, Area]
 
 
-Questions = dict[int, tuple[CallList, ThreadQuestions]]
+@dataclass(frozen=True)
+class Questions:
+    """What the inside of one task will be asked.
+
+    Attributes:
+        lists: the calls of each thread; those of the leader are for the task, too.
+        threads, task: what they ask.
+        policies: asks for the NUMA policies of its areas.
+    """
+
+    lists: dict[int, CallList]
+    threads: dict[int, ThreadQuestions]
+    task: TaskQuestions
+    policies: AreaPolicies
+
+    @classmethod
+    def of(cls, pid: int, tids: Iterable[int], areas: Iterable[Area]) -> "Questions":
+        """*tids*, *areas*: of the task as far as they are known."""
+        lists = {tid: CallList() for tid in tids}
+        threads = {tid: ThreadQuestions(calls, tid) for tid, calls in lists.items()}
+        asked = cls(lists, threads, TaskQuestions(lists[pid], pid), AreaPolicies(tuple(areas)))
+        for calls in lists.values():
+            calls.encode()
+        return asked
+
+    def of_threads(self, tids: Iterable[int]) -> dict[int, CallList]:
+        """The lists of *tids*, those that are new included."""
+        for tid in tids:
+            if tid not in self.lists:
+                self.lists[tid] = CallList()
+                self.threads[tid] = ThreadQuestions(self.lists[tid], tid)
+        return {tid: self.lists[tid] for tid in tids}
 
 
 @dataclass(frozen=True)
@@ -33,11 +65,11 @@ class Prepared:
 
     Attributes:
         areas: every area with its VmFlags: smaps walks the page tables, ms for each GiB.
-        questions: what each of its threads will be asked.
+        questions: None for a task that was not known.
     """
 
     areas: Areas = field(default_factory=dict)
-    questions: Questions = field(default_factory=dict)
+    questions: Questions | None = None
 
 
 def prepare(pids: Iterable[int]) -> dict[int, Prepared]:
@@ -46,13 +78,8 @@ def prepare(pids: Iterable[int]) -> dict[int, Prepared]:
     for pid in pids:
         with suppress(TargetError):  # one that has ended is not in the freeze, or is looked at there
             areas = {_key(area): area for area in read_smaps(pid)}
-            known[pid] = Prepared(areas, {tid: _questions(tid) for tid in threads_of(pid)})
+            known[pid] = Prepared(areas, Questions.of(pid, threads_of(pid), areas.values()))
     return known
-
-
-def _questions(tid: int) -> tuple[CallList, ThreadQuestions]:
-    calls = CallList()
-    return calls, ThreadQuestions(calls, tid)
 
 
 def _key(area: Area) -> AreaKey:
@@ -83,10 +110,9 @@ class TakenTask:
     stat: Stat
     status: dict[str, str]
     areas: tuple[Area, ...]
-    task: TaskQuestions
-    threads: dict[int, ThreadQuestions]
+    questions: Questions
     looks: TaskLooks
-    thread_looks: dict[int, ThreadLooks]
+    thread_texts: dict[int, ThreadTexts]
     policies: dict[int, str]
     signals: tuple[bytes, ...] = ()
     thread_signals: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
@@ -102,7 +128,7 @@ class TakenTask:
         Raises:
             RefusedError: something that only the inside shows is not supported.
         """
-        keyring = self.threads[self.process.pid].session_keyring
+        keyring = self.questions.threads[self.process.pid].session_keyring
         return FrozenTask(
             pid=self.process.pid,
             stat=self.stat,
@@ -111,7 +137,7 @@ class TakenTask:
             threads=tuple(self._thread(tracee, keyring) for tracee in self.process.tracees),
             area_notes=area_notes.notes(self.policies, self.areas),
             signals=self.signals,
-            **self.task.answers(),
+            **self.questions.task.answers(),
             **self.looks,
         )
 
@@ -126,30 +152,30 @@ class TakenTask:
             rseq=rseq,
             robust=(int(raw.robust_head), int(raw.robust_size)),
             signals=self.thread_signals[tracee.tid],
-            **self.threads[tracee.tid].answers(keyring),
-            **self.thread_looks[tracee.tid],
+            **self.questions.threads[tracee.tid].answers(keyring),
+            **self.thread_texts[tracee.tid].looks(),
         )
 
 
-def capture_task(process: FrozenProcess, areas: tuple[Area, ...], prepared: Questions) -> TakenTask:
-    """One frozen process, whose scratch range is ready, but for queued signals. *prepared*: questions of threads that were known before."""
-    pid = process.pid
+def capture_task(process: FrozenProcess, areas: tuple[Area, ...], prepared: Questions | None = None) -> TakenTask:
+    """One frozen process, whose scratch range is ready, but for queued signals. *prepared*: its questions, if it was known before."""
+    pid, leader = process.pid, process.leader
     status = read_status(pid)
-    questions = {tracee.tid: prepared.get(tracee.tid) or _questions(tracee.tid) for tracee in process.tracees}
-    lists = {tid: calls for tid, (calls, _) in questions.items()}
-    leader = process.leader
-    task = TaskQuestions(lists[pid], pid, leader.spare_page, posix_timers.read(pid))
+    tids = [tracee.tid for tracee in process.tracees]
+    asked = prepared or Questions.of(pid, tids, areas)
+    lists = asked.of_threads(tids)
+    asked.task.add_late(lists[pid], leader.spare_page, posix_timers.read(pid))
     process.run_everywhere(lists)
+    policies = asked.policies if asked.policies.areas == areas else AreaPolicies(areas)
     return TakenTask(
         process=process,
         stat=read_stat(pid),
         status=status,
         areas=areas,
-        task=task,
-        threads={tid: asked for tid, (_, asked) in questions.items()},
+        questions=asked,
         looks=look_at_task(pid, status),
-        thread_looks={tracee.tid: look_at_thread(pid, tracee.tid) for tracee in process.tracees},
-        policies=mempolicy.read_areas(leader, areas),
+        thread_texts={tid: look_at_thread(pid, tid) for tid in tids},
+        policies=policies.read(leader),
     )
 
 

@@ -17,7 +17,7 @@ _NAMED: Final = "[anon:"
 
 
 def notes(policies: Mapping[int, str], areas: Sequence[Area]) -> dict[int, dict[str, Value]]:
-    """Start of a mapping → what is to be kept of it. *policies*: what `mempolicy.read_areas` found inside the freeze."""
+    """Start of a mapping → what is to be kept of it. *policies*: what `mempolicy.AreaPolicies` found inside the freeze."""
     found: dict[int, dict[str, Value]] = {start: {"mempolicy": text} for start, text in policies.items()}
     for area in areas:
         if "lf" in area.flags:

@@ -26,11 +26,20 @@ def groups_of(pid: int | str, tid: int | str) -> dict[str, str]:
     Raises:
         TargetError: the thread is gone.
     """
+    return _numbered(read_text(pid, tid))
+
+
+def read_text(pid: int | str, tid: int | str) -> str:
+    """/proc/PID/task/TID/cgroup, for `kept`; "" on a kernel without any.
+
+    Raises:
+        TargetError: the thread is gone.
+    """
     try:
-        return _numbered(Path(f"/proc/{pid}/task/{tid}/cgroup").read_text())
+        return Path(f"/proc/{pid}/task/{tid}/cgroup").read_text()
     except FileNotFoundError:
         if Path(f"/proc/{pid}/task/{tid}").exists():
-            return {}
+            return ""
         raise TargetError("no such thread", str(tid)) from None
     except OSError as error:
         raise TargetError("cannot read", f"control groups of thread {tid}", os.strerror(error.errno or 0)) from error
@@ -47,22 +56,24 @@ def _kept(text: Value) -> dict[str, str]:
 
 @cache
 def _ours() -> dict[str, str]:
-    # Once: it is compared with every thread inside a freeze, and nobody moves lamina from one group to another while it runs.
+    # Once: it is compared with every thread, and nobody moves lamina from one group to another while it runs.
     return groups_of("self", os.getpid())
 
 
 def foreign(pid: int, tid: int) -> dict[str, str]:
     """The groups of a thread that are not lamina's own."""
-    return {controllers: path for controllers, path in groups_of(pid, tid).items() if _ours().get(controllers) != path}
+    return _not_ours(groups_of(pid, tid))
 
 
-def read(pid: int, tid: int) -> dict[str, Value]:
-    """For the supplement: what `foreign` finds, but for groups outside our own root, which have no path here (see `unreachable`).
+def _not_ours(groups: Mapping[str, str]) -> dict[str, str]:
+    return {controllers: path for controllers, path in groups.items() if _ours().get(controllers) != path}
 
-    Raises:
-        TargetError: the thread is gone.
+
+def kept(text: str) -> dict[str, Value]:
+    """For the supplement: what differs from ours in *text* (`read_text`), but for groups outside our own root, which have no path here (see
+    `unreachable`).
     """
-    found = {controllers: path for controllers, path in foreign(pid, tid).items() if not _outside(path)}
+    found = {controllers: path for controllers, path in _not_ours(_numbered(text)).items() if not _outside(path)}
     return {"cgroups": "\n".join(f"{controllers}:{path}" for controllers, path in sorted(found.items()))} if found else {}
 
 

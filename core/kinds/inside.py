@@ -56,21 +56,21 @@ class ThreadAnswers(TypedDict):
 class TaskQuestions:
     """To be run in any one thread, usually the leader, together with its `ThreadQuestions`."""
 
-    def __init__(self, calls: CallList, pid: int, spare: int, timers: Sequence[posix_timers.PosixTimer] | None = None) -> None:
-        """Append the calls. *spare*: address of an unused page of the scratch range. *timers*: as `posix_timers.read` gave them inside the
-        freeze; None reads them here.
-
-        Raises:
-            TargetError: the process is gone.
-        """
+    def __init__(self, calls: CallList, pid: int) -> None:
+        """Append the calls that are the same at any time; `add_late` must follow."""
         self._pid = pid
         self._sigactions = sigactions.ask(calls)
         self._itimers = itimers.ask(calls)
-        self._posix_timers = posix_timers.ask(calls, posix_timers.read(pid) if timers is None else timers)
         self._mm = mm.ask(calls)
         self._subreaper = subreaper.ask(calls)
         self._membarrier = membarrier.ask(calls)
         self._keyring = keyring.ask(calls)
+
+    def add_late(self, calls: CallList, spare: int, timers: Sequence[posix_timers.PosixTimer]) -> None:
+        """Append those that only the freeze can tell. *spare*: address of an unused page of the scratch range. *timers*: as
+        `posix_timers.read` gave them inside the freeze.
+        """
+        self._posix_timers = posix_timers.ask(calls, timers)
         self._future = mlock.ask(calls, spare)
 
     def answers(self) -> TaskAnswers:

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from lamina.core.attach.calls import Call, CallList, DataRef, Inside
 from lamina.core.attach.procfs import Area
 from lamina.core.image.schema import thread_core_entry
@@ -77,26 +79,37 @@ class MemoryPolicy(Setting):
         return calls.add("set_mempolicy", mode, where, bits, any_result=True)
 
 
-def read_areas(inside: Inside, areas: Sequence[Area]) -> dict[int, str]:
-    """Inside the freeze: address → policy of each mapping that has one of its own. About 0.2 µs for each.
+class AreaPolicies:
+    """Asks which mappings have a policy of their own: about 0.2 µs for each inside the target.
 
     /proc/PID/numa_maps would not do: for a mapping without a policy it shows that of the first thread, and it walks all pages.
     """
-    asked = [area for area in areas if area.path not in _SPECIAL]
-    found = {}
-    for at in range(0, len(asked), _AT_ONCE):
-        some = asked[at : at + _AT_ONCE]
-        calls = CallList()
-        modes = calls.room(4 * len(some))
-        results = [calls.add("get_mempolicy", modes + 4 * n, 0, 0, area.start, _ADDR, any_result=True) for n, area in enumerate(some)]
-        inside.run(calls)
-        if all(call.result < 0 for call in results):
-            return {}  # a kernel without NUMA
-        numbers = struct.unpack(f"<{len(some)}i", calls.output(modes, 4 * len(some)))
-        for area, number, call in zip(some, numbers, results, strict=True):
-            if number and call.result >= 0:
-                found[area.start] = _of_area(inside, area.start)
-    return {start: text for start, text in found.items() if text}
+
+    def __init__(self, areas: Sequence[Area]) -> None:
+        """*areas*: to be asked about. Best made before the freeze."""
+        self.areas = tuple(areas)
+        self._asked = [area for area in areas if area.path not in _SPECIAL]
+        self._lists: list[tuple[CallList, DataRef, list[Call]]] = []
+        for at in range(0, len(self._asked), _AT_ONCE):
+            calls = CallList()
+            some = self._asked[at : at + _AT_ONCE]
+            modes = calls.room(4 * len(some))
+            results = [calls.add("get_mempolicy", modes + 4 * n, 0, 0, area.start, _ADDR, any_result=True) for n, area in enumerate(some)]
+            calls.encode()
+            self._lists.append((calls, modes, results))
+
+    def read(self, inside: Inside) -> dict[int, str]:
+        """Inside the freeze: address → policy of each mapping that has one."""
+        found = {}
+        at = 0
+        for calls, modes, results in self._lists:
+            inside.run(calls)
+            numbers = np.frombuffer(calls.output(modes, 4 * len(results)), np.int32)
+            for n in np.flatnonzero(numbers).tolist():
+                if results[n].result >= 0:
+                    found[self._asked[at + n].start] = _of_area(inside, self._asked[at + n].start)
+            at += len(results)
+        return {start: text for start, text in found.items() if text}
 
 
 def _of_area(inside: Inside, start: int) -> str:

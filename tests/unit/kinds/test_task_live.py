@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.frozen import FrozenTask, FrozenThread
-from lamina.core.attach.procfs import Area, read_maps, read_smaps, read_stat, read_status
-from lamina.core.attach.tracee import Tracee
+from lamina.core.attach.frozen import FrozenTask
+from lamina.core.attach.procfs import Area, read_maps, read_smaps, read_status
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.dump.capture import capture_task
 from lamina.core.errors import RefusedError
 from lamina.core.ffi import ffi
 from lamina.core.image import schema
@@ -43,8 +43,6 @@ from lamina.core.kinds import (
     xstate,
 )
 from lamina.core.kinds.ids import IdTable
-from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
-from lamina.core.kinds.outside import look_at_task, look_at_thread
 from lamina.core.kinds.save import save_task
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace, nice values, chroot")
@@ -131,25 +129,10 @@ def frozen(pid: int) -> Iterator[FrozenProcess]:
         yield process
 
 
-def read_thread(tracee: Tracee, questions: ThreadQuestions) -> FrozenThread:
-    raw = tracee.thread
-    rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
-    return FrozenThread(
-        tid=tracee.tid, regs=tracee.registers(), xstate=bytes(ffi.buffer(raw.xstate, raw.xstate_size)), sigmask=int(raw.sigmask),
-        rseq=rseq, robust=(int(raw.robust_head), int(raw.robust_size)), signals=tracee.queued_signals(shared=False),
-        **questions.answers(questions.session_keyring), **look_at_thread(tracee.pid, tracee.tid),
-    )  # fmt: skip
-
-
 def capture_frozen(process: FrozenProcess) -> FrozenTask:
-    leader, calls = process.leader, CallList()
-    task, thread = TaskQuestions(calls, process.pid, leader.spare_page), ThreadQuestions(calls, process.pid)
-    leader.run(calls)
-    status = read_status(process.pid)
-    return FrozenTask(
-        pid=process.pid, stat=read_stat(process.pid), status=status, areas=tuple(process.areas), threads=(read_thread(leader, thread),),
-        signals=leader.queued_signals(shared=True), **task.answers(), **look_at_task(process.pid, status),
-    )  # fmt: skip
+    taken = capture_task(process, tuple(process.areas))
+    taken.take_signals()
+    return taken.frozen()
 
 
 def capture(pid: int) -> FrozenTask:
