@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.frozen import FrozenTask, FrozenThread
 from lamina.core.attach.procfs import Area, Stat, read_smaps, read_stat, read_status, threads_of
 from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
 from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
@@ -23,6 +25,7 @@ from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look
 
 AreaKey = tuple[int, int, str, int, int, str]
 Areas = dict[AreaKey, Area]
+NO_PAGES: Final = PageRuns.empty()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class TakenTask:
     stat: Stat
     status: dict[str, str]
     areas: tuple[Area, ...]
+    guards: PageRuns
     questions: Questions
     looks: TaskLooks
     thread_texts: dict[int, ThreadTexts]
@@ -134,6 +138,7 @@ class TakenTask:
             stat=self.stat,
             status=self.status,
             areas=self.areas,
+            guards=tuple(self.guards),
             threads=tuple(self._thread(tracee, keyring) for tracee in self.process.tracees),
             area_notes=area_notes.notes(self.policies, self.areas),
             signals=self.signals,
@@ -157,8 +162,13 @@ class TakenTask:
         )
 
 
-def capture_task(process: FrozenProcess, areas: tuple[Area, ...], prepared: Questions | None = None) -> TakenTask:
-    """One frozen process, whose scratch range is ready, but for queued signals. *prepared*: its questions, if it was known before."""
+def capture_task(
+    process: FrozenProcess, areas: tuple[Area, ...], guards: PageRuns = NO_PAGES, prepared: Questions | None = None
+) -> TakenTask:
+    """One frozen process, whose scratch range is ready, but for queued signals.
+
+    *guards*: its guard pages. *prepared*: its questions, if it was known before.
+    """
     pid, leader = process.pid, process.leader
     status = read_status(pid)
     tids = [tracee.tid for tracee in process.tracees]
@@ -172,6 +182,7 @@ def capture_task(process: FrozenProcess, areas: tuple[Area, ...], prepared: Ques
         stat=read_stat(pid),
         status=status,
         areas=areas,
+        guards=guards,
         questions=asked,
         looks=look_at_task(pid, status),
         thread_texts={tid: look_at_thread(pid, tid) for tid in tids},

@@ -190,8 +190,8 @@ class Session:
             still.prepare_scratch(process)
             prepared = known.get(process.pid, Prepared())
             areas = areas_of(process, prepared.areas)
-            self._last_round(process)
-            taken.append(capture_task(process, areas, prepared.questions))
+            memory = self._last_round(process)
+            taken.append(capture_task(process, areas, memory.guards, prepared.questions))
         self.meter.mark("copied")
         if self._paranoia:
             self.meter.notice(self._paranoia.notice())

@@ -18,9 +18,7 @@ _MADV_POPULATE_READ: Final = 22
 def save(runs: PageRuns) -> list[vma_entry]:
     """As messages, to come after those of the mappings."""
     flags = f.MAP_PRIVATE | f.MAP_ANONYMOUS
-    return [
-        vma_entry(start=start, end=end, pgoff=0, shmid=0, prot=0, flags=flags, status=VmaStatus.GUARD, fd=-1) for start, end in runs
-    ]
+    return [vma_entry(start=start, end=end, pgoff=0, shmid=0, prot=0, flags=flags, status=VmaStatus.GUARD, fd=-1) for start, end in runs]
 
 
 def load(entries: Iterable[vma_entry]) -> PageRuns:
@@ -41,5 +39,3 @@ def populate(guards: PageRuns, start: int, end: int, calls: CallList) -> None:
         if at < first:
             calls.add("madvise", at, first - at, _MADV_POPULATE_READ, any_result=True)
         at = last
-
-
