@@ -20,6 +20,7 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
 from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
+from lamina.core.kinds.landlock import Peers, credentials
 from lamina.core.kinds.mempolicy import AreaPolicies
 from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look_at_thread
 
@@ -36,19 +37,21 @@ class Questions:
         lists: the calls of each thread; those of the leader are for the task, too.
         threads, task: what they ask.
         policies: asks for the NUMA policies of its areas.
+        peer: the process that its threads are asked about (`landlock.Peers`).
     """
 
     lists: dict[int, CallList]
     threads: dict[int, ThreadQuestions]
     task: TaskQuestions
     policies: AreaPolicies
+    peer: int
 
     @classmethod
-    def of(cls, pid: int, tids: Iterable[int], areas: Iterable[Area]) -> "Questions":
-        """*tids*, *areas*: of the task as far as they are known."""
+    def of(cls, pid: int, tids: Iterable[int], areas: Iterable[Area], peer: int) -> "Questions":
+        """*tids*, *areas*: of the task as far as they are known. *peer*: see `landlock.Peers`."""
         lists = {tid: CallList() for tid in tids}
-        threads = {tid: ThreadQuestions(calls, tid) for tid, calls in lists.items()}
-        asked = cls(lists, threads, TaskQuestions(lists[pid], pid), AreaPolicies(tuple(areas)))
+        threads = {tid: ThreadQuestions(calls, tid, peer) for tid, calls in lists.items()}
+        asked = cls(lists, threads, TaskQuestions(lists[pid], pid), AreaPolicies(tuple(areas)), peer)
         for calls in lists.values():
             calls.encode()
         return asked
@@ -58,7 +61,7 @@ class Questions:
         for tid in tids:
             if tid not in self.lists:
                 self.lists[tid] = CallList()
-                self.threads[tid] = ThreadQuestions(self.lists[tid], tid)
+                self.threads[tid] = ThreadQuestions(self.lists[tid], tid, self.peer)
         return {tid: self.lists[tid] for tid in tids}
 
 
@@ -75,13 +78,13 @@ class Prepared:
     questions: Questions | None = None
 
 
-def prepare(pids: Iterable[int]) -> dict[int, Prepared]:
+def prepare(pids: Iterable[int], peers: Peers) -> dict[int, Prepared]:
     """As much as can be known of *pids* while they run. What is new in the freeze is found there."""
     known: dict[int, Prepared] = {}
     for pid in pids:
         with suppress(TargetError):  # one that has ended is not in the freeze, or is looked at there
             areas = {_key(area): area for area in read_smaps(pid)}
-            known[pid] = Prepared(areas, Questions.of(pid, threads_of(pid), areas.values()))
+            known[pid] = Prepared(areas, Questions.of(pid, threads_of(pid), areas.values(), peers.of(read_status(pid))))
     return known
 
 
@@ -147,7 +150,7 @@ class TakenTask:
         )
 
     def _thread(self, tracee: Tracee, keyring: int) -> FrozenThread:
-        raw = tracee.thread
+        raw, looks = tracee.thread, self.thread_texts[tracee.tid].looks()
         rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
         return FrozenThread(
             tid=tracee.tid,
@@ -157,13 +160,13 @@ class TakenTask:
             rseq=rseq,
             robust=(int(raw.robust_head), int(raw.robust_size)),
             signals=self.thread_signals[tracee.tid],
-            **self.questions.threads[tracee.tid].answers(keyring),
-            **self.thread_texts[tracee.tid].looks(),
+            **self.questions.threads[tracee.tid].answers(keyring, credentials(looks["status"]) == credentials(self.status)),
+            **looks,
         )
 
 
 def capture_task(
-    process: FrozenProcess, areas: tuple[Area, ...], guards: PageRuns = NO_PAGES, prepared: Questions | None = None
+    process: FrozenProcess, areas: tuple[Area, ...], peers: Peers, guards: PageRuns = NO_PAGES, prepared: Questions | None = None
 ) -> TakenTask:
     """One frozen process, whose scratch range is ready, but for queued signals.
 
@@ -172,7 +175,8 @@ def capture_task(
     pid, leader = process.pid, process.leader
     status = read_status(pid)
     tids = [tracee.tid for tracee in process.tracees]
-    asked = prepared or Questions.of(pid, tids, areas)
+    peer = peers.of(status)
+    asked = prepared if prepared and prepared.peer == peer else Questions.of(pid, tids, areas, peer)
     lists = asked.of_threads(tids)
     asked.task.add_late(lists[pid], leader.spare_page, posix_timers.read(pid))
     process.run_everywhere(lists)

@@ -140,10 +140,9 @@ class Session:
                 residue = self._live(expected)
             for task in self.tree.alive():
                 task.unsettle()
-            known = prepare(task.pid for task in self.tree.alive())
             self._memories.reserve(residue_room(residue) if self.keeps_running else 0)
             with self._writing():
-                self._freeze_and_publish(known)
+                self._freeze_and_publish()
         except BaseException:
             self._undo()
             raise
@@ -164,10 +163,14 @@ class Session:
         """Processes that may write into the tree's memory: all of it, and what has left it since it was looked at."""
         return {task.pid for task in self.tree.alive()} | set(tree_of(self.request.pid))
 
-    def _freeze_and_publish(self, known: dict[int, Prepared]) -> None:
+    def _freeze_and_publish(self) -> None:
         self.cancel.check(f"dump of {describe(self.request.pid)}")
         self.meter.phase("freeze")
-        with Peers(task.pid for task in self.tree.alive()) as peers, frozen(self.tree, self.request.pid) as still:
+        alive = [task.pid for task in self.tree.alive()]
+        with ExitStack() as stack:
+            peers = stack.enter_context(Peers(alive))
+            known = prepare(alive, peers)
+            still = stack.enter_context(frozen(self.tree, self.request.pid))
             self.meter.mark("stopping", still.processes[0].frozen_ns)
             self.meter.mark("frozen")
             self.frozen_at = time.time()
@@ -182,7 +185,7 @@ class Session:
             with captured.descriptors:
                 self._publish(captured)
 
-    def _capture(self, still: FrozenTree, known: dict[int, Prepared]) -> Captured:
+    def _capture(self, still: FrozenTree, known: dict[int, Prepared], peers: Peers) -> Captured:
         taken = []
         self.pids = still.pids
         self.meter.mark("scanning")
@@ -191,7 +194,7 @@ class Session:
             prepared = known.get(process.pid, Prepared())
             areas = areas_of(process, prepared.areas)
             memory = self._last_round(process)
-            taken.append(capture_task(process, areas, memory.guards, prepared.questions))
+            taken.append(capture_task(process, areas, peers, memory.guards, prepared.questions))
         self.meter.mark("copied")
         if self._paranoia:
             self.meter.notice(self._paranoia.notice())

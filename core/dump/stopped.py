@@ -8,9 +8,8 @@ from typing import Final
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe
 from lamina.core.attach.tracer import tracer
-from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.state import lock_target
-from lamina.core.dump.capture import areas_of, capture_rest, capture_task, known_areas
+from lamina.core.dump.capture import Prepared, areas_of, capture_rest, capture_task, prepare
 from lamina.core.dump.preflight import Examination, examine
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.tracking import frozen
@@ -43,18 +42,23 @@ def _examine_stopped(pid: int, shell_job: bool) -> Examination:
         stack.enter_context(lock_target(identify(pid)))
         tree = WatchedTree(found.pids)
         stack.callback(tree.close)
-        known = known_areas(task.pid for task in tree.alive())
-        peers = stack.enter_context(Peers(task.pid for task in tree.alive()))
+        alive = [task.pid for task in tree.alive()]
+        peers = stack.enter_context(Peers(alive))
+        known = prepare(alive, peers)
         still = stack.enter_context(frozen(tree, pid))
-        tasks = {}
+        taken = []
         for process in still:
             with _noting(blockers, process.pid):
                 still.prepare_scratch(process)
-                areas = areas_of(process, known.get(process.pid, {}))
-                tasks[process.pid] = capture_task(process, areas, PageRuns.empty(), peers)
-        if len(tasks) == len(still.processes):
+                prepared = known.get(process.pid, Prepared())
+                areas = areas_of(process, prepared.areas)
+                taken.append(capture_task(process, areas, peers, prepared=prepared.questions))
+        if len(taken) == len(still.processes):
             uffds = {task.remembered.state.uffd_ino for task in tree} | set(found.own_uffds)
-            captured = capture_rest(still, tasks, uffds - {0})
+            captured = capture_rest(still, taken, uffds - {0})
+            for task in taken:
+                with _noting(blockers, task.process.pid):
+                    task.frozen()
             with captured.descriptors, _noting(blockers, pid):
                 captured.descriptors.refuse("cannot dump", describe(pid))
     return replace(found, blockers=tuple(dict.fromkeys(blockers)))

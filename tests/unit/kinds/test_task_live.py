@@ -43,6 +43,7 @@ from lamina.core.kinds import (
     xstate,
 )
 from lamina.core.kinds.ids import IdTable
+from lamina.core.kinds.landlock import Peers
 from lamina.core.kinds.save import save_task
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace, nice values, chroot")
@@ -130,7 +131,8 @@ def frozen(pid: int) -> Iterator[FrozenProcess]:
 
 
 def capture_frozen(process: FrozenProcess) -> FrozenTask:
-    taken = capture_task(process, tuple(process.areas))
+    with Peers([process.pid]) as peers:
+        taken = capture_task(process, tuple(process.areas), peers)
     taken.take_signals()
     return taken.frozen()
 
