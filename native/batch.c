@@ -24,7 +24,7 @@
 #define QUEUE_LOOK 8192 /* queued signals that are looked at */
 /* A thread on its way into or out of a single call may not be left: it would go on in the wrong place. */
 #define RETURN_LIMIT_NS 60000000000ull
-#define LEASE_S 2 /* more than the limit for the end of a batch */
+#define LEASE_S 1 /* how long a thread that is done waits for us before it goes home by itself */
 
 uint64_t lm_batch_overhead(void)
 {

@@ -24,11 +24,6 @@ uint64_t lm_now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
-uint64_t lm_stop_limit(void)
-{
-    return lm_now_ns() + LM_STOP_LIMIT_NS;
-}
-
 /* State letter and parent of a thread, from its stat file; 0 if there is none. One that is no leader has such a file, too. */
 static char stat_of(int tid, int *parent)
 {
@@ -147,6 +142,11 @@ int lm_settle(int tid, uint64_t limit, lm_error *err)
 
 static __thread int late[LATE_MAX];
 static __thread int late_count;
+
+uint64_t lm_stop_limit(void)
+{
+    return lm_now_ns() + (late_count ? LM_AGAIN_NS : LM_STOP_LIMIT_NS);
+}
 
 void lm_late_add(int tid)
 {

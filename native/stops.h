@@ -10,6 +10,8 @@
 /* How long a thread is given to stop, and a batch to end. A thread in uninterruptible sleep may take for ever, and while we wait for it the
    others of its program stand still: longer than any disk that works, shorter than a user's patience. */
 #define LM_STOP_LIMIT_NS 1000000000ull
+/* The same once one has been late: it would be waited for again by whatever puts things right after that. */
+#define LM_AGAIN_NS 200000000ull
 /* The same for one that would stop but gets no processor (state R in its stat file): that is the machine's load, and it will come. */
 #define LM_LOADED_LIMIT_NS 5000000000ull
 #define LM_NSIG_BYTES 8 /* the kernel's sigset_t */

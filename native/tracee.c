@@ -191,16 +191,16 @@ int lm_may_inject(const lm_thread *thread, lm_error *err)
     int tid = thread->tid;
 
     if (thread->dispatch)
-        return lm_refuse(err, "injection", tid, "thread %d has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH)", tid);
+        return lm_refuse(err, "unfit", tid, "thread %d has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH)", tid);
     if (r->cs == LM_CS_32)
-        return lm_refuse(err, "injection", tid, "thread %d runs 32-bit code (code segment %#llx)", tid, (unsigned long long)r->cs);
+        return lm_refuse(err, "unfit", tid, "thread %d runs 32-bit code (code segment %#llx)", tid, (unsigned long long)r->cs);
     if (r->cs != LM_CS_64 || r->ss != LM_SS)
-        return lm_refuse(err, "injection", tid, "thread %d runs in segments of its own (cs %#llx, ss %#llx)", tid,
+        return lm_refuse(err, "unfit", tid, "thread %d runs in segments of its own (cs %#llx, ss %#llx)", tid,
                          (unsigned long long)r->cs, (unsigned long long)r->ss);
     if ((int64_t)r->orig_rax >= 0 && thread->audit_arch != AUDIT_ARCH_X86_64)
-        return lm_refuse(err, "injection", tid, "thread %d is inside a 32-bit system call (int 0x80)", tid);
+        return lm_refuse(err, "unfit", tid, "thread %d is inside a 32-bit system call (int 0x80)", tid);
     if (r->eflags & LM_EFLAGS_TF)
-        return lm_refuse(err, "injection", tid, "thread %d single-steps itself (trap flag)", tid);
+        return lm_refuse(err, "unfit", tid, "thread %d single-steps itself (trap flag)", tid);
     if (cannot_suspend_seccomp && seccomp_mode(tid))
         return lm_refuse(err, "injection", tid, "thread %d runs under seccomp, which lamina cannot suspend here (it needs CAP_SYS_ADMIN, and "
                          "may not run under a filter itself)", tid);

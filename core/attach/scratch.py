@@ -109,8 +109,14 @@ def _guarded(pid: int, name: str, *args: int) -> int:
     try:
         check(C.lm_guarded_call(_able_thread(pid), at, ffi.new("uint64_t[7]", raw + [0] * (7 - len(raw))), result, err), err)
     except NativeError as error:
-        raise TargetError("cannot make calls in", describe(pid), error.detail or str(error)) from error
+        raise no_calls(pid, error) from error
     return int(result[0])
+
+
+def no_calls(pid: int, error: NativeError) -> TargetError:
+    """What to tell of a process in which no call can be made, or none came to its end."""
+    why = f"{error.detail}: not supported yet" if error.where == "unfit" else error.detail or str(error)
+    return TargetError("cannot make calls in", describe(pid), why)
 
 
 def _able_thread(pid: int) -> int:

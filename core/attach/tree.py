@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import children_of, describe, is_running, read_maps, read_stat, read_status
-from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, is_there, map_scratch, unmap_scratch
+from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, is_there, map_scratch, no_calls, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -90,7 +90,7 @@ class FrozenProcess:
             try:
                 check(C.lm_may_inject(tracee.thread, err), err)
             except NativeError as error:
-                raise TargetError("cannot make calls in", describe(self.pid), f"{error.detail}: not supported yet") from error
+                raise no_calls(self.pid, error) from error
 
     def begin_batches(self) -> None:
         """Give every thread its slice of the scratch range, and choose how batches end."""
@@ -193,13 +193,12 @@ class FrozenTree:
             size = scratch_bytes(read_stat(pid).num_threads)
             address = free_range(read_maps(pid), size)
             self._announce(pid, address, size)
+            self._scratch[pid] = (address, size)
             map_scratch(pid, address, size)
         except TargetError:
             # A child may end at any moment before the freeze, which finds out what is left of the tree.
             if pid == self.root or is_running(pid):
                 raise
-        else:
-            self._scratch[pid] = (address, size)
 
     def abandon(self) -> None:
         """No freeze will follow `prepare`: unmap what it mapped."""

@@ -12,8 +12,8 @@ from lamina.core.dirty import state as states
 from lamina.core.dump.watched import Watched
 from lamina.core.errors import BusyError, LaminaError, TargetError
 
-# How often a thread is given 10 ms to leave a batch.
-LOOKS = 100
+# How often a thread is given 10 ms to leave a batch; where it waits for its lamina, that is a second (docs/injection.md).
+LOOKS = 150
 
 
 def recover_targets() -> list[Identity]:
@@ -59,10 +59,9 @@ def _clean(identity: Identity) -> None:
                 process = tree.processes[0]
                 tree.prepare_scratch(process)
                 task.tracker.disarm(process.leader)
-        if _never_came_to_be(task.remembered.state):
+        task.announce_scratch(0, 0)
+        if not task.armed and not state.layer_id or _never_came_to_be(task.remembered.state):
             task.forget()
-        else:
-            task.announce_scratch(0, 0)
     finally:
         task.close()
 

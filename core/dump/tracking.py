@@ -96,7 +96,12 @@ def _track(pid: int, listener: Listener) -> TargetState:
                 task.tracker.protect(read_maps(task.pid), live=True)
                 task.settle("", "")
         except BaseException:
-            end_tracking(tree, pid, lambda task: not task.was_armed)
+            try:
+                end_tracking(tree, pid, lambda task: not task.was_armed)
+            finally:
+                for task in tree.alive():
+                    if not task.armed and not task.remembered.state.layer_id and not task.remembered.state.scratch_len:
+                        task.forget()
             raise
         return tree.of(pid).remembered.state
 

@@ -14,7 +14,7 @@ typedef struct {
 int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err);
 /* Start a batch in the thread's slice `page` (RWX, `page_size` bytes, already mapped in the target): `calls` are run in order, then the
    thread stops for `signal`, one that it neither blocks nor handles and whose default is to be ignored (SIGURG, SIGWINCH or SIGCHLD). With
-   signal 0, for a program that uses all of them, it waits to be interrupted instead, at most two seconds. `data` is copied behind the calls.
+   signal 0, for a program that uses all of them, it waits to be interrupted instead, at most a second. `data` is copied behind the calls.
    Returns at once. If we die, the thread finishes all calls, restores mask and registers from the slice and goes on. */
 int lm_batch_start(lm_thread *thread, int tgid, int signal, uint64_t page, uint64_t page_size, const lm_call *calls, int count,
                    const uint8_t *data, uint64_t data_size, lm_error *err);

@@ -52,7 +52,7 @@ int lm_read_thread(lm_thread *thread, lm_error *err);
 /* Write regs, xstate (if xstate_size) and sigmask of `thread` into the stopped tracee. */
 int lm_write_thread(const lm_thread *thread, lm_error *err);
 /* Whether calls can be made in a thread that was read: -1, and why not, if they would not come to the kernel (user dispatch), would be taken
-   for others (32-bit code), or if the way home could not bring back what it has (segments of its own, the trap flag). Asks nothing of it. */
+   for others (32-bit code), or if the way home could not bring back what it has (segments of its own, the trap flag); err->where is then "unfit". Asks nothing of it. */
 int lm_may_inject(const lm_thread *thread, lm_error *err);
 /* Interrupt a seized, running thread and wait for its stop; ETIMEDOUT if it does not come (stops.h). */
 int lm_interrupt(int tid, lm_error *err);

@@ -140,8 +140,10 @@ static void on_trap(int number) { (void)number, shared->odd++; }
 
 static void *step(void *arg)
 {
+    struct sigaction trapped = {.sa_handler = on_trap, .sa_flags = SA_NODEFER}; /* its mask is always the same */
+
     (void)arg;
-    signal(SIGTRAP, on_trap);
+    sigaction(SIGTRAP, &trapped, NULL);
     __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n1:\tnop\n\tjmp 1b" : : : "memory", "cc");
     return NULL;
 }

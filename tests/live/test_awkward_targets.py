@@ -1,0 +1,237 @@
+"""Programs that injected calls would harm, or of which a thread is out of reach: refused in one line, and they run on unchanged at once.
+
+And those that only take another way: programs that handle every signal there is, or block signals that wait.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lamina.core.attach.procfs import read_maps
+from lamina.core.dirty.state import all_states
+from lamina.core.dump.recover import recover_targets
+from lamina.core.dump.request import DumpRequest
+from lamina.core.dump.session import dump as dump_here
+from lamina.core.dump.tracking import standing_of, track, untrack
+from lamina.core.errors import LaminaError
+from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, Victim, dump, full, lamina, lamina_command, restore, start_c, tree_of
+from tests.live.trace import differences, observe_tree
+
+DISPATCHED = r"thread \d+ has its system calls dispatched to itself \(PR_SET_SYSCALL_USER_DISPATCH\): not supported yet"
+REFUSED = {
+    "dispatch leader": DISPATCHED,
+    "dispatch thread": DISPATCHED,
+    "dispatch allow": DISPATCHED,
+    "dispatch vdso": DISPATCHED,
+    "dispatch child": DISPATCHED,
+    "code32": r"thread \d+ runs 32-bit code \(code segment 0x23\): not supported yet",
+    "int80": r"thread \d+ is inside a 32-bit system call \(int 0x80\): not supported yet",
+    "step": r"thread \d+ single-steps itself \(trap flag\): not supported yet",
+}
+# Kinds whose odd thread counts in memory that the answering one sees.
+COUNTING = {"dispatch leader", "dispatch thread", "dispatch allow", "dispatch vdso", "code32", "step"}
+
+
+def awkward(reaper: Reaper, directory: Path, kind: str) -> Victim:
+    victim = start_c(reaper, directory, "awkward", *kind.split())
+    if kind in COUNTING:
+        until(lambda: victim.ask()["odd"] > 0)
+    return victim
+
+
+def until(true_soon: object) -> None:
+    assert callable(true_soon)
+    deadline = time.monotonic() + PATIENCE_S
+    while not true_soon():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def runs_on(victim: Victim, kind: str = "") -> None:
+    """All of it makes progress, and nothing went wrong in it."""
+    before = victim.ask()
+    until(lambda: victim.ask()["steps"] > before["steps"])
+    if kind in COUNTING:
+        until(lambda: victim.ask()["odd"] != before["odd"])
+    assert victim.ask()["wrong"] == 0
+
+
+def states(pid: int) -> set[str]:
+    """State letters of all threads below *pid*."""
+    found = set()
+    for each in tree_of(pid):
+        for tid in os.listdir(f"/proc/{each}/task"):
+            found.add(Path(f"/proc/{each}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0])
+    return found
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_calls_would_harm_is_refused_and_runs_on(kind: str, reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    victim = awkward(reaper, tmp_path / "victim", kind)
+    runs_on(victim, kind)
+    before = observe_tree(tree_of(victim.pid))
+    layer = layers.new()
+    for request in (DumpRequest(victim.pid, layer, leave_running=True, track_mem=True), DumpRequest(victim.pid, layer)):
+        with pytest.raises(LaminaError, match=REFUSED[kind]):
+            dump_here(request)
+        runs_on(victim, kind)
+    with pytest.raises(LaminaError, match=REFUSED[kind]):
+        track(victim.pid)
+    assert not untrack(victim.pid)
+    runs_on(victim, kind)
+    assert not differences(before, observe_tree(tree_of(victim.pid)))
+    assert os.listdir(layer) == []
+    assert standing_of(victim.pid) is None
+
+
+def test_the_command_says_it_in_one_line(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    victim = awkward(reaper, tmp_path / "victim", "dispatch leader")
+    before = observe_tree(tree_of(victim.pid))
+    ran = lamina("dump", "-t", victim.pid, "-D", layers.new(), "-R", "--track-mem", ok=False)
+    assert ran.status == 1
+    assert ran.err.count("\n") == 1
+    assert "PR_SET_SYSCALL_USER_DISPATCH" in ran.err
+    assert not differences(before, observe_tree(tree_of(victim.pid)))
+    runs_on(victim, "dispatch leader")
+
+
+def test_a_thread_that_does_not_stop_holds_nobody_and_is_let_go_when_it_does(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    victim = awkward(reaper, tmp_path / "victim", "vfork")
+    victim.ask("go")
+    until(lambda: "D" in states(victim.pid))
+    child = tree_of(victim.pid)[-1]
+    assert child != victim.pid
+    before = observe_tree(tree_of(victim.pid))
+    layer = layers.new()
+    for act in (
+        lambda: dump_here(DumpRequest(victim.pid, layer, leave_running=True, track_mem=True)),
+        lambda: dump_here(DumpRequest(victim.pid, layer)),
+        lambda: track(victim.pid),
+    ):
+        began = time.monotonic()
+        with pytest.raises(LaminaError, match=r"thread \d+ does not stop: it hangs in uninterruptible sleep \(state D\) \(it runs on"):
+            act()
+        assert time.monotonic() - began < (2.5 if FULL else 10)
+        assert "t" not in states(victim.pid)
+        runs_on(victim)
+    assert not differences(before, observe_tree(tree_of(victim.pid)))
+    # It comes out of its sleep, with this lamina alive: nobody stops it.
+    victim.ask(f"end {child}")
+    until(lambda: victim.ask()["odd"] == 1)
+    result = dump_here(DumpRequest(victim.pid, layer, leave_running=True, track_mem=True))
+    assert result.stats.pages_written
+    untrack(victim.pid)
+    runs_on(victim)
+
+
+LEAVE = """
+import os, sys
+from lamina.core.attach.procfs import read_maps
+from lamina.core.attach.tracer import tracer
+from lamina.core.dump.tracking import arm_missing, frozen
+from lamina.core.dump.watched import WatchedTree
+pid, what = int(sys.argv[1]), sys.argv[2]
+tree = WatchedTree((pid,))
+if what == "tracker":
+    tracer().call(arm_missing, tree, pid)
+else:
+    tracer().call(frozen, tree, pid)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("what", ["tracker", "scratch"])
+def test_what_a_dead_lamina_left_goes_although_strict_mode_came_since(what: str, reaper: Reaper, tmp_path: Path) -> None:
+    victim = awkward(reaper, tmp_path / "victim", "strict")
+    before = observe_tree([victim.pid])[victim.pid]
+    subprocess.run([sys.executable, "-c", LEAVE, str(victim.pid), what], check=False)
+    assert any(state.identity.pid == victim.pid for state in all_states())
+    assert (what == "scratch") == any(area.perms == "rwxp" for area in read_maps(victim.pid))
+    victim.ask("go")
+    until(lambda: victim.ask()["odd"] > 0)
+    assert [identity.pid for identity in recover_targets()] == [victim.pid]
+    assert standing_of(victim.pid) is None
+    odd = victim.ask()["odd"]
+    until(lambda: victim.ask()["odd"] != odd)
+    after = observe_tree([victim.pid])[victim.pid]
+    assert (after.mappings, after.descriptors) == (before.mappings, before.descriptors)
+
+
+def test_tracking_ends_although_strict_mode_came_since(reaper: Reaper, tmp_path: Path) -> None:
+    victim = awkward(reaper, tmp_path / "victim", "strict")
+    before = observe_tree([victim.pid])[victim.pid]
+    track(victim.pid)
+    victim.ask("go")
+    until(lambda: victim.ask()["odd"] > 0)
+    assert untrack(victim.pid)
+    odd = victim.ask()["odd"]
+    until(lambda: victim.ask()["odd"] != odd)
+    after = observe_tree([victim.pid])[victim.pid]
+    assert (after.mappings, after.descriptors) == (before.mappings, before.descriptors)
+
+
+@pytest.mark.parametrize("kind", ["handlers", "blocking"])
+def test_programs_that_use_every_signal_are_dumped_and_restored(
+    kind: str, reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]
+) -> None:
+    victim = awkward(reaper, tmp_path / "victim", kind)
+    untouched = observe_tree([victim.pid])
+    parent = None
+    for _ in range(full(10, 1 + (kind == "handlers"))):
+        layer = layers.new()
+        assert not dump(victim, layer, parent=parent).json.get("notices")
+        runs_on(victim)
+        restore(victim, layer)
+        runs_on(victim)
+        parent = layer
+        tally[f"increment and restore of a program that uses every signal ({kind})"] += 1
+    assert victim.ask()["own"] == 0, "a handler of the program ran"
+    untrack(victim.pid)
+    assert not differences({0: untouched[victim.pid]}, {0: observe_tree([victim.pid])[victim.pid]})
+
+
+def test_ctrl_c_ends_whatever_goes_on(reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> None:
+    """At random moments, also of a freeze that waits for a thread; the target runs on, and the next command finds all in order."""
+    plain = start_c(reaper, tmp_path / "plain", "cells", full(512, 32))
+    plain.ask("write 4000 1")
+    waiting = awkward(reaper, tmp_path / "waiting", "vfork")
+    waiting.ask("go")
+    until(lambda: "D" in states(waiting.pid))
+    began = time.monotonic()
+    first = layers.new()
+    dump(plain, first)
+    took = time.monotonic() - began
+    dice = random.Random(8)
+    for _ in range(full(40, 1)):
+        for victim, verb in ((plain, "dump"), (plain, "track"), (plain, "untrack"), (waiting, "dump"), (plain, "restore")):
+            layer = layers.new()
+            words: list[object] = [verb, "-t", victim.pid]
+            if verb == "dump":
+                words += ["-D", layer, "-R", "--track-mem"]
+            if verb == "restore":
+                victim.end()
+                victim.put_back(first)
+                words = [verb, "-D", first, "-d"]
+            quiet = subprocess.DEVNULL
+            process = subprocess.Popen(lamina_command(*words), stdin=quiet, stdout=quiet, stderr=quiet)
+            try:
+                process.wait(timeout=dice.uniform(0.1, took * 1.2))  # the moment is what is random
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=2 if FULL else PATIENCE_S)
+                tally[f"SIGINT of lamina {verb}"] += 1
+            if verb == "restore":
+                if not Path(f"/proc/{victim.pid}").exists():
+                    lamina("restore", "-D", first, "-d")
+                assert victim.ask()["wrong"] == 0
+            else:
+                runs_on(waiting)
+                assert plain.ask()["wrong"] == 0
+            assert "t" not in states(victim.pid)
