@@ -60,7 +60,7 @@ def _clean(identity: Identity) -> None:
                 tree.prepare_scratch(process)
                 task.tracker.disarm(process.leader)
         task.announce_scratch(0, 0)
-        if not task.armed and not state.layer_id or _never_came_to_be(task.remembered.state):
+        if (not task.armed and not state.layer_id) or _never_came_to_be(task.remembered.state):
             task.forget()
     finally:
         task.close()
