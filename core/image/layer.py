@@ -141,7 +141,7 @@ class Layer:
 
     def _had_ended(self, pid: int) -> bool:
         try:
-            return self.core(pid).tc.task_state == fmt.TaskState.DEAD
+            return self._one(f"core-{pid}.img", fmt.CORE).tc.task_state == fmt.TaskState.DEAD
         except ImageError:
             return False
 
@@ -154,7 +154,16 @@ class Layer:
 
     def core(self, tid: int) -> schema.core_entry:
         """core-TID.img."""
-        return self._once("core", tid, lambda: complete_core(self._one(f"core-{tid}.img", fmt.CORE), tid, self._some))
+        return self._once("core", tid, lambda: self._core(tid))
+
+    def _core(self, tid: int) -> schema.core_entry:
+        found = complete_core(self._one(f"core-{tid}.img", fmt.CORE), tid, self._some)
+        if found.HasField("thread_core") and not found.thread_core.HasField("creds") and not found.HasField("tc"):
+            # Before threads had credentials of their own, they had those of the leader.
+            leader = next((task.pid for task in self.pstree if tid in task.threads and tid != task.pid), None)
+            if leader is not None and (theirs := self.core(leader).thread_core).HasField("creds"):
+                found.thread_core.creds.CopyFrom(theirs.creds)
+        return found
 
     def mm(self, pid: int) -> schema.mm_entry:
         """mm-PID.img."""

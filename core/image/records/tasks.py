@@ -19,8 +19,8 @@ _PERSONALITY: Final = 0x0FFF_FFFF
 _PAGE_ZERO: Final = 0x0010_0000  # sealed since Linux 6.14 (mseal(2)): exec maps it, and nothing can take it away
 
 
-def damage(tc: task_core_entry, tids: Collection[int]) -> Iterator[str]:
-    """What is wrong with it; *tids* are its threads."""
+def damage(tc: task_core_entry, tids: Collection[int], x86: bool = True) -> Iterator[str]:
+    """What is wrong with it; *tids* are its threads. *x86*: other machines may have other numbers of signals."""
     if tc.task_state not in set(TaskState):
         yield f"its state is {tc.task_state}, which is unknown"
     if len(tc.comm) > COMM_BYTES:
@@ -36,7 +36,8 @@ def damage(tc: task_core_entry, tids: Collection[int]) -> Iterator[str]:
             yield f"its limit {number} is {limit.cur}, above its hard limit {limit.max}"
     yield from timers.damage(tc.timers, tids)
     yield from queue_damage(tc.signals_s)
-    yield from action_damage(tc.sigactions)
+    if x86:
+        yield from action_damage(tc.sigactions)
     if unknown := tc.membarrier_registration_mask & ~REGISTRATIONS:
         yield f"its membarrier registrations {unknown:#x} are unknown"
     if tc.oom_score_adj not in _OOM:

@@ -2,11 +2,12 @@
 their records say what records can say (`lamina.core.image.records`).
 """
 
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from lamina.core.dirty.runs import PageRuns
+from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
@@ -65,7 +66,7 @@ def _threads(task: pstree_entry) -> Sequence[int]:
 def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
     core = layer.core(task.pid)
     if core.HasField("tc"):
-        yield from some(layer, f"core-{task.pid}.img", tasks.damage(core.tc, frozenset(_threads(task))))
+        yield from some(layer, f"core-{task.pid}.img", tasks.damage(core.tc, frozenset(_threads(task)), core.mtype == core.X86_64))
     else:
         yield Finding.of(layer, f"core-{task.pid}.img", "it has no task part although it is the leader's")
 
@@ -97,14 +98,14 @@ def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]
     yield from (Finding.of(layer, name, "missing") for name in missing)
     if names[0] not in missing:
         yield from _descriptors(layer, pid, layer.ids(pid).files_id, used)
-    references: list[tuple[str, int]] = []
+    references: list[tuple[str, int, Callable[[int], bool]]] = []
     if names[1] not in missing:
-        references.append(("the executable", layer.mm(pid).exe_file_id))
+        references.append(("the executable", layer.mm(pid).exe_file_id, stat.S_ISREG))
     if names[2] not in missing:
         fs = layer.fs(pid)
-        references += [("the working directory", fs.cwd_id), ("the root", fs.root_id)]
-    for what, number in references:
-        yield from _path(layer, number, f"{what} of {pid}")
+        references += [("the working directory", fs.cwd_id, stat.S_ISDIR), ("the root", fs.root_id, stat.S_ISDIR)]
+    for what, number, right in references:
+        yield from _path(layer, number, f"{what} of {pid}", right)
     if names[1] in missing:
         return
     mm = layer.mm(pid)
@@ -118,13 +119,15 @@ def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]
                 yield from some(layer, f"core-{tid}.img", threads.damage(layer.core(tid), writable))
 
 
-def _path(layer: Layer, number: int, whose: str) -> Iterator[Finding]:
-    """The record *number* of files.img must be of a path."""
+def _path(layer: Layer, number: int, whose: str, right: Callable[[int], bool]) -> Iterator[Finding]:
+    """The record *number* of files.img must be of a path and, if its mode was recorded, of the *right* kind of file."""
     entry = layer.files.get(number)
     if entry is None:
         yield Finding.of(layer, "files.img", f"has no entry {number} for {whose}")
     elif not entry.HasField("reg"):
         yield Finding.of(layer, "files.img", f"its entry {number} for {whose} is no file")
+    elif entry.reg.mode and not right(entry.reg.mode):
+        yield Finding.of(layer, "files.img", f"its entry {number} for {whose} is not that (mode {entry.reg.mode:#o})")
 
 
 def _descriptors(layer: Layer, pid: int, files_id: int, used: set[str]) -> Iterator[Finding]:
@@ -160,7 +163,20 @@ def _areas(layer: Layer, pid: int, mm: mm_entry) -> Iterator[Finding]:
         outside = layer.pagemap(pid).all - PageRuns.from_arrays(starts, ends)
         if outside:
             lie = "lies" if outside.pages == 1 else "lie"
-            yield Finding.of(layer, f"pagemap-{pid}.img", f"{pages(outside.pages)} {lie} in no area ({first(outside)})")
+            yield Finding.of(layer, layer.map_name(pid), f"{pages(outside.pages)} {lie} in no area ({first(outside)})")
+        yield from some(layer, layer.map_name(pid), _behind_ends(layer, mapped, pid))
+
+
+def _behind_ends(layer: Layer, mapped: Sequence[vma_entry], pid: int) -> Iterator[str]:
+    """Pages of private file mappings behind the end of the file: nobody can have written them, and nobody can write them again."""
+    held = layer.pagemap(pid).all
+    for area in mapped:
+        entry = layer.files.get(area.shmid)
+        if not area.status & VmaStatus.FILE_PRIVATE or entry is None or not entry.reg.HasField("size"):
+            continue
+        reach = area.start + max(0, -(-entry.reg.size // PAGE) * PAGE - area.pgoff)
+        if reach < area.end and held.clip(max(area.start, reach), area.end):
+            yield f"it has pages of the area at {area.start:#x} behind the end of its file, which had {entry.reg.size} bytes"
 
 
 def _unmapped(layer: Layer, mapped: Sequence[vma_entry], pid: int) -> Iterator[str]:

@@ -53,7 +53,7 @@ def test_what_stood_beside_core(tmp_path: Path) -> None:
     assert core.tc.rlimits.rlimits[0].max == 2
     assert list(core.tc.signals_s.signals) == [queued]
     assert len(layer.core(507).thread_core.signals_p.signals) == 2
-    assert not layer.core(507).thread_core.HasField("creds")
+    assert layer.core(507).thread_core.creds.uid == 12, "threads had those of the leader"
 
 
 def test_open_files_by_kind(tmp_path: Path) -> None:

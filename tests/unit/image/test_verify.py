@@ -16,7 +16,7 @@ from lamina.core.image.schema import pagemap_entry, pagemap_head
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.summary import summary_of
 from lamina.core.image.verify import check_chain, require_whole
-from tests.unit.image.layers import BASE, Spec, core, inventory, make, mm, runs
+from tests.unit.image.layers import AREA_PAGES, BASE, Spec, core, inventory, make, mm, runs
 
 
 @pytest.fixture
@@ -286,3 +286,24 @@ def test_the_same_answer_for_a_copy(stack: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     subprocess.run(["cp", "-a", "--sparse=always", str(stack / "1"), str(stack / "2"), str(tmp_path / "copy")], check=True)
     assert found(tmp_path / "copy" / "2", contents=True) == []
+
+
+def test_files_of_another_kind_and_pages_behind_the_end_of_one(stack: Path) -> None:
+    entry = mm()
+    entry.vmas[0].status = fmt.VmaStatus.FILE_PRIVATE
+    entry.vmas[0].shmid, entry.vmas[0].flags = 1, 2
+    (stack / "2" / "mm-7.img").write_bytes(fmt.encode_image("mm", [entry]))
+    (stack / "2" / SIDECAR).unlink()
+    files = fmt.decode(stack / "2" / "files.img", fmt.FILES)
+    files[0].reg.size = AREA_PAGES * 4096
+    (stack / "2" / "files.img").write_bytes(fmt.encode_image("files", files))
+    assert found(stack / "2") == []
+    files[0].reg.size = 4096
+    files[0].reg.mode, files[1].reg.mode = 0o040755, 0o100644
+    (stack / "2" / "files.img").write_bytes(fmt.encode_image("files", files))
+    assert found(stack / "2") == [
+        "2/files.img: its entry 1 for the executable of 7 is not that (mode 0o40755)",
+        "2/files.img: its entry 2 for the working directory of 7 is not that (mode 0o100644)",
+        "2/files.img: its entry 2 for the root of 7 is not that (mode 0o100644)",
+        f"2/pagemap-7.img: it has pages of the area at {BASE:#x} behind the end of its file, which had 4096 bytes",
+    ]
