@@ -106,6 +106,21 @@ class DirectoryPlace(Place):
             raise ImageError("cannot read", f"layer {self.path}", os.strerror(error.errno or 0)) from error
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
 
+    def names_in(self, folder: str) -> tuple[str, ...]:
+        """See `Place`."""
+        try:
+            fd = self._folder(folder)
+        except OSError:
+            return ()
+        try:
+            return tuple(sorted(f"{folder}/{name}" for name in os.listdir(fd)))
+        finally:
+            os.close(fd)
+
+    def _folder(self, folder: str) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.path / folder if self._fd is None else folder, flags, dir_fd=self._fd)
+
     @property
     def compressed(self) -> bool:
         """See `Place`."""
@@ -134,6 +149,9 @@ class DirectoryPlace(Place):
 
     def open(self, name: str) -> Content:
         """See `Place`."""
+        folder, _, inside = name.rpartition("/")
+        if folder and self._fd is not None:
+            return self._open_in(folder, inside)
         packed = self._is_compressed(name)
         content: Content = PlainContent(self.path / (name + COMPRESSED if packed else name), self._fd, self._check)
         if packed:
@@ -144,6 +162,16 @@ class DirectoryPlace(Place):
             content.close()
             raise self._exchanged(name)
         return content
+
+    def _open_in(self, folder: str, name: str) -> Content:
+        try:
+            fd = self._folder(folder)
+        except OSError as error:
+            raise ImageError("cannot read image", str(self.path / folder / name), os.strerror(error.errno or 0)) from error
+        try:
+            return PlainContent(self.path / folder / name, fd, self._check)
+        finally:
+            os.close(fd)
 
     def _is_another(self) -> bool:
         """Whether the path leads to another directory by now. Asked after a file was opened: what was opened before is not called right."""
