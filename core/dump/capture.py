@@ -18,7 +18,7 @@ from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import area_notes, descriptors, posix_timers, vmas
+from lamina.core.kinds import area_notes, descriptors, posix_timers, shared_files, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.landlock import Peers, credentials
 from lamina.core.kinds.mempolicy import AreaPolicies
@@ -215,6 +215,12 @@ class Captured:
         """
         found = {task.pid: task for task in (*self._zombies, *(taken.frozen() for taken in self._taken))}
         return tuple(found[pid] for pid in self._pids)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is different after a restore, as sentences."""
+        mapped = {path for task in self.tasks for path in shared_files.mapped(task.areas)}
+        return shared_files.notices(mapped | shared_files.in_shm(file.raw.link for file in self.descriptors.files))
 
 
 def capture_rest(tree: FrozenTree, taken: Sequence[TakenTask], own_uffds: set[int]) -> Captured:

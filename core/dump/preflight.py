@@ -6,11 +6,11 @@ Reads /proc, compares by kcmp and looks at sockets through copies; it never trac
 import errno
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import Stat, read_stat, tree_of
+from lamina.core.attach.procfs import Stat, read_maps, read_stat, tree_of
 from lamina.core.dirty.choice import capability_for, probe
 from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.dirty.lost import why_lost
@@ -27,6 +27,7 @@ from lamina.core.dump.standing import (
     task_blockers,
 )
 from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.kinds import shared_files
 from lamina.core.kinds.descriptors import UFFD_LINK, group, kind_of
 from lamina.core.kinds.fdkind import TreeView
 from lamina.core.kinds.pipe import PipeHolders
@@ -110,7 +111,7 @@ def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
     terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
         blockers.append(Blocker("terminals", f"it uses several: {', '.join(sorted(terminals))}; one can be handed on", pid=pid))
-    notes = [session_note(root, terminals, shell_job), control_group_note(root), _lost_note(pid)]
+    notes = [session_note(root, terminals, shell_job), control_group_note(stats), *_shared_notes(stats, raws), _lost_note(pid)]
     return Examination(
         tuple(stat.pid for stat in stats), tuple(blockers), tuple(note for note in notes if note),
         capability_for(identify(pid)), own_uffds,
@@ -121,6 +122,14 @@ def _lost_note(pid: int) -> str:
     state = load(identify(pid))
     why = why_lost(state) if state else ""
     return f"its next dump is a full one: {why}" if why else ""
+
+
+def _shared_notes(stats: Sequence[Stat], raws: Sequence[RawFd]) -> tuple[str, ...]:
+    mapped: set[str] = set()
+    for stat in stats:
+        with suppress(TargetError):
+            mapped |= shared_files.mapped(read_maps(stat.pid))
+    return shared_files.notices(mapped | shared_files.in_shm(raw.link for raw in raws))
 
 
 def _refused(root: Stat, why: str, fix: str = "") -> Examination:

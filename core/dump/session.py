@@ -225,6 +225,8 @@ class Session:
 
     def _publish(self, captured: Captured) -> None:
         memories = [self._memories.of(task.pid) for task in captured.tasks if not task.is_zombie]
+        for notice in captured.notices:
+            self.meter.notice(notice)
         self.meter.pages_scanned = sum(memory.scanned for memory in memories)
         self.meter.pages_inherited = sum(memory.inherited.pages for memory in memories)
         self.meter.pages_written = sum(memory.own.pages for memory in memories)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, rea
 from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
-from lamina.core.kinds import rlimits
+from lamina.core.kinds import cgroups, rlimits
 from lamina.core.kinds.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
 from lamina.core.kinds.regfile import path_blocker
 
@@ -273,10 +274,14 @@ def session_note(root: Stat, terminals: Collection[str], shell_job: bool) -> str
     return f"its session belongs to {who}: restore gives the tree a session of its own{tail}"
 
 
-def control_group_note(root: Stat) -> str:
-    """Where it runs is not kept: a restored tree runs in lamina's control group."""
-    try:
-        ours, theirs = (Path(f"/proc/{who}/cgroup").read_text() for who in ("self", root.pid))
-    except OSError:
+def control_group_note(stats: Sequence[Stat]) -> str:
+    """Who is in a control group that cannot be joined again from here, because it lies outside the root of ours; or ""."""
+    lost = []
+    for stat in stats:
+        with suppress(TargetError):
+            if stat.state != "Z" and any(cgroups.unreachable(stat.pid, tid) for tid in threads_of(stat.pid)):
+                lost.append(stat)
+    if not lost:
         return ""
-    return "" if ours == theirs else "its control group is not kept: a restored tree runs in the one of lamina"
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return f"the control group of {describe(lost[0].pid)}{more} is not kept: it lies outside the root of lamina's own"

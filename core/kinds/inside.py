@@ -19,6 +19,7 @@ from lamina.core.kinds import (
     mlock,
     mm,
     pdeath,
+    pkeys,
     posix_timers,
     settings,
     sigactions,
@@ -72,6 +73,7 @@ class TaskQuestions:
         """
         self._posix_timers = posix_timers.ask(calls, timers)
         self._future = mlock.ask(calls, spare)
+        self._pkeys = pkeys.ask(calls)
 
     def answers(self) -> TaskAnswers:
         """What the calls brought, after the run.
@@ -80,7 +82,7 @@ class TaskQuestions:
             RefusedError: something that only the inside shows cannot be held in an image.
         """
         memory = self._mm.answer()
-        _refuse(f"process {self._pid}", mm.dump_blockers(memory) + self._keyring.blockers())
+        _refuse(f"process {self._pid}", mm.dump_blockers(memory) + self._keyring.blockers() + self._pkeys.blockers())
         future = self._future.answer()
         return TaskAnswers(
             sigactions=self._sigactions.answer(), itimers=self._itimers.answer(), posix_timers=self._posix_timers.answer(),

@@ -21,7 +21,7 @@ from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.verify import check_chain
-from lamina.core.kinds import area_notes, cgroups, fs, guards, rlimits, timens, vmas
+from lamina.core.kinds import area_notes, cgroups, fs, guards, rlimits, shared_files, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
 from lamina.core.kinds.paths import PathOf
@@ -186,6 +186,9 @@ def make_plan(layer: Layer, shell_job: bool, contents: bool = False, ending: Ite
         living = [task for task in tasks.values() if not task.is_zombie]
         found += [replace(blocker, pid=task.pid) for task in living for blocker in _trial_blockers(layer, task)]
     plan = RestorePlan(layer, tasks, memberships, path_by_id, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
+    shared = {path for task in plan.living for path in shared_files.of_image(task.entries, path_by_id)}
+    opened = [path_of(entry.reg) for entry in layer.files.values() if entry.HasField("reg")]
+    plan = replace(plan, notices=(*plan.notices, *shared_files.notices(shared | shared_files.in_shm(opened))))
     found += machine.wait_until_reaped(plan.ids, gone)
     _refuse(obj, found)
     return plan

@@ -178,6 +178,9 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
     [
         ("libc.prctl(41, 1, 2, 0, 0)", "huge pages are disabled except where advised"),
         ("libc.prctl(57, 1, 0, 0, 0)", "PR_SET_IO_FLUSHER"),
+        ("libc.prctl(77, 1, 0, 0, 0)", "PR_TIMER_CREATE_RESTORE_IDS"),
+        ("libc.prctl(62, 1, 0, 0, 0)", "PR_SCHED_CORE"),
+        ("libc.syscall(154, 1, (ctypes.c_uint32 * 4)(1, 4096, 1, 0x51), 16)", "modify_ldt"),
         ("libc.syscall(158, 0x1012, 0)", "ARCH_SET_CPUID"),
         ("libc.syscall(158, 0x1023, 18)", "ARCH_REQ_XCOMP_PERM"),
     ],
