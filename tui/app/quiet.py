@@ -12,6 +12,7 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 from textual.screen import Screen
+from textual.widgets import Input
 
 # Groups of Textual's workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
 AWAITED = frozenset({"deed"})
@@ -22,7 +23,7 @@ _PASSES = 6
 def is_quiet(app: App[Any]) -> bool:
     """Whether nothing is on its way. Called on the event loop, in a task that is no message pump of *app*."""
     screens = app.screen_stack
-    if app._batch_count or not screens or not _rests(app) or screens[-1]._layout_required:
+    if not screens or not _rests(app) or not _has_room(screens[-1]):
         return False
     if any(screen._callbacks for screen in screens) or not all(_rests(node) for node in _nodes(screens)):
         return False
@@ -45,6 +46,12 @@ async def let_all_pass(app: App[Any]) -> None:
                 await asyncio.sleep(0)
         while any(worker.group in AWAITED and not worker.is_finished for worker in app.workers):
             await asyncio.sleep(0.001)
+
+
+def _has_room(screen: Screen[Any]) -> bool:
+    """Whether what has the focus was laid out, so that a page of it is a page; if it is laid out anew, that is not waited for."""
+    focused = screen.focused
+    return not screen._layout_required or isinstance(focused, Input) or bool((focused or screen).size)
 
 
 def _nodes(screens: list[Screen[Any]]) -> Iterator[DOMNode]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input
 
 from lamina.tui.app.quiet import is_quiet, let_all_pass
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from lamina.tui.app.keyboard import KeyboardApp
 
 # How long keys wait for a place that a thread has to find out about, and after which time that is shown.
-PATIENCE_S = 5.0
+PATIENCE_S = 10.0
 _SHOWN_AFTER_S = 0.15
 # Keys that follow each other faster than that are typed in one go.
 PAUSE_S = 0.5
@@ -103,6 +104,8 @@ class TypeAhead:
         self._place: tuple[object, object, object] | None = None
         self._refused = Asked.NOTHING
         self._refused_at = 0.0
+        # Where the newest key was a letter.
+        self._line: Widget | None = None
         self._to_program = self._ends = False
         self._dropped: list[str] = []
         self._came_at = self._begun_at = 0.0
@@ -139,7 +142,9 @@ class TypeAhead:
             return True
         if self._closed or event.time < self._begun_at or self._ends_waiting(event):
             return False
-        if self.settled and not self._waiting and self._app.ready_for(event) and not self._app.takes_what_is_found(event):
+        if not self._waiting and (
+            self._goes_on_typing(event) or (self.settled and self._app.ready_for(event) and not self._app.takes_what_is_found(event))
+        ):
             return self._admit(event)
         self._waiting.append(event)
         self._unsettle()
@@ -200,11 +205,12 @@ class TypeAhead:
             self._wake.clear()
             await self._settle()
             while self._waiting:
-                await self._until_ready_for(self._waiting[0])
+                if not self._goes_on_typing(self._waiting[0]):
+                    await self._until_ready_for(self._waiting[0])
                 if self._waiting and self._admit(event := self._waiting.popleft()):
                     self._let.append(event)
                     self._app.post_message(event)
-                    if not self._to_program:
+                    if not self._to_program and not (self._waiting and self._goes_on_typing(self._waiting[0])):
                         await self._settle()
             self.settled = not self._wake.is_set()
 
@@ -246,9 +252,14 @@ class TypeAhead:
         self._to_program = self._app.goes_to_program(event)
         self._ends = isinstance(event, events.Key) and event.key in _ENDING
         if not self._to_program:
+            self._line = self._app.focused if _is_text(event) and isinstance(self._app.focused, Input) else None
             self._asked, self._place = Asked.NOTHING, self._where()
             self._unsettle()
         return True
+
+    def _goes_on_typing(self, event: Typed) -> bool:
+        """Whether *event* is one more letter for the line that the one before it was typed into: they come there in their order."""
+        return self._line is not None and self._line is self._app.focused and _is_text(event) and not self._expected
 
     def _is_for_nobody(self, event: Typed, before: float) -> bool:
         if event.time < self._came_at + _READ_S:
@@ -390,3 +401,7 @@ class TypeAhead:
             ask()
         if self._late:
             self._app.set_timer(_LATE_LOOK_S, self._let_come)
+
+
+def _is_text(event: Typed) -> bool:
+    return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)
