@@ -16,6 +16,8 @@ from lamina.tui.model.settings import Settings
 
 # What Alt with a letter means where one types; everywhere else it is Escape and that letter, which a terminal sends alike.
 _EDITING = {"alt+f": "ctrl+right", "alt+b": "ctrl+left", "alt+backspace": "ctrl+w"}
+# Keys of the app that may be about what is under the cursor.
+_ABOUT_THE_CURSOR = {"show('target')", "show('stack')", "show('image')"}
 
 
 class KeyboardApp(LookingGood):
@@ -94,17 +96,16 @@ class KeyboardApp(LookingGood):
         return keys
 
     def ready_for(self, event: Typed) -> bool:
-        """Whether *event* may be handled. A screen has first read what its keys are about; those that are the app's need not wait.
-
-        The palette finds while one types, but Enter is for what all that was typed has found.
-        """
+        """Whether *event* may be handled. A screen has first read what its keys are about, and the palette found what Enter takes."""
         screen, key = self.screen, event.key if isinstance(event, events.Key) else ""
         if self.takes_what_is_found(event):
             return all(worker.is_finished for worker in self.workers if worker.group == CommandPalette._GATHER_COMMANDS_GROUP)
-        if not isinstance(screen, Place) or not key or isinstance(self.focused, Input) or key in self._bindings.key_to_bindings:
+        ours = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
+        anywhere = not key or key == "escape" or bool(ours - _ABOUT_THE_CURSOR)
+        if anywhere or not isinstance(screen, Place) or isinstance(self.focused, Input):
             return True
         if not screen.is_ready_for(key):
-            return key == "escape" or screen is self._unready
+            return screen is self._unready
         self._unready = None
         return True
 

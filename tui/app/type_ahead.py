@@ -119,7 +119,8 @@ class TypeAhead:
         self._wake.set()
 
     def _tell_failure(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+        # Without a screen the app has ended.
+        if not task.cancelled() and isinstance(error := task.exception(), Exception) and self._app.screen_stack:
             self._app._handle_exception(error)
 
     def close(self) -> None:
@@ -142,7 +143,7 @@ class TypeAhead:
             return True
         if self._closed or event.time < self._begun_at or self._ends_waiting(event):
             return False
-        if not self._waiting and (
+        if not (self._waiting or self._let) and (
             self._goes_on_typing(event) or (self.settled and self._app.ready_for(event) and not self._app.takes_what_is_found(event))
         ):
             return self._admit(event)

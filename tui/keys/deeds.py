@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.keys import key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -27,6 +27,8 @@ _OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Bind
 _OF_TARGET = {binding.action for binding in TARGET_KEYS if isinstance(binding, Binding)}
 # The order of what is the same everywhere is that of the keymap.
 _RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS))) if isinstance(binding, Binding)}
+# Textual calls some signs otherwise than Unicode, and does not know them by that.
+_UNICODE = {short: name for name, short in KEY_NAME_REPLACEMENTS.items()}
 # What every list does, and what only leads back: no use in the palette or as a word after `:`.
 _MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
 # What --readonly refuses from the first key on. Acts with a dry run may be looked at.
@@ -131,7 +133,7 @@ def deeds_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Deed]:
 
 def deed_elsewhere(app: "LaminaApp", key: str) -> Deed | None:
     """What *key* (as Textual calls it) does on another screen; None if it does nothing there either."""
-    letter = key_to_character(key)
+    letter = key_to_character(_UNICODE.get(key, key))
     name = key_name(Binding(key, "", "", key_display=letter if letter and letter.isprintable() else None))
     return next((deed for deed in deeds_elsewhere(app, app.screen) if name in deed.keys.split()), None)
 

@@ -66,7 +66,7 @@ class DiffScreen(Frame):
 
     def is_ready_for(self, key: str) -> bool:
         """Whether it is known by map what differs."""
-        return self._comparison is None or self._view is not None or self._failed
+        return key.isdigit() or self._comparison is None or self._view is not None or self._failed
 
     def opened(self) -> None:
         """Show what was asked for before."""

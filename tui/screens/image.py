@@ -64,7 +64,7 @@ class ImageScreen(FindingScreen):
 
     def is_ready_for(self, key: str) -> bool:
         """Whether it is known what is mapped."""
-        return self._source is None or self._areas is not None or self._source == self._unreadable
+        return key.isdigit() or self._source is None or self._areas is not None or self._source == self._unreadable
 
     def opened(self) -> None:
         """Nothing is chosen yet."""

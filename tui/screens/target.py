@@ -86,7 +86,7 @@ class TargetScreen(Frame):
         if target is None or not target.alive or self._memory is not None or self._unreadable == target.identity:
             return True
         actions = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
-        return bool(actions) and "address" not in actions
+        return key.isdigit() or (bool(actions) and "address" not in actions)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
         """There is nothing to be seen; the app says why."""
