@@ -18,8 +18,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 define SHOW
 2>&1 | sed --unbuffered --regexp-extended \
 	-e '/^ *(WARNING: Location|DEPRECATION|Looking in|Requirement already|Collecting|Obtaining|Processing|Installing build|Checking if|Getting req|Preparing)/d' \
-	-e '/^ *(Created wheel|Stored in|Building wheels|Attempting|Found existing|Uninstalling|Successfully)|: (finished|still)|^$$/d' \
-	-e 's/^ *(Downloading|Using cached) ([^-]*-[^-]*).* (\(.*\))/  \2 \3/' -e 's/^ *(Building.*): started/  \1/' -e 's/^(Installing).*:/  installing/'
+	-e '/^ *(Created wheel|Stored in|Building wheels|Attempting|Found existing|Uninstalling|Successfully)|: finished|^$$/d' \
+	-e 's/^ *(Downloading|Using cached) ([^-]*-[^-]*).* (\(.*\))/  \2 \3/' -e 's/^ *(Building.*): (started|still running)/  \1/' -e 's/^(Installing).*:/  installing/'
 endef
 
 .PHONY: help
