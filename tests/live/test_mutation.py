@@ -15,7 +15,7 @@ from tests.live.harness import FULL, ROOT, full, need, need_root
 from tests.mutation.sets import SETS
 
 # Set → each which case is tried.
-EVERY = dict.fromkeys(SETS, 3) | {"restorable": 1} if FULL else {"restorable": 90, "sessions": 90}
+EVERY = dict.fromkeys(SETS, 3) | {"restorable": 1} if FULL else {"restorable": 90, "sessions": 200}
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -188,12 +188,14 @@ class Bench:
 
     def __init__(self, made: MadeSet) -> None:
         self.made = made
-        self.directory = made.layer
-        sidecar = Sidecar.load(made.layer)
+        self.directory = made.changed
+        sidecar = Sidecar.load(self.directory)
         assert sidecar is not None
         self._sidecar = sidecar
-        self.sidecar_text = (made.layer / SIDECAR).read_bytes()
-        self._whole = {path.name: path.read_bytes() for path in made.layer.iterdir() if path.is_file() and path.stat().st_size < 1 << 24}
+        self.sidecar_text = (self.directory / SIDECAR).read_bytes()
+        self._whole = {
+            path.name: path.read_bytes() for path in self.directory.iterdir() if path.is_file() and path.stat().st_size < 1 << 24
+        }
         self.table = Table()
 
     def change(self, case: Case, with_sidecar: bool) -> None:
@@ -214,7 +216,7 @@ class Bench:
 
     def outcome(self) -> tuple[str, str]:
         """What comes of the set as it lies there: one of the outcomes, and why."""
-        with held_layer(self.directory, trust=False) as layer:
+        with held_layer(self.made.layer, trust=False) as layer:
             return self._outcome(layer)
 
     def _outcome(self, layer: Layer) -> tuple[str, str]:
@@ -299,12 +301,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         bench = Bench(made)
         for whole in (True, False):
             if not whole:
-                (made.layer / SIDECAR).unlink()
+                (made.changed / SIDECAR).unlink()
             outcome, why = bench.outcome()
             assert outcome == RESTORED, f"the set itself, {'with' if whole else 'without'} its sidecar: {outcome}: {why}"
-            (made.layer / SIDECAR).write_bytes(bench.sidecar_text)
+            (made.changed / SIDECAR).write_bytes(bench.sidecar_text)
         count = told = 0
-        every = chain(sidecar_cases(bench.sidecar_text), cases(made.layer, options.per_shape, options.most))
+        every = chain(sidecar_cases(bench.sidecar_text), cases(made.changed, options.per_shape, options.most))
         for number, case in enumerate(every):
             if number % parts != part or (number // parts) % options.every:
                 continue

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.live import harness
@@ -18,10 +18,17 @@ class MadeSet:
     Attributes:
         layer: the directory to be restored.
         shell_job: it is restored into a terminal, which is standard input.
+        parent: change the layer that it stands on, not itself.
     """
 
     layer: Path
     shell_job: bool = False
+    parent: bool = False
+
+    @property
+    def changed(self) -> Path:
+        """The layer that is changed."""
+        return self.layer.parent / self.layer.joinpath("parent").readlink().name if self.parent else self.layer
 
 
 def _c(name: str, *args: object, layers: int = 1) -> Callable[[Reaper, Path], MadeSet]:
@@ -91,6 +98,7 @@ SETS: dict[str, Callable[[Reaper, Path], MadeSet]] = {
     "signals_timers": _c("signals_timers"),
     "sessions": _c("sessions"),
     "cells, on a parent": _c("cells", 1, layers=2),
+    "cells, the parent": lambda reaper, work: replace(_c("cells", 1, layers=2)(reaper, work), parent=True),
     "avx_threads": _c("avx_threads"),
     "waiting_threads": _c("waiting_threads"),
     "terminal": _terminal,
