@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import pty
+import random
 import re
 import resource
 import shutil
@@ -44,7 +45,7 @@ from lamina.core.restore.plan import make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Wishes, rebuild
 from tests.live.harness import reaping
-from tests.mutation.fields import changes, shape_of
+from tests.mutation.fields import Change, changes, shape_of
 from tests.mutation.sets import SETS, MadeSet
 
 PATIENCE_S = 30
@@ -115,6 +116,33 @@ def cases(directory: Path, per_shape: int, most: int) -> Iterator[Case]:
                 except (ValueError, TypeError, EncodeError, UnicodeError):
                     continue
                 yield Case(path.name, change.field, change.value, encoded)
+
+
+def pairs(directory: Path, count: int, seed: str) -> Iterator[Case]:
+    """Two changes of one record at a time, by chance: what single fields say may be right, and together be nothing."""
+    rng = random.Random(seed)
+    found: list[tuple[Path, bytes, list[tuple[Message, bytes]], int, list[Change]]] = []
+    for path in sorted(directory.iterdir()):
+        kind = fmt.kind_of_file(path.name)
+        if kind is None or path.name.startswith("stats-"):
+            continue
+        data = path.read_bytes()
+        records = [(message, blob) for message, blob, _ in fmt.records_of(data, kind, path.name)]
+        head = data[: fmt.head_size(data, kind, path.name)]
+        found += [(path, head, records, at, list(changes(message, 2, 30))) for at, (message, _) in enumerate(records)]
+    weights = [len(choice) ** 0.5 for *_, choice in found]
+    while count:
+        ((path, head, records, at, choice),) = rng.choices(found, weights)
+        one, other = rng.choice(choice), rng.choice(choice)
+        changed = type(records[at][0]).FromString(records[at][0].SerializePartialToString())
+        try:
+            one.make(changed)
+            other.make(changed)
+            encoded = _encode(head, [*records[:at], (changed, records[at][1]), *records[at + 1 :]])
+        except (ValueError, TypeError, EncodeError, UnicodeError, IndexError):
+            continue
+        count -= 1
+        yield Case(path.name, f"pairs in {type(changed).__name__}", f"{one.field} = {one.value}, {other.field} = {other.value}", encoded)
 
 
 def sidecar_cases(text: bytes) -> Iterator[Case]:
@@ -307,6 +335,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             (made.changed / SIDECAR).write_bytes(bench.sidecar_text)
         count = told = 0
         every = chain(sidecar_cases(bench.sidecar_text), cases(made.changed, options.per_shape, options.most))
+        if options.pairs:
+            every = chain(pairs(made.changed, options.pairs, f"{options.set}:{options.seed}"))
         for number, case in enumerate(every):
             if number % parts != part or (number // parts) % options.every:
                 continue
@@ -337,6 +367,8 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="only each Kth case")
     parser.add_argument("--per-shape", type=int, default=1)
     parser.add_argument("--most", type=int, default=10, help="items of a list that are changed")
+    parser.add_argument("--pairs", type=int, default=0, help="instead, so many times two changes of one record")
+    parser.add_argument("--seed", type=int, default=1, help="of the pairs")
     parser.add_argument("--only", default="", help="cases whose description has these words")
     parser.add_argument("--failures", type=int, default=10_000, help="give up after so many")
     parser.add_argument("--verbose", action="store_true")
