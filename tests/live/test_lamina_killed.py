@@ -24,8 +24,8 @@ from tests.live.harness import PATIENCE_S, VICTIMS, Reaper, alive, end_holders, 
 from tests.tui.terminal import Terminal, terminal
 
 TIMES = full(200, 2)
-STARTS = full(60, 3)
-RESTORES = full(30, 2)
+STARTS = full(60, 2)
+RESTORES = full(30, 1)
 # Starts or puts back, as the screen does, and can be killed on the way.
 STARTER = """
 import sys
@@ -148,7 +148,7 @@ def laminas(screen: Terminal) -> list[int]:
 def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter[str]) -> None:
     need("tmux")
     dice = random.Random(11)
-    programs = [start_screens(tmp_path / str(seed), seed) for seed in range(3)]
+    programs = [start_screens(tmp_path / str(seed), seed) for seed in range(full(3, 2))]
     for number in range(TIMES):
         chosen = dice.choice(programs)
         attaches = [["attach", chosen.pid], ["attach", chosen.pid], []]
@@ -168,16 +168,6 @@ def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter
             program.check()
             tally["screens after SIGKILL"] += 1
         tally["SIGKILLs of lamina"] += 1
-    # And with the real screen, what the program wrote is what is read.
-    last = programs[0]
-    last.pause()
-    with terminal(tmp_path / "tmux-last", lamina_command("attach", last.pid), 80, 24) as screen:
-        last.go_on()
-        screen.wait_for("word")
-        last.pause()
-        shown = [line.split("│")[0].strip() for line in screen.screen().splitlines()]
-        assert sum(len(line) > 3 for line in shown) > 5
-        last.go_on()
 
 
 def test_a_start_that_was_cut_short_did_not_begin_or_can_be_reached(tmp_path: Path, reaper: Reaper, tally: Counter[str]) -> None:
