@@ -16,8 +16,11 @@
 #include <unistd.h>
 
 #include "rawclone.h"
+#include "remote.h"
+#include "stops.h"
 
 enum { STACK_BYTES = 16384, PATH_BYTES = 4096 };
+#define EXEC_LIMIT_NS 60000000000ull
 
 /* What the child is told and what it tells. */
 struct orders {
@@ -138,14 +141,12 @@ int lm_spawn_start(lm_spawn *spawn, int pid, const char *executable, uint64_t pe
     return 0;
 }
 
+/* For an execve: its file may come from a slow disk. */
 static int wait_stop(int tid, int *status)
 {
-    pid_t got;
+    lm_error err;
 
-    do {
-        got = waitpid(tid, status, __WALL);
-    } while (got < 0 && errno == EINTR);
-    return got < 0 ? -1 : 0;
+    return lm_wait_stop(tid, status, lm_now_ns() + EXEC_LIMIT_NS, &err);
 }
 
 /* At PTRACE_EVENT_EXEC the task is still inside execve, whose result would overwrite rax: bring it to an event stop outside. */

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.harness import Layers, Reaper, need_root, reaping
+from tests.live.harness import FULL, Layers, Reaper, need_root, reaping
+
+# What needs compilers and servers that are too large for `make test`.
+collect_ignore = [] if FULL else ["test_go_programs.py"]
 
 
 @pytest.fixture

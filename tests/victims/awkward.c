@@ -3,6 +3,7 @@
  *   dispatch leader|thread|allow|vdso|child   system call user dispatch, as Wine and gVisor use it: blocked in the leader, in another thread,
  *                                             armed with the selector on allow, with a range that covers the vdso, in a child
  *   code32                                    a thread runs 32-bit code, entered by a far return
+ *   ldt                                       it has a segment of its own, as Wine makes them
  *   int80                                     a thread waits in a 32-bit system call
  *   step                                      a thread traps after each of its own instructions (TF)
  *   vfork                                     a thread waits in uninterruptible sleep for a child that it shares no memory with
@@ -13,6 +14,7 @@
  * It answers {"steps", "odd", "wrong"}: rounds of its main thread and of the odd one, and how often something was not as it should be. */
 #include "control.h"
 
+#include <asm/ldt.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -241,6 +243,11 @@ static void become(void)
         start(code32);
     } else if (!strcmp(kind, "int80")) {
         start(int80);
+    } else if (!strcmp(kind, "ldt")) {
+        struct user_desc segment = {.base_addr = 0x1000, .limit = 0xfff, .seg_32bit = 1, .useable = 1};
+
+        if (syscall(SYS_modify_ldt, 1, &segment, sizeof segment))
+            exit(3);
     } else if (!strcmp(kind, "step")) {
         start(step);
     } else if (!strcmp(kind, "vfork")) {
