@@ -141,12 +141,16 @@ int lm_spawn_start(lm_spawn *spawn, int pid, const char *executable, uint64_t pe
     return 0;
 }
 
-/* For an execve: its file may come from a slow disk. */
+/* For an execve: its file may come from a slow disk. One that has ended is reaped: nobody else knows of it. */
 static int wait_stop(int tid, int *status)
 {
     lm_error err;
 
-    return lm_wait_stop(tid, status, lm_now_ns() + EXEC_LIMIT_NS, &err);
+    if (lm_wait_stop(tid, status, lm_now_ns() + EXEC_LIMIT_NS, &err) < 0)
+        return -1;
+    if (!WIFSTOPPED(*status))
+        waitpid(tid, NULL, __WALL | WNOHANG);
+    return 0;
 }
 
 /* At PTRACE_EVENT_EXEC the task is still inside execve, whose result would overwrite rax: bring it to an event stop outside. */

@@ -5,6 +5,8 @@ results are compared afterwards. Data that a call reads or writes lies behind th
 address and `CallList.output()` reads it back after the run.
 """
 
+import errno
+import os
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 # Not from its submodule: threads that begin a package's circle of imports at two ends find a deadlock.
 from ptrace.syscall import SYSCALL_NAMES
+
+from lamina.core.errors import LaminaError
 
 # python-ptrace's table stops at Linux 5.8, and its numbers from 512 on are the x32 ABI's twins.
 SYSCALL_NUMBERS: dict[str, int] = {name: number for number, name in SYSCALL_NAMES.items() if number < 512} | {
@@ -119,6 +123,24 @@ class CallList:
     def output(self, ref: DataRef, size: int) -> bytes:
         """What lies at *ref* after the run."""
         return bytes(self.blob[ref.offset : ref.offset + size])
+
+    def check(self, tid: int) -> None:
+        """See that every result is as expected, after the run in thread *tid*.
+
+        Raises:
+            LaminaError: of the first that is not, naming the call and `about`.
+        """
+        for call in self.calls:
+            if call.any_result:
+                continue
+            failed = -4095 <= call.result < 0
+            if failed or (call.expect is not None and call.result != call.expect):
+                reason = (
+                    f"{os.strerror(-call.result)} ({errno.errorcode.get(-call.result, call.result)})"
+                    if failed
+                    else f"it answered {call.result:#x}, not {call.expect:#x}"
+                )
+                raise LaminaError("cannot", call.about or call.name, f"{call.name} in thread {tid}: {reason}")
 
 
 class Inside(Protocol):

@@ -80,7 +80,7 @@ def map_scratch(pid: int, address: int, size: int) -> None:
     Raises:
         TargetError: it cannot be traced, no call can be made in it, or the kernel refuses the mapping.
     """
-    got = _guarded(pid, "mmap", address, size, PROT_ALL, MAP_FLAGS, -1, 0)
+    got = guarded_call(pid, "mmap", address, size, PROT_ALL, MAP_FLAGS, -1, 0)
     if got != address:
         reason = os.strerror(-got) if -4096 < got < 0 else f"it came to lie at {got:x}"
         if got == -errno.EACCES:
@@ -94,7 +94,7 @@ def unmap_scratch(pid: int, address: int, size: int) -> None:
     Raises:
         TargetError: it cannot be traced, or no call can be made in it.
     """
-    _guarded(pid, "munmap", address, size)
+    guarded_call(pid, "munmap", address, size)
 
 
 def is_there(areas: Iterable[Area], address: int, size: int) -> bool:
@@ -102,7 +102,12 @@ def is_there(areas: Iterable[Area], address: int, size: int) -> bool:
     return any((area.start, area.end, area.perms, area.inode) == (address, address + size, "rwxp", 0) for area in areas)
 
 
-def _guarded(pid: int, name: str, *args: int) -> int:
+def guarded_call(pid: int, name: str, *args: int) -> int:
+    """Make one call in the running process *pid*, by a guardian. Returns what it returned, -errno on failure.
+
+    Raises:
+        TargetError: it cannot be traced, or no call can be made in it.
+    """
     raw = [SYSCALL_NUMBERS[name], *(arg & MASK64 for arg in args)]
     result, err = ffi.new("int64_t *"), new_error()
     at = find_syscall(pid, read_maps(pid))

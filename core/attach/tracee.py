@@ -1,7 +1,5 @@
 """One stopped thread, and calls made inside it (docs/injection.md). Everything here runs on the tracer thread."""
 
-import errno
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,7 +78,7 @@ class Tracee:
         for first, count in self._chunks(calls):
             self._start(calls, first, count)
             self._finish()
-        self._check(calls)
+        calls.check(self.tid)
 
     def start(self, calls: CallList) -> None:
         """Begin a batch that fits one slice without waiting; `finish` must follow. For many threads at the same time."""
@@ -90,7 +88,7 @@ class Tracee:
         """Wait for the batch begun by `start` and check its results."""
         calls = self._pending[0][0]
         self._finish()
-        self._check(calls)
+        calls.check(self.tid)
 
     def step(self, syscall_address: int, name: str, *args: int) -> int:
         """One call at a `syscall` instruction of the target, without a scratch range; only to map and unmap that.
@@ -168,19 +166,6 @@ class Tracee:
         results = records[RECORD_WORDS - 1 :: RECORD_WORDS].view(np.int64).tolist()
         for call, result in zip(calls.calls[first : first + count], results, strict=True):
             call.result = result
-
-    def _check(self, calls: CallList) -> None:
-        for call in calls.calls:
-            if call.any_result or call.result == call.expect:
-                continue
-            failed = -4095 <= call.result < 0
-            if failed or (call.expect is not None and call.result != call.expect):
-                reason = (
-                    f"{os.strerror(-call.result)} ({errno.errorcode.get(-call.result, call.result)})"
-                    if failed
-                    else f"it answered {call.result:#x}, not {call.expect:#x}"
-                )
-                raise LaminaError("cannot", call.about or call.name, f"{call.name} in thread {self.tid}: {reason}")
 
 
 def run_together(tracees: Sequence[Tracee], lists: Mapping[int, CallList]) -> None:

@@ -3,6 +3,7 @@
 import os
 import time
 
+from lamina.core.attach.guarded import Guarded, is_filtered
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import describe
 from lamina.core.attach.scratch import is_there, unmap_scratch
@@ -52,7 +53,9 @@ def _clean(identity: Identity) -> None:
         state = task.remembered.state
         if state.scratch_len and _is_left(identity.pid, state.scratch_addr, state.scratch_len):
             unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len)
-        if _never_came_to_be(state) and task.armed:
+        if _never_came_to_be(state) and task.armed and is_filtered(identity.pid):
+            task.tracker.disarm(Guarded(identity.pid))
+        elif _never_came_to_be(state) and task.armed:
             tree = FrozenTree(identity.pid)
             tree.prepare(identity.pid)
             with tree:

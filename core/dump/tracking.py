@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from lamina.core.attach.guarded import Guarded, is_filtered
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
@@ -44,7 +45,8 @@ def arm_missing(tree: WatchedTree, root: int) -> None:
 def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] = lambda _: True) -> None:
     """Take tracking out of every task that *which* accepts: pages first, while they run, then the descriptor in a short freeze.
 
-    A task that merely inherited a copy of its parent's descriptor over fork loses that, too.
+    A task that merely inherited a copy of its parent's descriptor over fork loses that, too. One that came under seccomp meanwhile is not
+    frozen: its descriptor is closed by a guardian.
     """
     ending = [task for task in tree.alive() if (task.armed or leftovers(task.identity)) and which(task)]
     if not ending:
@@ -52,12 +54,16 @@ def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] 
     for task in ending:
         if task.armed:
             task.tracker.disarm(None)
-    pids = {task.pid for task in ending}
-    with frozen(tree, root) as still:
-        for process in still:
-            if process.pid in pids:
-                still.prepare_scratch(process)
-                tree.of(process.pid).tracker.disarm(process.leader)
+    filtered = [task for task in ending if is_filtered(task.pid)]
+    for task in filtered:
+        task.tracker.disarm(Guarded(task.pid))
+    pids = {task.pid for task in ending if task not in filtered}
+    if pids:
+        with frozen(tree, root) as still:
+            for process in still:
+                if process.pid in pids:
+                    still.prepare_scratch(process)
+                    tree.of(process.pid).tracker.disarm(process.leader)
     for task in ending:
         task.armed = False
         task.remembered.update(uffd_fd=-1, uffd_ino=0, tracker="")

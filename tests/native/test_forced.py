@@ -10,7 +10,7 @@ import pytest
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import PAGE, read_maps
-from lamina.core.attach.scratch import unmap_scratch
+from lamina.core.attach.scratch import guarded_call, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
@@ -131,10 +131,8 @@ def test_a_program_that_takes_the_scratch_range_away_gets_another(spoil: str, st
             unmap_scratch(steady.pid, address + PAGE, PAGE)
             unmap_scratch(steady.pid, address, size)
         else:
-            from lamina.core.attach.scratch import _guarded
-
             # Something of the program's own, exactly there: neither used nor unmapped.
-            assert _guarded(steady.pid, "mmap", address, size, 3, 0x32, -1, 0) == address
+            assert guarded_call(steady.pid, "mmap", address, size, 3, 0x32, -1, 0) == address
         with tree:
             (process,) = tree
             tree.prepare_scratch(process)
