@@ -152,8 +152,20 @@ def _is_32_bit(pid: int) -> bool:
         raise TargetError("no such process", str(pid)) from error
 
 
+def set_attributes(attr: Path) -> list[str]:
+    """What a security module keeps for the next exec, file, key or socket of a task, as in "exec"; *attr*: its directory /proc/PID/attr."""
+    found = []
+    for name in ("exec", "fscreate", "keycreate", "sockcreate"):
+        with suppress(OSError):  # no such security module
+            if (attr / name).read_bytes().strip(b"\0\n "):
+                found.append(name)
+    return found
+
+
 def _profile_blockers(stat: Stat) -> list[Blocker]:
     """A security profile (AppArmor, SELinux) other than ours: the restored program would run under ours."""
+    if names := set_attributes(Path(f"/proc/{stat.pid}/attr")):
+        return [Blocker(stat.comm, f"has set a security profile for its next {', '.join(names)}: not supported yet", pid=stat.pid)]
     try:
         profiles = [Path(f"/proc/{who}/attr/current").read_bytes().strip(b"\0\n") for who in ("self", stat.pid)]
     except OSError:

@@ -52,6 +52,7 @@ THREAD_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
 
 TASK_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
     {
+        "autogroup_nice": range(-20, 20),
         "coredump_filter": range(1 << 32),
         "mlock_future": frozenset({2, 6}),
         "session_keyring": _KEYRING,

@@ -5,10 +5,12 @@ after a restore, nor could it be made, so it is refused.
 """
 
 import errno
+import fcntl
 import os
 import select
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from lamina.core.errors import Blocker, NativeError
 from lamina.core.ffi import C, check, new_error
@@ -16,6 +18,9 @@ from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, 
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.kinds.numbers import READY, has_fired
 from lamina.core.kinds.rawfd import Holders, RawFd, grabbed, read_table
+
+_PARAMS: Final = 8  # struct epoll_params
+_EPIOCGPARAMS: Final = 0x8008_8A02
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,18 @@ def _is_ready(pidfd: int, fd: int) -> bool:
         return bool(poll.poll(0))
 
 
+def _busy_polls(raw: RawFd) -> bool:
+    """Whether EPIOCSPARAMS (Linux 6.9) has set anything."""
+    pidfd = os.pidfd_open(raw.pid)
+    try:
+        with grabbed(pidfd, raw.fd) as copy:
+            return any(fcntl.ioctl(copy, _EPIOCGPARAMS, bytes(_PARAMS)))
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+
+
 @dataclass(frozen=True)
 class Trouble:
     """Why a registration cannot be made again, and what to do."""
@@ -116,6 +133,8 @@ def trouble(holders: Holders) -> Trouble | None:
     """
     if watch := unreachable_watch(holders):
         return Trouble(f"it still watches a file whose descriptor {watch.fd} was closed while another number kept the file open")
+    if _busy_polls(holders[0]):
+        return Trouble("it polls its devices itself (EPIOCSPARAMS), which images cannot hold")
     if watch := _never_quiet(holders, watches_of(holders[0])):
         why = f"its one-shot watch of descriptor {watch.fd} has fired, and could not be made quiet again while that is ready for nothing"
         return Trouble(why, "try again in a moment")

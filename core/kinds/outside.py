@@ -8,7 +8,7 @@ from typing import TypedDict
 from lamina.core.attach.procfs import parse_status, read_status_text
 from lamina.core.errors import TargetError
 from lamina.core.image.supplement import Value
-from lamina.core.kinds import cgroups, comm, coredump_filter, fs, loginuid, mm, oom, rlimits, sched
+from lamina.core.kinds import autogroup, cgroups, comm, coredump_filter, fs, loginuid, mm, oom, rlimits, sched
 
 
 class TaskLooks(TypedDict):
@@ -42,8 +42,13 @@ def look_at_task(pid: int, status: dict[str, str]) -> TaskLooks:
         TargetError: the process is gone or hidden.
     """
     cwd, root = fs.read(pid)
+    looked_at: dict[str, Value] = {}
     core_filter = coredump_filter.read(pid)
+    if core_filter not in (None, coredump_filter.USUAL):
+        looked_at["coredump_filter"] = core_filter or 0
     try:
+        if os.getsid(pid) == pid and (nice := autogroup.read(pid)):
+            looked_at["autogroup_nice"] = nice
         exe = os.readlink(f"/proc/{pid}/exe")
         personality = int(Path(f"/proc/{pid}/personality").read_text(), 16)
     except OSError as error:
@@ -51,7 +56,7 @@ def look_at_task(pid: int, status: dict[str, str]) -> TaskLooks:
     return TaskLooks(
         auxv=mm.read_auxv(pid), exe=exe, cwd=cwd, root=root, umask=int(status["Umask"], 8), limits=rlimits.read(pid),
         personality=personality, oom_score_adj=oom.read(pid), loginuid=loginuid.read(pid),
-        looked_at={} if core_filter is None or core_filter == coredump_filter.USUAL else {"coredump_filter": core_filter},
+        looked_at=looked_at,
     )  # fmt: skip
 
 

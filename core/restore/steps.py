@@ -13,6 +13,7 @@ from lamina.core.image.schema import core_entry, creds_entry, fs_entry, mm_entry
 from lamina.core.image.supplement import Values
 from lamina.core.kinds import (
     altstack,
+    autogroup,
     cgroups,
     comm,
     coredump_filter,
@@ -149,5 +150,7 @@ def put_back_groups(kept: Mapping[int, Values], pid: int) -> list[str]:
 
 def put_back_from_outside(core: core_entry, kept: Values, pid: int) -> list[str]:
     """Through /proc, any time before the switch. *kept*: the supplement about it. Returns what could not be set, as sentences."""
-    sentences = oom.rebuild(core.tc, pid), coredump_filter.rebuild(int(kept.get("coredump_filter", coredump_filter.USUAL)), pid)
+    sentences = [oom.rebuild(core.tc, pid), coredump_filter.rebuild(int(kept.get("coredump_filter", coredump_filter.USUAL)), pid)]
+    if os.getsid(pid) == pid and "autogroup_nice" in kept:
+        sentences.append(autogroup.rebuild(int(kept["autogroup_nice"]), pid))
     return [sentence for sentence in sentences if sentence]

@@ -168,7 +168,7 @@ static void areas(void)
 
 static void say(pid_t child)
 {
-    char held[3][16], main_text[4096], filter[64], login[64], groups[2048], childs[2048], thread[2048], flags[4][128], path[64], limits[1024], kind[64];
+    char held[3][16], main_text[4096], filter[64], login[64], groups[2048], childs[2048], thread[2048], flags[4][128], path[64], limits[1024], kind[64], autogroup[128], *nice;
     int mode[2] = {0};
     unsigned long nodes[2] = {0};
     say_thread(main_text, sizeof main_text);
@@ -183,12 +183,14 @@ static void say(pid_t child)
     snprintf(path, sizeof path, "/proc/%d/cgroup", child);
     text_of(path, childs, sizeof childs);
     text_of("/proc/self/personality", kind, sizeof kind);
+    text_of("/proc/self/autogroup", autogroup, sizeof autogroup);
     flags_of(locked, flags[0], sizeof flags[0]);
     flags_of(locked + PAGE, flags[1], sizeof flags[1]);
     flags_of(lazy, flags[2], sizeof flags[2]);
     flags_of(bound, flags[3], sizeof flags[3]);
     policy_of(bound, &mode[0], &nodes[0]);
     policy_of(plain, &mode[1], &nodes[1]);
+    nice = strstr(autogroup, "nice"); /* the number of the group is a new one */
     for (int n = 0; n < 3; n++)
         pages_of(guarded[n], held[n]);
     limits[0] = 0;
@@ -200,9 +202,9 @@ static void say(pid_t child)
     }
     control_reply("{\"main\": %s, \"worker\": %s, \"filter\": \"%s\", \"login\": \"%s\", \"groups\": \"%s\", \"thread's\": \"%s\", "
                   "\"child's\": \"%s\", \"flags\": [\"%s\", \"%s\", \"%s\", \"%s\"], \"policies\": [%d, %lu, %d, %lu], "
-                  "\"personality\": \"%s\", \"limits\": [%s], \"guards\": [\"%s\", \"%s\", \"%s\"]}",
+                  "\"personality\": \"%s\", \"limits\": [%s], \"guards\": [\"%s\", \"%s\", \"%s\"], \"autogroup\": \"%s\"}",
                   main_text, worker_text, filter, login, groups, thread, childs, flags[0], flags[1], flags[2], flags[3], mode[0], nodes[0],
-                  mode[1], nodes[1], kind, limits, held[0], held[1], held[2]);
+                  mode[1], nodes[1], kind, limits, held[0], held[1], held[2], nice ? nice : "");
 }
 
 static void future(void)
@@ -248,6 +250,9 @@ int main(int argc, char **argv)
     must(filter >= 0 && write(filter, "0x17f", 5) == 5 && !close(filter), "coredump_filter");
     int ready[2];
     must(!pipe(ready), "pipe");
+    int group = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC); /* not on every kernel */
+    if (group >= 0)
+        must(write(group, "4", 1) == 1 && !close(group), "autogroup");
     pid_t child = fork();
     if (!child) {
         join_group(argv[1], "cgroup");
