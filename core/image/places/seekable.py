@@ -103,7 +103,7 @@ class SeekTable:
         rows = np.frombuffer(content.pread(count * width, start + 8), dtype="<u4").reshape(count, width // 4)
         packed, expanded = rows[:, 0].astype(np.uint64), rows[:, 1].astype(np.uint64)
         # The frames must be all that is before the table, and none so large that reading a page of it would be dear.
-        if int(packed.sum()) != start or (count and max(int(packed.max()), int(expanded.max())) > MAX_FRAME):
+        if int(packed.sum()) != start or ((packed > MAX_FRAME) | (expanded > MAX_FRAME)).any():
             return None
         return cls(packed, expanded)
 
