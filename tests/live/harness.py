@@ -94,7 +94,7 @@ class Reaper:
     """Ends processes by pid and waits for them, also those that a restore left to us as subreaper."""
 
     def __init__(self) -> None:
-        _be_subreaper(True)
+        be_subreaper(True)
         self._pids: list[int] = []
 
     def watch(self, pid: int) -> None:
@@ -117,7 +117,7 @@ class Reaper:
             self.end(pid)
         self._pids.clear()
         # Other tests have other ways: what they leave behind is init's again.
-        _be_subreaper(False)
+        be_subreaper(False)
         reap_orphans()
 
 
@@ -136,7 +136,8 @@ def end_holders() -> None:
     assert not crashes.exists(), crashes.read_text()
 
 
-def _be_subreaper(wanted: bool) -> None:
+def be_subreaper(wanted: bool) -> None:
+    """Whether orphans below us become our children."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 

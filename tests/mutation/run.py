@@ -44,7 +44,7 @@ from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore.plan import make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Wishes, rebuild
-from tests.live.harness import reaping
+from tests.live.harness import be_subreaper, reaping
 from tests.mutation.fields import Change, changes, shape_of
 from tests.mutation.sets import SETS, MadeSet
 
@@ -307,7 +307,7 @@ def _kind_of(why: str) -> str:
 
 
 def _reap_all() -> None:
-    """We are init here: what the tree left behind when it was ended is ours to collect."""
+    """We are init here, or were made to stand in for it: what the tree left behind when it was ended is ours to collect."""
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
@@ -326,6 +326,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     try:
         with reaping() as reaper:
             made = SETS[options.set](reaper, work)
+        be_subreaper(True)
         bench = Bench(made)
         for whole in (True, False):
             if not whole:
@@ -360,6 +361,23 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def again_inside() -> int:
+    """Start this program again with pids of its own, where that is allowed, and with a terminal of its own for the sets that need one."""
+    leader, follower = pty.openpty()
+    namespaces = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode:
+        namespaces = []
+    words = [*namespaces, sys.executable, "-m", "tests.mutation.run", *sys.argv[1:], "--inside"]
+    state = tempfile.mkdtemp(prefix="lamina-mutation-state-")
+    environment = {**os.environ, "LAMINA_STATE_DIR": state}
+    try:
+        return subprocess.run(words, stdin=follower, check=False, start_new_session=True, env=environment).returncode
+    finally:
+        shutil.rmtree(state)
+        os.close(leader)
+        os.close(follower)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("set", choices=SETS)
@@ -375,30 +393,7 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:
-        # A terminal of its own for the sets that need one, too.
-        leader, follower = pty.openpty()
-        os.set_inheritable(follower, True)
-        words = [
-            "unshare",
-            "--pid",
-            "--mount-proc",
-            "--fork",
-            "--kill-child",
-            sys.executable,
-            "-m",
-            "tests.mutation.run",
-            *sys.argv[1:],
-            "--inside",
-        ]
-        state = tempfile.mkdtemp(prefix="lamina-mutation-state-")
-        try:
-            return subprocess.run(
-                words, stdin=follower, check=False, start_new_session=True, env={**os.environ, "LAMINA_STATE_DIR": state}
-            ).returncode
-        finally:
-            shutil.rmtree(state)
-            os.close(leader)
-            os.close(follower)
+        return again_inside()
     json.dump(run(options), sys.stdout)
     return 0
 
