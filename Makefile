@@ -62,7 +62,7 @@ test: lint ## everything that must be green: lint, then all tests with small cou
 
 .PHONY: live
 live: dev ## the full counts: the seed's session 50 times, 100 kills, 200,000 keys, 10,000 damaged copies of each set; prints a table of what was run
-	@LAMINA_LIVE=full $(BIN)/python -m pytest tests/live tests/fuzz $(ARGS)
+	@LAMINA_LIVE=full $(BIN)/python -m pytest tests/live tests/fuzz tests/tui/test_typed_everywhere.py $(ARGS)
 
 .PHONY: kernels
 kernels: $(VENV)/.kernels native ## boot a Debian kernel under qemu and test with its criu inside (ARGS="--kernel 6.12")
