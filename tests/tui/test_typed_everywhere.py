@@ -21,8 +21,8 @@ _BUSY = "while True: pass"
 @pytest.mark.parametrize("seed", range(full(20, 1)))
 def test_every_key_finds_its_place(tmp_path: Path, tally: Counter[str], seed: int) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    others = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(full(2, 0))]
-    typists = []
+    others: list[subprocess.Popen[str]] = [subprocess.Popen([sys.executable, "-c", _BUSY], text=True) for _ in range(full(2, 0))]
+    typists: list[subprocess.Popen[str]] = []
     try:
         for number in (2 * seed, 2 * seed + 1)[: full(2, 1)]:
             place = tmp_path / str(number)
