@@ -193,6 +193,7 @@ def test_the_stand_in_answers_while_nobody_looks() -> None:
 def test_output_without_end_neither_waits_for_ever_nor_fills_memory() -> None:
     first = start("import itertools\nfor number in itertools.count(): print(number, flush=True)")
     held = only()
+    follow(first, lambda: first.line.place > 1000)
     killed(first)
     begun = _number(again())
     deadline = time.monotonic() + PATIENCE_S * 2

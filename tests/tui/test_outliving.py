@@ -197,3 +197,12 @@ def test_however_lamina_ends(tmp_path: Path, how: str) -> None:
         screen.press("Enter")
         screen.wait_for("got words")
     assert alive(held.pid)  # the terminal that lamina was in is gone
+
+
+def test_a_lamina_does_not_show_the_terminal_that_it_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = left_running()
+    monkeypatch.setattr(os, "ttyname", lambda _fd: held.tty)
+    assert held.tty.startswith("/dev/pts/") and held.is_around_us
+    for act in (lambda: attach(held), lambda: chosen(str(held.pid), take=True)):
+        with pytest.raises(TargetError, match="this lamina runs in that terminal"):
+            act()

@@ -139,7 +139,7 @@ class HoldingApp(ReadingApp):
         for held in message.found:
             if wanted is not None and held.key == wanted.key:
                 self._ask_for(held, wanted=True, take=self.takes_over)
-            elif not held.lamina:
+            elif not held.lamina and not held.is_around_us:
                 self._ask_for(held, wanted=False)
 
     def terminals_known(self, terminals: Mapping[int, str]) -> None:
@@ -159,6 +159,8 @@ class HoldingApp(ReadingApp):
         held = message.held
         self._asked_for.clear()
         terminal = self._show_held(held)
+        if lost := held.line.status["lost"]:
+            self.notify(f"{lost:,} bytes of what {held.name} {held.pid} wrote while nobody looked were not kept", severity="warning")
         if message.wanted:
             self.switch_mode("terminal")
             self.show_terminal(terminal)

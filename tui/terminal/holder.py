@@ -130,7 +130,7 @@ class Holder:
         self._size = self._size_there = size
         self._status: dict[str, Any] = {
             "version": VERSION, "holder": os.getpid(), "pid": 0, "name": name, "since": time.time(), "lamina": 0, "ended": None,
-            "failed": "", "lost": 0,
+            "failed": "", "lost": 0, "tty": "",
         }  # fmt: skip
         # The output from `_begin` on, the changes of the window in it, the screen as of `_begin`.
         self._log = bytearray()
@@ -208,6 +208,7 @@ class Holder:
         """From now on we can be found, whether lamina lives or not; so the program may begin."""
         self._master, slave = os.openpty()
         os.set_blocking(self._master, False)
+        self._status["tty"] = os.ttyname(slave)
         self._set_window()
         hears, tells = os.pipe2(os.O_CLOEXEC)
         words = list(self._leader_words)
@@ -217,7 +218,7 @@ class Holder:
             self._leader_pid = os.posix_spawnp(
                 words[0], words, environment,
                 file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2),
+                    (os.POSIX_SPAWN_OPEN, 0, self._status["tty"], os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2),
                     (os.POSIX_SPAWN_DUP2, tells, REPORTS),
                 ],
                 setsid=True, setsigmask=[],

@@ -31,6 +31,7 @@ class HeldTerminal:
         lamina: the process that shows it; 0 for none.
         ended: its exit status, 128 + n for signal n; None while it runs.
         failed: why no program runs there, in words.
+        tty: the end that the program has, as in "/dev/pts/3".
     """
 
     key: str
@@ -41,6 +42,16 @@ class HeldTerminal:
     lamina: int
     ended: int | None
     failed: str
+    tty: str
+
+    @property
+    def is_around_us(self) -> bool:
+        """Whether we run in it ourselves: then to show it would be to show what shows it."""
+        for fd in (0, 1, 2):
+            with suppress(OSError):
+                if os.ttyname(fd) == self.tty:
+                    return True
+        return False
 
     @property
     def label(self) -> str:
@@ -113,6 +124,7 @@ def _read(directory: Path, key: str) -> HeldTerminal:
     return HeldTerminal(
         key, int(status["holder"]), int(status["pid"]), str(status["name"]), float(status["since"]), int(status["lamina"]),
         None if ended is None else int(ended), str(status["failed"]),
+        str(status["tty"]),
     )  # fmt: skip
 
 
@@ -123,6 +135,8 @@ def attach(held: HeldTerminal, take: bool = False, blocking: bool = False) -> At
         TargetError: it is gone.
         ShownElsewhereError: another lamina shows it.
     """
+    if held.is_around_us:
+        raise TargetError("cannot show", held.label, "this lamina runs in that terminal")
     connection = _connect(held)
     with suppress(OSError):
         connection.send(b"A" + json.dumps({"take": take}).encode())

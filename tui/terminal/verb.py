@@ -41,6 +41,8 @@ def chosen(program: str, take: bool, readonly: bool = False) -> HeldTerminal:
         raise TargetError("cannot attach", program, _no_such(found), "lamina attach lists them")
     if len(meant) > 1:
         raise TargetError("cannot attach", program, f"that may be {' or '.join(held.label for held in meant)}", "name one by its pid")
+    if meant[0].is_around_us:
+        raise TargetError("cannot attach", program, "this lamina runs in that terminal")
     if meant[0].lamina and not take:
         raise ShownElsewhereError(meant[0].label, meant[0].lamina)
     return meant[0]
