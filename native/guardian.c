@@ -16,12 +16,26 @@
 #define STACK_BYTES 131072
 
 struct job {
-    int tid, failed;
-    uint64_t syscall_address, call[7];
-    int64_t result;
+    int tid, failed, count;
+    uint64_t syscall_address, calls[LM_GUARDED_MAX][7];
+    int8_t first[LM_GUARDED_MAX];
+    int64_t results[LM_GUARDED_MAX];
     lm_thread thread;
     lm_error err;
 };
+
+static int make_calls(struct job *job)
+{
+    for (int n = 0; n < job->count; n++) {
+        if (job->first[n] >= 0)
+            job->calls[n][1] = (uint64_t)job->results[job->first[n]];
+        if (lm_step_call(&job->thread, job->syscall_address, job->calls[n], &job->results[n], &job->err) < 0)
+            return -1;
+        if (job->results[n] < 0 && job->results[n] >= -4095)
+            break;
+    }
+    return 0;
+}
 
 static int work(struct job *job)
 {
@@ -36,8 +50,7 @@ static int work(struct job *job)
         lm_detach(job->tid, NULL);
         return -1;
     }
-    failed = lm_read_thread(thread, &job->err) < 0 ||
-             lm_step_call(thread, job->syscall_address, job->call, &job->result, &job->err) < 0;
+    failed = lm_read_thread(thread, &job->err) < 0 || make_calls(job) < 0;
     return lm_thaw_task(thread, 1, failed ? NULL : &job->err) < 0 || failed ? -1 : 0;
 }
 
@@ -52,7 +65,8 @@ static int guardian(void *arg)
     return 0;
 }
 
-int lm_guarded_call(int tid, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
+int lm_guarded_calls(int tid, uint64_t syscall_address, const uint64_t *calls, const int8_t *first, int count, int64_t *results,
+                     lm_error *err)
 {
     struct job *job = calloc(1, sizeof *job);
     char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -65,7 +79,11 @@ int lm_guarded_call(int tid, uint64_t syscall_address, const uint64_t call[7], i
     }
     job->tid = tid;
     job->syscall_address = syscall_address;
-    memcpy(job->call, call, sizeof job->call);
+    job->count = count < LM_GUARDED_MAX ? count : LM_GUARDED_MAX;
+    memcpy(job->calls, calls, (size_t)job->count * sizeof job->calls[0]);
+    memcpy(job->first, first, (size_t)job->count);
+    for (int n = 0; n < LM_GUARDED_MAX; n++)
+        job->results[n] = -ECANCELED;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* Exit signal 0: nobody's SIGCHLD handler hears of it. */
@@ -81,7 +99,7 @@ int lm_guarded_call(int tid, uint64_t syscall_address, const uint64_t call[7], i
     failed = job->failed;
     if (failed)
         *err = job->err;
-    *result = job->result;
+    memcpy(results, job->results, (size_t)job->count * sizeof *results);
 out:
     if (stack != MAP_FAILED)
         munmap(stack, STACK_BYTES);

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from lamina.core.attach.calls import CallList
+from lamina.core.attach.guarded import find_syscall, no_calls
 from lamina.core.attach.procfs import children_of, describe, is_running, read_maps, read_stat, read_status
-from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, find_syscall, free_range, is_there, map_scratch, no_calls, unmap_scratch
+from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, free_range, is_there, map_scratch, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error

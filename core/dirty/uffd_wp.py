@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lamina.core.attach.calls import CallList, Inside
+from lamina.core.attach.guarded import GuardedCall, ResultOf, guarded_calls
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area, describe, fds_of, read_maps, read_status
-from lamina.core.dirty.held import LET_ALONE, HeldUffd, Whose, clear_out, fetch, held_uffds, uffd_fdinfo, why_let_alone
+from lamina.core.dirty.held import LET_ALONE, HeldUffd, Whose, clear_out, fetch, held_uffds, leftovers, uffd_fdinfo, why_let_alone
 from lamina.core.dirty.made import mark, note_made
 from lamina.core.dirty.registration import Refusal, Registration
 from lamina.core.dirty.runs import PAGE, PageRuns
@@ -134,7 +135,40 @@ class UffdTracker(Tracker):
             self._refuse_foreign()
             clear_out(self.identity, inside)
             self._inject(inside)
+        features = self._shake_hands(self._uffd)
+        if features != C.LM_UFFD_FEATURES:
+            self.disarm(inside)
+            raise TargetError("cannot track", describe(self.pid), f"the kernel gave the features {features:#x} only")
         self.extend(areas, live=False)
+
+    def arm_running(self) -> bool:
+        """As `arm`, while the process runs on: only one of its threads is stopped, for less than a millisecond.
+
+        False if that cannot be; `arm` then tells why, or does it: there is something of ours to be closed first, memory that the kernel
+        does not watch (only a freeze finds out which), or the calls cannot be made.
+
+        Raises:
+            TargetError: the process is gone.
+        """
+        self._scanner.reopen()
+        if self._uffd < 0 and not self.adopt() and not self._inject_running():
+            return False
+        self.extend(read_maps(self.pid), live=True)
+        return not self.refused
+
+    def _inject_running(self) -> bool:
+        if why_let_alone(self.identity)[0] or leftovers(self.identity):
+            return False
+        _, high = self._free_numbers()
+        self._claim(high, 0)
+        first = ResultOf(0)
+        calls: list[GuardedCall] = [("userfaultfd", int(C.LM_UFFD_FLAGS)), ("fcntl", first, F_DUPFD_CLOEXEC, high), ("close", first)]
+        made, moved, closed = guarded_calls(self.pid, calls)
+        number = moved if moved >= 0 and closed >= 0 else made
+        if number < 0:
+            return False
+        self._own(number)
+        return True
 
     def _refuse_foreign(self) -> None:
         why, fix = why_let_alone(self.identity)
@@ -150,16 +184,17 @@ class UffdTracker(Tracker):
             calls.add("fcntl", low, F_DUPFD_CLOEXEC, high, expect=high, about="out of the way of the program's own descriptors")
             calls.add("close", low, expect=0, about="its first number")
         inside.run(calls)
+        self._own(high)
+
+    def _own(self, number: int) -> None:
+        """The userfaultfd that was just made in the process is *number* there."""
         self._release()
-        self._uffd, self.uffd_fd = fetch(self.pid, high), high
+        self._uffd, self.uffd_fd = fetch(self.pid, number), number
         self.uffd_ino, _ = uffd_fdinfo(os.getpid(), self._uffd)
         mark(self._uffd)
         note_made(self.uffd_ino)
-        self._claim(high, self.uffd_ino)
-        features = self._shake_hands(self._uffd)
-        if features != C.LM_UFFD_FEATURES:
-            self.disarm(inside)
-            raise TargetError("cannot track", describe(self.pid), f"the kernel gave the features {features:#x} only")
+        self._claim(number, self.uffd_ino)
+        self._shake_hands(self._uffd)
 
     def _free_numbers(self) -> tuple[int, int]:
         """The number a new descriptor gets in the frozen target, and the one it is to keep: out of the way, in the table as it is."""

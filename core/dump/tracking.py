@@ -1,11 +1,12 @@
 """Beginning and ending tracking: `track`, `untrack`, and what a dump needs of both. Runs on the tracer thread."""
 
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
-from lamina.core.attach.guarded import Guarded, is_filtered
+from lamina.core.attach.guarded import Guarded, is_filtered, loses_its_wait
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import describe, read_maps, tree_of
+from lamina.core.attach.procfs import describe, read_maps, threads_of, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty.choice import capability_for
@@ -16,6 +17,9 @@ from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.watched import Watched, WatchedTree
 from lamina.core.errors import LaminaError, RefusedError, TargetError
 from lamina.core.events import Listener, Notice, ignore
+
+# How long the first dump of a program waits for one of its threads to come out of a wait with a timeout, s.
+GOOD_MOMENT_S = 0.1
 
 
 def frozen(tree: WatchedTree, root: int) -> FrozenTree:
@@ -31,8 +35,13 @@ def frozen(tree: WatchedTree, root: int) -> FrozenTree:
 
 
 def arm_missing(tree: WatchedTree, root: int) -> None:
-    """One short freeze in which every task that can be tracked and is not yet gets its tracker."""
-    if all(task.armed or not task.can_track for task in tree):
+    """Every task that can be tracked and is not yet gets its tracker: while it runs if that can be, else in one short freeze of all."""
+    for task in tree.alive():
+        if task.can_track and not task.armed:
+            with suppress(TargetError):  # it has ended, or the freeze says what is wrong
+                _wait_for_a_good_moment(task.pid)
+                task.arm_running()
+    if all(task.armed or not task.can_track for task in tree.alive()):
         return
     with frozen(tree, root) as still:
         for process in still:
@@ -40,6 +49,13 @@ def arm_missing(tree: WatchedTree, root: int) -> None:
             if task.can_track and not task.armed:
                 still.prepare_scratch(process)
                 task.arm(process.leader, process.areas)
+
+
+def _wait_for_a_good_moment(pid: int) -> None:
+    """A program all of whose threads sleep in waits that would begin anew is given a moment to wake up by itself."""
+    deadline = time.monotonic() + GOOD_MOMENT_S
+    while all(loses_its_wait(pid, tid) for tid in threads_of(pid)) and time.monotonic() < deadline:
+        time.sleep(GOOD_MOMENT_S / 100)
 
 
 def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] = lambda _: True) -> None:

@@ -95,6 +95,16 @@ class Watched:
     def arm(self, inside: Inside, areas: list[Area]) -> None:
         """Begin tracking, inside a freeze."""
         self.tracker.arm(inside, areas)
+        self._armed_now()
+
+    def arm_running(self) -> bool:
+        """Begin tracking while it runs on; False if that takes a freeze (`arm`)."""
+        if not isinstance(self.tracker, UffdTracker) or not self.tracker.arm_running():
+            return False
+        self._armed_now()
+        return True
+
+    def _armed_now(self) -> None:
         self.remembered.update(tracker=self.tracker.name, program=read_stat(self.pid).start_stack)
         self.armed = True
 

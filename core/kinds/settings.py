@@ -36,15 +36,21 @@ _SETTINGS: Final = (
     _Setting("prctl", PR_GET_IO_FLUSHER, False, bool, "it is an I/O flusher (PR_SET_IO_FLUSHER)"),
     _Setting("prctl", PR_GET_MDWE, False, bool, "writable code is forbidden (PR_SET_MDWE)"),
     _Setting("prctl", PR_GET_MEMORY_MERGE, False, bool, "all its memory may be merged (PR_SET_MEMORY_MERGE)"),
+    _Setting("prctl", PR_SCHED_CORE, True, bool, "it shares no processor core with strangers (PR_SCHED_CORE)", (_PR_SCHED_CORE_GET, 0, 0)),
     _Setting(
-        "prctl", PR_SCHED_CORE, True, bool, "it shares no processor core with strangers (PR_SCHED_CORE)", (_PR_SCHED_CORE_GET, 0, 0)
-    ),
-    _Setting(
-        "prctl", PR_TIMER_CREATE_RESTORE_IDS, False, bool, "it chooses the ids of its timers (PR_TIMER_CREATE_RESTORE_IDS)",
+        "prctl",
+        PR_TIMER_CREATE_RESTORE_IDS,
+        False,
+        bool,
+        "it chooses the ids of its timers (PR_TIMER_CREATE_RESTORE_IDS)",
         (_PR_TIMER_CREATE_RESTORE_IDS_GET,),
     ),
     _Setting(
-        "prctl", PR_RSEQ_SLICE_EXTENSION, False, bool, "its time slices may be extended (PR_RSEQ_SLICE_EXTENSION)",
+        "prctl",
+        PR_RSEQ_SLICE_EXTENSION,
+        False,
+        bool,
+        "its time slices may be extended (PR_RSEQ_SLICE_EXTENSION)",
         (_PR_RSEQ_SLICE_EXTENSION_GET,),
     ),
     _Setting("modify_ldt", _READ_LDT, False, bool, "it has segments of its own (modify_ldt)"),

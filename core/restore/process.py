@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from lamina.core.attach.calls import CallList
+from lamina.core.attach.guarded import find_syscall
 from lamina.core.attach.procfs import describe, read_maps
-from lamina.core.attach.scratch import find_syscall
 from lamina.core.attach.tracee import END_SIGNALS, Tracee, run_together
 from lamina.core.errors import TargetError
 from lamina.core.ffi import C, check, ffi, new_error

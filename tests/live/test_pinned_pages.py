@@ -71,6 +71,10 @@ class Writers:
         self._parent: Path | None = None
         self._made = 0
 
+    def longest_wait_s(self) -> float:
+        """Of the kind "wait"."""
+        return float(self._victim.ask("waits")["longest"]) / 1e9
+
     def dump(self, **options: Any) -> tuple[DumpResult, int]:
         """One more layer of a chain of four, at a random moment; the pages that are wrong in it."""
         if self._made % CHAIN == 0:
@@ -169,3 +173,12 @@ def test_paranoid_names_and_mends_what_nobody_reported(reaper: Reaper, tmp_path:
         assert not wrong
         told = next(notice for notice in result.notices if "differed from what the layer would have held" in notice)
         assert f"process {result.pids[0]}, " in told and "pages of anonymous memory" in told and len(told) < 2000
+
+
+def test_a_wait_with_a_timeout_begins_anew_at_most_once(reaper: Reaper, tmp_path: Path) -> None:
+    """By the freeze: neither arming nor live rounds stop a thread that sleeps so. It waits for half a second at a time."""
+    for number in range(full(20, 2)):
+        with writers(reaper, tmp_path / str(number), "wait", 3, 0) as made:
+            result, wrong = made.dump()
+            assert not wrong and result.live_rounds >= 2
+            assert made.longest_wait_s() < 2 * 0.5 + 0.2

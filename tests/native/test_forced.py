@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lamina.core.attach.calls import CallList
+from lamina.core.attach.guarded import guarded_calls
 from lamina.core.attach.procfs import PAGE, read_maps
-from lamina.core.attach.scratch import guarded_call, unmap_scratch
+from lamina.core.attach.scratch import unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
@@ -132,7 +133,7 @@ def test_a_program_that_takes_the_scratch_range_away_gets_another(spoil: str, st
             unmap_scratch(steady.pid, address, size)
         else:
             # Something of the program's own, exactly there: neither used nor unmapped.
-            assert guarded_call(steady.pid, "mmap", address, size, 3, 0x32, -1, 0) == address
+            assert guarded_calls(steady.pid, [("mmap", address, size, 3, 0x32, -1, 0)]) == [address]
         with tree:
             (process,) = tree
             tree.prepare_scratch(process)
