@@ -7,7 +7,8 @@ with orig_rax, the kernel of any process finishes them: it restarts the call, or
   call itself is restarted. A sleep with a remainder pointer continues with the remainder that the kernel wrote there; others wait in full
   again.
 * restart_syscall: the kernel puts that number in place of the original one when it resumes such a wait, so a second stop of the same wait
-  does not show which call it is. The code before the instruction pointer does.
+  does not show which call it is. The code before the instruction pointer does: a number put into eax or, since glibc 2.41, whose calls that
+  a thread may be cancelled in go through one function, a number taken from the stack.
 * EINTR from a call that answers it to any stop, even one without a signal: the stop was the dump's. lamina marks these for restart at the
   freeze (native/tracee.c); images of CRIU still have them. They also have EINTR for every restart block.
 
@@ -16,7 +17,6 @@ CRIU, `for_image` lets the thread make the call again: the instruction pointer a
 handler that is due means EINTR instead, is the code, which the sidecar keeps.
 """
 
-import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -28,9 +28,16 @@ RESTARTING: Final = frozenset({ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND})
 """Codes that mean: the same call again."""
 CODE_BYTES: Final = 16
 """How much code before the instruction pointer `for_new_process` wants to see."""
+STACK_BYTES: Final = 256
+"""How much of the stack it wants to see, from the stack pointer on."""
 _MASK: Final = 2**64 - 1
 _SYSCALL: Final = b"\x0f\x05"
 _MOV_EAX: Final = 0xB8
+# glibc 2.41, nptl/cancellation.c: the number is the seventh argument, so it came on the stack: mov N(%rsp),%rax.
+_FROM_STACK: Final = b"\x48\x8b\x44\x24"
+# The same with threads, sysdeps/unix/sysv/linux/x86_64/syscall_cancel.S: mov %r11,8(%rsp). Its caller's argument lies five words up.
+_CANCEL_ARCH: Final = b"\x4c\x89\x5c\x24\x08" + _SYSCALL
+_CANCEL_ARCH_NUMBER: Final = 0x28
 _NO_CALL: Final = _MASK
 _EPOLL_PWAIT2: Final = 441
 _RESTART_SYSCALL: Final = SYSCALL_NUMBERS["restart_syscall"]
@@ -64,16 +71,20 @@ def in_call(regs: Mapping[str, int]) -> bool:
     return regs["orig_rax"] != _NO_CALL and regs["orig_rax"] < 1 << 31
 
 
-def call_number(regs: Mapping[str, int], code: bytes = b"") -> int | None:
-    """Which call was interrupted; None if it cannot be told. *code*: bytes of memory that end at rip."""
+def call_number(regs: Mapping[str, int], code: bytes = b"", stack: bytes = b"") -> int | None:
+    """Which call was interrupted; None if it cannot be told. *code*: bytes of memory that end at rip; *stack*: that begin at rsp."""
     number = regs["orig_rax"]
     if number != _RESTART_SYSCALL:
         return number
     # `mov $number,%eax; syscall`, as every wrapper of a fixed call is compiled.
+    found = None
     if len(code) >= 7 and code[-2:] == _SYSCALL and code[-7] == _MOV_EAX:
-        found = int(struct.unpack("<I", code[-6:-2])[0])
-        return found if found in _BLOCKS else None
-    return None
+        found = int.from_bytes(code[-6:-2], "little")
+    elif code[-2:] == _SYSCALL and code[-7:-3] == _FROM_STACK:
+        found = int.from_bytes(stack[code[-3] : code[-3] + 8], "little")
+    elif code.endswith(_CANCEL_ARCH):
+        found = int.from_bytes(stack[_CANCEL_ARCH_NUMBER : _CANCEL_ARCH_NUMBER + 8], "little")
+    return found if found in _BLOCKS else None
 
 
 def for_image(regs: Mapping[str, int]) -> tuple[dict[str, int], int]:
@@ -92,13 +103,14 @@ def for_image(regs: Mapping[str, int]) -> tuple[dict[str, int], int]:
     return new, 0  # a restarted restart block: EINTR, until `for_new_process` sees the code
 
 
-def for_new_process(regs: Mapping[str, int], code: bytes = b"", recorded: int = 0) -> dict[str, int]:
+def for_new_process(regs: Mapping[str, int], code: bytes = b"", recorded: int = 0, stack: bytes = b"") -> dict[str, int]:
     """Registers to put into a new process (RESTORE's last step, before PTRACE_SETREGS).
 
     Args:
         regs: as the image has them, names as in `struct user_regs_struct`.
         code: up to CODE_BYTES bytes of the thread's memory that end at rip; needed only where orig_rax is restart_syscall.
         recorded: the code that `for_image` gave.
+        stack: up to STACK_BYTES bytes of the thread's memory from rsp on; needed there, too.
 
     A sleep's request register differs afterwards (it points to the remainder). A wait without a remainder pointer waits in full again: how
     much had passed is known nowhere outside the kernel. A call that cannot be told answers EINTR, as it would have on its own.
@@ -117,7 +129,7 @@ def for_new_process(regs: Mapping[str, int], code: bytes = b"", recorded: int = 
             new["rax"] = -ERESTARTNOHAND & _MASK
     if not blocked:
         return new
-    number = call_number(regs, code)
+    number = call_number(regs, code, stack)
     if number is None:
         new["rax"] = -EINTR & _MASK
         return new

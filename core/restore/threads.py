@@ -72,7 +72,9 @@ def put_back_registers(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -
         loaded = registers.load(core)
         thread = tracee.thread
         restart = sidecar.restarts.get(tracee.tid, 0) if sidecar else 0
-        for name, value in interrupted.for_new_process(loaded.general, _code_before(task, loaded.general["rip"]), restart).items():
+        code = _memory_at(task, loaded.general["rip"] - interrupted.CODE_BYTES, interrupted.CODE_BYTES)
+        stack = _memory_at(task, loaded.general["rsp"], interrupted.STACK_BYTES)
+        for name, value in interrupted.for_new_process(loaded.general, code, restart, stack).items():
             setattr(thread.regs, name, value)
         ffi.memmove(thread.xstate, loaded.xstate, len(loaded.xstate))
         thread.xstate_size = len(loaded.xstate)
@@ -80,12 +82,12 @@ def put_back_registers(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -
         tracee.write()
 
 
-def _code_before(task: TaskPlan, ip: int) -> bytes:
-    """The instruction bytes that end at *ip*, as the new process has them."""
+def _memory_at(task: TaskPlan, address: int, size: int) -> bytes:
+    """Memory of the new process; less than *size* where its mapping ends, nothing where there is none."""
     try:
         with Path(f"/proc/{task.pid}/mem").open("rb", buffering=0) as memory:
-            memory.seek(ip - interrupted.CODE_BYTES)
-            return memory.read(interrupted.CODE_BYTES)
+            memory.seek(address)
+            return memory.read(size)
     except (OSError, ValueError, OverflowError):
         return b""
 

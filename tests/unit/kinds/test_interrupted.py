@@ -116,6 +116,10 @@ def test_connect_is_not_made_again() -> None:
 WAITS = {
     "clock_nanosleep": ["sleep", "1000"],
     "poll": [sys.executable, "-c", "import select; select.poll().poll(1_000_000)"],
+    "poll, beside a thread": [
+        sys.executable, "-c",
+        "import select, threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); select.poll().poll(1_000_000)",
+    ],
 }
 
 
@@ -127,28 +131,31 @@ def until_in_call(pid: int, name: str) -> None:
         time.sleep(0.001)
 
 
-def stop_and_look(pid: int) -> tuple[dict[str, int], bytes]:
+def stop_and_look(pid: int) -> tuple[dict[str, int], bytes, bytes]:
     with FrozenTree(pid) as tree:
         (process,) = tree
         regs = process.leader.registers()
         with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             memory.seek(regs["rip"] - interrupted.CODE_BYTES)
-            return regs, memory.read(interrupted.CODE_BYTES)
+            code = memory.read(interrupted.CODE_BYTES)
+            memory.seek(regs["rsp"])
+            return regs, code, memory.read(interrupted.STACK_BYTES)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace")
-@pytest.mark.parametrize("name", WAITS)
-def test_a_real_wait_is_told_at_its_first_stop_and_at_later_ones(name: str) -> None:
-    with subprocess.Popen(WAITS[name]) as process:
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_real_wait_is_told_at_its_first_stop_and_at_later_ones(wait: str) -> None:
+    name = wait.partition(",")[0]
+    with subprocess.Popen(WAITS[wait]) as process:
         try:
             until_in_call(process.pid, name)
-            regs, _ = tracer().call(stop_and_look, process.pid)
+            regs, _, _ = tracer().call(stop_and_look, process.pid)
             assert regs["orig_rax"] == SYSCALL_NUMBERS[name]
             first = interrupted.for_new_process(regs)
             assert first["rax"] == -514 & MASK
             until_in_call(process.pid, "restart_syscall")
-            regs, code = tracer().call(stop_and_look, process.pid)
+            regs, code, stack = tracer().call(stop_and_look, process.pid)
             assert regs["orig_rax"] == SYSCALL_NUMBERS["restart_syscall"]
-            assert interrupted.for_new_process(regs, code) == first | {"rcx": regs["rcx"], "r11": regs["r11"]}
+            assert interrupted.for_new_process(regs, code, stack=stack) == first | {"rcx": regs["rcx"], "r11": regs["r11"]}
         finally:
             process.kill()
