@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lamina.core.errors import TransferError
 from lamina.core.events import CancelToken
-from lamina.core.transfer.tls import Secured, Tls
+from lamina.core.transfer.tls import Cut, Secured, Tls
 
 PATIENCE_S = 60.0
 """How long the other side may be silent, seconds."""
@@ -116,8 +116,10 @@ class Connection:
         patience_s: how long it may be silent.
     """
 
-    def __init__(self, sock: socket.socket, patience_s: float, tls: Tls | None = None, as_server: bool = False) -> None:
-        """Takes *sock* over.
+    def __init__(
+        self, sock: socket.socket, patience_s: float, tls: Tls | None = None, as_server: bool = False, cut: Cut | None = None
+    ) -> None:
+        """Takes *sock* over. *cut*: as in `Tls.secure`.
 
         Raises:
             TransferError: the other side does not speak TLS, or is not who it should be.
@@ -126,7 +128,7 @@ class Connection:
         self.patience_s = patience_s
         self._secured: Secured | None = None
         if tls is not None:
-            self._secured = tls.secure(sock, self.peer, patience_s, as_server)
+            self._secured = tls.secure(sock, self.peer, patience_s, as_server, cut)
             sock = self._secured.plain
         self._sock = sock
         self._closed = threading.Event()

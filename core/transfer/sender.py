@@ -80,7 +80,8 @@ class Talk:
         self.server = server
         self.home = Home("", "")
         tls = replace(server.tls, server_name=server.address.host) if server.tls else None
-        self.connection = Connection(connect(server.address, server.patience_s), server.patience_s, tls)
+        cut = wire.Records(server.wire)
+        self.connection = Connection(connect(server.address, server.patience_s), server.patience_s, tls, cut=cut)
         try:
             # Any object will do: the question is who answers.
             self.send(Command.PARENT, wire.HELLO, 0, wire.object_id(1))

@@ -20,6 +20,11 @@ CACRL = Path("/etc/pki/CA/cacrl.pem")
 CERT = Path("/etc/pki/criu/cert.pem")
 KEY = Path("/etc/pki/criu/private/key.pem")
 _PART = 1 << 18
+_RECORD = 1 << 14  # the most that one has
+
+
+Cut = Callable[[bytes], int]
+"""Told what waits to be sent, says how much of its beginning goes as one record; 0 to wait for more."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = not as_server and self.check_name
         context.verify_mode = ssl.CERT_REQUIRED
+        if as_server:
+            context.num_tickets = 0  # criu takes the record that brings one for no answer, and gives up
         _load(self.cert, lambda: context.load_cert_chain(self.cert, self.key), self.key)
         _load(self.cacert, lambda: context.load_verify_locations(self.cacert))
         if self.cacrl is not None:
@@ -59,8 +66,8 @@ class Tls:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         return context
 
-    def secure(self, sock: socket.socket, peer: str, patience_s: float, as_server: bool) -> "Secured":
-        """Shake hands over *sock*, which is closed if that fails.
+    def secure(self, sock: socket.socket, peer: str, patience_s: float, as_server: bool, cut: Cut | None = None) -> "Secured":
+        """Shake hands over *sock*, which is closed if that fails. *cut* says how what is sent is cut into records.
 
         Raises:
             TransferError: the other side is not who it should be, or does not speak TLS.
@@ -75,7 +82,7 @@ class Tls:
         except (OSError, ValueError) as error:
             sock.close()
             raise TransferError("cannot use TLS", f"with {peer}", _reason(error)) from error
-        return Secured(secured, patience_s)
+        return Secured(secured, patience_s, cut)
 
 
 def _load(path: Path, load: Callable[[], None], other: Path | None = None) -> None:
@@ -106,8 +113,10 @@ class Secured:
         why: why the connection ended, if not in good order.
     """
 
-    def __init__(self, secured: ssl.SSLSocket, patience_s: float) -> None:
+    def __init__(self, secured: ssl.SSLSocket, patience_s: float, cut: Cut | None) -> None:
         self.why = ""
+        self._cut = cut or len
+        self._waiting = bytearray()
         secured.setblocking(False)
         self._secured = secured
         self._patience_s = patience_s
@@ -156,10 +165,18 @@ class Secured:
     def _take_out(self) -> bool:
         """What was written to the plain end; False once it is closed."""
         try:
-            part = memoryview(self._inner.recv(_PART, socket.MSG_DONTWAIT))
+            part = self._inner.recv(_PART, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
-        more = bool(part)
+        self._waiting += part
+        at, view = 0, bytes(self._waiting)
+        while at < len(view) and (size := self._cut(view[at : at + _RECORD]) if part else len(view) - at):
+            self._send(memoryview(view)[at : at + size])
+            at += size
+        del self._waiting[:at]
+        return bool(part)
+
+    def _send(self, part: memoryview) -> None:
         while part:
             try:
                 part = part[self._secured.send(part) :]
@@ -168,4 +185,3 @@ class Secured:
                     raise TimeoutError(f"it was silent for {self._patience_s:g} s") from None
             except ssl.SSLWantReadError:
                 select.select([self._secured], [], [], self._patience_s)
-        return more

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import TransferError
 from lamina.core.ffi import C
 from lamina.core.image.layer import Object
@@ -74,6 +75,42 @@ class Frame:
                 raise ValueError(f"{self.pages} pages in a frame of 24 bytes")
             return struct.pack("<IIQQ", self.cmd, self.pages, self.vaddr, self.dst_id)
         return struct.pack("<IIQQQ", self.cmd, 0, self.pages, self.vaddr, self.dst_id)
+
+    @classmethod
+    def decode(cls, data: bytes, form: int) -> "Frame":
+        """From as many bytes as *form* says."""
+        if form == C.LM_FRAME_24:
+            cmd, pages, vaddr, dst_id = struct.unpack("<IIQQ", data)
+        else:
+            cmd, pages, vaddr, dst_id = struct.unpack("<I4xQQQ", data)
+        return cls(cmd, pages, vaddr, dst_id)
+
+
+class Records:
+    """How frames are cut into records of TLS: a frame alone, then its pages, four to a record.
+
+    criu 4.1.1 moves what it decrypts through a pipe and waits for ever on pages that do not begin where a page of the pipe does.
+    """
+
+    def __init__(self, form: int) -> None:
+        """Frames have *form* bytes."""
+        self._form = form
+        self._left = 0
+
+    def __call__(self, waiting: bytes) -> int:
+        """See `lamina.core.transfer.tls.Cut`."""
+        if not self._left:
+            if len(waiting) < self._form:
+                return 0
+            frame = Frame.decode(waiting[: self._form], self._form)
+            if frame.cmd & 0xFFFF == Command.ADD_F and frame.cmd >> 16 & C.LM_RUN_PRESENT:
+                self._left = frame.pages * PAGE
+            return self._form
+        size = min(self._left, 4 * PAGE)
+        if len(waiting) < size:
+            return 0
+        self._left -= size
+        return size
 
 
 # -- objects -------------------------------------------------------------------------------------------------------------------------
