@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 TESTS = (
+    "tests/fuzz/test_fuzz_frames.py",
     "tests/native/test_batch.py",
     "tests/native/test_copy.py",
     "tests/native/test_freeze.py",
