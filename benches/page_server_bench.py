@@ -19,6 +19,8 @@ from pathlib import Path
 
 from benches.programs import launch
 from lamina.core.attach.procfs import read_maps
+from tests.kernels.criu import criu, why_not
+from tests.kernels.test_with_page_server import criu_server
 from tests.live.harness import Reaper, lamina, lamina_command
 from tests.live.page_servers import page_server
 
@@ -34,6 +36,7 @@ class SendRow:
         rate: MiB/s.
         frozen: ms.
         rss_sender, rss_receiver: MiB; 0 where nobody looked.
+        total: ms of the whole command, the start of Python included.
     """
 
     mib: int
@@ -42,6 +45,7 @@ class SendRow:
     frozen: float = 0.0
     rss_sender: float = 0.0
     rss_receiver: float = 0.0
+    total: float = 0.0
 
 
 class SendBench:
@@ -76,8 +80,10 @@ class SendBench:
         with page_server(there) as server:
             words = lamina_command("dump", "-t", self.victim.pid, "-D", here, *options, *server.sending, "--json")
             sender = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            began = time.perf_counter()
             with watched(sender.pid) as sending, watched(server.process.pid) as receiving:
                 out, err = sender.communicate()
+                took = (time.perf_counter() - began) * 1e3
                 got = server.end().json
         if sender.returncode:
             sys.exit(err)
@@ -85,7 +91,21 @@ class SendBench:
         for place in (here, there):
             shutil.rmtree(place)
         rate = got["pages_received"] * 4096 / 2**20 / got["elapsed_us"] * 1e6
-        return SendRow(self.mib, "", rate, frozen, sending[0], receiving[0])
+        return SendRow(self.mib, "", rate, frozen, sending[0], receiving[0], took)
+
+    def criu(self) -> float:
+        """ms that `criu dump --page-server` takes to `criu page-server`; 0 where no criu works."""
+        if why_not():
+            return 0.0
+        here, there = self.scratch / "S/1", self.scratch / "R/1"
+        here.mkdir(parents=True)
+        with criu_server(there, None) as where:
+            began = time.perf_counter()
+            criu("dump", here, "-t", self.victim.pid, "-R", "--page-server", "--address", "127.0.0.1", "--port", where[2])
+            took = (time.perf_counter() - began) * 1e3
+        for place in (here, there):
+            shutil.rmtree(place)
+        return took
 
     def rows(self) -> list[SendRow]:
         """Turn about, so that all have the same weather."""
@@ -102,8 +122,9 @@ class SendBench:
             SendRow(self.mib, "dump into files", 0.0, middle(frozen)),
             SendRow(
                 self.mib, "dump to a page server", middle(it.rate for it in runs), middle(it.frozen for it in runs),
-                max(it.rss_sender for it in runs), max(it.rss_receiver for it in runs),
+                max(it.rss_sender for it in runs), max(it.rss_receiver for it in runs), middle(it.total for it in runs),
             ),
+            SendRow(self.mib, "criu dump to criu page-server", 0.0, total=self.criu()),
         ]  # fmt: skip
 
 
@@ -135,12 +156,14 @@ def run(reaper: Reaper, scratch: Path, mib: int, times: int) -> tuple[str, list[
     """Measure, and say it."""
     began = time.monotonic()
     rows = SendBench(reaper, scratch, mib, times).rows()
-    plain, local, sent = rows
+    plain, local, sent, rival = rows
     lines = [
         f"{mib} MiB to a page server on tmpfs, over loopback ({time.monotonic() - began:.0f} s)",
         f"  plain C program        {plain.rate:>7.0f} MiB/s",
         f"  lamina                 {sent.rate:>7.0f} MiB/s   {sent.rate / plain.rate:.2f} of it",
         f"  frozen                 {sent.frozen:>7.2f} ms      into files {local.frozen:.2f} ms",
+        f"  the whole command      {sent.total:>7.0f} ms      "
+        + (f"criu dump --page-server {rival.total:.0f} ms" if rival.total else "no criu that works here"),
         f"  RssAnon at most        {sent.rss_sender:>7.1f} MiB     the receiver {sent.rss_receiver:.1f} MiB",
     ]
     return "\n".join(lines), rows

@@ -90,6 +90,8 @@ class Layer:
 
     def open(self, name: str) -> Content:
         """One of its files, open for reading."""
+        if name.startswith("pages-") and (where := self.pages_elsewhere):
+            raise ImageError("cannot read memory of", f"layer {self.path}", f"its pages are at page server {where}", "read it there")
         return self.place.open(name)
 
     @property
@@ -260,8 +262,6 @@ class Layer:
 
     def open_pages(self, which: Object) -> Content:
         """The pages file of a task or shared object, open for reading."""
-        if where := self.pages_elsewhere:
-            raise ImageError("cannot read memory of", f"layer {self.path}", f"its pages are at page server {where}", "read it there")
         return self.open(self.pages_name(which))
 
     # -- about itself ----------------------------------------------------------------------------------------------------------------

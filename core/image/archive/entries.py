@@ -14,6 +14,7 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.places.compressed import CompressedContent
 from lamina.core.image.places.place import Content
 from lamina.core.image.places.tarball import MemberContent
+from lamina.core.image.sidecar import RECEIVED_NAME
 
 # What a file of a layer can be called, in an archive too: anything else could mean something to whoever finds it in a directory.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -36,14 +37,14 @@ class Entry:
 
 
 def entries_of(layer: Layer) -> Iterator[Entry]:
-    """The regular files of *layer*, the small images before the pages, the sidecar and the `parent` link not among them.
+    """The regular files of *layer*, the small images before the pages; not the `parent` link, the sidecar and what belongs into that.
 
     Raises:
         ImageError: it cannot be read.
     """
     for name in sorted(layer.names(), key=lambda name: (name.startswith("pages-"), name)):
         info = layer.info(name)
-        if info is None or not info.is_file or not NAME.fullmatch(name) or name == "lamina.json":
+        if info is None or not info.is_file or not NAME.fullmatch(name) or name in ("lamina.json", RECEIVED_NAME):
             continue
         yield Entry(name, info.size, info.mode & 0o777, round(info.mtime, 6), lambda name=name: layer.open(name))  # type: ignore[misc]
 

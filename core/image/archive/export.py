@@ -25,6 +25,7 @@ from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.places.seekable import FrameWriter
 from lamina.core.image.renames import rename_new, sync_directory
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.sidecar import RECEIVED_NAME
 from lamina.core.image.summary import summary_of
 from lamina.core.image.sums import FileSum, sum_bytes
 from lamina.core.image.verify import check_chain
@@ -117,7 +118,10 @@ def _write_layers(tar: TarWriter, members: tuple[Layer, ...], packed: list[Packe
         sidecar = member.sidecar
         if sidecar is not None:
             # Last, for only now it is known what a flat layer holds.
-            text = flat_sidecar(sidecar, made).to_json().encode("ascii") if flat else member.read(SIDECAR)
+            if flat or member.has(RECEIVED_NAME):
+                text = (flat_sidecar(sidecar, made) if flat else sidecar).to_json().encode("ascii")
+            else:
+                text = member.read(SIDECAR)
             tar.put(f"{it.place}/{SIDECAR}", text, when)
 
 

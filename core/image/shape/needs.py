@@ -32,6 +32,8 @@ def file_key(layer: Layer, name: str) -> FileKey:
     try:
         info = os.lstat(layer.file(name))
     except OSError as error:
+        if where := layer.pages_elsewhere:
+            raise ImageError("cannot change", f"layer {layer.path}", f"its pages are at page server {where}", "do it there") from error
         raise ImageError("cannot read image", str(layer.file(name)), "missing") from error
     return info.st_dev, info.st_ino
 

@@ -23,7 +23,7 @@ from lamina.core.image.shape.copying import Pieces, copy_piece, shares_blocks, w
 from lamina.core.image.shape.layout import Memory, data_bytes, descriptor_of, lay_out
 from lamina.core.image.shape.sibling import Sibling
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.sidecar import RECEIVED_NAME, Sidecar
 from lamina.core.image.sums import FileSum, blocks_of, sum_blocks, sum_bytes, sum_file
 
 
@@ -93,7 +93,7 @@ class _Work:
     def build(self, sibling: Sibling, parent: Layer | None, squashed: Sequence[str]) -> None:
         """Everything of the new layer, fsynced."""
         sidecar = self.layer.sidecar or Sidecar.for_foreign(self.layer.directory)
-        replaced = {"parent", SIDECAR}
+        replaced = {"parent", SIDECAR, RECEIVED_NAME}  # the sidecar has what the last one says
         for memory in self.changed:
             replaced |= {f"pagemap-{memory.which}.img", self.layer.pages_name(memory.which)}
         sibling.carry_over(without=replaced)
