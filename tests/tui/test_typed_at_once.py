@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from tests.live.harness import Reaper, lamina_command, start_c
+import pytest
+
+from tests.live.harness import Reaper, lamina_command, need_root, start_c
 from tests.tui.raw_terminal import raw_terminal
 
 
@@ -31,3 +33,18 @@ def test_what_is_typed_for_a_program_goes_there_in_order(tmp_path: Path) -> None
         screen.type(f"word = '{letters}'\n".encode())
         screen.type(b"word == ''.join(chr(97 + n % 26) for n in range(300))\r\x07?q\x071\x1b6len(word)\r")
         screen.wait_for(lambda text: "True" in text and "\n300" in text)
+
+
+def test_a_pager_gets_what_was_typed_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_root()  # only with privileges can what was read be put back into the terminal
+    pager, read = tmp_path / "pager", tmp_path / "read"
+    pager.write_text(f'#!/bin/sh\ncat >/dev/null\nread line </dev/tty\necho "$line" >{read}\n')
+    pager.chmod(0o755)
+    monkeypatch.setenv("PAGER", str(pager))
+    with raw_terminal(lamina_command()) as screen:
+        screen.type(b"5\to")
+        screen.type(b"qd 1/q\r")
+        screen.wait_for(lambda text: "lamina · jobs" in text and read.exists() and read.read_text() == "qd 1/q\n")
+        screen.type(b":processes\r/q")
+        screen.wait_for("lamina · processes")
+        assert screen.process.poll() is None

@@ -195,8 +195,9 @@ class TypeAhead:
         return taken
 
     def begin_anew(self) -> None:
-        """Somebody else had the terminal: what was typed until now was not for us."""
+        """Somebody else had the terminal: what was typed until now was not for us. It has come where it was asked for."""
         self._begun_at = time.monotonic()
+        self._asked = Asked.NOTHING
 
     # -- one after the other ---------------------------------------------------------------------------------------------------------
 
