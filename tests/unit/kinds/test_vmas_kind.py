@@ -86,7 +86,8 @@ def test_the_plan_holds_every_mapping_but_the_kernels(quiet: int) -> None:
     assert [(p.start, p.end, p.prot, p.path, p.offset) for p in plans] == [
         (a.start, a.end, a.prot, a.path if a.is_file else "", a.offset if a.is_file else 0) for a in ours
     ]
-    assert all(plan.filled != a.shared for plan, a in zip(plans, ours, strict=True))
+    # glibc 2.41 has one droppable page (getrandom in the vDSO), whose content nobody may count on.
+    assert all(plan.filled != (a.shared or "dp" in a.flags) for plan, a in zip(plans, ours, strict=True))
 
 
 def test_files_are_opened_once_for_neighbours_and_closed() -> None:
