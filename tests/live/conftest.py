@@ -8,7 +8,7 @@ import pytest
 from tests.live.harness import FULL, Layers, Reaper, need_root, reaping
 
 # What needs compilers and servers that are too large for `make test`.
-collect_ignore = [] if FULL else ["test_go_programs.py"]
+collect_ignore = [] if FULL else ["test_go_programs.py", "test_memcached.py"]
 
 
 @pytest.fixture
