@@ -1,7 +1,10 @@
 """Pages over a wire between criu and lamina, both ways, in layers that stand on each other: what arrives restores with both."""
 
+import fcntl
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
 from collections import Counter
@@ -20,6 +23,18 @@ from tests.live.programs import Program
 from tests.live.test_diskless import free_port
 
 kinds = pytest.mark.parametrize("kind", BOTH, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture(autouse=True)
+def loopback() -> None:
+    """A guest comes up without it (netdevice(7))."""
+    if not os.environ.get("LAMINA_KERNEL"):
+        return
+    get_flags, set_flags, up = 0x8913, 0x8914, 1
+    with socket.socket() as any_socket:
+        found = fcntl.ioctl(any_socket, get_flags, struct.pack("16sH14x", b"lo", 0))
+        flags = struct.unpack("16sH14x", found)[1]
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", flags | up))
 
 
 def wire() -> int:
