@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lamina.core.image.layer import Layer
-from tests.live.harness import Layers, Reaper, Victim, lamina, start_c
+from tests.live.harness import Layers, Reaper, Victim, lamina, need, start_c
 from tests.live.page_servers import page_server
 from tests.unit.transfer.peers import ADD_F, CLOSE, IN_PARENT, OPEN2, PAGE, PARENT, PRESENT
 
@@ -241,6 +241,7 @@ def openssl(*words: object) -> None:
 
 def certificates(place: Path) -> None:
     """An authority, and a certificate each for the two sides; and one of another authority."""
+    need("openssl")
     place.mkdir()
     for name in ("ca", "other"):
         openssl(
