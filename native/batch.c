@@ -22,7 +22,7 @@
 /* What the kernel forces on a thread for what it does: blocked or ignored, it comes all the same. */
 #define FORCED (SIGNAL(SIGILL) | SIGNAL(SIGTRAP) | SIGNAL(SIGBUS) | SIGNAL(SIGFPE) | SIGNAL(SIGSEGV) | SIGNAL(SIGSYS))
 #define QUEUE_LOOK 8192 /* queued signals that are looked at */
-/* A thread on its way into or out of a single call may not be left: it would go on in the wrong place. */
+/* A thread in a single call may not be left: it would go on in the wrong place. */
 #define RETURN_LIMIT_NS 60000000000ull
 #define LEASE_S 1 /* how long a thread that is done waits for us before it goes home by itself */
 
@@ -139,11 +139,33 @@ static int to_event_stop(lm_thread *thread, lm_error *err)
     return got > 0 ? ended(thread, err) : got;
 }
 
+/* To the end of the call it is aimed at, and stopped in any case, unless it has ended. */
+static int make_call(lm_thread *thread, lm_error *err)
+{
+    uint64_t limit = lm_stop_limit();
+    lm_error mine = {0};
+    int status;
+
+    if (resume_until_syscall_stop(thread, limit, &mine) == 0 && resume_until_syscall_stop(thread, limit, &mine) == 0)
+        return 0;
+    /* Running, as in a control group that is frozen: it must stop, and be put back, before anybody may leave it. */
+    if (thread->state == LM_MOVED && mine.errnum == ETIMEDOUT) {
+        if (ptrace(PTRACE_INTERRUPT, thread->tid, 0L, 0L) < 0 ||
+            lm_wait_stop(thread->tid, &status, lm_now_ns() + RETURN_LIMIT_NS, NULL) < 0)
+            return lm_refuse(err, "injection", thread->tid, "thread %d does not come back from a call", thread->tid);
+        if (!WIFSTOPPED(status))
+            ended(thread, NULL);
+        return lm_refuse(err, "injection", thread->tid, "a call made inside thread %d does not end", thread->tid);
+    }
+    if (err)
+        *err = mine;
+    return -1;
+}
+
 int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t call[7], int64_t *result, lm_error *err)
 {
     static const uint8_t syscall_bytes[] = {0x0f, 0x05};
     lm_regs regs = thread->regs;
-    uint64_t limit;
     uint8_t found[2];
     int failed;
 
@@ -167,8 +189,7 @@ int lm_step_call(lm_thread *thread, uint64_t syscall_address, const uint64_t cal
     if (set_mask(thread, thread->call_mask, err) < 0 || set_regs(thread, &regs, err) < 0)
         return -1;
     thread->state = LM_MOVED;
-    limit = lm_now_ns() + RETURN_LIMIT_NS;
-    failed = resume_until_syscall_stop(thread, limit, err) < 0 || resume_until_syscall_stop(thread, limit, err) < 0;
+    failed = make_call(thread, err) < 0;
     if (thread->state == LM_GONE)
         return -1;
     if (!failed && ptrace(PTRACE_GETREGS, thread->tid, 0L, &regs) < 0)

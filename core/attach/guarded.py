@@ -4,6 +4,7 @@ Slower than a batch, 0.2 ms a call, and nothing but one thread stands still mean
 to its end with the program's seccomp filters suspended. A batch that is left alone goes on under them, and they may end the program.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 
 SYSCALL_INSTRUCTION = b"\x0f\x05"
+# What to do about a thread that does not stop.
+LATE = "it runs on; try again later"
 
 
 @cache
@@ -125,7 +128,7 @@ def is_filtered(pid: int) -> bool:
 def no_calls(pid: int, error: NativeError) -> TargetError:
     """What to tell of a process in which no call can be made, or none came to its end."""
     why = f"{error.detail}: not supported yet" if error.where == "unfit" else error.detail or str(error)
-    return TargetError("cannot make calls in", describe(pid), why)
+    return TargetError("cannot make calls in", describe(pid), why, LATE if error.errnum == errno.ETIMEDOUT else "")
 
 
 # Calls that never continue after a stop but begin anew, with their whole timeout, and which argument says that there is none. Of a socket's

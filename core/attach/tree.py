@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.guarded import find_syscall, no_calls
+from lamina.core.attach.guarded import LATE, find_syscall, no_calls
 from lamina.core.attach.procfs import children_of, describe, is_running, read_maps, read_stat, read_status
 from lamina.core.attach.scratch import MAP_FLAGS, PROT_ALL, free_range, is_there, map_scratch, unmap_scratch
 from lamina.core.attach.tracee import SLICE, Tracee, choose_end_signal, run_together
@@ -71,7 +71,7 @@ class FrozenProcess:
                     room = error.object_id
                     continue
                 if error.errnum == errno.ETIMEDOUT:
-                    raise TargetError("cannot freeze", describe(self.pid), error.detail, "it runs on; try again later") from error
+                    raise TargetError("cannot freeze", describe(self.pid), error.detail, LATE) from error
                 raise TargetError("cannot freeze", describe(self.pid), str(error)) from error
             return threads, int(count[0]), int(frozen_ns[0])
 
