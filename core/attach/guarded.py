@@ -19,6 +19,8 @@ from lamina.core.errors import NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 
 SYSCALL_INSTRUCTION = b"\x0f\x05"
+# How often another thread is chosen, as threads may come and go; the last time it is the first one.
+_TRIES: Final = 5
 # What to do about a thread that does not stop.
 LATE = "it runs on; try again later"
 
@@ -86,10 +88,15 @@ def guarded_calls(pid: int, calls: Sequence[GuardedCall]) -> list[int]:
                 words[7 * n + 1 + k] = arg & MASK64
     results, err = ffi.new("int64_t[]", len(calls)), new_error()
     at = find_syscall(pid, read_maps(pid))
-    try:
-        check(C.lm_guarded_calls(_able_thread(pid), at, words, first, len(calls), results, err), err)
-    except NativeError as error:
-        raise no_calls(pid, error) from error
+    for tries in range(_TRIES):
+        tid = _able_thread(pid) if tries < _TRIES - 1 else pid
+        try:
+            check(C.lm_guarded_calls(tid, at, words, first, len(calls), results, err), err)
+        except NativeError as error:
+            if tid != pid and error.where == "ptrace(SEIZE)":
+                continue  # it ended just now
+            raise no_calls(pid, error) from error
+        break
     return [int(result) for result in results]
 
 
