@@ -1,7 +1,7 @@
 """Beginning and ending tracking: `track`, `untrack`, and what a dump needs of both. Runs on the tracer thread."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 
 from lamina.core.attach.guarded import Guarded, is_filtered, loses_its_wait
@@ -74,15 +74,25 @@ def end_tracking(tree: WatchedTree, root: int, which: Callable[[Watched], bool] 
     for task in filtered:
         task.tracker.disarm(Guarded(task.pid))
     pids = {task.pid for task in ending if task not in filtered}
-    if pids:
-        with frozen(tree, root) as still:
-            for process in still:
-                if process.pid in pids:
-                    still.prepare_scratch(process)
-                    tree.of(process.pid).tracker.disarm(process.leader)
+    try:
+        if pids:
+            _disarm_frozen(tree, root, pids)
+    except TargetError:
+        # A thread that does not stop, or in which no call can be made: the descriptor goes all the same, through another one.
+        for task in ending:
+            if task.pid in pids and leftovers(task.identity):
+                task.tracker.disarm(Guarded(task.pid))
     for task in ending:
         task.armed = False
         task.remembered.update(uffd_fd=-1, uffd_ino=0, tracker="")
+
+
+def _disarm_frozen(tree: WatchedTree, root: int, pids: Collection[int]) -> None:
+    with frozen(tree, root) as still:
+        for process in still:
+            if process.pid in pids:
+                still.prepare_scratch(process)
+                tree.of(process.pid).tracker.disarm(process.leader)
 
 
 def track(pid: int, listener: Listener = ignore) -> TargetState:
