@@ -54,10 +54,10 @@ def group() -> Iterator[Path]:
 
 
 def state_of(victim: Victim) -> dict[str, Any]:
-    """What it answers, but for two flags of its memory: that it is tracked (userfaultfd), and whether memory that was never touched and may
-    not be written counts as promised, which depends on what it was once joined to."""
+    """What it answers, but for three flags of its memory: that it is tracked (userfaultfd), and whether it counts as promised
+    or may have guard pages, which two depend on what it was once joined to."""
     state: dict[str, Any] = victim.ask()
-    state["flags"] = [sorted(set(flags.split()) - {"uw", "ac"}) for flags in state["flags"]]
+    state["flags"] = [sorted(set(flags.split()) - {"uw", "ac", "gu"}) for flags in state["flags"]]
     return state
 
 
