@@ -124,7 +124,7 @@ def _read(directory: Path, key: str) -> HeldTerminal:
     return HeldTerminal(
         key, int(status["holder"]), int(status["pid"]), str(status["name"]), float(status["since"]), int(status["lamina"]),
         None if ended is None else int(ended), str(status["failed"]),
-        str(status["tty"]),
+        str(status.get("tty", "")),
     )  # fmt: skip
 
 
