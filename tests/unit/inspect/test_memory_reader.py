@@ -79,7 +79,8 @@ def test_spans_say_who_has_what(tmp_path: Path) -> None:
         span = next(memory.spans(BASE + 100, BASE + 200))
         assert (span.start, span.end, span.owner.place) == (BASE + 100, BASE + 200, str(tmp_path / "1"))
         assert memory.owned_by(OwnerKind.LAYER) == runs({0, 1, 2, 3, 5})
-        assert memory.areas[0].kind is AreaKind.ANON and memory.areas[0].perms == "rw-p"
+        # The one area of a made layer is where its stack begins, too.
+        assert memory.areas[0].kind is AreaKind.STACK and memory.areas[0].perms == "rw-p"
 
 
 def test_what_is_not_mapped_names_the_nearest_area(tmp_path: Path) -> None:
