@@ -21,6 +21,8 @@ from lamina.core.ffi import C, check, ffi, new_error
 SYSCALL_INSTRUCTION = b"\x0f\x05"
 # How often another thread is chosen, as threads may come and go; the last time it is the first one.
 _TRIES: Final = 5
+# Where it shows that a thread ended just when it was to be stopped.
+_ENDED: Final = frozenset({"ptrace(SEIZE)", "waitpid", "ptrace(INTERRUPT)"})
 # What to do about a thread that does not stop.
 LATE = "it runs on; try again later"
 
@@ -93,7 +95,7 @@ def guarded_calls(pid: int, calls: Sequence[GuardedCall]) -> list[int]:
         try:
             check(C.lm_guarded_calls(tid, at, words, first, len(calls), results, err), err)
         except NativeError as error:
-            if tid != pid and error.where == "ptrace(SEIZE)":
+            if tid != pid and error.where in _ENDED:
                 continue  # it ended just now
             raise no_calls(pid, error) from error
         break

@@ -67,9 +67,7 @@ def criu_server(layer: Path, parent: Path | None) -> Iterator[list[object]]:
 
 
 @kinds
-def test_ours_to_criu_and_back_with_both(
-    kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]
-) -> None:
+def test_ours_to_criu_and_back_with_both(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> None:
     received = tmp_path / "R"
 
     def dumping(victim: Victim, layer: Path, parent: Path | None, last: bool) -> None:
@@ -85,9 +83,7 @@ def test_ours_to_criu_and_back_with_both(
 
 
 @kinds
-def test_criu_to_ours_and_back_with_both(
-    kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]
-) -> None:
+def test_criu_to_ours_and_back_with_both(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> None:
     received = tmp_path / "R"
 
     def dumping(victim: Victim, layer: Path, parent: Path | None, last: bool) -> None:

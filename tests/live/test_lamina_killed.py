@@ -87,10 +87,11 @@ class Screens:
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGUSR2)
 
-    def check(self) -> None:
+    def check(self, one_size: bool = True) -> None:
         """It runs, and the next lamina shows all that it wrote since it began, as if one had looked all the time.
 
-        What it asked its terminal was answered, once each.
+        What it asked its terminal was answered, once each. Unless its window had *one_size* since the last time, what is shown is not
+        compared, as only the holder knows where in the output it changed.
         """
         assert alive(self.pid) and read_stat(self.pid).start_time == self.start_time
         written, asked = self.pause()
@@ -110,9 +111,12 @@ class Screens:
         assert follower.line.place == written
         log = (self.directory / "written").read_bytes()
         assert len(log) == written
-        self.emulator.feed(log[self.fed :])
+        if one_size:
+            self.emulator.feed(log[self.fed :])
+            assert follower.emulator.save() == self.emulator.save()
         self.fed = written
-        assert follower.emulator.save() == self.emulator.save()
+        self.emulator = Emulator(*follower.emulator.size, lambda _answer: None)
+        self.emulator.load(follower.emulator.save())
         answers = self.directory / "answers"
         until(lambda: answers.read_bytes().count(b"R") == asked, f"asked {asked} times, {answers.read_bytes().count(b'R')} answers")
         if random.random() < 0.5:
@@ -149,6 +153,8 @@ def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter
     need("tmux")
     dice = random.Random(11)
     programs = [start_screens(tmp_path / str(seed), seed) for seed in range(full(3, 2))]
+    for program in programs * 2:
+        program.check()  # the lamina that started it was killed
     for number in range(TIMES):
         chosen = dice.choice(programs)
         attaches = [["attach", chosen.pid], ["attach", chosen.pid], []]
@@ -165,7 +171,7 @@ def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter
             os.kill(pid, signal.SIGKILL)
             wait_gone(pid)
         for program in programs:
-            program.check()
+            program.check(one_size=False)
             tally["screens after SIGKILL"] += 1
         tally["SIGKILLs of lamina"] += 1
 

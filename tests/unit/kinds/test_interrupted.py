@@ -117,7 +117,8 @@ WAITS = {
     "clock_nanosleep": ["sleep", "1000"],
     "poll": [sys.executable, "-c", "import select; select.poll().poll(1_000_000)"],
     "poll, beside a thread": [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         "import select, threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); select.poll().poll(1_000_000)",
     ],
 }
