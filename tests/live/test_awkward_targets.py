@@ -132,13 +132,13 @@ def test_a_thread_that_does_not_stop_holds_nobody_and_is_let_go_when_it_does(rea
     assert child != victim.pid
     before = observe_tree(tree_of(victim.pid))
     layer = layers.new()
-    for act in (
-        lambda: dump_here(DumpRequest(victim.pid, layer, leave_running=True, track_mem=True)),
-        lambda: dump_here(DumpRequest(victim.pid, layer)),
+    for request in (
+        DumpRequest(victim.pid, layer, leave_running=True, track_mem=True),
+        DumpRequest(victim.pid, layer),
     ):
         began = time.monotonic()
         with pytest.raises(LaminaError, match=r"thread \d+ does not stop: it hangs in uninterruptible sleep \(state D\) \(it runs on"):
-            act()
+            dump_here(request)
         assert time.monotonic() - began < (2.5 if FULL else 10)
         assert "t" not in states(victim.pid)
         runs_on(victim)
