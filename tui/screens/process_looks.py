@@ -77,8 +77,9 @@ class LookingAtProcesses(Frame):
             yield self._detail
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether the table was read."""
-        return bool(self._known.processes.rows)
+        """Whether the table was read and, behind a filter, all that it looks at is known: else Enter is for a row that it did not mean."""
+        processes = self._known.processes
+        return bool(processes.rows) and (self._known.filter is None or not processes.unasked)
 
     def opened(self) -> None:
         """Read the table now and then."""
