@@ -155,8 +155,9 @@ def test_a_pipe_inside_the_tree_is_no_blocker_even_with_a_closed_end() -> None:
 
 
 def test_an_epoll_inherited_by_a_child_that_closed_what_it_watches() -> None:
-    code = "r, w = os.pipe(); e = select.epoll(); e.register(r)\nif os.fork() == 0:\n    os.close(r); signal.pause()\n"
-    with victim(code + STAY) as pid:
+    code = "r, w = os.pipe(); e = select.epoll(); e.register(r)\nchild = os.fork()\nif child == 0:\n    os.close(r); signal.pause()\n"
+    closed = "while os.path.lexists(f'/proc/{child}/fd/{r}'): pass\n"
+    with victim(code + closed + STAY) as pid:
         assert told(look(pid)) == ""
 
 
