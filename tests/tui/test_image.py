@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.session import Session
 from lamina.tui.read.executable import executable
+from lamina.tui.read.page_bytes import MemorySource
 from tests.live.harness import Reaper, start_c
-from tests.tui.waiting import until
+from tests.tui.waiting import type_ahead, until
 
 PAGE = 4096
 
@@ -70,6 +72,24 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         await until(lambda: app.journal.newest and app.journal.newest.state == "ok" and app.journal.newest.act.kind == "core")
         assert (tmp_path / "shots" / f"core.2.{victim.pid}").read_bytes()[:4] == b"\x7fELF"
         assert executable(tmp_path / "shots/2", victim.pid) == str(Path(f"/proc/{victim.pid}/exe").readlink())
+
+
+async def test_keys_wait_until_it_is_known_what_is_mapped(reaper: Reaper, tmp_path: Path) -> None:
+    victim = start_c(reaper, tmp_path / "victim", "changing")
+    base = victim.ask("map 16")["result"]
+    app = LaminaApp(Session(tmp_path / "shots"))
+    async with app.run_test(size=(80, 24)):
+        app.reader.aim(victim.pid)
+        await until(lambda: app.session.target)
+        type_ahead(app, "3d\r")
+        await until(lambda: app.session.stack and app.session.stack.rows)
+        type_ahead(app, f"4a{base + PAGE:x}\r")
+        await until(lambda: app.image._hex.address == base + PAGE)
+        # Not even a way to the layer: it is said, and keys go on.
+        app.image.look_at(MemorySource(victim.pid, tmp_path / "none"))
+        type_ahead(app, "a")
+        await until(lambda: isinstance(app.screen, AskText))
+        assert "none" in app.image._hex.empty_text
 
 
 async def test_a_page_of_the_running_target(reaper: Reaper, tmp_path: Path) -> None:

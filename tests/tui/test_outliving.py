@@ -91,15 +91,15 @@ async def test_what_was_asked_for_is_shown_at_once(capsys: pytest.CaptureFixture
         assert app.current_mode == "terminal" and app.terminal_screen.takes_keys
         # Another lamina takes it: said, and it runs on.
         line = attach(held, take=True)
-        await until(lambda: app.terminal and not app.terminal.alive)
-        assert app.terminal and app.terminal.elsewhere and f"lamina {os.getpid()} shows it" in app.terminal_screen._view.note
+        await until(lambda: f"lamina {os.getpid()} shows it" in app.terminal_screen._view.note)
+        assert app.terminal and app.terminal.elsewhere and not app.terminal.alive
         line.close()
         await until(lambda: app.held and not app.held[held.pid].lamina)
         assert app.show_held(held.pid)
         await until(lambda: app.terminal and app.terminal.alive)
         os.kill(held.holder, signal.SIGKILL)
-        await until(lambda: app.terminal and not app.terminal.alive)
-        assert f"somebody ended its holder, process {held.holder}" in app.terminal_screen._view.note
+        await until(lambda: f"somebody ended its holder, process {held.holder}" in app.terminal_screen._view.note)
+        assert app.terminal and not app.terminal.alive
     wait_gone(held.pid)
 
 

@@ -36,6 +36,7 @@ struct shared {
     volatile int go;
 };
 static struct shared *shared;
+static pthread_barrier_t started;
 static volatile char selector = ALLOW;
 static volatile sig_atomic_t expected;
 static const char *kind, *where = "";
@@ -88,11 +89,15 @@ static void dispatching_round(void)
     selector = ALLOW;
 }
 
+static void under_way(void) { pthread_barrier_wait(&started); }
+
 static void *dispatching(void *arg)
 {
     (void)arg;
     if (arm())
         _exit(3);
+    if (where[0] == 't')
+        under_way();
     for (;;) {
         dispatching_round();
         shared->odd++;
@@ -113,6 +118,7 @@ static void *code32(void *arg)
     memcpy(code + 2, &counter, 4);
     memcpy(code + 6, "\xeb\xf8", 2);
     mprotect(code, 4096, PROT_READ | PROT_EXEC);
+    under_way();
     __asm__ volatile("mov $0x2b, %%ecx\n\t"
                      "mov %%ecx, %%ds\n\t" /* a null segment will not do there */
                      "mov %1, %%rsp\n\t"
@@ -128,6 +134,7 @@ static void *code32(void *arg)
 static void *int80(void *arg)
 {
     (void)arg;
+    under_way();
     shared->odd++;
     for (;;) {
         long answer = 29; /* pause */
@@ -146,6 +153,7 @@ static void *step(void *arg)
 
     (void)arg;
     sigaction(SIGTRAP, &trapped, NULL);
+    under_way();
     __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n1:\tnop\n\tjmp 1b" : : : "memory", "cc");
     return NULL;
 }
@@ -162,6 +170,7 @@ static int child_of_vfork(void *arg)
 static void *vforking(void *arg)
 {
     (void)arg;
+    under_way();
     for (;;) {
         int status;
         pid_t pid;
@@ -181,6 +190,7 @@ static void *vforking(void *arg)
 static void *strict(void *arg)
 {
     (void)arg;
+    under_way();
     while (!shared->go)
         control_rest(1000);
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
@@ -199,6 +209,7 @@ static void *blocking(void *arg)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     pthread_kill(pthread_self(), SIGSEGV);
     pthread_kill(pthread_self(), SIGSYS);
+    under_way();
     for (uint64_t i = 0;; i++) {
         sigset_t waiting;
 
@@ -209,12 +220,14 @@ static void *blocking(void *arg)
     return NULL;
 }
 
+/* Returns when the thread says that it is `under_way`: until then it changes its signal masks, as the library does for it. */
 static void start(void *(*run)(void *))
 {
     pthread_t thread;
 
     if (pthread_create(&thread, NULL, run, NULL))
         exit(3);
+    pthread_barrier_wait(&started);
 }
 
 static void become(void)
@@ -271,6 +284,7 @@ int main(int argc, char **argv)
     shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (shared == MAP_FAILED)
         return 3;
+    pthread_barrier_init(&started, NULL, 2);
     become();
     own = !strcmp(kind, "dispatch") && where[0] != 't' && where[0] != 'c';
     for (;;) {

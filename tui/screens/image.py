@@ -37,6 +37,7 @@ class ImageScreen(FindingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._areas: SourceAreas | None = None
+        self._unreadable: MemorySource | None = None
         self._contents: Contents | None = None
         self._wanted_address: int | None = None
         self._tree = ContentsTree()

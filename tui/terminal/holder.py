@@ -346,12 +346,13 @@ class Holder:
         else:
             self._tries = 0
         fds = {what: fd for what, fd in fds.items() if fd >= 0}
+        # First: once it knows that it looks, everybody can know.
+        self._say()
         shown = {
             **self._status, "size": self._size_there, "place": self._begin, "given": self._screen_answers, "answers": self._answers,
             "fds": list(fds),
         }  # fmt: skip
         client.greeted = client.send(b"W" + json.dumps(shown).encode(), list(fds.values()))
-        self._say()
 
     def _let_go(self) -> None:
         """Nobody looks any more. What the one who did has said before counts."""
