@@ -10,6 +10,7 @@ from textual import events
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model import journal
+from lamina.tui.model.guide import Guide
 from lamina.tui.model.session import Session
 from lamina.tui.terminal.emulator import Emulator
 from tests.live.harness import Reaper
@@ -25,6 +26,12 @@ def type_in(app: LaminaApp, text: str) -> None:
 def press(app: LaminaApp, *keys: str) -> None:
     for key in keys:
         app.simulate_key(key)
+
+
+@pytest.fixture(autouse=True)
+def no_guide(own_places: None) -> None:
+    """Where the line of the guide goes the program's window grows, and the program draws its prompt anew."""
+    Guide(*LaminaApp.GUIDE).remember()
 
 
 def shown(app: LaminaApp) -> str:
@@ -115,7 +122,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         # Now keys are lamina's again, without the prefix.
         press(app, "up", "r")
         await answer(app, "right", "enter")
-        await until(lambda: terminal.alive)
+        await until(lambda: app.typed_ahead is None and app.terminal_screen.takes_keys)
         type_in(app, "x\n")
         await shows(app, ">>> x", "1000", ">>>")
 
