@@ -68,6 +68,8 @@ class Writers:
         self._victim, self._stacks, self._dice = victim, stacks, random.Random(victim.pid)
         where = victim.ask()
         self._start, self._size = where["memory"], where["size"]
+        self._reference = AsOfFreeze(victim.pid, self._start, self._size)
+        self._held = WarmBuffer(self._size)
         self._parent: Path | None = None
         self._made = 0
 
@@ -82,12 +84,12 @@ class Writers:
         layer = self._stacks / f"{self._made // CHAIN}-{self._made % CHAIN}"
         layer.mkdir()
         time.sleep(self._dice.uniform(0, 0.03))  # the moment is what is random: nothing is awaited here
-        reference = AsOfFreeze(self._victim.pid, self._start, self._size)
         prev = None if self._parent is None else f"../{self._parent.name}"
-        result = dump(DumpRequest(self._victim.pid, layer, prev, True, True, companion=reference, **options))
+        result = dump(DumpRequest(self._victim.pid, layer, prev, True, True, companion=self._reference, **options))
         with open_layer_memory(Layer(layer), self._victim.pid) as memory:
-            held = np.frombuffer(memory.read(self._start, self._size), np.uint8).reshape(-1, PAGE)
-        wrong = (held != np.frombuffer(reference.bytes, np.uint8).reshape(-1, PAGE)).any(axis=1)
+            memory.read_into(self._held.view, self._start)
+        held, there = (np.frombuffer(buffer, np.uint64).reshape(-1, PAGE // 8) for buffer in (self._held.view, self._reference.bytes))
+        wrong = (held != there).any(axis=1)
         self._parent, self._made = layer, self._made + 1
         if self._made % CHAIN == 0:
             for made in self._stacks.iterdir():

@@ -155,6 +155,9 @@ def test_reading_a_running_program_changes_nothing_of_it(reaper: Reaper, tmp_pat
         text = Path(f"/proc/{victim.pid}/smaps").read_text()
         return [line for line in text.splitlines() if line.startswith(("Rss", "Anonymous", "Private_Dirty")) or "-" in line.split()[0]]
 
+    # Its file was just written: the kernel may clean its pages at any moment.
+    with open(f"/proc/{victim.pid}/exe", "rb") as file:
+        os.fsync(file.fileno())
     # Stopped: a thread that only now comes to its wait would touch a page of its stack by itself.
     os.kill(victim.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, victim.pid, os.WSTOPPED)

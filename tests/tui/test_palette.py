@@ -28,8 +28,8 @@ async def test_acts_of_here_and_of_other_screens() -> None:
         for key in ("r", "delete", "e"):
             await pilot.press(key)
             await until(lambda: app.type_ahead.settled)
-        await until(lambda: len(app._notifications) == 2)
-        assert [toast.message.partition(";")[0] for toast in app._notifications] == [
+        await until(lambda: len(app.logbook) >= 2)
+        assert [entry.text.partition(";")[0] for entry in app.logbook] == [
             "r restore is a key of the stack screen", "Del drop is a key of the stack screen",
         ]  # fmt: skip
 
