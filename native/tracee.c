@@ -137,6 +137,15 @@ static void read_calling(lm_thread *thread)
         thread->audit_arch = info.arch;
 }
 
+/* The kernel answers ENXIO for a thread without a bitmap of ports; one word of it is enough. iopl(2) has none (since 5.5). */
+static int has_port_rights(int tid)
+{
+    unsigned long word = 0;
+    struct iovec first = {&word, sizeof word};
+
+    return ptrace(PTRACE_GETREGSET, tid, (long)NT_386_IOPERM, &first) == 0;
+}
+
 int lm_read_thread(lm_thread *thread, lm_error *err)
 {
     int tid = thread->tid;
@@ -160,6 +169,7 @@ int lm_read_thread(lm_thread *thread, lm_error *err)
     }
     apply_rseq(thread);
     read_calling(thread);
+    thread->port_rights = (uint32_t)has_port_rights(tid);
     if (syscall(SYS_get_robust_list, tid, &head, &head_size) == 0) {
         thread->robust_head = head;
         thread->robust_size = head_size;

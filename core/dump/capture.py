@@ -18,7 +18,7 @@ from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import area_notes, descriptors, posix_timers, shared_files, vmas
+from lamina.core.kinds import area_notes, descriptors, posix_timers, registers, shared_files, vmas
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.landlock import Peers, credentials
 from lamina.core.kinds.mempolicy import AreaPolicies
@@ -151,6 +151,8 @@ class TakenTask:
 
     def _thread(self, tracee: Tracee, keyring: int) -> FrozenThread:
         raw, looks = tracee.thread, self.thread_texts[tracee.tid].looks()
+        if unfit := registers.dump_blockers(bool(raw.port_rights)):
+            raise RefusedError("cannot dump", f"thread {tracee.tid}", blockers=tuple(unfit))
         rseq = (int(raw.rseq_address), int(raw.rseq_size), int(raw.rseq_signature)) if raw.rseq_address else None
         return FrozenThread(
             tid=tracee.tid,

@@ -19,7 +19,7 @@ from lamina.core.kinds.landlock import Peers
 
 ONLY_A_STOP: Final = (
     "system call user dispatch, writable code and instructions that are forbidden (PR_SET_MDWE, PR_SET_TSC), tagged addresses, AMX, "
-    "keys in keyrings, Landlock, packets in pipes"
+    "keys in keyrings, Landlock, processor ports (ioperm), packets in pipes"
 )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from lamina.core.errors import Blocker, NativeError
 from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
 from lamina.core.image.supplement import Value, Values
-from lamina.core.kinds import inet_options
+from lamina.core.kinds import inet_options, segment_keys
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.kinds.portholder import holder_of_port
 from lamina.core.kinds.rawfd import Holders, RawFd, grab
@@ -27,7 +27,6 @@ TCP_LISTEN: Final = 10
 SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND, IP_PKTINFO = 72, 32, 33, 26, 11, 15, 8
 # struct tcp_info: for a listening socket "unacked" counts connections that wait for accept(2), "sacked" is the backlog.
 _TCP_INFO: Final = struct.Struct("<24xII")
-TCP_AO_INFO, _AO_INFO_BYTES = 40, 64
 _TIMEVAL: Final = struct.Struct("<qq")
 _LINGER: Final = struct.Struct("<ii")
 
@@ -141,14 +140,6 @@ def _has_filter(sock: socket.socket) -> bool:
         return True
 
 
-def _has_keys(sock: socket.socket) -> bool:
-    try:
-        sock.getsockopt(TCP, TCP_AO_INFO, _AO_INFO_BYTES)
-    except OSError:
-        return False
-    return True
-
-
 def look(sock: socket.socket) -> Listener:
     """Everything about a socket, or why it cannot be saved."""
     internet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM and sock.proto in (0, TCP)
@@ -158,8 +149,8 @@ def look(sock: socket.socket) -> Listener:
     at = f"listens on {_where(where)}"
     if _has_filter(sock):
         return Listener(f"{at} with a packet filter attached")
-    if _has_keys(sock):
-        return Listener(f"{at} with keys for signed segments (TCP_AO), which images cannot hold")
+    if option := segment_keys.name(sock):
+        return Listener(f"{at} with keys for signed segments ({option}), which images cannot hold")
     waiting, backlog = _TCP_INFO.unpack(sock.getsockopt(TCP, socket.TCP_INFO, _TCP_INFO.size))
     if waiting:
         return Listener(f"{at}, and {waiting} new connection{'s' * (waiting > 1)} wait{'s' * (waiting == 1)} to be accepted")

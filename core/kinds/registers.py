@@ -72,6 +72,11 @@ def general_of(entry: user_x86_regs_entry) -> dict[str, int]:
     return {name: int(getattr(entry, field)) for name, field in _FIELDS.items()}
 
 
+def dump_blockers(port_rights: bool) -> list[Blocker]:
+    """What a stopped thread has beside its registers that images cannot hold. *port_rights*: it has an NT_386_IOPERM."""
+    return [Blocker("a setting", "it may use processor ports (ioperm), which images cannot hold")] if port_rights else []
+
+
 def blockers(core: core_entry, layout: XstateLayout | None = None) -> list[Blocker]:
     """What keeps a thread from being put back on this machine: missing processor features."""
     return xstates.blockers(core.thread_info.fpregs, layout)

@@ -40,6 +40,7 @@ typedef struct {
     uint64_t call_mask;         /* its signal mask while calls of ours run in it */
     uint32_t dispatch;          /* system call user dispatch: PR_SYS_DISPATCH_OFF is 0 */
     uint32_t audit_arch;        /* AUDIT_ARCH_* of the system call it is in */
+    uint32_t port_rights;       /* 1: it may use processor ports (ioperm(2)) */
     uint8_t xstate[12288];
 } lm_thread;
 

@@ -183,6 +183,7 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
         ("libc.syscall(154, 1, (ctypes.c_uint32 * 4)(1, 4096, 1, 0x51), 16)", "modify_ldt"),
         ("libc.syscall(158, 0x1012, 0)", "ARCH_SET_CPUID"),
         ("libc.syscall(158, 0x1023, 18)", "ARCH_REQ_XCOMP_PERM"),
+        ("libc.ioperm(0x80, 1, 1)", "ioperm"),
     ],
 )
 def test_what_only_the_inside_shows_is_refused_by_name(start: Start, call: str, reason: str) -> None:

@@ -46,6 +46,16 @@ LATE = {
         "a.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxQ', 1, ctypes.addressof(code)))",
         "a packet filter attached",
     ),
+    "keys of signed segments": (
+        "import struct; a = socket.create_server(('127.0.0.1', 0)); "
+        "a.setsockopt(6, 14, struct.pack('=HxxI120xxxHI80s', socket.AF_INET, 0x0200007f, 3, 0, b'key'))",
+        "keys for signed segments (TCP_MD5SIG)",
+    ),
+    "keys for a whole IPv6 network": (
+        "import struct; a = socket.create_server(('::1', 0), family=socket.AF_INET6); "
+        "a.setsockopt(6, 32, struct.pack('=H6x16s104xBBHI80s', socket.AF_INET6, socket.inet_pton(10, 'fd00::'), 1, 8, 3, 0, b'key'))",
+        "keys for signed segments (TCP_MD5SIG)",
+    ),
     "a memfd": ("os.memfd_create('x')", "memfd"),
     "a pidfd": ("os.pidfd_open(os.getpid())", "pidfd"),
     "a pseudo-terminal's master": ("import pty; pty.openpty()", "controlling side of a pseudo-terminal"),
