@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -163,6 +164,13 @@ int lm_kcmp_epoll(int pid, int fd, int epfd, int tfd, int nth, lm_error *err)
     if (order < 0 && (errno == ENOENT || errno == EBADF))
         return 3;
     return order < 0 ? lm_fail(err, "kcmp(EPOLL_TFD)", epfd, "what the epoll watches cannot be compared") : order;
+}
+
+int lm_option_get(int fd, int level, int option, void *value, uint32_t size)
+{
+    socklen_t length = size;
+
+    return getsockopt(fd, level, option, value, &length) < 0 ? errno : 0;
 }
 
 int lm_pipe_copy(int end, int *bytes, lm_error *err)

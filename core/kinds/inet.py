@@ -16,7 +16,7 @@ from typing import Any, Final
 from lamina.core.errors import Blocker, NativeError
 from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
 from lamina.core.image.supplement import Value, Values
-from lamina.core.kinds import inet_options, segment_keys
+from lamina.core.kinds import inet_options, multicast, segment_keys
 from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.kinds.portholder import holder_of_port
 from lamina.core.kinds.rawfd import Holders, RawFd, grab
@@ -52,6 +52,7 @@ _IP_OPTIONS: Final = {"tos": (IP, socket.IP_TOS), "ttl": (IP, socket.IP_TTL), "p
 _TCP_OPTIONS: Final = {"nodelay": (TCP, socket.TCP_NODELAY), "cork": (TCP, socket.TCP_CORK)}
 # AF_ numbers (linux/socket.h): Python's socket module has not all of them.
 _FAMILIES: Final = {1: "unix", 16: "netlink", 17: "packet", 29: "CAN", 31: "bluetooth", 38: "kernel crypto", 40: "vsock", 44: "XDP"}
+_STREAMS: Final = {132: "SCTP", 262: "MPTCP"}
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,12 @@ def _name(sock: socket.socket) -> str:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         what = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP", socket.SOCK_RAW: "raw"}.get(sock.type, "internet")
         if sock.type == socket.SOCK_STREAM and sock.proto not in (0, TCP):
-            what = f"internet (protocol {sock.proto})"
+            what = _STREAMS.get(sock.proto, f"protocol {sock.proto}")
         if what == "TCP" and peer:
             return f"a TCP connection to {peer}: --tcp-established is not supported yet"
         where = f"connected to {peer}" if peer else f"bound to {own}" if own and not own.endswith(":0") else "not bound"
-        return f"a {what} socket, {where}: only listening TCP sockets are supported yet"
+        article = "an" if what[0] in "iMS" else "a"
+        return f"{article} {what} socket, {where}: only listening TCP sockets are supported yet"
     where = f"connected to {peer}" if peer else f"bound to {own}" if own else "one of a pair, or not connected"
     return f"a unix socket, {where}: not supported yet"
 
@@ -151,6 +153,8 @@ def look(sock: socket.socket) -> Listener:
         return Listener(f"{at} with a packet filter attached")
     if option := segment_keys.name(sock):
         return Listener(f"{at} with keys for signed segments ({option}), which images cannot hold")
+    if group := multicast.group(sock):
+        return Listener(f"{at} as a member of the multicast group {group}, which images cannot hold")
     waiting, backlog = _TCP_INFO.unpack(sock.getsockopt(TCP, socket.TCP_INFO, _TCP_INFO.size))
     if waiting:
         return Listener(f"{at}, and {waiting} new connection{'s' * (waiting > 1)} wait{'s' * (waiting == 1)} to be accepted")

@@ -1,7 +1,7 @@
 """Keys with which the segments of a TCP socket are signed: TCP_MD5SIG (RFC 2385, as BGP speakers use it) and TCP_AO (RFC 5925).
 
-No option tells those of the first kind, but the kernel's list of sockets does (sock_diag(7), attribute INET_DIAG_MD5SIG since 4.14), to whoever
-has CAP_NET_ADMIN over the network namespace, where the kernel has tcp_diag. Elsewhere they cannot be seen, and README says so.
+No option tells those of the first kind, but the kernel's list of sockets does (sock_diag(7), attribute INET_DIAG_MD5SIG since 4.14), to
+whoever has CAP_NET_ADMIN over the network namespace, where the kernel has tcp_diag. Elsewhere they cannot be seen, and README says so.
 """
 
 import errno

@@ -32,3 +32,5 @@ int lm_kcmp_epoll(int pid, int fd, int epfd, int tfd, int nth, lm_error *err);
 int lm_pipe_copy(int end, int *bytes, lm_error *err);
 /* Every process that holds one of `inodes` ("pipe:[N]"). *unreadable: processes whose descriptors we may not see. */
 int lm_pipe_holders(const uint64_t *inodes, int count, lm_holder *holders, int room, int *unreadable, lm_error *err);
+/* getsockopt(2) for options that read from the buffer what they are asked about: 0, or the errno. */
+int lm_option_get(int fd, int level, int option, void *value, uint32_t size);

@@ -183,6 +183,9 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
         ("libc.syscall(154, 1, (ctypes.c_uint32 * 4)(1, 4096, 1, 0x51), 16)", "modify_ldt"),
         ("libc.syscall(158, 0x1012, 0)", "ARCH_SET_CPUID"),
         ("libc.syscall(158, 0x1023, 18)", "ARCH_REQ_XCOMP_PERM"),
+        ("libc.syscall(158, 0x4002, 6)", "LAM"),
+        ("libc.prctl(67, 1, 0, 0, 0)", "PR_SET_MEMORY_MERGE"),
+        ("libc.prctl(79, 2, 1, 0, 0)", "PR_RSEQ_SLICE_EXTENSION"),
         ("libc.ioperm(0x80, 1, 1)", "ioperm"),
     ],
 )

@@ -56,6 +56,26 @@ LATE = {
         "a.setsockopt(6, 32, struct.pack('=H6x16s104xBBHI80s', socket.AF_INET6, socket.inet_pton(10, 'fd00::'), 1, 8, 3, 0, b'key'))",
         "keys for signed segments (TCP_MD5SIG)",
     ),
+    "a group": (
+        "import struct; a = socket.create_server(('127.0.0.1', 0)); "
+        "a.setsockopt(0, 42, struct.pack('=I4xHxxI120x', 1, socket.AF_INET, 0x020101e0))",
+        "a member of the multicast group 224.1.1.2",
+    ),
+    "a group with a source": (
+        "a = socket.create_server(('127.0.0.1', 0)); "
+        "a.setsockopt(0, 39, bytes((224, 1, 1, 3, 127, 0, 0, 1, 127, 0, 0, 2)))",
+        "a member of the multicast group 224.1.1.3",
+    ),
+    "a group of IPv6": (
+        "import struct; a = socket.create_server(('::1', 0), family=socket.AF_INET6); "
+        "a.setsockopt(41, 42, struct.pack('=I4xH6x16s104x', 1, socket.AF_INET6, socket.inet_pton(socket.AF_INET6, 'ff02::99:1')))",
+        "a member of the multicast group ff02::99:1",
+    ),
+    "a lease": ("fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)", "holds a lease"),
+    "a lock of a description": (
+        "import struct; fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0))",
+        "fcntl lock",
+    ),
     "a memfd": ("os.memfd_create('x')", "memfd"),
     "a pidfd": ("os.pidfd_open(os.getpid())", "pidfd"),
     "a pseudo-terminal's master": ("import pty; pty.openpty()", "controlling side of a pseudo-terminal"),
@@ -91,6 +111,53 @@ def test_what_the_freeze_shows_is_refused_by_name(tmp_path: Path, what: str) -> 
         with pytest.raises(RefusedError) as refused:
             write_layer(tmp_path / "layer", pids)
     assert words in str(refused.value)
+
+
+# What makes a descriptor of a kind that no other test has, and the words for it. All in one program, as far as the kernel has them.
+ODD = {
+    "libc.syscall(289, -1, bytes(8), 8, 0)": "a signal descriptor (signalfd)",
+    "libc.fanotify_init(0, 0)": "a fanotify group",
+    "libc.syscall(425, 4, bytes(120))": "an io_uring",
+    "libc.syscall(298, struct.pack('II104x', 1, 112), 0, -1, -1, 0)": "a performance counter (perf_event_open)",
+    "libc.syscall(321, 0, struct.pack('IIII', 2, 4, 4, 1).ljust(72, bytes(1)), 72)": "a BPF object",
+    "libc.syscall(447, 0)": "secret memory (memfd_secret)",
+    "libc.syscall(444, struct.pack('QQQ', 2, 0, 0), 24, 0)": "a Landlock ruleset",
+    "os.open('/dev/kvm', os.O_RDWR)": "a virtual machine (KVM)",
+    "os.open('/dev/fuse', os.O_RDWR)": "a FUSE connection",
+    "os.open('/dev/net/tun', os.O_RDWR)": "a network tunnel",
+    "os.open('/dev/mem', os.O_RDONLY)": "the machine's memory",
+    "os.open('/dev/kmsg', os.O_RDONLY)": "the kernel log",
+    "os.open('/proc/self/ns/user', os.O_RDONLY)": "a namespace",
+    "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET).detach()": "a kernel crypto socket",
+    "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).detach()": "a vsock socket",
+    "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).detach()": "a raw socket",
+    "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).detach()": "an MPTCP socket",
+    "socket.socket().detach()": "a TCP socket, not bound",
+    "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, 136).detach()": "UDP",
+}
+
+
+def test_all_that_no_kind_knows_is_named_at_once(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.touch()
+    code = f"""
+import ctypes, struct
+libc = ctypes.CDLL(None)
+with open(sys.argv[1], 'w') as made:
+    for way in {list(ODD)!r}:
+        try:
+            fd = eval(way)
+        except OSError:
+            continue
+        print(fd, way, file=made) if fd >= 0 else None
+stay()
+"""
+    with victim(code, made) as pid, pytest.raises(RefusedError) as refused:
+        write_layer(tmp_path / "layer", [pid])
+    ways = dict(line.split(" ", 1) for line in made.read_text().splitlines())
+    assert len(ways) >= 8
+    told = {blocker.obj.split()[1]: str(blocker) for blocker in refused.value.blockers}
+    assert {way: told.get(fd) for fd, way in ways.items() if ODD[way] not in told.get(fd, "")} == {}
 
 
 def test_a_userfaultfd_of_lamina_is_left_out_and_any_other_refused(tmp_path: Path) -> None:
