@@ -10,13 +10,17 @@ from lamina.core.errors import LaminaError
 _FILES = 64
 # What Python, numpy, protobuf and the tracer's thread map, with room for work; below that libraries end the process in words of their own.
 _ADDRESS_SPACE = 256 << 20
+# Of that, what they may write.
+_DATA = 96 << 20
+# What bounds memory: limit, what it counts, the shell's option.
+_MEMORY = ((resource.RLIMIT_AS, "address space", "-v", _ADDRESS_SPACE), (resource.RLIMIT_DATA, "data", "-d", _DATA))
 
 
 def check_own() -> None:
     """Raise the soft limit on open files if it is too low to work with.
 
     Raises:
-        LaminaError: the hard one is, or the one on address space.
+        LaminaError: the hard one is, or one on memory.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= soft < _FILES:
@@ -24,10 +28,11 @@ def check_own() -> None:
             fix = f"raise the hard limit: ulimit -Hn {_FILES}"
             raise LaminaError("cannot work", f"with {hard} open files", f"{_FILES} are needed", fix)
         resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, hard))
-    space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= space < _ADDRESS_SPACE:
-        needed = f"{_ADDRESS_SPACE >> 20} MiB are needed"
-        raise LaminaError("cannot work", f"in {space >> 20} MiB of address space", needed, "raise the limit: ulimit -v unlimited")
+    for which, what, option, needed in _MEMORY:
+        space = resource.getrlimit(which)[0]
+        if 0 <= space < needed:
+            fix = f"raise the limit: ulimit {option} unlimited"
+            raise LaminaError("cannot work", f"in {space >> 20} MiB of {what}", f"{needed >> 20} MiB are needed", fix)
 
 
 def one_thread() -> None:
@@ -48,9 +53,10 @@ def ran_out(error: BaseException) -> LaminaError | None:
     thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
     library = isinstance(error, ImportError) and "failed to map segment" in str(error)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or thread or library:
-        space = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if space >= 0:
-            why = f"{space >> 20} MiB of address space are allowed"
-            return LaminaError("out of memory", why=why, fix="raise the limit: ulimit -v unlimited")
-        return LaminaError("out of memory", "a thread could not be started" if thread else "", "the system has no more for lamina")
+        for which, what, option, _ in _MEMORY:
+            space = resource.getrlimit(which)[0]
+            if space >= 0:
+                why = f"{space >> 20} MiB of {what} are allowed"
+                return LaminaError("out of memory", why=why, fix=f"raise the limit: ulimit {option} unlimited")
+        return LaminaError("out of memory", why=f"the system has no more for {'a thread of ' * thread}lamina")
     return None

@@ -14,6 +14,7 @@ MIB = 1 << 20
 LIMITS = [
     *((resource.RLIMIT_NOFILE, files, "64 are needed (raise the hard limit: ulimit -Hn 64)") for files in (8, 16, 63)),
     *((resource.RLIMIT_AS, space * MIB, "256 MiB are needed (raise the limit: ulimit -v unlimited)") for space in (60, 100, 200)),
+    *((resource.RLIMIT_DATA, space * MIB, "96 MiB are needed (raise the limit: ulimit -d unlimited)") for space in (60, 90)),
     *((resource.RLIMIT_FSIZE, size, "ulimit -f") for size in (0, 100, 10_000, 3 * MIB)),
 ]
 
