@@ -92,6 +92,7 @@ _PIECES = [
     b"plain text ", b"\r\n", b"\n", b"\t", b"\x08", "漢".encode(), "é".encode(), "❤️ on".encode(), b"\x1b[2J", b"\x1b[H", b"\x1b[5;9H",
     b"\x1b[31;1m", b"\x1b[48;5;208m", b"\x1b[0m", b"\x1b[3;8r", b"\x1b[r", b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?47h", b"\x1b[?47l",
     b"\x1b7", b"\x1b8", b"\x1b[?6h", b"\x1b[?6l", b"\x1b[?7l", b"\x1b[?7h", b"\x1b[4h", b"\x1b[4l", b"\x1bH", b"\x1b[g", b"\x1b[3g",
+    b"\x1bPq~\x07~\x1b\\", b"\x1b[>4;2m", b"\x1b[4:3m", b"\x1b_x\x1b\\", b"\x1b[1\x1b[m", b"\x9b3m", "ที่".encode(),
     b"\x1bM", b"\x1bD", b"\x1b[2L", b"\x1b[M", b"\x1b[3P", b"\x1b[2@", b"\x1b[K", b"\x1b[1K", b"\x1b[?25l", b"\x1b[?25h", b"\x1b%@",
     b"\x1b%G", b"\x1b(0", b"\x1b(B", b"\x0e", b"\x0f", b"\x1b]0;a title\x07", b"\x1b]2;another\x1b\\", b"\x1b[?1h", b"\x1b[12;\r3H",
     "\x1b[²m".encode(), b"\x1b#8", b"\x1b[20h", b"x" * 45, b"\xff\xfe", b"\x00", b"\x1bc",
@@ -129,8 +130,48 @@ def test_the_alternate_screen_covers_the_main_one() -> None:
 
 def test_what_has_no_width_takes_nothing_with_it() -> None:
     one = screen()
-    one.feed("❤\ufe0f on \u200b and on".encode())
+    one.feed("\ufeff❤\ufe0f on \u200b and on".encode())
     assert one.text.strip() == "❤ on  and on"
+
+
+@pytest.mark.parametrize("word", ["ที่นี่ทำ", "हिन्दी है", "a\u0301b", "שָׁלוֹם"])
+def test_marks_stay_with_their_letters(word: str) -> None:
+    one = screen()
+    one.feed(word.encode() + b" on")
+    assert one.text.strip() == word + " on"
+    other = screen()
+    other.load(one.save())
+    assert other.text == one.text
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "flags"),
+    [
+        (b"\x1b[>4;2mon", "on", ()), (b"\x1b[=5uon", "on", ()), (b"\x1b[<uon", "on", ()), (b"\x1b[?4mon", "on", ()),
+        (b"\x1b[!pon", "on", ()),
+        (b"\x1b[2 qon", "on", ()), (b"\x1b[?2026$pon", "on", ()), (b"\x1bPq#0;2;0~~\x07\x1b\\on", "on", ()),
+        (b"\x1b_Gf=1;AAAA\x1b\\on", "on", ()),
+        (b"\x1b^private\x1b\\on", "on", ()), (b"\x1bXany\x1b\\on", "on", ()), (b"\x1bktitle\x1b\\on", "on", ()),
+        (b"\x1b]0;t\x1b\\on", "on", ()),
+        (b"\x1b[4:3mon", "on", ("underscore",)), (b"\x1b[4m\x1b[4:0mon", "on", ()), (b"\x1b[1;58:2::1:2:3mon", "on", ("bold",)),
+        (b"\x1b[1\x1b[3mon", "on", ("italics",)), (b"\x1b[1\x18on", "on", ()), (b"a\x1b[\r5Con", "a    on", ()),
+    ],
+)  # fmt: skip
+def test_what_the_emulator_does_not_know_is_not_printed(written: bytes, shown: str, flags: tuple[str, ...]) -> None:
+    one = screen()
+    for at in range(len(written)):
+        one.feed(written[at : at + 1])
+    assert one.text.strip() == shown
+    assert next(cells.flags for cells in one.line(0) if cells.text.strip().endswith("on")) == flags
+
+
+@pytest.mark.parametrize(
+    ("style", "colour"), [(b"38:5:208", "ff8700"), (b"38:2:1:2:3", "010203"), (b"38:2::1:2:3", "010203"), (b"0;38:2::1:2:3:4:5", "010203")]
+)  # fmt: skip
+def test_colours_with_colons(style: bytes, colour: str) -> None:
+    one = screen()
+    one.feed(b"\x1b[" + style + b"mon")
+    assert one.line(0)[0].fg == colour
 
 
 def test_a_title_without_end_takes_no_memory() -> None:

@@ -17,6 +17,8 @@ from lamina.tui.terminal.leader import Held
 # A portion is emulated in less time than one notices; after one that took longer than this others have their turn.
 _SHARE_S = 0.002
 _PATIENCE_S = 3.0
+# How long a dump waits for its screen, s: the program runs on meanwhile.
+_KNOWN_S = 10.0
 
 
 class Terminal:
@@ -233,7 +235,7 @@ class Keeper:
         """
         from lamina.core.image.sidecar import TERMINAL_NAME
 
-        if not self._known.wait(_PATIENCE_S):
+        if not self._known.wait(_KNOWN_S):
             raise TargetError("the screen of the terminal", why="it was not known in time")
         return {TERMINAL_NAME: self._shown.encode()}
 

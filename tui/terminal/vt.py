@@ -1,13 +1,14 @@
 """pyte, with what programs need and it lacks: an alternate screen, one saved cursor as xterm has it, bounds, and the same screen however
-the output is cut into portions (console_codes(4), XTerm control sequences).
+the output is cut into portions (console_codes(4), XTerm control sequences). What it does not know is kept from it: it would print the rest.
 """
 
 import copy
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
-from unicodedata import combining
+from unicodedata import category
 
 import pyte
 from pyte import charsets, control, modes
@@ -25,15 +26,28 @@ _SAVE_CURSOR = 1048 << _PRIVATE
 _IDENTITY = charsets.LAT1_MAP
 # What these do is done at once, wherever they come in a sequence.
 _AT_ONCE = {control.BEL, control.BS, control.HT, control.LF, control.VT, control.FF, control.CR}
+_CSI_BEGINS = (control.ESC + "[", control.CSI_C1)
+# Strings for the terminal (OSC); for a device (DCS), a program (APC), privately (PM), of no meaning (SOS), a title as screen has it.
 _OSC_BEGINS = (control.ESC + "]", control.OSC_C1)
+_UNKNOWN_STRINGS = tuple(control.ESC + letter for letter in "P_^Xk")
+# Kept from the parser until it is known what they begin.
+_BEGINNINGS = {control.ESC, *_CSI_BEGINS, *_UNKNOWN_STRINGS}
 _OSC_ENDS = {control.BEL, control.ST_C1}
+# Nearly all control sequences: nothing that has to be kept from the parser.
+_COMMON = re.compile(r"\x1b\[\??[0-9;]{0,64}[@-Z`-~]").match
+# What stands between the beginning of a control sequence and its last letter (ECMA-48, 5.4).
+_IN_CSI = {chr(code) for code in range(0x20, 0x40)}
+_VARIATIONS = range(0xFE00, 0xFE10)
 
 
 @lru_cache(4096)
 def width(char: str) -> int:
-    """Columns that *char* takes: 0 for an accent, -1 for what is not shown at all."""
+    """Columns that *char* takes: 0 for a mark on the letter before it, -1 for what is not shown at all.
+
+    Joiners and variation selectors are not: terminals do not agree on how wide what they make is, and it goes to the user's own.
+    """
     found = wcwidth(char)
-    return -1 if found == 0 and not combining(char) else found
+    return -1 if found == 0 and (category(char)[0] != "M" or ord(char) in _VARIATIONS) else found
 
 
 class Screen(pyte.Screen):
@@ -232,26 +246,92 @@ class Stream(pyte.ByteStream):
                     at = found.end()
                     draw(found[0])
                     continue
+                found = _COMMON(text, at)
+                if found:
+                    at = found.end()
+                    self._parse(found[0])
+                    continue
             self._take(text[at])
             at += 1
 
     def _take(self, char: str) -> None:
         begun = self._unfinished
-        if len(begun) >= _LONGEST and begun.startswith(_OSC_BEGINS):
+        if begun + char in _BEGINNINGS:
+            self._unfinished = begun + char
+        elif begun == control.ESC:
+            self._unfinished = ""
+            self._parse(begun + char)
+        elif begun.startswith(_CSI_BEGINS):
+            self._take_of_csi(char)
+        elif begun.startswith(_UNKNOWN_STRINGS):
+            ends = char == "\\" and begun.endswith(control.ESC)
+            self._unfinished = "" if ends else _without_end(begun, char)
+        elif len(begun) >= _LONGEST and begun.startswith(_OSC_BEGINS):
             # The end of it is waited for without the parser, which would keep it all.
             if char in _OSC_ENDS or (char == "\\" and begun.endswith(control.ESC)):
                 self._begin_anew()
             else:
-                self._unfinished = begun[:_LONGEST] + (char if char == control.ESC else "")
-            return
-        if len(begun) >= _LONGEST:
-            self._begin_anew()
-        try:
-            done = self._send_to_parser(char)
-        except Exception:
-            done = True  # the parser begins anew
-        self._unfinished = "" if done else self._unfinished + char
+                self._unfinished = _without_end(begun, char)
+        else:
+            if len(begun) >= _LONGEST:
+                self._begin_anew()
+            self._parse(char)
+
+    def _parse(self, text: str) -> None:
+        for char in text:
+            try:
+                done = self._send_to_parser(char)
+            except Exception:
+                done = True  # the parser begins anew
+            self._unfinished = "" if done else self._unfinished + char
+
+    def _take_of_csi(self, char: str) -> None:
+        """The parser gets a control sequence when it is whole, if it is one that it knows."""
+        begun, self._unfinished = self._unfinished, ""
+        if char in _AT_ONCE:
+            self._parse(char)
+            self._unfinished = begun
+        elif char in _IN_CSI and len(begun) < _LONGEST:
+            self._unfinished = begun + char
+        elif char == control.ESC:
+            self._unfinished = char
+        elif "@" <= char <= "~":
+            self._parse(_known(begun + char))
 
     def _begin_anew(self) -> None:
         self._initialize_parser()
         self._unfinished = ""
+
+
+def _without_end(begun: str, char: str) -> str:
+    """What is kept of a string that goes on: its beginning, and whether *char* may begin its end."""
+    return begun[:_LONGEST].removesuffix(control.ESC) + (char if char == control.ESC else "")
+
+
+def _known(sequence: str) -> str:
+    """A control sequence as pyte knows it; "" if it knows none like this."""
+    begin = 1 if sequence[0] == control.CSI_C1 else 2
+    inside, last = sequence[begin:-1], sequence[-1]
+    if inside[:1] in {"<", "=", ">"} or any(" " <= char <= "/" for char in inside):
+        return ""
+    if ":" in inside:
+        inside = ";".join(filter(None, map(_style, inside.split(";")))) if last == "m" else ""
+        if not inside:
+            return ""
+    return control.ESC + "[" + inside + last
+
+
+def _style(parts: str) -> str:
+    """One attribute of the pen whose parts colons part (ITU-T T.416, 13.1.8), as semicolons write it; "" if pyte has none like it."""
+    what, *rest = parts.split(":")
+    if not rest:
+        return what
+    if what == "4":
+        return "24" if rest[0] == "0" else "4"
+    if what in {"38", "48"}:
+        match rest:
+            case ["5", colour]:
+                return f"{what};5;{colour}"
+            case ["2", red, green, blue] | ["2", _, red, green, blue, *_]:
+                return f"{what};2;{red};{green};{blue}"
+    return ""
