@@ -15,7 +15,8 @@
 #define PIECES 256
 #define LEAST (64U << 10)           /* bytes that must come within the patience */
 #define LARGE (256ULL << 20)        /* a run of this length is compared with what the file system has left */
-#define GIVE_BACK (1ULL << 20)
+#define GIVE_BACK (1ULL << 20)      /* the most that is kept back in one place while a file is laid out once more */
+#define PLACES 16
 
 struct run {
     uint64_t start, end, offset;
@@ -506,6 +507,40 @@ int lm_receiver_runs(lm_receiver *receiver, uint64_t dst_id, int which, uint64_t
     return 0;
 }
 
+/* What was copied out of a file and is not given back yet. Pages came in few rounds, each in ascending order, so there are few places at
+   which a copy in the order of addresses goes on reading. */
+struct done {
+    int fd;
+    uint64_t least;                 /* bytes that are worth a call */
+    struct { uint64_t start, end; } places[PLACES];
+    unsigned next;
+};
+
+static void give_back(struct done *done, unsigned place)
+{
+    uint64_t start = done->places[place].start, end = done->places[place].end;
+
+    if (end > start) /* a file system that cannot just needs more room */
+        (void)!fallocate(done->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start, (off_t)(end - start));
+    done->places[place].start = end;
+}
+
+static void was_copied(struct done *done, uint64_t offset, uint64_t bytes)
+{
+    unsigned place = 0;
+
+    while (place < PLACES && done->places[place].end != offset)
+        place++;
+    if (place == PLACES) {
+        place = done->next++ % PLACES;
+        give_back(done, place);
+        done->places[place].start = offset;
+    }
+    done->places[place].end = offset + bytes;
+    if (done->places[place].end - done->places[place].start >= done->least)
+        give_back(done, place);
+}
+
 /* Where copy_file_range(2) cannot. */
 static ssize_t copy_by_hand(int from, uint64_t offset, int to, uint64_t at, uint64_t bytes)
 {
@@ -517,14 +552,19 @@ static ssize_t copy_by_hand(int from, uint64_t offset, int to, uint64_t at, uint
 
 int64_t lm_receiver_rewrite(int from, int to, const uint64_t *offsets, const uint64_t *lengths, uint64_t count, lm_error *err)
 {
+    struct done copied = { .fd = from };
     uint64_t at = 0;
     int by_hand = 0;
 
+    for (uint64_t i = 0; i < count; i++)
+        at += lengths[i];
+    copied.least = at / (16 * PLACES) / PAGE * PAGE;
+    copied.least = copied.least > GIVE_BACK ? GIVE_BACK : copied.least < PAGE ? PAGE : copied.least;
+    at = 0;
     for (uint64_t i = 0; i < count; i++) {
         for (uint64_t done = 0; done < lengths[i];) {
             off_t in = (off_t)(offsets[i] + done), out = (off_t)at;
-            /* In steps, so that both files together never have much more than the pages of one. */
-            uint64_t step = lengths[i] - done < 16 * GIVE_BACK ? lengths[i] - done : 16 * GIVE_BACK;
+            uint64_t step = lengths[i] - done < GIVE_BACK ? lengths[i] - done : GIVE_BACK;
             ssize_t got = by_hand ? copy_by_hand(from, (uint64_t)in, to, at, step) : copy_file_range(from, &in, to, &out, step, 0);
 
             if (got < 0 && errno == EINTR)
@@ -537,8 +577,7 @@ int64_t lm_receiver_rewrite(int from, int to, const uint64_t *offsets, const uin
                 return lm_fail(err, "pwrite", to, "%llu bytes at %llu", (unsigned long long)step, (unsigned long long)at);
             if (!got)
                 return lm_refuse(err, "rewrite", from, "the file ends at %llu", (unsigned long long)(offsets[i] + done));
-            if ((uint64_t)got >= GIVE_BACK) /* a file system that cannot just needs more room */
-                (void)!fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(offsets[i] + done), got);
+            was_copied(&copied, offsets[i] + done, (uint64_t)got);
             done += (uint64_t)got;
             at += (uint64_t)got;
         }

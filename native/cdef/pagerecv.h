@@ -38,6 +38,6 @@ int64_t lm_receiver_count(lm_receiver *receiver, uint64_t dst_id, int which, lm_
 int lm_receiver_runs(lm_receiver *receiver, uint64_t dst_id, int which, uint64_t *starts, uint64_t *ends, uint64_t *offsets, uint32_t *flags,
                      lm_error *err);
 
-/* Write `count` stretches of the file `from`, one behind the other, to the empty file `to`. Long ones are given back to the file system of
-   `from` at once, so that both together never take much more than one. Returns bytes. */
+/* Write `count` stretches of the file `from`, one behind the other, to the empty file `to`. What was copied is given back to the file system
+   of `from`, at the latest when it is a sixteenth of all or 16 MiB: both together never take much more than one. Returns bytes. */
 int64_t lm_receiver_rewrite(int from, int to, const uint64_t *offsets, const uint64_t *lengths, uint64_t count, lm_error *err);

@@ -2,7 +2,8 @@
 
     python -m tests.kernels.boot [--kernel 6.12] [pytest arguments]
 
-The guest sees this clone at its own path and writes only to memory and to build/kernels/out, which takes its output and exit status.
+The guest sees this clone at its own path and writes only to memory, to build/victims (what it has to compile) and to build/kernels/out, which
+takes its output and exit status.
 It is emulated, not virtualised: KVM hangs in nested machines, and what is tested here is the kernel, not speed.
 """
 
@@ -19,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.kernels.kernel import DEFAULT, KERNELS, ROOT, Kernel
+from tests.live.harness import BUILT
 
 OUT = ROOT / "build/kernels/out"
 LIMIT_S = 1500
@@ -38,7 +40,8 @@ def missing_packages() -> list[str]:
 
 def run_inside(image: Path, name: str, arguments: Sequence[str]) -> int:
     """Boot *image*, run `python -m` *arguments* in it, and return the exit status (1 if the guest never came to an end)."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    for writable in (OUT, BUILT):
+        writable.mkdir(parents=True, exist_ok=True)
     status, booted, output = OUT / "status", OUT / "booted", OUT / "output"
     for file in (status, booted, output):
         file.unlink(missing_ok=True)
@@ -59,7 +62,7 @@ def run_inside(image: Path, name: str, arguments: Sequence[str]) -> int:
     vng = Path(sys.executable).with_name("vng")
     command = [
         str(vng), "--disable-kvm", "--disable-microvm", "--run", str(image), "--cpus", "2", "--memory", "3G", "--user", "root",
-        f"--rwdir={OUT}", "--exec", f"sh {script}",
+        f"--rwdir={OUT}", f"--rwdir={BUILT}", "--exec", f"sh {script}",
     ]  # fmt: skip
     began = time.monotonic()
     # A session of its own: everything it starts is ended with it, and nothing else.

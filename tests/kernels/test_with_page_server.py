@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -104,6 +103,5 @@ def test_criu_to_ours_and_back_with_both(kind: type[Program], reaper: Reaper, la
 
 def arrived(layer: Path, received: Path) -> Path:
     """The harness knows a layer by where it was sent from: put what was received, with its ancestors, there."""
-    for place in received.iterdir():
-        shutil.copytree(place, layer.parent / place.name, dirs_exist_ok=True, symlinks=True)
+    copy_images(received, layer.parent)
     return layer

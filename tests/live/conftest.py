@@ -1,5 +1,6 @@
 """Fixtures of the live tests."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,14 @@ def reaper() -> Iterator[Reaper]:
 @pytest.fixture
 def layers(tmp_path: Path) -> Layers:
     return Layers(tmp_path / "S")
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Path]:
+    """A receiver's memory."""
+    need_root()
+    place = tmp_path / "R"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1G", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)

@@ -77,9 +77,15 @@ def copy_images(sent: Path, received: Path) -> None:
     subprocess.run(["cp", "-a", f"{sent}/.", received], check=True)
 
 
-def blocks_of(stack: Path) -> int:
-    """Bytes that the pages files under *stack* take."""
-    return sum(path.stat().st_blocks * 512 for path in stack.rglob("pages-*.img"))
+def resize(tmpfs: Path, size: int) -> None:
+    """Let a tmpfs hold *size* bytes, of everything in it."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", tmpfs], check=True)
+
+
+def used_of(tmpfs: Path) -> int:
+    """Bytes that everything in it takes."""
+    info = os.statvfs(tmpfs)
+    return (info.f_blocks - info.f_bfree) * info.f_frsize
 
 
 def as_json(ran: Ran) -> Any:

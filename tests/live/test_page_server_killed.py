@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,8 @@ import pytest
 
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, full, lamina, lamina_command, need_root, wait_gone
-from tests.live.page_servers import Server, copy_images, start_server
+from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, full, lamina, lamina_command, wait_gone
+from tests.live.page_servers import Server, copy_images, resize, start_server, used_of
 from tests.live.programs import Cells
 
 TIMES = full(100, 1)
@@ -127,9 +126,8 @@ class Pair:
         """Leave room for that share of a layer on the receiver's tmpfs, or for all."""
         size = 1 << 30
         if share is not None:
-            info = os.statvfs(self.received)
-            size = (info.f_blocks - info.f_bfree) * info.f_frsize + 4096 + int(share * self.size)
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.received], check=True)
+            size = used_of(self.received) + 4096 + int(share * self.size)
+        resize(self.received, size)
 
     def memory(self, number: int) -> bytes:
         """All that a received layer reaches."""
@@ -140,16 +138,6 @@ class Pair:
             with share.open() as content:
                 held += b"".join(content.pread(int(n), int(at)) for n, at in zip(share.runs.sizes, share.offsets, strict=True))
         return held
-
-
-@pytest.fixture
-def tmpfs(tmp_path: Path) -> Iterator[Path]:
-    need_root()
-    place = tmp_path / "R"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1G", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["leaves running", "last dump"])
