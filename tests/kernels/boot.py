@@ -23,7 +23,7 @@ from tests.kernels.kernel import DEFAULT, KERNELS, ROOT, Kernel
 from tests.live.harness import BUILT
 
 OUT = ROOT / "build/kernels/out"
-LIMIT_S = 1500
+LIMIT_S = 3600
 PYTEST = ("pytest", "-p", "no:cacheprovider", "--basetemp=/run/lamina-tests")
 # program → its Debian package
 NEEDED = {

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.live.harness import PATIENCE_S, Ran, lamina_command
+from tests.live.ready import Ready, Running
 
 
 @dataclass
 class Server:
     """A page server that listens."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | Running"
     args: tuple[str, ...]
     port: int
 
@@ -29,7 +30,7 @@ class Server:
     def end(self, ok: bool = True) -> Ran:
         """Wait until it ends by itself."""
         out, err = self.process.communicate(timeout=PATIENCE_S)
-        ran = Ran(self.args, self.process.returncode, out, err)
+        ran = Ran(self.args, self.process.returncode or 0, out, err)
         if ok:
             assert ran.status == 0, ran.said
         return ran
@@ -50,13 +51,24 @@ def start_server(images_dir: Path, *options: object) -> Server:
             raise AssertionError(f"lamina page-server {images_dir}: {out}{err}")
     finally:
         os.close(reader)
+    return _listening(process, tuple(str(arg) for arg in args))
+
+
+def start_ready_server(ready: Ready, images_dir: Path, *options: object) -> Server:
+    """The same, of a lamina that is loaded already."""
+    process = ready.start("page-server", "-D", images_dir, "--json", *options)
+    return _listening(process, process.args)
+
+
+def _listening(process: "subprocess.Popen[str] | Running", args: tuple[str, ...]) -> Server:
+    """Wait until it says where."""
     assert process.stderr is not None
-    port = 0
-    while not port:
-        line = process.stderr.readline()
-        found = re.search(r"listens at .*:(\d+)$", line.strip())
-        port = int(found[1]) if found else 0
-    return Server(process, tuple(str(arg) for arg in args), port)
+    said = ""
+    while line := process.stderr.readline():
+        if found := re.search(r"listens at .*:(\d+)$", line.strip()):
+            return Server(process, args, int(found[1]))
+        said += line
+    raise AssertionError(f"lamina {' '.join(args)}: {said}")
 
 
 @contextmanager

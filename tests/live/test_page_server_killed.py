@@ -8,17 +8,23 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from lamina.core.dirty.runs import PAGE
+from lamina.core.image.awaiting import NAME as AWAITING
 from lamina.core.image.layer import Layer
+from lamina.core.image.leftovers import DRAFT
 from lamina.core.image.owners import resolve
-from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, full, lamina, lamina_command, wait_gone
-from tests.live.page_servers import Server, copy_images, resize, start_server, used_of
+from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, full, wait_gone
+from tests.live.page_servers import Server, copy_images, resize, start_ready_server, used_of
 from tests.live.programs import Cells
+from tests.live.ready import Ready
+from tests.live.ready import ready as loaded
 
 TIMES = full(100, 1)
 ACCIDENTS = ("sender killed", "receiver killed", "connection cut", "disk full")
@@ -37,10 +43,13 @@ class Relay:
     def _run(self) -> None:
         with suppress(OSError):
             while True:
-                client = self._listening.accept()[0]
-                server = socket.create_connection(("127.0.0.1", self._to))
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                self._serve(self._listening.accept()[0])
+
+    def _serve(self, client: socket.socket) -> None:
+        # Both sockets end with the two threads: one that is only shut down goes on taking what comes.
+        server = socket.create_connection(("127.0.0.1", self._to))
+        for one, other in ((client, server), (server, client)):
+            threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
@@ -60,14 +69,16 @@ class Relay:
 class Pair:
     """Two stacks, of a sender and its receiver, and a program that is dumped from one to the other."""
 
+    ready: Ready
     program: Cells
     sent: Layers
     received: Path
     accident: str
-    dice: random.Random = field(default_factory=lambda: random.Random(11))
+    dice: random.Random
     whole: int = 0  # the newest layer that is whole on both sides
-    took: float = 1.0
-    size: int = 1 << 24
+    full: bool = True  # whether the next dump writes everything: the first one, and one after a dump that came to nothing
+    took: dict[bool, float] = field(default_factory=dict)  # seconds of an undisturbed dump, by `full`
+    stood: str = ""  # how far the one that was killed had come
 
     def prepared(self) -> tuple[Path, Path, list[str]]:
         layer = self.sent.new()
@@ -78,34 +89,37 @@ class Pair:
     def undisturbed(self) -> None:
         """A layer that becomes the parent of what follows."""
         layer, there, on = self.prepared()
-        server = start_server(there, *on, "--auto-dedup")
+        server = start_ready_server(self.ready, there, *on, "--auto-dedup")
         began = time.monotonic()
-        lamina("dump", "-t", self.program.victim.pid, "-D", layer, "-R", "--track-mem", *on, *server.sending)
-        self.took = time.monotonic() - began
+        self.ready.run("dump", "-t", self.program.victim.pid, "-D", layer, "-R", "--track-mem", *on, *server.sending)
+        self.took[self.full] = time.monotonic() - began
         server.end()
-        self.whole = int(layer.name)
+        self.whole, self.full = int(layer.name), False
+
+    @property
+    def size(self) -> int:
+        """Bytes of pages that the next dump sends, about."""
+        return (Cells.mib << 20) if self.full else Cells.pages_per_layer * PAGE
 
     def disturbed(self, last: bool) -> tuple[Path, Path]:
         """A dump in which something happens."""
         layer, there, on = self.prepared()
-        server = start_server(there, *on, "--auto-dedup", "--timeout", "20s")
-        carried = int(self.size * self.dice.choice((0.1, 1.05)) * self.dice.random()) + 1
+        server = start_ready_server(self.ready, there, *on, "--auto-dedup", "--timeout", "20s")
+        carried = int(self.size * self.dice.uniform(0, 1.1)) + 1
         relay = Relay(server.port, carried) if self.accident == "connection cut" else None
         if self.accident == "disk full":
-            self.limit(self.dice.uniform(0, 1.1) * self.dice.choice((0.1, 1)))
+            self.limit(self.dice.uniform(0, 1.1))
         port = relay.port if relay else server.port
         words = ["dump", "-t", self.program.victim.pid, "-D", layer, *on, "--page-server", "--port", port, "--timeout", "20s"]
-        process = subprocess.Popen(
-            lamina_command(*words, *([] if last else ["-R", "--track-mem"])),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        process = self.ready.start(*words, *([] if last else ["-R", "--track-mem"]))
         if self.accident in ("sender killed", "receiver killed"):
             # The moment is what is random: nothing is awaited here.
             with suppress(subprocess.TimeoutExpired):
-                process.wait(self.dice.uniform(0.4, 1.05) * self.took)
+                process.wait(self.dice.uniform(0, 1.1) * self.took[self.full])
             (process if self.accident == "sender killed" else server.process).send_signal(signal.SIGKILL)
+            self.stood = how_far(layer if self.accident == "sender killed" else there)
         _, said = process.communicate(timeout=2 * PATIENCE_S)
-        if process.returncode > 0:
+        if process.returncode and process.returncode > 0:
             assert len([line for line in said.splitlines() if "cannot" in line or "lost" in line or "refused" in line]) == 1, said
         self.ended(server)
         if relay:
@@ -140,41 +154,61 @@ class Pair:
         return held
 
 
+def how_far(layer: Path) -> str:
+    """What a side that was killed leaves behind tells where it stood."""
+    if (layer / "inventory.img").exists():
+        return "after its commit"
+    if (layer / DRAFT / AWAITING).exists():
+        return "while it waited for the answer"
+    return "with a draft" if (layer / DRAFT).exists() else "before it wrote anything"
+
+
+@pytest.fixture(scope="module")
+def ready() -> Iterator[Ready]:
+    with loaded() as found:
+        yield found
+
+
 @pytest.mark.parametrize("last", [False, True], ids=["leaves running", "last dump"])
 @pytest.mark.parametrize("accident", ACCIDENTS)
 def test_nothing_is_lost(
-    accident: str, last: bool, reaper: Reaper, layers: Layers, tmpfs: Path, tmp_path: Path, tally: Counter[str]
+    accident: str, last: bool, ready: Ready, reaper: Reaper, layers: Layers, tmpfs: Path, tmp_path: Path, tally: Counter[str]
 ) -> None:
-    pair = Pair(Cells.launch(reaper, tmp_path / "victim"), layers, tmpfs, accident)
+    pair = Pair(ready, Cells.launch(reaper, tmp_path / "victim"), layers, tmpfs, accident, random.Random(f"{accident} {last}"))
     program, pid = pair.program, pair.program.victim.pid
-    pair.undisturbed()
+    for _ in range(2):  # the second one tells how long an increment takes
+        program.move_on()
+        pair.undisturbed()
     for _ in range(TIMES):
         program.move_on()
         kept = pair.memory(pair.whole)
         state = program.victim.ask()
         layer, there = pair.disturbed(last)
-        lamina("label", layers.path / str(pair.whole), "")  # the next command on that stack
+        ready.run("label", layers.path / str(pair.whole), "")  # the next command on that stack
         here, arrived = ((place / "inventory.img").exists() for place in (layer, there))
         tally[f"{accident}, {'a last dump' if last else 'a dump that leaves running'}"] += 1
         tally[f"… of these the layer was whole on both sides: {accident}"] += arrived
+        if pair.stood:
+            tally[f"… {accident} {pair.stood}"] += 1
         assert here == arrived, (accident, here, arrived)
         if arrived:
-            report = lamina("verify", there, "--json").json["layers"][0]
+            report = ready.run("verify", there, "--json").json["layers"][0]
             assert report["state"] == "memory only", report
             pair.memory(int(layer.name))
-            pair.whole = int(layer.name)
+            pair.whole, pair.full = int(layer.name), False
         else:
+            pair.full = True
             assert os.listdir(layer) == [], os.listdir(layer)
-            lamina("label", tmpfs / str(pair.whole), "")
+            ready.run("label", tmpfs / str(pair.whole), "")
             assert os.listdir(there) == [], os.listdir(there)
             assert pair.memory(pair.whole) == kept
         if not alive(pid):
             assert last and arrived, "the program is gone, and there is no layer"
             wait_gone(pid)
             copy_images(layer, there)
-            lamina("restore", "-D", there, "-d")
+            ready.run("restore", "-D", there, "-d")
             assert program.victim.ask() == state
-            lamina("untrack", "-t", pid, ok=False)
+            ready.run("untrack", "-t", pid, ok=False)
         program.move_on()
     if FULL:
         pair.undisturbed()
