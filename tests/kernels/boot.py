@@ -2,8 +2,8 @@
 
     python -m tests.kernels.boot [--kernel 6.12] [pytest arguments]
 
-The guest sees this clone at its own path and writes only to memory, to build/victims (what it has to compile) and to build/kernels/out, which
-takes its output and exit status.
+The guest sees this clone at its own path and writes only to memory, to build/victims (what it has to compile) and to build/kernels/out,
+which takes its output and exit status.
 It is emulated, not virtualised: KVM hangs in nested machines, and what is tested here is the kernel, not speed.
 """
 
