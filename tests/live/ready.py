@@ -130,8 +130,8 @@ def become(words: list[str], streams: list[int], others: tuple[int, ...]) -> Non
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        for told in (sys.stdout, sys.stderr):
+            told.flush()
         os._exit(status)
 
 
