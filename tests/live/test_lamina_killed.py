@@ -1,14 +1,18 @@
 """SIGKILL of lamina while programs run in its terminals: all run on, each once, and the next lamina shows them with their screens."""
 
+import fcntl
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,20 +21,21 @@ import pytest
 from lamina.core.attach.procfs import read_stat
 from lamina.core.errors import TargetError
 from lamina.tui.terminal.attachment import Gone, Taken, UpToDate
-from lamina.tui.terminal.emulator import Emulator
+from lamina.tui.terminal.emulator import Emulator, saved_size
 from lamina.tui.terminal.follower import Follower
 from lamina.tui.terminal.holders import HeldTerminal, attach, held_terminals, terminals_dir
-from tests.live.harness import PATIENCE_S, VICTIMS, Reaper, alive, end_holders, full, lamina, lamina_command, need, reap_orphans, wait_gone
+from tests.live.harness import PATIENCE_S, VICTIMS, Reaper, alive, end_holders, full, lamina, need, reap_orphans, wait_gone
 from tests.tui.terminal import Terminal, terminal
 
-TIMES = full(200, 2)
+TIMES = full(200, 3)
 STARTS = full(60, 2)
 RESTORES = full(30, 1)
+STARTED_SIZE = 80, 20
 # Starts or puts back, as the screen does, and can be killed on the way.
-STARTER = """
+STARTER = f"""
 import sys
 from lamina.tui.terminal.leader import start
-start(sys.argv[1:], (80, 20))
+start(sys.argv[1:], {STARTED_SIZE})
 print("runs", flush=True)
 sys.stdin.read()
 """
@@ -49,6 +54,48 @@ put_back(request, "screens", read_screen(layer), (80, 20), lambda _event: None, 
 print("runs", flush=True)
 sys.stdin.read()
 """
+# lamina itself, which notes in a file what it tells holders of the size of its window: before it is told and, so that it is certain, after.
+NOTED = struct.Struct("=?iQHH")
+NOTING = """
+import os, runpy, sys
+from tests.live.test_lamina_killed import NOTED
+from lamina.tui.terminal import attachment, holder
+notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+sent = attachment.Attachment._sent
+def noting(line, message, fds):
+    if message[:1] != b"Z":
+        return sent(line, message, fds)
+    change = line.holder, *holder.PLACE.unpack(message[1:9]), *holder.WINDOW.unpack(message[9:])
+    os.write(notes, NOTED.pack(False, *change))
+    if not sent(line, message, fds):
+        return False
+    os.write(notes, NOTED.pack(True, *change))
+    return True
+attachment.Attachment._sent = noting
+del sys.argv[1]
+runpy.run_module("lamina.tui", run_name="__main__", alter_sys=True)
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """The window had another size from *place* in the output on. Not *certain*: it was killed while it told the holder."""
+
+    certain: bool
+    place: int
+    columns: int
+    lines: int
+
+
+def changes_noted(notes: Path, holder: int) -> list[Change]:
+    """What that lamina told that holder, in order."""
+    changes: list[Change] = []
+    for certain, of, place, columns, lines in NOTED.iter_unpack(notes.read_bytes() if notes.exists() else b""):
+        if of == holder:
+            if changes and not changes[-1].certain:
+                changes.pop()  # is certain now, or could not be sent then
+            changes.append(Change(certain, place, columns, lines))
+    return changes
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +121,7 @@ class Screens:
     def __init__(self, directory: Path, held: HeldTerminal) -> None:
         self.directory, self.pid, self.holder = directory, held.pid, held.holder
         self.start_time = read_stat(held.pid).start_time
-        self.fed, self.emulator = 0, Emulator(1, 1, lambda _answer: None)
+        self.fed, self.shown = 0, Emulator(*STARTED_SIZE, lambda _answer: None).save()
 
     def pause(self) -> tuple[int, int]:
         """How much it has written, and asked."""
@@ -87,19 +134,16 @@ class Screens:
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGUSR2)
 
-    def check(self, one_size: bool = True) -> None:
+    def check(self, changes: Sequence[Change] = ()) -> None:
         """It runs, and the next lamina shows all that it wrote since it began, as if one had looked all the time.
 
-        What it asked its terminal was answered, once each. Unless its window had *one_size* since the last time, what is shown is not
-        compared, as only the holder knows where in the output it changed.
+        What it asked its terminal was answered, once each. *changes*: of its window since the last time.
         """
         assert alive(self.pid) and read_stat(self.pid).start_time == self.start_time
         written, asked = self.pause()
         (held,) = [held for held in held_terminals() if held.pid == self.pid]
         assert held.holder == self.holder and held.ended is None
         follower = Follower(attach(held, take=True, blocking=True))
-        if not self.fed:
-            self.emulator = Emulator(*follower.line.size, lambda _answer: None)
         up_to_date = False
         deadline = time.monotonic() + PATIENCE_S
         while not (up_to_date and follower.line.place >= follower.line.place_now()):
@@ -111,18 +155,39 @@ class Screens:
         assert follower.line.place == written
         log = (self.directory / "written").read_bytes()
         assert len(log) == written
-        if one_size:
-            self.emulator.feed(log[self.fed :])
-            assert follower.emulator.save() == self.emulator.save()
-        self.fed = written
-        self.emulator = Emulator(*follower.emulator.size, lambda _answer: None)
-        self.emulator.load(follower.emulator.save())
+        # Of a change that it was killed in both may be: it came or it did not, for the screen and the program's window alike.
+        histories = [changes] if not changes or changes[-1].certain else [changes, changes[:-1]]
+        shows = follower.emulator.save(), window_size(self.pid)
+        assert shows in [self.replayed(log, history) for history in histories]
+        self.fed, self.shown = written, shows[0]
         answers = self.directory / "answers"
         until(lambda: answers.read_bytes().count(b"R") == asked, f"asked {asked} times, {answers.read_bytes().count(b'R')} answers")
         if random.random() < 0.5:
             follower.keep()
         follower.line.close()
         self.go_on()
+
+    def replayed(self, log: bytes, changes: Sequence[Change]) -> tuple[str, tuple[int, int]]:
+        """What a terminal shows whose window changed like that, and the size of the window."""
+        emulator, at = Emulator(*saved_size(self.shown), lambda _answer: None), self.fed
+        emulator.load(self.shown)
+        for change in changes:
+            assert at <= change.place <= len(log)
+            emulator.feed(log[at : change.place])
+            emulator.resize(change.columns, change.lines)
+            at = change.place
+        emulator.feed(log[at:])
+        return emulator.save(), emulator.size
+
+
+def window_size(pid: int) -> tuple[int, int]:
+    """Columns and lines of the terminal that is the standard input of *pid*, as the kernel knows them."""
+    terminal = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        lines, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
+        return columns, lines
+    finally:
+        os.close(terminal)
 
 
 def started(command: list[str]) -> list[HeldTerminal]:
@@ -140,13 +205,14 @@ def started(command: list[str]) -> list[HeldTerminal]:
 def start_screens(directory: Path, seed: int) -> Screens:
     directory.mkdir()
     (held,) = started([sys.executable, str(VICTIMS / "screens.py"), str(seed), str(directory)])
+    until((directory / "answers").exists, "it does not begin")  # and would end by the signals that it blocks then
     return Screens(directory, held)
 
 
 def laminas(screen: Terminal) -> list[int]:
     """lamina in that terminal."""
     shell = int(screen.ask("#{pane_pid}"))
-    return [pid for pid in (shell, *screen.children(shell)) if b"lamina.tui\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in (shell, *screen.children(shell)) if b"\0--stack\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter[str]) -> None:
@@ -158,20 +224,29 @@ def test_all_run_on_and_are_shown(reaper: Reaper, tmp_path: Path, tally: Counter
     for number in range(TIMES):
         chosen = dice.choice(programs)
         attaches = [["attach", chosen.pid], ["attach", chosen.pid], []]
-        command = lamina_command("--stack", tmp_path / "stack", *dice.choice(attaches))
+        notes = tmp_path / f"notes-{number}"
+        words = ["--stack", tmp_path / "stack", *dice.choice(attaches)]
+        command = [sys.executable, "-c", NOTING, str(notes), *map(str, words)]
         with terminal(tmp_path / f"tmux-{number}", command, 80, 24) as screen:
             until(lambda screen=screen: laminas(screen), "lamina does not start")
             (pid,) = laminas(screen)
-            # The moment is what is random: at its start, while it attaches, while it shows, while it dumps.
-            wait = dice.choice([dice.uniform(0, 1.2), dice.uniform(1.2, 2.5)])
-            time.sleep(wait)
-            if wait > 1.2 and dice.random() < 0.4:
-                screen.press("C-g", "d")
-                time.sleep(dice.uniform(0, 0.4))
+            # The moment is what is random: at its start, while it catches up, while it shows and the window changes, while it dumps.
+            moment = dice.choice(["start", "start", "catching up", "shows", "shows", "shows"])
+            if moment == "catching up":
+                until(lambda pid=pid: any(held.lamina == pid for held in held_terminals()), "lamina does not show a terminal")
+            elif moment == "shows":
+                until(lambda notes=notes: notes.exists() and notes.stat().st_size, "lamina says no size")
+                if dice.random() < 0.5:
+                    screen.resize(dice.randrange(60, 120), dice.randrange(16, 40))
+                if dice.random() < 0.5:
+                    screen.press("C-g", "d")
+            time.sleep(dice.uniform(0, dice.choice([0.1, 0.5, 1.2])))
             os.kill(pid, signal.SIGKILL)
             wait_gone(pid)
         for program in programs:
-            program.check(one_size=False)
+            changes = changes_noted(notes, program.holder)
+            program.check(changes)
+            tally["changes of a window replayed"] += len(changes)
             tally["screens after SIGKILL"] += 1
         tally["SIGKILLs of lamina"] += 1
 

@@ -36,6 +36,10 @@ class Terminal:
         """Letters."""
         self._tmux("send-keys", "-l", text)
 
+    def resize(self, width: int, height: int) -> None:
+        """Its window has another size."""
+        self._tmux("resize-window", "-x", str(width), "-y", str(height))
+
     def ask(self, about: str) -> str:
         """A tmux format of its pane, as in "#{pane_pid}"."""
         return self._tmux("display-message", "-p", about).strip()

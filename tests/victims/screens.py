@@ -31,7 +31,7 @@ def main() -> None:
     while True:
         piece = b"".join(dice.choice(PIECES) if dice.random() < 0.4 else b"%d word " % dice.randrange(1 << 20) for _ in range(20))
         piece = b"\x1b[%d;%dH" % (dice.randrange(1, 20), dice.randrange(1, 60)) + piece
-        if dice.random() < 0.02:
+        if dice.random() < 0.004:
             piece *= 200
         asked += piece.count(b"\x1b[6n")
         # Cut anywhere, as writes are.
