@@ -126,7 +126,7 @@ static int list_new(struct work *work, int pid, int known)
     while (added >= 0 && (entry = readdir(dir))) {
         struct thread thread = { pid, atoi(entry->d_name), NEW };
 
-        if (thread.tid <= 0 || bsearch(&thread, work->threads, (size_t)known, sizeof thread, by_tid))
+        if (thread.tid <= 0 || (known && bsearch(&thread, work->threads, (size_t)known, sizeof thread, by_tid)))
             continue;
         if (work->held == work->room) {
             int room = work->room * 2 + 64;

@@ -6,7 +6,7 @@ to its end with the program's seccomp filters suspended. A batch that is left al
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -72,10 +72,14 @@ GuardedCall = tuple[str | int | ResultOf, ...]
 """A name, and arguments."""
 
 
-def guarded_calls(pid: int, calls: Sequence[GuardedCall]) -> list[int]:
+def guarded_calls(pid: int, calls: Sequence[GuardedCall], any_thread: bool = False) -> list[int]:
     """Make a few *calls*, each (name, arguments), in the running process *pid* by a guardian: one thread is stopped for about 0.1 ms each.
 
     Returns what they returned, -errno on failure. After one that failed the rest is not made, and says -ECANCELED.
+
+    Args:
+        any_thread: where no call can be made in the thread that is chosen, make them in another one. For what takes something away: who
+            wants to put something in had better be refused.
 
     Raises:
         TargetError: it cannot be traced, or no call can be made in it.
@@ -90,20 +94,26 @@ def guarded_calls(pid: int, calls: Sequence[GuardedCall]) -> list[int]:
                 words[7 * n + 1 + k] = arg & MASK64
     results, err = ffi.new("int64_t[]", len(calls)), new_error()
     at = find_syscall(pid, read_maps(pid))
-    for tries in range(_TRIES):
-        tid = _able_thread(pid) if tries < _TRIES - 1 else pid
+    tries, unfit = 0, set[int]()
+    while True:
+        tries += 1
+        tid = _able_thread(pid, unfit) if tries < _TRIES else pid
         try:
             check(C.lm_guarded_calls(tid, at, words, first, len(calls), results, err), err)
         except NativeError as error:
             if tid != pid and error.where in _ENDED:
                 continue  # it ended just now
+            if any_thread and error.where == "unfit" and tid not in unfit:
+                unfit.add(tid)
+                tries -= 1
+                continue
             raise no_calls(pid, error) from error
         break
     return [int(result) for result in results]
 
 
 class Guarded:
-    """A running process as a place to make calls in that take no data; implements `Inside`."""
+    """A running process as a place to make calls in that take no data and take something away; implements `Inside`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -125,7 +135,8 @@ class Guarded:
             LaminaError: a result is not as expected, or no call can be made.
         """
         for call in calls.calls:
-            (call.result,) = guarded_calls(self._pid, [(call.name, *(arg for arg in call.args if not isinstance(arg, DataRef)))])
+            words: GuardedCall = (call.name, *(arg for arg in call.args if not isinstance(arg, DataRef)))
+            (call.result,) = guarded_calls(self._pid, [words], any_thread=True)
         calls.check(self._pid)
 
 
@@ -164,10 +175,10 @@ def loses_its_wait(pid: int, tid: int) -> bool:
     return endless is None or int(words[1 + endless[0]], 16) & 0xFFFF_FFFF != endless[1]
 
 
-def _able_thread(pid: int) -> int:
-    """A thread that can be stopped now (not in uninterruptible sleep): the first that loses nothing by it, else the first."""
+def _able_thread(pid: int, unfit: Collection[int]) -> int:
+    """A thread, none of *unfit*, that can be stopped now (no uninterruptible sleep): the first that loses nothing by it, else the first."""
     able = []
-    for tid in threads_of(pid)[:_LOOKED_AT]:
+    for tid in [tid for tid in threads_of(pid) if tid not in unfit][:_LOOKED_AT]:
         with suppress(TargetError):  # it ended
             if read_stat(pid, tid).state not in "DZX":
                 if not loses_its_wait(pid, tid):

@@ -55,7 +55,7 @@ def unmap_scratch(pid: int, address: int, size: int) -> None:
     Raises:
         TargetError: it cannot be traced, or no call can be made in it.
     """
-    guarded_calls(pid, [("munmap", address, size)])
+    guarded_calls(pid, [("munmap", address, size)], any_thread=True)
 
 
 def is_there(areas: Iterable[Area], address: int, size: int) -> bool:

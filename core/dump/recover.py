@@ -10,6 +10,7 @@ from lamina.core.attach.scratch import is_there, unmap_scratch
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty import state as states
+from lamina.core.dirty.held import leftovers
 from lamina.core.dump.watched import Watched
 from lamina.core.errors import BusyError, LaminaError, TargetError
 
@@ -53,20 +54,30 @@ def _clean(identity: Identity) -> None:
         state = task.remembered.state
         if state.scratch_len and _is_left(identity.pid, state.scratch_addr, state.scratch_len):
             unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len)
-        if _never_came_to_be(state) and task.armed and is_filtered(identity.pid):
-            task.tracker.disarm(Guarded(identity.pid))
-        elif _never_came_to_be(state) and task.armed:
-            tree = FrozenTree(identity.pid)
-            tree.prepare(identity.pid)
-            with tree:
-                process = tree.processes[0]
-                tree.prepare_scratch(process)
-                task.tracker.disarm(process.leader)
+        if _never_came_to_be(state) and task.armed:
+            _disarm(task)
         task.announce_scratch(0, 0)
         if (not task.armed and not state.layer_id) or _never_came_to_be(task.remembered.state):
             task.forget()
     finally:
         task.close()
+
+
+def _disarm(task: Watched) -> None:
+    if not is_filtered(task.pid):
+        try:
+            tree = FrozenTree(task.pid)
+            tree.prepare(task.pid)
+            with tree:
+                process = tree.processes[0]
+                tree.prepare_scratch(process)
+                task.tracker.disarm(process.leader)
+            return
+        except TargetError:
+            if not leftovers(task.identity):
+                return
+    # No batches there, be it for a thread that does not stop or in which no call can be made: through any other, then.
+    task.tracker.disarm(Guarded(task.pid))
 
 
 def _is_left(pid: int, address: int, size: int) -> bool:

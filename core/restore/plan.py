@@ -21,6 +21,7 @@ from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.verify import check_chain
+from lamina.core.image.verify.contents import Meter
 from lamina.core.kinds import area_notes, cgroups, fs, guards, rlimits, shared_files, timens, vmas
 from lamina.core.kinds.files import path_reader
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
@@ -132,13 +133,14 @@ def _supplement(layer: Layer) -> Supplement:
     return layer.sidecar.supplement if layer.sidecar else Supplement()
 
 
-def refuse_damaged(layer: Layer, contents: bool = False) -> None:
-    """Check the layer and all it takes pages from; *contents*: by their checksums, too.
+def refuse_damaged(layer: Layer, contents: bool = False, meter: Meter | None = None) -> None:
+    """Check the layer and all it takes pages from; *contents*, or a *meter* that tells how far it is: by their checksums, too.
 
     Raises:
         RefusedError: with everything found.
+        Cancelled: as the meter was asked.
     """
-    found = check_chain(layer, contents, ours=True)
+    found = check_chain(layer, contents, meter, ours=True)
     _refuse(str(layer.path), [Blocker(_place(layer, finding), finding.why, finding.fix) for finding in found])
 
 
@@ -149,18 +151,19 @@ def _place(layer: Layer, finding: Finding) -> str:
     return f"ancestor {finding.layer.name}, {finding.file}" if finding.file else f"ancestor {finding.layer.name}"
 
 
-def make_plan(layer: Layer, shell_job: bool, contents: bool = False, ending: Iterable[int] = ()) -> RestorePlan:
+def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending: Iterable[int] = ()) -> RestorePlan:
     """Plan the restore of *layer*, or refuse it.
 
     Args:
         layer: the layer, held (`lamina.core.image.trust.held_layer`).
         shell_job: the tree gets our session and terminal.
-        contents: compare every byte with the checksums of the sidecars.
+        meter: compare every byte with the checksums of the sidecars, and tell it how far that is.
         ending: processes that will be gone before (`--replace`).
 
     Raises:
         RefusedError: with every reason found.
         ImageError: the layer cannot even be read.
+        Cancelled: as the meter was asked.
     """
     obj = str(layer.path)
     if layer.is_pre_dump:
@@ -168,7 +171,7 @@ def make_plan(layer: Layer, shell_job: bool, contents: bool = False, ending: Ite
     sidecar = layer.sidecar
     if sidecar and not sidecar.restorable:
         raise RefusedError("cannot restore", obj, sidecar.why_not or "the sidecar says so", "restore a layer dumped after it")
-    refuse_damaged(layer, contents)
+    refuse_damaged(layer, meter=meter)
 
     gone = frozenset(ending)
     memberships = plan_memberships(layer.pstree, shell_job)

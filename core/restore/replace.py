@@ -22,6 +22,7 @@ from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
 from lamina.core.image.trust import held_layer
+from lamina.core.image.verify.contents import Meter
 from lamina.core.restore import machine, run
 from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
@@ -51,7 +52,7 @@ def _replace(layer: Layer, request: RestoreRequest, listener: Listener, cancel: 
     root = layer.pstree[0].pid if not layer.is_pre_dump else 0
     running = _running_tree(root) if root else ()
     with reading(layer):
-        plan = make_plan(layer, request.shell_job, contents=True, ending=running)
+        plan = make_plan(layer, request.shell_job, Meter(f"restore of {layer.path}", listener, cancel), running)
         if not running:
             return run.carry_out(plan, request, listener, cancel, started)
     _refuse_strangers(plan, running)

@@ -13,15 +13,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lamina.core.attach.procfs import read_maps
+from lamina.core.attach.procfs import PAGE, read_maps
 from lamina.core.dirty.state import all_states
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.request import DumpRequest
 from lamina.core.dump.session import dump as dump_here
 from lamina.core.dump.tracking import standing_of, track, untrack
 from lamina.core.errors import LaminaError
+from lamina.core.events import Event, Progress
 from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, Victim, dump, full, lamina, lamina_command, restore, start_c, tree_of
 from tests.live.trace import differences, observe_tree
 
@@ -42,7 +44,7 @@ COUNTING = {"dispatch leader", "dispatch thread", "dispatch allow", "dispatch vd
 
 def awkward(reaper: Reaper, directory: Path, kind: str) -> Victim:
     victim = start_c(reaper, directory, "awkward", *kind.split())
-    if kind in COUNTING:
+    if kind in COUNTING or kind.startswith("dispatch thread"):
         until(lambda: victim.ask()["odd"] > 0)
     return victim
 
@@ -71,6 +73,38 @@ def states(pid: int) -> set[str]:
         for tid in os.listdir(f"/proc/{each}/task"):
             found.add(Path(f"/proc/{each}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0])
     return found
+
+
+def test_tracking_is_undone_if_the_freeze_refuses(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """A large program is armed by one thread and protected in live rounds; then the freeze finds one that no call can be made in."""
+    size = full(600, 150)
+    victim = awkward(reaper, tmp_path / "victim", f"dispatch thread {size}")
+    assert victim.ask("write")["faults"] < 16
+    before = observe_tree([victim.pid])
+    heard: list[Event] = []
+    layer = layers.new()
+    with pytest.raises(LaminaError, match=DISPATCHED):
+        dump_here(DumpRequest(victim.pid, layer, leave_running=True, track_mem=True), heard.append)
+    began = time.monotonic()
+    runs_on(victim, "dispatch thread")
+    assert time.monotonic() - began < (1 if FULL else 10)
+    rounds = [event for event in heard if isinstance(event, Progress) and event.phase.startswith("live round")]
+    assert any(event.done for event in rounds), "it was not armed before"
+    assert not protected_pages(victim.pid)
+    assert victim.ask("write")["faults"] < 16
+    assert not differences(before, observe_tree([victim.pid]))
+    assert os.listdir(layer) == [] and standing_of(victim.pid) is None
+
+
+def protected_pages(pid: int) -> int:
+    """Pages that are write-protected by a userfaultfd: bit 57 (Documentation/admin-guide/mm/pagemap.rst)."""
+    count = 0
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        for area in read_maps(pid):
+            if area.path != "[vsyscall]":
+                entries = np.frombuffer(os.pread(pagemap.fileno(), area.size // PAGE * 8, area.start // PAGE * 8), np.uint64)
+                count += int(np.count_nonzero(entries >> np.uint64(57) & np.uint64(1)))
+    return count
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -173,8 +207,10 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize("what", ["tracker", "scratch"])
-def test_what_a_dead_lamina_left_goes_although_strict_mode_came_since(what: str, reaper: Reaper, tmp_path: Path) -> None:
-    victim = awkward(reaper, tmp_path / "victim", "strict")
+@pytest.mark.parametrize("kind", ["strict", "dispatch go"])
+def test_what_a_dead_lamina_left_goes_whatever_came_since(kind: str, what: str, reaper: Reaper, tmp_path: Path) -> None:
+    """Seccomp's strict mode, or a leader in which no call can be made any more: then another thread makes it."""
+    victim = awkward(reaper, tmp_path / "victim", kind)
     before = observe_tree([victim.pid])[victim.pid]
     subprocess.run([sys.executable, "-c", LEAVE, str(victim.pid), what], check=False)
     assert any(state.identity.pid == victim.pid for state in all_states())

@@ -1,7 +1,8 @@
 /* Programs in which calls cannot be made as in others, or that take a thread out of reach. argv[1] is the control directory, argv[2] the kind:
  *
- *   dispatch leader|thread|allow|vdso|child   system call user dispatch, as Wine and gVisor use it: blocked in the leader, in another thread,
- *                                             armed with the selector on allow, with a range that covers the vdso, in a child
+ *   dispatch leader|thread|allow|vdso|child|go   system call user dispatch, as Wine and gVisor use it: blocked in the leader, in another
+ *                                             thread, armed with the selector on allow, with a range that covers the vdso, in a child, in
+ *                                             the leader once it is asked to, while another thread sleeps
  *   code32                                    a thread runs 32-bit code, entered by a far return
  *   ldt                                       it has a segment of its own, as Wine makes them
  *   int80                                     a thread waits in a 32-bit system call
@@ -11,7 +12,10 @@
  *   handlers                                  every signal that can be handled is, as in a Go program
  *   blocking                                  a thread blocks all signals, of which SIGSEGV and SIGSYS are waiting; SIGTRAP is ignored
  *
- * It answers {"steps", "odd", "wrong"}: rounds of its main thread and of the odd one, and how often something was not as it should be. */
+ * argv[4], if there is one: so many MiB of memory besides, which "write" writes into.
+ *
+ * It answers {"steps", "odd", "wrong", "faults"}: rounds of its main thread and of the odd one, how often something was
+ * not as it should be, and how many page faults the last "write" took. */
 #include "control.h"
 
 #include <asm/ldt.h>
@@ -21,6 +25,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -200,6 +205,15 @@ static void *strict(void *arg)
             shared->odd++;
 }
 
+static void *sleeping(void *arg)
+{
+    (void)arg;
+    under_way();
+    for (;;)
+        pause();
+    return NULL;
+}
+
 static void *blocking(void *arg)
 {
     sigset_t all;
@@ -230,6 +244,18 @@ static void start(void *(*run)(void *))
     pthread_barrier_wait(&started);
 }
 
+/* Returns how many page faults it takes to write every page. */
+static long write_all(char *memory, size_t size)
+{
+    struct rusage before, after;
+
+    getrusage(RUSAGE_SELF, &before);
+    for (size_t at = 0; at < size; at += 4096)
+        memory[at]++;
+    getrusage(RUSAGE_SELF, &after);
+    return after.ru_minflt - before.ru_minflt;
+}
+
 static void become(void)
 {
     struct sigaction dispatched = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO}, any = {.sa_handler = on_any, .sa_flags = SA_RESTART};
@@ -238,6 +264,8 @@ static void become(void)
         sigaction(SIGSYS, &dispatched, NULL);
         if (where[0] == 't')
             start(dispatching);
+        else if (where[0] == 'g')
+            start(sleeping);
         else if (where[0] == 'c') {
             if (fork() == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -275,6 +303,9 @@ static void become(void)
 int main(int argc, char **argv)
 {
     int own = 0;
+    size_t size = argc > 4 ? strtoul(argv[4], NULL, 10) << 20 : 0;
+    char *memory = NULL;
+    long faults = 0;
 
     if (argc < 3)
         return 2;
@@ -284,9 +315,16 @@ int main(int argc, char **argv)
     shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (shared == MAP_FAILED)
         return 3;
+    if (size) {
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            return 3;
+        madvise(memory, size, MADV_NOHUGEPAGE); /* every page faults for itself */
+        write_all(memory, size);
+    }
     pthread_barrier_init(&started, NULL, 2);
     become();
-    own = !strcmp(kind, "dispatch") && where[0] != 't' && where[0] != 'c';
+    own = !strcmp(kind, "dispatch") && where[0] != 't' && where[0] != 'c' && where[0] != 'g';
     for (;;) {
         char line[64];
 
@@ -298,12 +336,19 @@ int main(int argc, char **argv)
         if (control_question(line, sizeof line)) {
             if (!strcmp(line, "go"))
                 shared->go = 1;
+            if (!strcmp(line, "write"))
+                faults = write_all(memory, size);
             if (!strncmp(line, "end ", 4)) {
                 shared->go = 0;
                 kill(atoi(line + 4), SIGKILL);
             }
-            control_reply("{\"steps\": %lu, \"odd\": %u, \"wrong\": %lu, \"own\": %lu}\n", shared->steps, shared->odd, shared->wrong,
-                          shared->own_sigsys);
+            control_reply("{\"steps\": %lu, \"odd\": %u, \"wrong\": %lu, \"own\": %lu, \"faults\": %ld}\n", shared->steps, shared->odd,
+                          shared->wrong, shared->own_sigsys, faults);
+            if (shared->go && where[0] == 'g' && !own) {
+                if (arm())
+                    return 3;
+                own = 1;
+            }
         }
         control_rest(own ? 0 : 500);
     }

@@ -31,7 +31,7 @@ def main() -> None:
     while True:
         piece = b"".join(dice.choice(PIECES) if dice.random() < 0.4 else b"%d word " % dice.randrange(1 << 20) for _ in range(20))
         piece = b"\x1b[%d;%dH" % (dice.randrange(1, 20), dice.randrange(1, 60)) + piece
-        if dice.random() < 0.004:
+        if dice.random() < 0.02:
             piece *= 200
         asked += piece.count(b"\x1b[6n")
         # Cut anywhere, as writes are.
@@ -39,7 +39,7 @@ def main() -> None:
         for part in (piece[:at], piece[at:]):
             write(part, log)
         written += len(piece)
-        if signal.sigtimedwait([signal.SIGUSR1], dice.random() * 0.02):
+        if signal.sigtimedwait([signal.SIGUSR1], dice.random() * 0.1):
             draft = directory / "draft"
             draft.write_text(f"{written} {asked}")
             draft.rename(directory / "paused")
