@@ -76,10 +76,14 @@ async def test_the_screen_receives_a_layer(reaper: Reaper, tmp_path: Path) -> No
         app.screen.query_one("#address-0", Input).value = f"127.0.0.1:{port}"
         await pilot.press("enter")
         await until(lambda: app.journal.running and app.journal.running.command)
+        running = app.journal.running
+        await until(lambda: running and running.progress and running.progress.phase == "waits for a sender")
         from asyncio import to_thread
 
         await to_thread(lamina, "dump", "-t", victim.pid, "-D", tmp_path / "S/1", "-R", "--page-server", "--port", port)
         await until(lambda: app.journal.jobs and app.journal.jobs[0].outcome)
         assert "pages received from 127.0.0.1" in app.journal.jobs[0].outcome
         await until(lambda: app.session.stack and app.session.stack.rows)
-        assert app.session.stack.rows[0].name == "1"  # type: ignore[union-attr]
+        row = app.session.stack.rows[0]  # type: ignore[union-attr]
+        assert (row.name, row.foreign, row.restorable) == ("1", False, False)
+        assert row.tracker.startswith("sent by 127.0.0.1:") and "the sender's images are not here yet" in row.why

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, request_for
 from lamina.core.dump.request import DumpResult
+from lamina.core.events import Progress
 from lamina.tui.acts import commands
 from lamina.tui.acts.act import Act
 from lamina.tui.model import units
@@ -69,6 +70,7 @@ def receive(stack: Path, parent: Path | None, host: str, port: int, auto_dedup: 
             on = f"../{parent.name}" if parent else None
             work.announce(commands.receive_line(layer, on, host, port, auto_dedup))
             with PageServer(ServerRequest(layer, Address(host, port), on, auto_dedup)) as server:
+                work.listen(Progress("waits for a sender"))
                 return server.serve(work.listen, work.cancel)
         except BaseException:
             drop_if_empty(layer)

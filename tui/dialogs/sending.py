@@ -68,8 +68,9 @@ class AddressDialog(Question[Where | None]):
             yield self._command
 
     def on_mount(self) -> None:
-        """Type at once."""
+        """Type at once; what is proposed is a command already."""
         self._inputs[0].focus()
+        self._changed()
 
     def command(self, answer: Where) -> str:
         """The command line that does the same, or why it cannot be done: that begins with a capital."""
@@ -134,8 +135,8 @@ class ReceiveDialog(AddressDialog):
         text = "Waits for one dump, which becomes the next layer here. c ends the waiting. Without TLS other machines can read along."
         fields = (
             ("listen at", f"127.0.0.1:{PORT}", "ADDRESS:PORT"),
-            ("on layer", newest, "the one that was received before; empty: the dump is a full one"),
-            ("dedup older layers", "yes" if newest else "no", "yes: they lose what no layer needs of them any more"),
+            ("on layer", newest, "the last one received; empty: a full dump"),
+            ("dedup older layers", "yes" if newest else "no", "yes: they lose what no layer needs"),
         )
         super().__init__(f"Receive a layer into {stack.name}", text, fields, used)
 
@@ -148,7 +149,7 @@ class ReceiveDialog(AddressDialog):
     def command(self, answer: Where) -> str:
         """As `lamina page-server` would be typed."""
         on = f"../{answer.word}" if answer.word else None
-        return commands.receive_line(Path("…"), on, answer.host, answer.port, answer.option)
+        return commands.receive_line(Path("…"), on, answer.host, answer.port, answer.option).replace("'…'", "…", 1)
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -134,16 +134,18 @@ def read_row(layer: "Layer") -> LayerRow:
         memory_bytes=(summary.own_pages + summary.inherited_pages) * PAGE,
         restorable=summary.restorable,
         why=summary.why_not,
-        tracker=summary.tracker if sidecar and sidecar.made_by == "lamina" else "",
+        tracker=summary.tracker if sidecar and sidecar.made_by != "criu" else "",
         kernel=kernel,
-        foreign=sidecar is None or sidecar.made_by != "lamina",
+        foreign=sidecar is None or sidecar.made_by == "criu",
         shell_job=layer.has("tty-info.img"),
         trashed=layer.name.startswith(TRASH),
         compressed=layer.compressed,
         archived=not layer.place.writable,
     )
     if layer.is_pre_dump:
-        row = replace(row, restorable=False, why="pre-dump: memory only, a parent for others")
+        received = sidecar is not None and sidecar.made_by == "page-server"
+        why = "memory only: the sender's images are not here yet" if received else "pre-dump: memory only, a parent for others"
+        row = replace(row, restorable=False, why=why)
     elif not row.restorable:
         row = replace(row, whole=False)
     elif row.archived:
