@@ -271,8 +271,13 @@ def test_a_start_that_was_cut_short_did_not_begin_or_can_be_reached(tmp_path: Pa
             until(lambda: not alive(held.pid), f"{held.pid} does not read")  # noqa: B023
             line.seen()
         until(lambda: not held_terminals(), "a holder stays")
-        until(lambda: not list(terminals_dir().iterdir()), "files stay")
+        until(lambda: not files(), f"files stay: {files()}")
         tally["starts cut short"] += 1
+
+
+def files() -> list[str]:
+    """Of holders, sorted."""
+    return sorted(os.listdir(terminals_dir()))
 
 
 def settled(mark: str) -> bool:

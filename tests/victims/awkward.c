@@ -5,6 +5,7 @@
  *                                             the leader once it is asked to, while another thread sleeps
  *   code32                                    a thread runs 32-bit code, entered by a far return
  *   ldt                                       it has a segment of its own, as Wine makes them
+ *   mdwe                                      it wants no memory that is or becomes executable, as systemd's MemoryDenyWriteExecute= asks
  *   int80                                     a thread waits in a 32-bit system call
  *   step                                      a thread traps after each of its own instructions (TF)
  *   vfork                                     a thread waits in uninterruptible sleep for a child that it shares no memory with
@@ -31,6 +32,9 @@
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
+#endif
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
 #endif
 enum { ALLOW = 0, BLOCK = 1 };
 
@@ -282,6 +286,9 @@ static void become(void)
         start(blocking);
     } else if (!strcmp(kind, "code32")) {
         start(code32);
+    } else if (!strcmp(kind, "mdwe")) {
+        if (prctl(PR_SET_MDWE, 1, 0, 0, 0)) /* PR_MDWE_REFUSE_EXEC_GAIN */
+            exit(3);
     } else if (!strcmp(kind, "int80")) {
         start(int80);
     } else if (!strcmp(kind, "ldt")) {
