@@ -6,6 +6,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Nothing is timed where other things may run.
+settings.register_profile("lamina", deadline=None)
+settings.load_profile("lamina")
 
 # Cheap and telling first: a broken page run should not be found by a redis that came back wrong.
 ROOMS = ("contract", "unit", "native", "fuzz", "live", "tui")
