@@ -52,7 +52,7 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         assert all(hit.shown.startswith("ELF") for hit in screen._found.hits)
         await pilot.press("n")
         await until(lambda: screen._hex.address == screen._found.hits[1].address)
-        # Only in the stack, where the loader may have left the first bytes of a file; and the number in the cell that was written, found by its value.
+        # Only in the stack, where the loader may have left them; and the number in the cell that was written, found by its value.
         await pilot.press("slash", "ctrl+a", "ctrl+a", "enter")
         await until(lambda: screen._searching is None and str(screen._found.asked) == "text: ELF in stack")
         assert all(hit.area == "stack" for hit in screen._found.hits)
