@@ -87,6 +87,10 @@ class Side:
         still = self.victim.ask("gap")["gaps"] / 1e6
         return {"total": total, "frozen": (stats["freezing_time"] + stats["frozen_time"]) / 1e3, "still": still}
 
+    def forget(self) -> None:
+        """The newest layer goes, on which none stands: many full ones of a large program do not fit into memory."""
+        shutil.rmtree(self._where / str(self._made))
+
     def last(self) -> str:
         """The newest layer, for --prev-images-dir."""
         return f"../{self._made}"
@@ -126,6 +130,7 @@ def paired(reaper: Reaper, scratch: Path, other: Path, mib: int, times: int, cha
                     figures[index] = side.dump("--track-mem", "--prev-images-dir", side.last())
                 else:
                     figures[index] = side.dump()
+                    side.forget()
             pairs.append(Pair(figures[0], figures[1]))
         for side in sides:
             side.tidy()

@@ -181,7 +181,7 @@ class Session:
                     self._publish(captured)
                 still.kill()
         if self.keeps_running:
-            self.meter.mark("thawed")
+            self.meter.mark("thawed", still.thawed_ns)
             with captured.descriptors:
                 self._publish(captured)
 
