@@ -170,7 +170,7 @@ class FrozenTree:
         processes: frozen processes, parents before children.
         zombies: pids of the tree that have exited but are not reaped.
         parents: pid → parent pid, for all but the root.
-        thawed_ns: when the last process was let go, CLOCK_MONOTONIC; 0 until then. What is taken out afterwards stops one thread for a moment.
+        thawed_ns: when the last process was let go, CLOCK_MONOTONIC; 0 until then. What is taken out after it stops one thread.
     """
 
     def __init__(self, root: int, announce: Callable[[int, int, int], None] = lambda *_: None) -> None:
