@@ -3,14 +3,21 @@
 import os
 import signal
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from lamina.core.attach.procfs import read_stat, read_status, tree_of
 from lamina.core.errors import TargetError
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+# The keyboard's stop and the two of a background job that reads or writes, as in /proc/PID/status; and for how long one may be on its way
+# from there to the state that shows, s.
+_STOPS = sum(1 << (number - 1) for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
+_STOPPING_S = 0.01
 
 _settings_before: dict[int, list[Any]] = {}
 
@@ -32,6 +39,26 @@ def keep_terminal(pid: int) -> bool:
             os.close(terminal)
 
 
+def give_terminal(pid: int) -> None:
+    """Before our child *pid* runs: its group gets our terminal, if it is another one of our session. So it is never stopped for reading.
+
+    Call it only if `keep_terminal` said so.
+    """
+    group, terminal = _group_of(pid), _terminal()
+    if terminal >= 0:
+        if group and _session_of(pid) == os.getsid(0):
+            _set_foreground(terminal, group)
+        os.close(terminal)
+
+
+def take_terminal() -> None:
+    """Nothing came of it: we have the terminal again."""
+    terminal = _terminal()
+    if terminal >= 0:
+        _set_foreground(terminal, os.getpgrp())
+        os.close(terminal)
+
+
 def wait_as_foreground_job(pid: int, begun: Callable[[], None] | None = None) -> int:
     """Wait until our child *pid* ends; returns its exit code, or 128 + n if signal n ended it. Call it from the main thread.
 
@@ -48,7 +75,7 @@ def wait_as_foreground_job(pid: int, begun: Callable[[], None] | None = None) ->
     terminal = _terminal() if group != own and _session_of(pid) == os.getsid(0) else -1
     settings = _settings_before.pop(pid, None)
     try:
-        with _forwarding(pid, group, own), _foreground(terminal, group, own):
+        with _forwarding(pid, group, own), _foreground(terminal, pid, group, own):
             if begun is not None:
                 begun()
             code = _wait(pid, group, own, terminal)
@@ -85,9 +112,9 @@ def _stop_with(group: int, own: int, terminal: int, number: int) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGCONT)
         return
-    _give_terminal(terminal, own)
+    _set_foreground(terminal, own)
     os.kill(os.getpid(), signal.SIGSTOP)
-    _give_terminal(terminal, group)
+    _set_foreground(terminal, group)
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGCONT)
 
@@ -113,19 +140,39 @@ def _forwarding(pid: int, group: int, own: int) -> Iterator[None]:
 
 
 @contextmanager
-def _foreground(terminal: int, group: int, own: int) -> Iterator[None]:
-    """Give the terminal's foreground to *group*, and take it back at the end."""
-    if terminal < 0 or not _is_foreground(terminal, own):
+def _foreground(terminal: int, pid: int, group: int, own: int) -> Iterator[None]:
+    """Give the terminal's foreground to *group*, that of *pid*, and take it back at the end."""
+    if terminal < 0 or not (_is_foreground(terminal, own) or _is_foreground(terminal, group)):
         yield
         return
-    _give_terminal(terminal, group)
-    # It may have asked for input already, and been stopped for it.
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGCONT)
+    _set_foreground(terminal, group)
+    _let_stopped_go_on(pid, group)
     try:
         yield
     finally:
-        _give_terminal(terminal, own)
+        _set_foreground(terminal, own)
+
+
+def _let_stopped_go_on(pid: int, group: int) -> None:
+    """One of *group* below *pid* may have asked for input before it had the terminal, and been stopped for it, or in the dump already.
+
+    If none is, nobody is told to go on: programs may handle SIGCONT, as Python's prompt does, which then draws itself anew.
+    """
+    for _ in range(2):
+        if _has_stopped(pid, group):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
+            return
+        time.sleep(_STOPPING_S)
+
+
+def _has_stopped(pid: int, group: int) -> bool:
+    for each in tree_of(pid):
+        with suppress(TargetError):  # it has ended
+            stat = read_stat(each)
+            if stat.pgrp == group and (stat.state == "T" or int(read_status(each)["ShdPnd"], 16) & _STOPS):
+                return True
+    return False
 
 
 def _is_foreground(terminal: int, group: int) -> bool:
@@ -135,14 +182,14 @@ def _is_foreground(terminal: int, group: int) -> bool:
         return False
 
 
-def _give_terminal(terminal: int, group: int) -> None:
-    """Works from the background, too: the signal that would stop us for it is ignored meanwhile."""
-    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+def _set_foreground(terminal: int, group: int) -> None:
+    # From the background, too: blocked, the signal that would stop us for it is not sent, and the call succeeds (tcsetpgrp(3)). Any thread.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         with suppress(OSError):
             os.tcsetpgrp(terminal, group)
     finally:
-        signal.signal(signal.SIGTTOU, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _set_terminal(settings: list[Any]) -> None:

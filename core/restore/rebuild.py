@@ -12,6 +12,7 @@ from lamina.core.kinds.opening import Descriptions
 from lamina.core.kinds.setting import said
 from lamina.core.restore import fill, memory, steps, threads, tracking
 from lamina.core.restore.family import Family
+from lamina.core.restore.foreground import give_terminal
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import Rebuilding
 
@@ -93,6 +94,7 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         wishes.ready()
         if wishes.terminal:
             descriptions.set_terminal({entry.pgid for entry in plan.layer.pstree})
+            give_terminal(plan.root.pid)
         # No reader of a pipe would ever see its end while we hold the writing end.
         descriptions.close_all()
         threads.let_go([process for process, _ in pairs])

@@ -10,7 +10,7 @@ from lamina.core.events import CancelToken, Listener, Notice, Progress, ignore
 from lamina.core.image.trust import held_layer
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore import fill
-from lamina.core.restore.foreground import keep_terminal, wait_as_foreground_job
+from lamina.core.restore.foreground import keep_terminal, take_terminal, wait_as_foreground_job
 from lamina.core.restore.plan import RestorePlan, make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Rebuilt, Wishes, rebuild
@@ -52,7 +52,12 @@ def carry_out(plan: RestorePlan, request: RestoreRequest, listener: Listener, ca
             orphan=request.detach, arm=request.arm, terminal=request.shell_job and not request.detach and keep_terminal(plan.root.pid),
             filled=meter.filled, ready=lambda: _write_pidfile(request, plan), cancel=cancel,
         )  # fmt: skip
-        rebuilt: Rebuilt = tracer().call(rebuild, plan, descriptions, wishes)
+        try:
+            rebuilt: Rebuilt = tracer().call(rebuild, plan, descriptions, wishes)
+        except BaseException:
+            if wishes.terminal:
+                take_terminal()
+            raise
     notices = (*plan.notices, *rebuilt.notices)
     for notice in notices:
         listener(Notice(notice))

@@ -4,12 +4,13 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.live.harness import PATIENCE_S, VICTIMS, Layers, Reaper, Victim, alive, dump, full, lamina_command, need, wait_gone
+from tests.live.harness import PATIENCE_S, VICTIMS, Layers, Reaper, Victim, alive, dump, full, lamina, lamina_command, need, wait_gone
 
 
 class Terminal:
@@ -112,12 +113,38 @@ def test_a_shell_job_comes_back_to_the_terminal(
         assert not alive(victim.pid)
 
 
+READER = """
+import os, signal, sys
+heard = []
+signal.signal(signal.SIGCONT, lambda *_: heard.append("SIGCONT"))
+open(sys.argv[1], "w").write(str(os.getpid()))
+print("heard", heard, "read", input())
+"""
+
+
+def test_one_that_reads_hears_of_nothing(terminal: Terminal, reaper: Reaper, layers: Layers) -> None:
+    """It gets the terminal, and input, and no signal that it would not get if nothing had happened."""
+    terminal.type(f"{shlex.join([sys.executable, '-c', READER])} {terminal.told}")
+    pid = int(terminal.hear())
+    reaper.watch(pid)
+    layer = layers.new()
+    lamina("dump", "-t", pid, "-D", layer, "--shell-job")
+    wait_gone(pid)
+    terminal.type(f"{shlex.join(lamina_command('restore', '--shell-job', '--images-dir', layer))}; echo $? > {terminal.told}")
+    wait_for(pid)
+    terminal.type("words")
+    assert terminal.hear() == "0" and "heard [] read words" in terminal.screen()
+
+
 def wait_for_answer(victim: Victim) -> None:
     """Until the pid exists there is nobody to ask."""
-    import time
+    wait_for(victim.pid)
+    victim.ask()
 
+
+def wait_for(pid: int) -> None:
+    """Until it is restored."""
     deadline = time.monotonic() + PATIENCE_S
-    while not alive(victim.pid):
+    while not alive(pid):
         assert time.monotonic() < deadline, "nothing is restored"
         time.sleep(0.01)
-    victim.ask()
