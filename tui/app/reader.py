@@ -97,7 +97,11 @@ class Reader:
         """Has somebody else changed the layers that are shown? What we do to them ourselves is read when it is done."""
         place = self._app.session.stack_dir
         if place is not None and self._app.bridge.busy_with is None:
-            self._app.bridge.ask("changes", lambda: messages.StackRead(self.stacks.judge(place)) if self._watch.changed(place) else None)
+            # Not `ask`: a change is seen once, and judging may take longer than the time between two looks.
+            self._app.bridge.follow("changes", lambda: self._changed(place), to=self._app)
+
+    def _changed(self, place: Path) -> messages.StackRead | None:
+        return messages.StackRead(self.stacks.judge(place)) if self._watch.changed(place) else None
 
     def _again(self, target: Target) -> Target:
         option = self._app.session.stack_option
