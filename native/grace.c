@@ -29,7 +29,7 @@ enum { RUNNING = -2, UNKNOWN = -3 };    /* what call_of says beside a call's num
 
 struct thread {
     int pid, tid;
-    enum { NEW, WAITED_FOR, SEEN } state;
+    enum { NEW, REFUSED, WAITED_FOR, SEEN } state;
 };
 
 struct work {
@@ -177,20 +177,20 @@ static int take_stops(struct work *work)
     return taken;
 }
 
+/* Returns 1 if there is something to wait for. */
 static int begin(struct work *work, struct thread *thread)
 {
     unsigned long first;
     long call = call_of(thread->pid, thread->tid, &first);
 
     thread->state = SEEN;
-    work->grace->threads++;
     if (call != UNKNOWN && is_harmless(thread->pid, thread->tid, call, first))
         return 0;
     if (lm_seize(thread->tid, 0, NULL) < 0) {
-        /* One that has ended holds nothing. One that somebody else traces is late: it was not seen. */
+        /* One that has ended holds nothing. One that ends just now, or that somebody else traces, is asked again. */
         if (call_of(thread->pid, thread->tid, &first) == UNKNOWN)
             return 0;
-        thread->state = WAITED_FOR;
+        thread->state = REFUSED;
         return 1;
     }
     work->grace->interrupted++;
@@ -199,12 +199,23 @@ static int begin(struct work *work, struct thread *thread)
     return 1;
 }
 
+/* Those that could not be traced. Returns how many need not be waited for any more. */
+static int begin_again(struct work *work)
+{
+    int done = 0;
+
+    for (int i = 0; i < work->held; i++)
+        if (work->threads[i].state == REFUSED)
+            done += !begin(work, &work->threads[i]);
+    return done;
+}
+
 static void tell_late(struct work *work)
 {
     unsigned long first;
 
     for (int i = 0; i < work->held; i++)
-        if (work->threads[i].state == WAITED_FOR) {
+        if (work->threads[i].state == WAITED_FOR || work->threads[i].state == REFUSED) {
             work->grace->late++;
             work->grace->late_tid = work->threads[i].tid;
             work->grace->late_call = call_of(work->threads[i].pid, work->threads[i].tid, &first);
@@ -236,6 +247,7 @@ static int run(struct work *work)
     while ((added = pass(work)) > 0)
         for (int i = 0; i < work->held; i++)
             if (work->threads[i].state == NEW) {
+                work->grace->threads++;
                 waiting += begin(work, &work->threads[i]);
                 waiting -= take_stops(work);
             }
@@ -246,6 +258,7 @@ static int run(struct work *work)
 
         nanosleep(&look, NULL);
         waiting -= take_stops(work);
+        waiting -= begin_again(work);
     }
     tell_late(work);
     return 0;

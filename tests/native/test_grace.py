@@ -59,7 +59,7 @@ def test_no_wait_with_a_timeout_starts_anew(reaper: Reaper, tmp_path: Path) -> N
     while time.monotonic() < deadline:
         assert grace_period([victim.pid], 5).complete
         many += 1
-    assert many > 50
+    assert many > 10
     # It sleeps for half a second at a time. Begun anew by every grace period, it would not have ended once.
     assert 0.5e9 <= victim.ask("waits")["longest"] < 0.9e9
 
