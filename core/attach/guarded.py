@@ -94,21 +94,19 @@ def guarded_calls(pid: int, calls: Sequence[GuardedCall], any_thread: bool = Fal
                 words[7 * n + 1 + k] = arg & MASK64
     results, err = ffi.new("int64_t[]", len(calls)), new_error()
     at = find_syscall(pid, read_maps(pid))
-    tries, unfit = 0, set[int]()
+    ended, unfit = 0, set[int]()
     while True:
-        tries += 1
-        tid = _able_thread(pid, unfit) if tries < _TRIES else pid
+        tid = _able_thread(pid, unfit) if ended < _TRIES - 1 else pid
         try:
             check(C.lm_guarded_calls(tid, at, words, first, len(calls), results, err), err)
+            break
         except NativeError as error:
             if tid != pid and error.where in _ENDED:
-                continue  # it ended just now
-            if any_thread and error.where == "unfit" and tid not in unfit:
+                ended += 1  # just now
+            elif any_thread and error.where == "unfit" and tid not in unfit:
                 unfit.add(tid)
-                tries -= 1
-                continue
-            raise no_calls(pid, error) from error
-        break
+            else:
+                raise no_calls(pid, error) from error
     return [int(result) for result in results]
 
 

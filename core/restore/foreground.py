@@ -3,21 +3,15 @@
 import os
 import signal
 import termios
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from lamina.core.attach.procfs import read_stat, read_status, tree_of
+from lamina.core.attach.procfs import read_stat, tree_of
 from lamina.core.errors import TargetError
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-
-# The keyboard's stop and the two of a background job that reads or writes, as in /proc/PID/status; and for how long one may be on its way
-# from there to the state that shows, s.
-_STOPS = sum(1 << (number - 1) for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
-_STOPPING_S = 0.01
 
 _settings_before: dict[int, list[Any]] = {}
 
@@ -154,25 +148,17 @@ def _foreground(terminal: int, pid: int, group: int, own: int) -> Iterator[None]
 
 
 def _let_stopped_go_on(pid: int, group: int) -> None:
-    """One of *group* below *pid* may have asked for input before it had the terminal, and been stopped for it, or in the dump already.
+    """One of *group* below *pid* may have asked for input, and been stopped for it, if we came to the foreground only now.
 
-    If none is, nobody is told to go on: programs may handle SIGCONT, as Python's prompt does, which then draws itself anew.
+    `_wait` sees those that stop later. If none is, nobody is told to go on: programs may handle SIGCONT, as Python's prompt does, which
+    then draws itself anew.
     """
-    for _ in range(2):
-        if _has_stopped(pid, group):
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGCONT)
-            return
-        time.sleep(_STOPPING_S)
-
-
-def _has_stopped(pid: int, group: int) -> bool:
     for each in tree_of(pid):
-        with suppress(TargetError):  # it has ended
+        with suppress(TargetError, ProcessLookupError):  # it has ended
             stat = read_stat(each)
-            if stat.pgrp == group and (stat.state == "T" or int(read_status(each)["ShdPnd"], 16) & _STOPS):
-                return True
-    return False
+            if stat.pgrp == group and stat.state == "T":
+                os.killpg(group, signal.SIGCONT)
+                return
 
 
 def _is_foreground(terminal: int, group: int) -> bool:

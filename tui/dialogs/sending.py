@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Static
 
+from lamina.core.dump.next_layer import next_layer
 from lamina.core.errors import TargetError
 from lamina.tui.acts import commands, sending
 from lamina.tui.dialogs.question import Question
@@ -131,7 +132,7 @@ class ReceiveDialog(AddressDialog):
     """Where lamina listens for one dump."""
 
     def __init__(self, stack: Path, newest: str, used: list[str]) -> None:
-        self._stack = stack
+        self._stack, self._layer = stack, next_layer(stack)
         text = "Waits for one dump, which becomes the next layer here. c ends the waiting. Without TLS other machines can read along."
         fields = (
             ("listen at", f"127.0.0.1:{PORT}", "ADDRESS:PORT"),
@@ -149,7 +150,7 @@ class ReceiveDialog(AddressDialog):
     def command(self, answer: Where) -> str:
         """As `lamina page-server` would be typed."""
         on = f"../{answer.word}" if answer.word else None
-        return commands.receive_line(Path("…"), on, answer.host, answer.port, answer.option).replace("'…'", "…", 1)
+        return commands.receive_line(self._layer, on, answer.host, answer.port, answer.option)
 
 
 def address_of(text: str) -> tuple[str, int]:
