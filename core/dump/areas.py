@@ -8,7 +8,7 @@ from typing import Final
 
 from lamina.core.attach.procfs import Area
 from lamina.core.errors import Blocker
-from lamina.core.kinds import vmas
+from lamina.core.kinds.memory import vmas
 
 # Memory that looks like a deleted file.
 _MEMORY: Final = {

@@ -18,11 +18,14 @@ from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import area_notes, descriptors, posix_timers, registers, shared_files, vmas
+from lamina.core.kinds import descriptors
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
-from lamina.core.kinds.landlock import Peers, credentials
-from lamina.core.kinds.mempolicy import AreaPolicies
+from lamina.core.kinds.memory import area_notes, shared_files, vmas
+from lamina.core.kinds.memory.mempolicy import AreaPolicies
 from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look_at_thread
+from lamina.core.kinds.task import posix_timers
+from lamina.core.kinds.thread import registers
+from lamina.core.kinds.thread.landlock import Peers, credentials
 
 AreaKey = tuple[int, int, str, int, int, str]
 Areas = dict[AreaKey, Area]

@@ -27,13 +27,13 @@ from lamina.core.dump.standing import (
     task_blockers,
 )
 from lamina.core.errors import Blocker, NativeError, TargetError
-from lamina.core.kinds import shared_files
 from lamina.core.kinds.descriptors import UFFD_LINK, group, kind_of
-from lamina.core.kinds.fdkind import TreeView
-from lamina.core.kinds.pipe import PipeHolders
-from lamina.core.kinds.rawfd import RawFd, read_table
-from lamina.core.kinds.tty import Terminal
+from lamina.core.kinds.files.pipe import PipeHolders
+from lamina.core.kinds.files.tty import Terminal
+from lamina.core.kinds.memory import shared_files
 from lamina.core.kinds.unsupported import held_lock, unsupported
+from lamina.core.objects.fdkind import TreeView
+from lamina.core.objects.rawfd import RawFd, read_table
 
 __all__ = ["Examination", "capabilities", "examine", "protected"]
 

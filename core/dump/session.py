@@ -40,7 +40,7 @@ from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
 from lamina.core.image.supplement import Supplement
-from lamina.core.kinds.landlock import Peers
+from lamina.core.kinds.thread.landlock import Peers
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 

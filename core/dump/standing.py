@@ -12,9 +12,9 @@ from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, rea
 from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
-from lamina.core.kinds import cgroups, rlimits
-from lamina.core.kinds.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
-from lamina.core.kinds.regfile import path_blocker
+from lamina.core.kinds.files.regfile import path_blocker
+from lamina.core.kinds.task import cgroups, rlimits
+from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
 
 _NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
 # setns(2) and unshare(2) of one thread reach these.

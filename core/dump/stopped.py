@@ -15,7 +15,7 @@ from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.tracking import frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import Blocker, LaminaError, RefusedError
-from lamina.core.kinds.landlock import Peers
+from lamina.core.kinds.thread.landlock import Peers
 
 ONLY_A_STOP: Final = (
     "system call user dispatch, writable code and instructions that are forbidden (PR_SET_MDWE, PR_SET_TSC), tagged addresses, AMX, "

@@ -11,7 +11,7 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
 from lamina.core.dump.destination import PageSink
 from lamina.core.dump.memory import Moved
-from lamina.core.kinds.vmas import Pages, pages_of
+from lamina.core.kinds.memory.vmas import Pages, pages_of
 
 
 class TaskMemory:

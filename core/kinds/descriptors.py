@@ -13,17 +13,17 @@ from typing import Any, Final
 from lamina.core.attach.procfs import describe
 from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import fdinfo_entry
-from lamina.core.kinds.chardev import SimpleDevice
-from lamina.core.kinds.epoll import Epoll
-from lamina.core.kinds.eventfd import EventFd
-from lamina.core.kinds.fdkind import CapturedFile, DescriptorKind
-from lamina.core.kinds.files import FileTable, Images
-from lamina.core.kinds.inet import TcpListener
-from lamina.core.kinds.pipe import Pipe
-from lamina.core.kinds.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table, sharing
-from lamina.core.kinds.regfile import RegularFile
-from lamina.core.kinds.tty import Terminal
+from lamina.core.kinds.file_table import FileTable, Images
+from lamina.core.kinds.files.chardev import SimpleDevice
+from lamina.core.kinds.files.epoll import Epoll
+from lamina.core.kinds.files.eventfd import EventFd
+from lamina.core.kinds.files.pipe import Pipe
+from lamina.core.kinds.files.regfile import RegularFile
+from lamina.core.kinds.files.tty import Terminal
+from lamina.core.kinds.sockets.inet import TcpListener
 from lamina.core.kinds.unsupported import held_lock, unsupported
+from lamina.core.objects.fdkind import CapturedFile, DescriptorKind
+from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table, sharing
 
 UFFD_LINK: Final = "anon_inode:[userfaultfd]"
 KINDS: Final[tuple[DescriptorKind, ...]] = (

@@ -9,24 +9,9 @@ from typing import TypedDict
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, RefusedError
 from lamina.core.image.supplement import Value
-from lamina.core.kinds import (
-    altstack,
-    creds,
-    itimers,
-    keyring,
-    landlock,
-    membarrier,
-    mlock,
-    mm,
-    pdeath,
-    pkeys,
-    posix_timers,
-    settings,
-    sigactions,
-    subreaper,
-    thread_settings,
-    tid_address,
-)
+from lamina.core.kinds.memory import mlock, mm, pkeys
+from lamina.core.kinds.task import itimers, keyring, membarrier, posix_timers, sigactions, subreaper
+from lamina.core.kinds.thread import altstack, creds, landlock, pdeath, settings, thread_settings, tid_address
 
 
 class TaskAnswers(TypedDict):

@@ -17,12 +17,12 @@ from typing import Final, Self
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.schema import fdinfo_entry, file_entry
-from lamina.core.kinds import rlimits
-from lamina.core.kinds.files import path_blockers
-from lamina.core.kinds.numbers import FreeNumbers, take_calls, watch_calls
-from lamina.core.kinds.rawfd import O_ASYNC
+from lamina.core.kinds.file_table import path_blockers
+from lamina.core.kinds.files.tty import set_terminal
 from lamina.core.kinds.restorer import LayerFiles, OpenOptions, Restorer, Tables, kind_of_entry, maker_of, name_of, read_tables, users_of
-from lamina.core.kinds.tty import set_terminal
+from lamina.core.kinds.task import rlimits
+from lamina.core.objects.numbers import FreeNumbers, take_calls, watch_calls
+from lamina.core.objects.rawfd import O_ASYNC
 
 __all__ = ["Descriptions", "OpenOptions", "open_descriptions", "plan_descriptions"]
 

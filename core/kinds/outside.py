@@ -8,7 +8,9 @@ from typing import TypedDict
 from lamina.core.attach.procfs import parse_status, read_status_text
 from lamina.core.errors import TargetError
 from lamina.core.image.supplement import Value
-from lamina.core.kinds import autogroup, cgroups, comm, coredump_filter, fs, loginuid, mm, oom, rlimits, sched
+from lamina.core.kinds.memory import mm
+from lamina.core.kinds.task import autogroup, cgroups, coredump_filter, fs, loginuid, oom, rlimits
+from lamina.core.kinds.thread import comm, sched
 
 
 class TaskLooks(TypedDict):

@@ -11,8 +11,8 @@ from lamina.core.image.schema import eventpoll_file_entry, fdinfo_entry, file_en
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.supplement import Supplement, Values
 from lamina.core.kinds.descriptors import KINDS
-from lamina.core.kinds.fdkind import DescriptorKind, Opening
-from lamina.core.kinds.regfile import path_of
+from lamina.core.kinds.files.regfile import path_of
+from lamina.core.objects.fdkind import DescriptorKind, Opening
 
 # Above any fs.nr_open in use; a larger number in an image is a lie.
 _FD_LIMIT: Final = 1 << 30

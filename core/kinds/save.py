@@ -13,31 +13,10 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.image.format import TaskState
 from lamina.core.image.schema import core_entry, mm_entry, task_core_entry, task_kobj_ids_entry, thread_core_entry
 from lamina.core.image.supplement import Supplement, Values
-from lamina.core.kinds import (
-    altstack,
-    area_notes,
-    comm,
-    creds,
-    fs,
-    guards,
-    itimers,
-    loginuid,
-    membarrier,
-    mm,
-    oom,
-    pdeath,
-    pending,
-    posix_timers,
-    registers,
-    rlimits,
-    robust,
-    rseq,
-    sched,
-    sigactions,
-    subreaper,
-    vmas,
-)
-from lamina.core.kinds.paths import PathTable
+from lamina.core.kinds.memory import area_notes, guards, mm, vmas
+from lamina.core.kinds.task import fs, itimers, loginuid, membarrier, oom, posix_timers, rlimits, sigactions, subreaper
+from lamina.core.kinds.thread import altstack, comm, creds, pdeath, pending, registers, robust, rseq, sched
+from lamina.core.objects.paths import PathTable
 
 CG_SET = 1
 """The one cgroup set: equal to `inventory_entry.root_cg_set`, it means lamina's own, not to be made again."""

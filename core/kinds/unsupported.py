@@ -5,7 +5,7 @@ import stat
 from typing import Final
 
 from lamina.core.errors import Blocker
-from lamina.core.kinds.rawfd import RawFd
+from lamina.core.objects.rawfd import RawFd
 
 # Beginning of the link → what it is. The longest beginning that fits wins.
 _NAMES: Final = {

@@ -16,7 +16,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.tracee import Tracee
 from lamina.core.errors import LaminaError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.kinds.setting import said
+from lamina.core.objects.setting import said
 from lamina.core.restore import steps
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import TRACING, Rebuilding, adopt, end_signal

@@ -16,7 +16,7 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.owners import Share
-from lamina.core.kinds.vmas import AreaPlan
+from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.restore import layout
 from lamina.core.restore.plan import TaskPlan
 

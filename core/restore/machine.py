@@ -15,7 +15,7 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.inspect.holdings import read_owned
-from lamina.core.kinds import special
+from lamina.core.kinds.memory import special
 
 CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE = 21, 40
 REAP_S: Final = 10.0

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_maps
-from lamina.core.kinds import area_notes, guards, special, vmas
-from lamina.core.kinds.setting import said
-from lamina.core.kinds.vmas import AreaPlan
+from lamina.core.kinds.memory import area_notes, guards, special, vmas
+from lamina.core.kinds.memory.vmas import AreaPlan
+from lamina.core.objects.setting import said
 from lamina.core.restore import layout
 from lamina.core.restore.plan import TaskPlan
 from lamina.core.restore.process import Rebuilding

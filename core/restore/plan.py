@@ -22,12 +22,13 @@ from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
 from lamina.core.image.verify import check_chain
 from lamina.core.image.verify.contents import Meter
-from lamina.core.kinds import area_notes, cgroups, fs, guards, rlimits, shared_files, timens, vmas
-from lamina.core.kinds.files import path_reader
+from lamina.core.kinds.file_table import path_reader
+from lamina.core.kinds.files.regfile import path_of
+from lamina.core.kinds.memory import area_notes, guards, shared_files, vmas
+from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.kinds.opening import OpenOptions, plan_descriptions
-from lamina.core.kinds.paths import PathOf
-from lamina.core.kinds.regfile import path_of
-from lamina.core.kinds.vmas import AreaPlan
+from lamina.core.kinds.task import cgroups, fs, rlimits, timens
+from lamina.core.objects.paths import PathOf
 from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
 

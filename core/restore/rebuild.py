@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lamina.core.attach.calls import CallList
 from lamina.core.events import CancelToken
 from lamina.core.kinds.opening import Descriptions
-from lamina.core.kinds.setting import said
+from lamina.core.objects.setting import said
 from lamina.core.restore import fill, memory, steps, threads, tracking
 from lamina.core.restore.family import Family
 from lamina.core.restore.foreground import give_terminal

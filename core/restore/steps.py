@@ -11,37 +11,38 @@ from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import core_entry, creds_entry, fs_entry, mm_entry
 from lamina.core.image.supplement import Values
-from lamina.core.kinds import (
-    altstack,
+from lamina.core.kinds.memory import mlock, mm
+from lamina.core.kinds.task import (
     autogroup,
     cgroups,
-    comm,
     coredump_filter,
-    creds,
     fs,
     itimers,
     keyring,
     loginuid,
     membarrier,
-    mlock,
-    mm,
     oom,
+    posix_timers,
+    rlimits,
+    sigactions,
+    subreaper,
+)
+from lamina.core.kinds.thread import (
+    altstack,
+    comm,
+    creds,
     pdeath,
     pending,
-    posix_timers,
     registers,
-    rlimits,
     robust,
     rseq,
     sched,
-    sigactions,
-    subreaper,
     thread_settings,
     tid_address,
     unrestored,
 )
-from lamina.core.kinds.paths import PathOf
-from lamina.core.kinds.setting import Wanted
+from lamina.core.objects.paths import PathOf
+from lamina.core.objects.setting import Wanted
 
 
 def queued_signals(core: core_entry) -> list[int]:

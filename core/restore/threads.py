@@ -6,8 +6,8 @@ from pathlib import Path
 from lamina.core.attach.calls import CallList
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.schema import core_entry
-from lamina.core.kinds import interrupted, registers
-from lamina.core.kinds.setting import said
+from lamina.core.kinds.thread import interrupted, registers
+from lamina.core.objects.setting import said
 from lamina.core.restore import steps
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import Rebuilding, adopt

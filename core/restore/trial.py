@@ -17,7 +17,7 @@ from lamina.core.errors import Blocker, NativeError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.schema import core_entry, mm_entry, posix_timer_entry, vma_entry
-from lamina.core.kinds.vmas import AreaPlan
+from lamina.core.kinds.memory.vmas import AreaPlan
 
 _PROT_WRITE: Final = 2
 _SELVES: Final = 16

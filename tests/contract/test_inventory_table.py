@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from lamina.core.image import socket_options, supplement
-from lamina.core.kinds import creds, rlimits, settings, thread_settings, vma_flags
+from lamina.core.kinds.memory import vma_flags
+from lamina.core.kinds.task import rlimits
+from lamina.core.kinds.thread import creds, settings, thread_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "tests/contract/kernel"

@@ -19,8 +19,8 @@ from lamina.core.inspect.diff.pages import HeldByLayer
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
 from lamina.core.inspect.image_areas import ImageFiles, entries_of
-from lamina.core.kinds.rawfd import ONCE
-from lamina.core.kinds.regfile import path_of
+from lamina.core.kinds.files.regfile import path_of
+from lamina.core.objects.rawfd import ONCE
 
 LARGE_FILE: Final = 0o100000  # asm-generic/fcntl.h: set by the kernel, shown or not by its version
 ACTING_ONCE: Final = ONCE | LARGE_FILE

@@ -22,8 +22,8 @@ from lamina.core.inspect.diff.pages import STEP_PAGES, Held
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
 from lamina.core.kinds.descriptors import UFFD_LINK, kind_of
-from lamina.core.kinds.rawfd import RawFd, read_table
-from lamina.core.kinds.vmas import Pages, pages_of
+from lamina.core.kinds.memory.vmas import Pages, pages_of
+from lamina.core.objects.rawfd import RawFd, read_table
 
 _STATES: Final = {"T": "stopped", "Z": "ended", "X": "ended"}
 _ANON_INODES: Final = {"eventfd": "eventfd", "eventpoll": "epoll", "signalfd": "signalfd", "timerfd": "timerfd", "inotify": "inotify",

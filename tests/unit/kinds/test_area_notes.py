@@ -3,8 +3,8 @@
 from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import Area
 from lamina.core.image.supplement import AreaNote
-from lamina.core.kinds import area_notes, mempolicy
-from lamina.core.kinds.setting import said
+from lamina.core.kinds.memory import area_notes, mempolicy
+from lamina.core.objects.setting import said
 
 PAGE = 4096
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
-from lamina.core.kinds import cgroups
+from lamina.core.kinds.task import cgroups
 from tests.corpus import unpack
 
 

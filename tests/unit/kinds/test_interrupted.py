@@ -13,7 +13,7 @@ from lamina.core.attach.calls import SYSCALL_NUMBERS
 from lamina.core.attach.tracee import REGISTERS
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
-from lamina.core.kinds import interrupted
+from lamina.core.kinds.thread import interrupted
 
 MASK = 2**64 - 1
 

@@ -7,7 +7,7 @@ import sys
 from lamina.core.attach.frozen import FrozenTask
 from lamina.core.attach.procfs import read_stat, tree_of
 from lamina.core.image.schema import pstree_entry
-from lamina.core.kinds import pstree
+from lamina.core.kinds.task import pstree
 
 PROGRAM = """
 import os, time

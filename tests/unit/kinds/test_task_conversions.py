@@ -20,21 +20,9 @@ from lamina.core.image.schema import (
     thread_core_entry,
     thread_sas_entry,
 )
-from lamina.core.kinds import (
-    altstack,
-    comm,
-    creds,
-    ids,
-    itimers,
-    pending,
-    posix_timers,
-    rlimits,
-    robust,
-    rseq,
-    sched,
-    sigactions,
-)
-from lamina.core.kinds.posix_timers import PosixTimer
+from lamina.core.kinds.task import ids, itimers, posix_timers, rlimits, sigactions
+from lamina.core.kinds.task.posix_timers import PosixTimer
+from lamina.core.kinds.thread import altstack, comm, creds, pending, robust, rseq, sched
 
 U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)

@@ -20,31 +20,12 @@ from lamina.core.dump.capture import capture_task
 from lamina.core.errors import RefusedError
 from lamina.core.ffi import ffi
 from lamina.core.image import schema
-from lamina.core.kinds import (
-    altstack,
-    comm,
-    creds,
-    fs,
-    itimers,
-    membarrier,
-    mm,
-    oom,
-    pdeath,
-    pending,
-    posix_timers,
-    rlimits,
-    robust,
-    sched,
-    sigactions,
-    special,
-    subreaper,
-    vma_flags,
-    vmas,
-    xstate,
-)
-from lamina.core.kinds.ids import IdTable
-from lamina.core.kinds.landlock import Peers
+from lamina.core.kinds.memory import mm, special, vma_flags, vmas
 from lamina.core.kinds.save import save_task
+from lamina.core.kinds.task import fs, itimers, membarrier, oom, posix_timers, rlimits, sigactions, subreaper
+from lamina.core.kinds.task.ids import IdTable
+from lamina.core.kinds.thread import altstack, comm, creds, pdeath, pending, robust, sched, xstate
+from lamina.core.kinds.thread.landlock import Peers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace, nice values, chroot")
 

@@ -3,8 +3,9 @@
 from lamina.core.attach.calls import Call, CallList
 from lamina.core.image.schema import thread_core_entry
 from lamina.core.image.supplement import THREAD_FIELDS
-from lamina.core.kinds import pkeys, thread_settings
-from lamina.core.kinds.setting import list_of, mask_of, said
+from lamina.core.kinds.memory import pkeys
+from lamina.core.kinds.thread import thread_settings
+from lamina.core.objects.setting import list_of, mask_of, said
 
 
 def test_every_setting_has_a_field() -> None:

@@ -9,7 +9,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import timens_entry, timespec
-from lamina.core.kinds import timens
+from lamina.core.kinds.task import timens
 from tests.corpus import unpack
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lamina.core.image.schema import core_entry
-from lamina.core.kinds import unrestored
+from lamina.core.kinds.thread import unrestored
 
 
 def test_a_security_profile_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.schema import vma_entry
-from lamina.core.kinds import guards, special, vma_flags, vmas
-from lamina.core.kinds.vmas import Pages
+from lamina.core.kinds.memory import guards, special, vma_flags, vmas
+from lamina.core.kinds.memory.vmas import Pages
 
 
 @dataclass

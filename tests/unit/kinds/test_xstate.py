@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lamina.core.errors import ImageError, TargetError
 from lamina.core.image.schema import user_x86_fpregs_entry
-from lamina.core.kinds import xstate
-from lamina.core.kinds.xstate import XstateLayout, host_layout
+from lamina.core.kinds.thread import xstate
+from lamina.core.kinds.thread.xstate import XstateLayout, host_layout
 
 # Offsets of an Intel server (protection keys at 2688) and of an AMD one (at 2432): CPUID leaf 0xD.
 INTEL = XstateLayout(

@@ -20,7 +20,7 @@ from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry, inventory_entry, pstree_entry, task_core_entry, task_kobj_ids_entry
 from lamina.core.kinds import descriptors
-from lamina.core.kinds.files import FileTable
+from lamina.core.kinds.file_table import FileTable
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 
 PRELUDE = """

@@ -10,9 +10,9 @@ from lamina.core.errors import ImageError, RefusedError
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import fd_types, fdinfo_entry
-from lamina.core.kinds.files import FileTable, path_reader
+from lamina.core.kinds.file_table import FileTable, path_reader
+from lamina.core.kinds.files.regfile import changed, path_of
 from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
-from lamina.core.kinds.regfile import changed, path_of
 from tests.unit.kinds_fd.helpers import victim, write_layer
 
 LATE = {

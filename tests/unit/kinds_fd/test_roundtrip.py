@@ -70,7 +70,7 @@ stay()
         layer = write_layer(tmp_path / "layer", [pid, child])
     assert {entry.id for entry in layer.fdinfo(2)} < {entry.id for entry in layer.fdinfo(3)}
     with rebuilt(layer) as new:
-        from lamina.core.kinds.rawfd import KCMP_FILE, kcmp
+        from lamina.core.objects.rawfd import KCMP_FILE, kcmp
 
         one, two = new[pid], new[child]
         assert kcmp(one, two, KCMP_FILE, 3, 3) == 0
@@ -78,7 +78,7 @@ stay()
         assert kcmp(one, two, KCMP_FILE, 4, 4) == 0
         assert kcmp(two, two, KCMP_FILE, 3, 6) != 0
         # The restorer let go of its copies: the tree holds the only ends.
-        from lamina.core.kinds.pipe import PipeHolders
+        from lamina.core.kinds.files.pipe import PipeHolders
 
         assert PipeHolders().outside(os.stat(f"/proc/{one}/fd/4").st_ino, {one, two}) == []
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lamina.core.image.schema import TtyType
+from lamina.core.kinds.files.tty import settings_of
 from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
-from lamina.core.kinds.tty import settings_of
 from tests.unit.kinds_fd.helpers import rebuilt, victim, write_layer
 
 CODE = """

@@ -1,0 +1,1 @@
+"""Descriptors of files, pipes, terminals and counters."""

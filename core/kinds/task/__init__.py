@@ -1,0 +1,1 @@
+"""What a process has beside memory and descriptors."""

@@ -1,0 +1,1 @@
+"""What a thread has of its own: registers, signals, credentials, scheduling."""
