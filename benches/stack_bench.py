@@ -22,14 +22,14 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.image.holes import punch
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.shape.dedup import dedup, plan_dedup
-from lamina.core.image.shape.lossless import apply_lossless, plan_lossless
-from lamina.core.image.shape.plan import apply
-from lamina.core.image.shape.squash import plan_squash
-from lamina.core.image.verify import verify_layer
 from lamina.core.inspect.layer_memory import open_layer_memory
 from lamina.core.inspect.patterns import hex_pattern
 from lamina.core.inspect.search import search
+from lamina.core.rewrite.dedup import dedup, plan_dedup
+from lamina.core.rewrite.lossless import apply_lossless, plan_lossless
+from lamina.core.rewrite.plan import apply
+from lamina.core.rewrite.squash import plan_squash
+from lamina.core.verify import verify_layer
 
 LAYERS, CHANGED, SAME = 4, 0.02, 0.25
 TOP = str(LAYERS - 1)

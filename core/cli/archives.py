@@ -8,12 +8,12 @@ from lamina.core.cli.output import Output, duration, size
 from lamina.core.events import CancelToken
 
 if TYPE_CHECKING:
-    from lamina.core.image.archive.rest import RestResult
+    from lamina.core.archive.compress_plan import CompressResult
 
 
 def export(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina export LAYER --output FILE [--alone|--flat]`."""
-    from lamina.core.image.archive.export import export as write
+    from lamina.core.archive.export import export as write
 
     found = write(find_layer(args), args.output, args.alone, args.flat, output.listen, cancel)
     names = ", ".join(found.layers)
@@ -25,7 +25,7 @@ def export(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int
 
 def import_(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina import FILE DIR [--as NAME]`."""
-    from lamina.core.image.archive.importing import import_archive
+    from lamina.core.archive.importing import import_archive
 
     found = import_archive(args.file, args.dir, args.name, args.trust, output.listen, cancel)
     new = ", ".join(it.path.name for it in found.layers if not it.reused)
@@ -38,8 +38,8 @@ def import_(args: argparse.Namespace, output: Output, cancel: CancelToken) -> in
 
 def compress(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina compress LAYER [--dry-run]`."""
-    from lamina.core.image.archive.compress import compress as pack
-    from lamina.core.image.archive.rest import plan_compress
+    from lamina.core.archive.compress import compress as pack
+    from lamina.core.archive.compress_plan import plan_compress
 
     layer = find_layer(args)
     found = plan_compress(layer) if args.dry_run else pack(layer, output.listen, cancel)
@@ -49,8 +49,8 @@ def compress(args: argparse.Namespace, output: Output, cancel: CancelToken) -> i
 
 def expand(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina expand LAYER [--dry-run]`."""
-    from lamina.core.image.archive.compress import expand as unpack
-    from lamina.core.image.archive.rest import plan_expand
+    from lamina.core.archive.compress import expand as unpack
+    from lamina.core.archive.compress_plan import plan_expand
 
     layer = find_layer(args)
     found = plan_expand(layer) if args.dry_run else unpack(layer, output.listen, cancel)
@@ -58,7 +58,7 @@ def expand(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int
     return 0
 
 
-def _value(found: "RestResult", dry_run: bool) -> dict[str, object]:
+def _value(found: "CompressResult", dry_run: bool) -> dict[str, object]:
     return {
         "dry_run": dry_run,
         "layer": found.layer,
@@ -69,7 +69,7 @@ def _value(found: "RestResult", dry_run: bool) -> dict[str, object]:
     }
 
 
-def _text(found: "RestResult", dry_run: bool, verb: str) -> str:
+def _text(found: "CompressResult", dry_run: bool, verb: str) -> str:
     if not found.files:
         what = f"{', '.join(found.kept)} would not get smaller" if found.kept else f"no pages file that can be {verb}ed"
         return f"{found.layer}: {what}; nothing was changed"

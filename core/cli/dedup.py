@@ -11,7 +11,7 @@ from lamina.core.events import CancelToken
 
 if TYPE_CHECKING:
     from lamina.core.image.layer import Layer
-    from lamina.core.image.shape.lossless import LosslessPlan
+    from lamina.core.rewrite.lossless import LosslessPlan
 
 
 def dedup(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
@@ -35,8 +35,8 @@ def _layer(args: argparse.Namespace) -> "Layer | None":
 
 
 def _punching(args: argparse.Namespace, layer: "Layer", output: Output, cancel: CancelToken) -> int:
-    from lamina.core.image.shape.dedup import dedup as run
-    from lamina.core.image.shape.dedup import plan_dedup
+    from lamina.core.rewrite.dedup import dedup as run
+    from lamina.core.rewrite.dedup import plan_dedup
 
     if args.dry_run:
         plan = plan_dedup(layer)
@@ -67,7 +67,7 @@ def _punching(args: argparse.Namespace, layer: "Layer", output: Output, cancel: 
 
 def _lossless(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     from lamina.core.image.lock import stack_of
-    from lamina.core.image.shape.lossless import apply_lossless, plan_lossless
+    from lamina.core.rewrite.lossless import apply_lossless, plan_lossless
 
     directory = _stack_directory(args)
     layer = _layer(args) if directory is None else None

@@ -11,19 +11,19 @@ from lamina.core.cli.output import Output, pages, size, table
 from lamina.core.errors import LaminaError, UsageError
 from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
-from lamina.core.image.shape import plan as shape
-from lamina.core.image.shape import trash as bin
-from lamina.core.image.shape.marks import label as set_label
-from lamina.core.image.shape.marks import pin as set_pin
-from lamina.core.image.shape.marks import unpin as take_pin
-from lamina.core.image.shape.plan import Plan
-from lamina.core.image.shape.undo import entry_name, plan_empty, plan_undo
 from lamina.core.image.stack import Stack
+from lamina.core.rewrite import plan as shape
+from lamina.core.rewrite import trash as bin
+from lamina.core.rewrite.marks import label as set_label
+from lamina.core.rewrite.marks import pin as set_pin
+from lamina.core.rewrite.marks import unpin as take_pin
+from lamina.core.rewrite.plan import Plan
+from lamina.core.rewrite.undo import entry_name, plan_empty, plan_undo
 
 
 def drop(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina drop LAYER…`."""
-    from lamina.core.image.shape.drop import plan_drop
+    from lamina.core.rewrite.drop import plan_drop
 
     layers = [find_layer(argparse.Namespace(stack=args.stack, layer=word)) for word in dict.fromkeys(args.layers)]
     if len({layer.directory.parent for layer in layers}) > 1:
@@ -35,7 +35,7 @@ def drop(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
 
 def squash(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina squash A..B`."""
-    from lamina.core.image.shape.squash import plan_squash
+    from lamina.core.rewrite.squash import plan_squash
 
     first, last = find_range(args)
     plan = plan_squash(first, last)
@@ -46,7 +46,7 @@ def squash(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int
 
 def undo(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina undo [LAYER] [--as NAME]`. What comes back is looked at once more; a layer that is not whole is named."""
-    from lamina.core.image.verify import check_chain
+    from lamina.core.verify import check_chain
 
     directory, word = _place_and_word(args)
     plan = plan_undo(directory, word, args.as_name)
@@ -105,7 +105,7 @@ def trash(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
 
 def prune(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     """`lamina prune DIR --keep-last N --keep-every T --max-bytes B`."""
-    from lamina.core.image.shape.prune import Policy, plan_prune
+    from lamina.core.rewrite.prune import Policy, plan_prune
 
     policy = Policy(args.keep_last, args.keep_every, args.max_bytes)
     if policy == Policy():

@@ -13,7 +13,7 @@ from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack, Unreadable
 from lamina.core.image.summary import Summary, summary_of
-from lamina.core.image.verify import Report, State, verify_stack
+from lamina.core.verify import Report, State, verify_stack
 
 _HEAD = ("LAYER", "PARENT", "OWN", "INHERITED", "ON DISK", "FROZEN", "TIME", "LABEL", "RESTORABLE")
 _RIGHT = frozenset({2, 3, 4, 5})

@@ -12,8 +12,8 @@ from lamina.core.events import CancelToken
 from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
-from lamina.core.image.verify import Report, State, verify_layer, verify_stack
-from lamina.core.image.verify.reports import Verified
+from lamina.core.verify import Report, State, verify_layer, verify_stack
+from lamina.core.verify.reports import Verified
 
 
 def verify(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
@@ -106,7 +106,7 @@ def _finding(finding: Finding, base: Path) -> str:
 
 def relink(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
     """`lamina relink LAYER [--to PARENT] [--search DIR] [--dry-run]`."""
-    from lamina.core.image.shape.relink import apply_relink, plan_relink
+    from lamina.core.rewrite.relink import apply_relink, plan_relink
 
     # A layer whose parent is gone is not among those that a stack can find by name.
     inside = args.stack / args.layer if args.stack is not None else Path(args.layer)

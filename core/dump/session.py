@@ -37,10 +37,10 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import cannot_write, sweep_beside
 from lamina.core.image.lock import locked, stack_of
-from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import new_layer_id
 from lamina.core.image.supplement import Supplement
 from lamina.core.kinds.thread.landlock import Peers
+from lamina.core.rewrite.dedup import dedup
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 

@@ -19,8 +19,8 @@ from lamina.core.dump.session import dump
 from lamina.core.errors import BusyError, LaminaError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, ignore
 from lamina.core.image.layer import Layer
-from lamina.core.image.shape.drop import plan_drop
-from lamina.core.image.shape.plan import apply
+from lamina.core.rewrite.drop import plan_drop
+from lamina.core.rewrite.plan import apply
 
 # Between two looks at what was written: at least this, and twenty times what a look costs.
 _LOOK_S = 0.1

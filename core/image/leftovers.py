@@ -3,7 +3,7 @@
 A draft lives in one directory, `.lamina-draft`, inside the directory of the layer, and its writer holds a lock on it; so a draft that can
 be locked is dead. If the writer died between the renames of its commit, the list of names in the draft says which files to take back.
 
-A layer that is made anew is built in a directory beside it (`lamina.core.image.shape.sibling`), also held locked, and then exchanged with
+A layer that is made anew is built in a directory beside it (`lamina.core.rewrite.new_directory`), also held locked, and then exchanged with
 it. Whatever has such a name is not needed: it is not finished, or was replaced.
 """
 

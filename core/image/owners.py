@@ -17,8 +17,8 @@ from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.format import PageFlag
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.places.place import Content
 from lamina.core.image.punched import freed_in
+from lamina.core.image.storage.place import Content
 
 
 def to_offsets(present: PageRuns, runs: PageRuns) -> PageRuns:

@@ -60,7 +60,7 @@ def settle_renames(stack_dir: Path, hidden: str) -> None:
     """Finish or undo what a dead lamina was renaming: symbolic links between the names of two layers, one of them beginning with *hidden*.
 
     Such a link stands in for a layer's new name while those that stand on the layer are linked through it
-    (`lamina.core.image.shape.trash`); in the end it names itself. Afterwards the layers name the layer itself, and the link is gone.
+    (`lamina.core.rewrite.trash`); in the end it names itself. Afterwards the layers name the layer itself, and the link is gone.
 
     Raises:
         OSError: a link cannot be replaced.

@@ -13,8 +13,8 @@ from lamina.core.image import owners
 from lamina.core.image.awaiting import awaited_in
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import DRAFT, TRASH
-from lamina.core.image.places.place import layers_in
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.storage.place import layers_in
 
 Key = tuple[object, ...]
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from lamina.core.errors import Blocker, RefusedError
 from lamina.core.image.layer import MAX_DEPTH, Layer
-from lamina.core.image.places.tarball import Archive
-from lamina.core.image.places.walk import Check, ignore, open_directory
+from lamina.core.image.storage.tarball import Archive
+from lamina.core.image.storage.walk import Check, ignore, open_directory
 
 _WHY: Final = "restoring it runs what that user put there"
 _STEP: Final = 128

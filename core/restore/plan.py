@@ -20,8 +20,6 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
-from lamina.core.image.verify import check_chain
-from lamina.core.image.verify.contents import Meter
 from lamina.core.kinds.file_table import path_reader
 from lamina.core.kinds.files.regfile import path_of
 from lamina.core.kinds.memory import area_notes, guards, shared_files, vmas
@@ -31,6 +29,8 @@ from lamina.core.kinds.task import cgroups, fs, rlimits, timens
 from lamina.core.objects.paths import PathOf
 from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
+from lamina.core.verify import check_chain
+from lamina.core.verify.reading import Meter
 
 _SLICE = 16384
 _LEADER_SLICE = 512 << 10

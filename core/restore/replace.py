@@ -22,11 +22,11 @@ from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
 from lamina.core.image.trust import held_layer
-from lamina.core.image.verify.contents import Meter
 from lamina.core.restore import machine, run
 from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
 from lamina.core.restore.request import RestoreRequest, RestoreResult
+from lamina.core.verify.reading import Meter
 
 _SIGCHLD_BIT = 1 << 16
 _REAP_S = 20.0

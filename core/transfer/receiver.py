@@ -27,10 +27,10 @@ from lamina.core.image.format import INVENTORY
 from lamina.core.image.layer import Layer
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.schema import inventory_entry
-from lamina.core.image.shape.dedup import dedup
 from lamina.core.image.sidecar import RECEIVED_NAME, Sidecar, new_layer_id
 from lamina.core.image.stack import Stack
 from lamina.core.image.sums import sum_file
+from lamina.core.rewrite.dedup import dedup
 from lamina.core.transfer import wire
 from lamina.core.transfer.connection import OPEN_TO_ALL, PATIENCE_S, Address, Connection, listen, peer_of, repeating
 from lamina.core.transfer.incoming import Came, Incoming, layer_token

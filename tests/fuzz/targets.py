@@ -17,20 +17,20 @@ from lamina.core.errors import ImageError, LaminaError
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.places.directory import DirectoryPlace
-from lamina.core.image.places.place import Content, FileInfo, Place
 from lamina.core.image.show import as_overview, as_text, as_tree
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
+from lamina.core.image.storage.directory import DirectoryPlace
+from lamina.core.image.storage.place import Content, FileInfo, Place
 from lamina.core.image.summary import summary_of
-from lamina.core.image.verify import State, verify_layer, verify_stack
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.layer_memory import open_layer_memory, tasks_with_memory
 from lamina.core.inspect.ownership import ownership
 from lamina.core.inspect.patterns import text_pattern
 from lamina.core.inspect.search import search
+from lamina.core.verify import State, verify_layer, verify_stack
 
 T = TypeVar("T")
 READ_LIMIT = 64 << 20

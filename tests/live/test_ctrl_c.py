@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lamina.core.image.layer import Layer
-from lamina.core.image.verify import check_chain
+from lamina.core.verify import check_chain
 from tests.live.harness import (
     FULL,
     PATIENCE_S,

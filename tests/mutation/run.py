@@ -39,11 +39,11 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import sum_bytes
 from lamina.core.image.trust import held_layer
-from lamina.core.image.verify import check_chain
 from lamina.core.kinds.opening import OpenOptions, open_descriptions
 from lamina.core.restore.plan import make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Wishes, rebuild
+from lamina.core.verify import check_chain
 from tests.live.harness import be_subreaper, reaping
 from tests.mutation.fields import Change, changes, shape_of
 from tests.mutation.sets import SETS, MadeSet

@@ -15,8 +15,8 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.types import SerializableData, SerializedData
 from textual.pilot import Pilot
 
-from lamina.core.image.places.directory import DirectoryPlace
-from lamina.core.image.places.place import FileInfo
+from lamina.core.image.storage.directory import DirectoryPlace
+from lamina.core.image.storage.place import FileInfo
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from lamina.tui.screens.help import HelpScreen

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from lamina.core.image.layer import Layer
-from lamina.core.image.verify import check_chain
+from lamina.core.verify import check_chain
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.choose_layer import ChooseLayer
 from lamina.tui.dialogs.confirm import Confirm

@@ -15,9 +15,9 @@ from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.core.image.archive.export import ExportResult
-    from lamina.core.image.archive.importing import ImportResult
-    from lamina.core.image.archive.rest import RestResult
+    from lamina.core.archive.compress_plan import CompressResult
+    from lamina.core.archive.export import ExportResult
+    from lamina.core.archive.importing import ImportResult
     from lamina.core.image.layer import Layer
     from lamina.tui.bridge import Work
 
@@ -26,7 +26,7 @@ def export(row: LayerRow, output: Path, form: str) -> Act:
     """Write the layer into one archive; *form*: "" with its ancestors, "alone", or "flat" as one full layer."""
 
     def run(work: "Work") -> "ExportResult":
-        from lamina.core.image.archive.export import export as write
+        from lamina.core.archive.export import export as write
         from lamina.core.image.layer import Layer
 
         work.announce(commands.export_line(row.path, output, form))
@@ -56,9 +56,9 @@ def plan_import(archive: Path, stack: Path, then: Ask) -> Act:
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.places.place import place_of
-        from lamina.core.image.places.tarball import ArchivePlace
         from lamina.core.image.stack import Stack
+        from lamina.core.image.storage.place import place_of
+        from lamina.core.image.storage.tarball import ArchivePlace
         from lamina.core.image.trust import untrusted_archive
         from lamina.tui.read.layer_row import name_in_archive
 
@@ -97,7 +97,7 @@ def import_(archive: Path, stack: Path, plan: ImportPlan, name: str, then: Calla
     """Make the layers of *archive* layers of *stack*; *name*: what its layer is called, "" for its own name."""
 
     def run(work: "Work") -> "ImportResult":
-        from lamina.core.image.archive.importing import import_archive
+        from lamina.core.archive.importing import import_archive
 
         work.announce(commands.import_line(archive, stack, name, trust=bool(plan.untrusted)))
         return import_archive(archive, stack, name or None, bool(plan.untrusted), work.listen, work.cancel)
@@ -114,7 +114,7 @@ def plan_rest(row: LayerRow, then: Ask) -> Act:
     verb = "expand" if row.compressed else "compress"
 
     def make(_work: "Work") -> Proposal:
-        from lamina.core.image.archive.rest import plan_compress, plan_expand
+        from lamina.core.archive.compress_plan import plan_compress, plan_expand
         from lamina.core.image.layer import Layer
 
         found = (plan_expand if row.compressed else plan_compress)(Layer(row.path))
@@ -136,14 +136,14 @@ def rest(row: LayerRow) -> Act:
     """Compress the pages of the layer, or bring them back."""
     verb = "expand" if row.compressed else "compress"
 
-    def run(work: "Work") -> "RestResult":
-        from lamina.core.image.archive.compress import compress, expand
+    def run(work: "Work") -> "CompressResult":
+        from lamina.core.archive.compress import compress, expand
         from lamina.core.image.layer import Layer
 
         work.announce(commands.rest_line(verb, row.path))
         return (expand if row.compressed else compress)(Layer(row.path), work.listen, work.cancel)
 
-    def summary(done: "RestResult") -> str:
+    def summary(done: "CompressResult") -> str:
         freed = done.bytes_freed
         return f"{verb}ed; {units.size(freed)} freed" if freed >= 0 else f"{verb}ed; {units.size(-freed)} more in use"
 

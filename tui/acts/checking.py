@@ -13,8 +13,8 @@ from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.core.image.shape.relink import Relinking
-    from lamina.core.image.verify.reports import Verified
+    from lamina.core.rewrite.relink import Relinking
+    from lamina.core.verify.reports import Verified
     from lamina.tui.bridge import Work
     from lamina.tui.read.stack import StackReader
 
@@ -57,7 +57,7 @@ def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Act:
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.relink import plan_relink as plan
+        from lamina.core.rewrite.relink import plan_relink as plan
 
         found = plan(Layer(row.path), to, search)
         if not found.needed:
@@ -78,7 +78,7 @@ def relink(row: LayerRow, proposal: Proposal) -> Act:
     """Put the link in that was found."""
 
     def run(work: "Work") -> "Relinking":
-        from lamina.core.image.shape.relink import apply_relink
+        from lamina.core.rewrite.relink import apply_relink
 
         plan: Relinking = proposal.plan
         work.announce(commands.relink_line(row.path, plan.parent.path))

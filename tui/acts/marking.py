@@ -15,7 +15,7 @@ def label(layer: Path, text: str) -> Act:
 
     def run(work: "Work") -> str:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.marks import label as mark
+        from lamina.core.rewrite.marks import label as mark
 
         work.announce(commands.label_line(layer, text))
         mark(Layer(layer), text)
@@ -29,7 +29,7 @@ def pin(layer: Path, reason: str) -> Act:
 
     def run(work: "Work") -> str:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.marks import pin as mark
+        from lamina.core.rewrite.marks import pin as mark
 
         work.announce(commands.pin_line(layer, reason))
         mark(Layer(layer), reason)
@@ -43,7 +43,7 @@ def unpin(layer: Path) -> Act:
 
     def run(work: "Work") -> str:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.marks import unpin as mark
+        from lamina.core.rewrite.marks import unpin as mark
 
         work.announce(commands.unpin_line(layer))
         mark(Layer(layer))

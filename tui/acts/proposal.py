@@ -10,7 +10,7 @@ from lamina.tui.model.target import known_states
 
 if TYPE_CHECKING:
     from lamina.core.image.layer import Layer
-    from lamina.core.image.shape.plan import Plan
+    from lamina.core.rewrite.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def propose(plan: "Plan", *first: str) -> Proposal:
 
 def said(layers: "Iterable[Layer]") -> str:
     """ "layer 3", "layers 3, 4 and 5"; of dropped ones the name in the trash."""
-    from lamina.core.image.shape.undo import entry_name
+    from lamina.core.rewrite.undo import entry_name
 
     names = sorted((entry_name(layer) for layer in layers), key=lambda name: (len(name), name))
     if len(names) > 6:

@@ -12,7 +12,7 @@ from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.core.image.shape.prune import PrunePlan
+    from lamina.core.rewrite.prune import PrunePlan
     from lamina.tui.bridge import Work
 
 Ask = Callable[[Proposal], None]
@@ -32,7 +32,7 @@ def carry_out(kind: str, title: str, command: str, proposal: Proposal, done: str
     """Do what was proposed; refused if the stack changed meanwhile. *done* is what to say then."""
 
     def run(work: "Work") -> str:
-        from lamina.core.image.shape.plan import apply
+        from lamina.core.rewrite.plan import apply
 
         work.announce(command)
         apply(proposal.plan, work.listen, work.cancel)
@@ -46,7 +46,7 @@ def plan_drop(row: LayerRow, then: Ask) -> Act:
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.drop import plan_drop as plan
+        from lamina.core.rewrite.drop import plan_drop as plan
 
         return propose(plan([Layer(row.path)]))
 
@@ -58,7 +58,7 @@ def plan_squash(first: LayerRow, last: LayerRow, then: Ask) -> Act:
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.squash import plan_squash as plan
+        from lamina.core.rewrite.squash import plan_squash as plan
 
         found = plan(Layer(first.path), Layer(last.path))
         stays = [f"{sentence(said(found.kept))} stays as it is: others need it."] if found.kept else []
@@ -75,9 +75,9 @@ def undo(stack: Path, name: str, then: Callable[[Path], None]) -> Act:
 
     def run(work: "Work") -> Path:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.plan import apply
-        from lamina.core.image.shape.undo import plan_undo
-        from lamina.core.image.verify import check_chain
+        from lamina.core.rewrite.plan import apply
+        from lamina.core.rewrite.undo import plan_undo
+        from lamina.core.verify import check_chain
 
         work.announce(commands.undo_line(stack, name))
         plan = plan_undo(stack, name or None)
@@ -100,7 +100,7 @@ def plan_empty(stack: Path, name: str, then: Ask) -> Act:
     """What removing the dropped layer *name* (all of them if it is "") for good would do."""
 
     def make(_work: "Work") -> Proposal:
-        from lamina.core.image.shape.undo import plan_empty as plan
+        from lamina.core.rewrite.undo import plan_empty as plan
 
         found = plan(stack, name or None)
         if not found.removed:
@@ -116,8 +116,8 @@ def plan_prune(stack: Path, rules: tuple[str, str, str], then: Ask) -> Act:
 
     def make(_work: "Work") -> Proposal:
         from lamina.core.cli.options.common import byte_count, seconds
-        from lamina.core.image.shape.prune import Policy
-        from lamina.core.image.shape.prune import plan_prune as plan
+        from lamina.core.rewrite.prune import Policy
+        from lamina.core.rewrite.prune import plan_prune as plan
 
         last, every, most = rules
         policy = Policy(int(last) if last else None, seconds(every) if every else None, byte_count(most) if most else None)

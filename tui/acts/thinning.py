@@ -12,8 +12,8 @@ from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
 if TYPE_CHECKING:
-    from lamina.core.image.shape.dedup import DedupPlan
-    from lamina.core.image.shape.lossless import LosslessPlan
+    from lamina.core.rewrite.dedup import DedupPlan
+    from lamina.core.rewrite.lossless import LosslessPlan
     from lamina.tui.bridge import Work
 
 _PAGE = 4096
@@ -57,8 +57,8 @@ def plan_thinning(row: LayerRow, stack: Path, then: Callable[[Thinning], None]) 
 
     def run(work: "Work") -> Thinning:
         from lamina.core.image.layer import Layer
-        from lamina.core.image.shape.dedup import plan_dedup
-        from lamina.core.image.shape.lossless import plan_lossless
+        from lamina.core.rewrite.dedup import plan_dedup
+        from lamina.core.rewrite.lossless import plan_lossless
 
         work.announce(commands.dedup_line(row.path, dry_run=True))
         plan, why_not = None, ""
@@ -79,7 +79,7 @@ def dedup(plan: "DedupPlan") -> Act:
     layer = plan.layer.path
 
     def run(work: "Work") -> int:
-        from lamina.core.image.shape.dedup import apply_dedup
+        from lamina.core.rewrite.dedup import apply_dedup
 
         work.announce(commands.dedup_line(layer))
         return apply_dedup(plan, listen=work.listen, cancel=work.cancel)
@@ -92,7 +92,7 @@ def lossless(stack: Path, layer: Path | None = None) -> Act:
     place = layer or stack
 
     def run(work: "Work") -> "LosslessPlan":
-        from lamina.core.image.shape.lossless import apply_lossless
+        from lamina.core.rewrite.lossless import apply_lossless
 
         work.announce(layer_commands.lossless_line(place))
         return apply_lossless(stack, [layer] if layer else None, work.listen, work.cancel)

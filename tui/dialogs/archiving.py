@@ -15,7 +15,7 @@ from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.places import is_directory, is_file, typed_path
 
 if TYPE_CHECKING:
-    from lamina.core.image.archive.importing import ImportResult
+    from lamina.core.archive.importing import ImportResult
     from lamina.tui.app.lamina import LaminaApp
 
 

@@ -49,7 +49,7 @@ def _files_of(layer: "Layer") -> int:
 def name_in(stack: Path, layer: "Layer") -> str:
     """What it is called: of a layer in another directory also where that is."""
     from lamina.core.image.leftovers import TRASH
-    from lamina.core.image.shape.trash import name_of
+    from lamina.core.rewrite.trash import name_of
 
     if layer.name.startswith(TRASH):
         return name_of(layer)
@@ -62,8 +62,8 @@ def name_in(stack: Path, layer: "Layer") -> str:
 
 def name_in_archive(layer: "Layer") -> str:
     """What a layer in an archive was called, which is not always its place in it; what `lamina import` calls it."""
-    from lamina.core.image.archive.manifest import default_name, names_in
-    from lamina.core.image.places.tarball import ArchivePlace
+    from lamina.core.archive.manifest import default_name, names_in
+    from lamina.core.image.storage.tarball import ArchivePlace
 
     place = layer.place
     if not isinstance(place, ArchivePlace):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lamina.core.events import CancelToken, Listener
     from lamina.core.image.layer import Layer
     from lamina.core.image.stack import Key, Stack
-    from lamina.core.image.verify.reports import Report, Verified
+    from lamina.core.verify.reports import Report, Verified
 
 
 class StackReader:
@@ -60,7 +60,7 @@ class StackReader:
         return self.read(path)
 
     def _check(self, path: Path) -> None:
-        from lamina.core.image.verify import verify_stack
+        from lamina.core.verify import verify_stack
 
         stack, stamps = self._open(path)
         key = (path, tuple(stamps.items()), stack.unreadable)
@@ -79,7 +79,7 @@ class StackReader:
             Cancelled: as asked.
         """
         from lamina.core.image.layer import Layer
-        from lamina.core.image.verify import verify_layer
+        from lamina.core.verify import verify_layer
 
         layer = Layer(path)
         stamp = stamp_of(layer)
@@ -89,7 +89,7 @@ class StackReader:
 
     def verify_all(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
         """As `verify`, of every layer of the stack in *path*."""
-        from lamina.core.image.verify import verify_stack
+        from lamina.core.verify import verify_stack
 
         stack, stamps = self._open(path)
         found = verify_stack(stack, True, listen, cancel)

@@ -15,8 +15,6 @@ from lamina.core.errors import ImageError
 from lamina.core.image import schema
 from lamina.core.image.format import MAX_FILE, PAGEMAP, ImageKind, kind_of_file, kind_of_head, records_of
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.places.directory import DirectoryPlace
-from lamina.core.image.places.place import Place, place_of
 from lamina.core.image.show import names
 from lamina.core.image.show.forms import form_of
 from lamina.core.image.show.signals import decode_siginfo, signal_name
@@ -24,6 +22,8 @@ from lamina.core.image.show.summary import summary_of_map, summary_of_raw, summa
 from lamina.core.image.show.values import Bytes, Number, Row, bits
 from lamina.core.image.sidecar import MAX_SIZE
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.storage.directory import DirectoryPlace
+from lamina.core.image.storage.place import Place, place_of
 
 Tree = dict[str, Any]
 BYTES_PER_ROW = 16

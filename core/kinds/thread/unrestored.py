@@ -1,6 +1,6 @@
 """A security profile that a thread ran under: only this machine knows which one we run under.
 
-What else no restore puts back, `verify` tells (`lamina.core.image.verify.unsupported`).
+What else no restore puts back, `verify` tells (`lamina.core.verify.unsupported`).
 """
 
 from pathlib import Path

@@ -7,7 +7,7 @@ import pytest
 
 from lamina.core.cli import main
 from lamina.core.image.layer import Layer
-from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
+from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 from tests.unit.image.layers import BASE, Spec, address, make
 
 

@@ -13,8 +13,8 @@ from lamina.core.image import format as fmt
 from lamina.core.image import schema
 from lamina.core.image.layer import Layer
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.verify import verify_layer
 from lamina.core.restore.plan import refuse_damaged
+from lamina.core.verify import verify_layer
 from tests.unit.image.layers import BASE, Spec, core, creds, fown, make, mm, reg
 
 MANY = 6_000

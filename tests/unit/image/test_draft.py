@@ -18,7 +18,7 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import COMMITTING, DRAFT, sweep, sweep_stack
 from lamina.core.image.sidecar import Sidecar, new_layer_id
-from lamina.core.image.verify import check_chain
+from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, inventory, make, write_memory, write_tasks
 
 SPEC = Spec({7: {1, 2, 5}})

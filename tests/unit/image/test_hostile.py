@@ -13,7 +13,7 @@ from lamina.core.image import schema
 from lamina.core.image.layer import Layer
 from lamina.core.image.show import as_tree
 from lamina.core.image.stack import Stack
-from lamina.core.image.verify import verify_stack
+from lamina.core.verify import verify_stack
 from tests.unit.image.layers import Spec, make
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.verify import check_chain
 from lamina.core.inspect.diff import diff
+from lamina.core.verify import check_chain
 from tests.made_stack import PID, Shape, everything, make_stack
 from tests.unit.image.stacks import new_stack
 

@@ -16,7 +16,7 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.holes import file_holes, holes_of, punch
 from lamina.core.image.layer import Layer
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.verify import check_chain
+from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make
 
 

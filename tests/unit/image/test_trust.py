@@ -12,9 +12,9 @@ import pytest
 
 from lamina.core.errors import ImageError, LaminaError, RefusedError
 from lamina.core.image.layer import Layer
-from lamina.core.image.places.place import place_of
-from lamina.core.image.places.tarball import ArchivePlace
-from lamina.core.image.places.walk import open_directory
+from lamina.core.image.storage.place import place_of
+from lamina.core.image.storage.tarball import ArchivePlace
+from lamina.core.image.storage.walk import open_directory
 from lamina.core.image.trust import held_layer, untrusted_archive
 from lamina.core.restore.plan import refuse_damaged
 from tests.unit.image.layers import Spec, make

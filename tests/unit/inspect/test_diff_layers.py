@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lamina.core.image.archive.compress import compress
+from lamina.core.archive.compress import compress
 from lamina.core.image.layer import Layer
 from lamina.core.inspect.diff import Difference, diff, read_pair
 from lamina.core.inspect.diff.layer_side import LayerSide

@@ -14,7 +14,7 @@ from lamina.core.errors import Cancelled, ImageError
 from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.places.place import Content
+from lamina.core.image.storage.place import Content
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.diff import pages as pages_room
 from lamina.core.inspect.diff.counts import PageCount, count_by_range
@@ -157,7 +157,7 @@ def test_long_stretches_are_compared_in_steps(tmp_path: Path, monkeypatch: pytes
 
 def test_what_is_lost_is_not_compared(tmp_path: Path) -> None:
     """Punched pages, pages that no parent has, and pages without data are told apart from those that differ."""
-    from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
+    from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 
     make(tmp_path, "1", Spec({7: {1, 2, 3}}), tag=1)
     make(tmp_path, "2", Spec({7: {1}}, {7: {2, 3}}), "1", tag=2)

@@ -17,12 +17,12 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 from lamina.core.image.sidecar import Sidecar, new_layer_id
 from lamina.core.inspect.areas import AreaKind
 from lamina.core.inspect.holdings import read_owned
 from lamina.core.inspect.layer_memory import open_layer_memory, tasks_with_memory
 from lamina.core.inspect.sources import OwnerKind
+from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 from tests.unit.image.layers import AREA_PAGES, BASE, Spec, address, content, fown, inventory, make, runs, write_memory, write_tasks
 from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 from tests.unit.inspect.naive import read_naively

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.core.image.layer import Layer
-from lamina.core.image.shape.dedup import apply_dedup, plan_dedup
 from lamina.core.inspect.ownership import FARTHER, LACKING, NOBODY, PUNCHED, letter_of, ownership, strips
+from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 from tests.unit.image.layers import AREA_PAGES, BASE, Spec, address, make, runs
 from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 

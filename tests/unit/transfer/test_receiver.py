@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.verify import State, verify_layer
+from lamina.core.verify import State, verify_layer
 from tests.unit.transfer.peers import (
     ADD_F,
     ASK,

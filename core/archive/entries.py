@@ -1,0 +1,83 @@
+"""What an archive holds of a layer: its files, and of each what is no hole."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.errors import ImageError, NativeError
+from lamina.core.image.holes import holes_of
+from lamina.core.image.layer import Layer
+from lamina.core.image.sidecar import RECEIVED_NAME
+from lamina.core.image.storage.compressed import CompressedContent
+from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.tarball import MemberContent
+
+# What a file of a layer can be called, in an archive too: anything else could mean something to whoever finds it in a directory.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file to be archived.
+
+    Attributes:
+        name: its name in the layer; size: bytes; mode: permissions; mtime: seconds since 1970.
+        open: opens it.
+    """
+
+    name: str
+    size: int
+    mode: int
+    mtime: float
+    open: Callable[[], Content]
+
+
+def entries_of(layer: Layer) -> Iterator[Entry]:
+    """The regular files of *layer*, the small images before the pages; not the `parent` link, the sidecar and what belongs into that.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    for name in sorted(layer.names(), key=lambda name: (name.startswith("pages-"), name)):
+        info = layer.info(name)
+        if info is None or not info.is_file or not NAME.fullmatch(name) or name in ("lamina.json", RECEIVED_NAME):
+            continue
+        yield Entry(name, info.size, info.mode & 0o777, round(info.mtime, 6), lambda name=name: layer.open(name))  # type: ignore[misc]
+
+
+def pieces_of(content: Content) -> list[tuple[int, int]]:
+    """What of an open file is no hole, as (offset, bytes), ascending."""
+    if isinstance(content, MemberContent):
+        return list(zip(content.member.starts.tolist(), content.member.sizes.tolist(), strict=True))
+    holes = PageRuns.empty()
+    if isinstance(content, CompressedContent):
+        holes = content.shape.holes
+    elif content.fd is not None:
+        with suppress(NativeError):  # a file system that does not tell
+            holes = holes_of(content.fd, content.size)
+    if not holes:
+        return [(0, content.size)] if content.size else []
+    data = PageRuns.of([(0, -(-content.size // PAGE) * PAGE)]) - holes
+    sizes = np.minimum(data.ends, np.uint64(content.size)) - data.starts
+    return list(zip(data.starts.tolist(), sizes.tolist(), strict=True))
+
+
+def copy(content: Content, pieces: list[tuple[int, int]], put: Callable[[bytes, int], None]) -> None:
+    """Hand what the *pieces* of an open file hold to *put*, with its offset, a MiB at most at a time.
+
+    Raises:
+        ImageError: it cannot be read, or has become shorter.
+    """
+    for start, size in pieces:
+        at = start
+        while at < start + size:
+            # To the next whole MiB: blocks are summed, and frames read, one at a time.
+            data = content.pread(min(start + size - at, (1 << 20) - at % (1 << 20)), at)
+            if not data:
+                raise ImageError("cannot read image", "", f"ends at offset {at} of {start + size}")
+            put(data, at)
+            at += len(data)
