@@ -88,7 +88,7 @@ def text_of(app: LaminaApp) -> str:
 
 async def ended(app: LaminaApp, kind: str) -> None:
     """The newest act is one of *kind* and has come to its end."""
-    await until(lambda: app.journal.newest and app.journal.newest.act.kind == kind and app.journal.newest.state != journal.RUNNING)
+    await until(lambda: app.journal.newest and app.journal.newest.operation.kind == kind and app.journal.newest.state != journal.RUNNING)
     job = app.journal.newest
     assert job is not None and job.state == journal.DONE, job
 

@@ -15,11 +15,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = cli.parse(argv)
     if args.verb == "config":
-        from lamina.tui.settings.verb import config
+        from lamina.tui.settings.config_verb import config
 
         return cli.run(args, config)
     if args.verb == "attach" and args.program is None:
-        from lamina.tui.terminal.verb import terminals
+        from lamina.tui.terminal.attach_verb import terminals
 
         return cli.run(args, terminals)
     if args.verb not in (None, "run", "attach"):

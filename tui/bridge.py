@@ -1,7 +1,7 @@
 """The only module that knows threads: engine calls go out to worker threads, what they say comes back as messages.
 
 The event loop never calls the engine itself. Readers (`ask`) look at things; of several questions of one group only the newest answer
-counts. An act (`start`) changes something: one at a time, cancellable, with progress.
+counts. An operation (`start`) changes something: one at a time, cancellable, with progress.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from textual.worker import Worker, get_current_worker
 from lamina.core.errors import Cancelled, LaminaError
 from lamina.core.events import CancelToken, Event, Progress
 from lamina.tui import messages
-from lamina.tui.acts import Act
+from lamina.tui.operations import Operation
 
 
 class Work:
-    """What an act sees while it runs, in its own thread: where to report to, and whether to stop."""
+    """What an operation sees while it runs, in its own thread: where to report to, and whether to stop."""
 
-    def __init__(self, act: Act, post: Callable[[Message], object]) -> None:
-        self.act = act
+    def __init__(self, operation: Operation, post: Callable[[Message], object]) -> None:
+        self.operation = operation
         self.cancel = CancelToken()
         self._post = post
         self._began = time.monotonic()
@@ -33,21 +33,21 @@ class Work:
 
     def announce(self, command: str) -> None:
         """Say which command line does the same; called once the request is known."""
-        self._post(messages.ActStarted(self.act, command))
+        self._post(messages.OperationStarted(self.operation, command))
 
     def tell(self, message: Message) -> None:
-        """Let the app know what has happened before the act is over."""
+        """Let the app know what has happened before the operation is over."""
         self._post(message)
 
     def listen(self, event: Event) -> None:
         """The listener given to the engine."""
         if not isinstance(event, Progress):
-            self._post(messages.NoticeGiven(self.act, event.text))
+            self._post(messages.NoticeGiven(self.operation, event.text))
             return
         now = time.monotonic()
         if event.phase != self._phase:
             self._began, self._phase = now, event.phase
-        self._post(messages.ProgressMade(self.act, event, int((now - self._began) * 1e6)))
+        self._post(messages.ProgressMade(self.operation, event, int((now - self._began) * 1e6)))
 
 
 class Bridge:
@@ -61,27 +61,27 @@ class Bridge:
         self._followed: set[str] = set()
 
     @property
-    def busy_with(self) -> Act | None:
-        """The act that is running."""
-        return self._work.act if self._work else None
+    def busy_with(self) -> Operation | None:
+        """The operation that is running."""
+        return self._work.operation if self._work else None
 
-    def start(self, act: Act) -> bool:
-        """Run *act*; False if another one is still running."""
+    def start(self, operation: Operation) -> bool:
+        """Run *operation*; False if another one is still running."""
         if self._work is not None:
             return False
-        work = self._work = Work(act, self._app.post_message)
-        self._app.run_worker(lambda: self._run(work), thread=True, exit_on_error=False, group="act", description=act.title)
+        work = self._work = Work(operation, self._app.post_message)
+        self._app.run_worker(lambda: self._run(work), thread=True, exit_on_error=False, group="operation", description=operation.title)
         return True
 
     def cancel(self) -> bool:
-        """Ask the running act to stop at its next check; False if there is none."""
+        """Ask the running operation to stop at its next check; False if there is none."""
         if self._work is None:
             return False
         self._work.cancel.cancel()
         return True
 
     async def wait_idle(self) -> None:
-        """Return when no act is running."""
+        """Return when no operation is running."""
         while self._work is not None:
             await asyncio.sleep(0.02)
 
@@ -133,19 +133,19 @@ class Bridge:
             self._app.post_message(message)
 
     def _run(self, work: Work) -> None:
-        act = work.act
+        operation = work.operation
         answer: Message
         try:
-            result = act.run(work)
+            result = operation.run(work)
         except Cancelled as error:
-            answer = messages.ActFailed(act, str(error), cancelled=True)
+            answer = messages.OperationFailed(operation, str(error), cancelled=True)
         except (LaminaError, OSError) as error:
-            answer = messages.ActFailed(act, str(error))
+            answer = messages.OperationFailed(operation, str(error))
         except Exception as error:  # a bug of ours must not vanish with the thread
-            answer = messages.ActFailed(act, f"{act.title}: internal error: {type(error).__name__}: {error}")
-            self._app.log.error(act.title, error)
+            answer = messages.OperationFailed(operation, f"{operation.title}: internal error: {type(error).__name__}: {error}")
+            self._app.log.error(operation.title, error)
         else:
-            answer = messages.ActFinished(act, result, act.summarise(result), tuple(getattr(result, "notices", ())))
+            answer = messages.OperationFinished(operation, result, operation.summarise(result), tuple(getattr(result, "notices", ())))
         finally:
             self._work = None
         self._app.post_message(answer)

@@ -11,24 +11,24 @@ from lamina.core.events import Progress
 
 if TYPE_CHECKING:
     from lamina.core.attach.identity import Identity
-    from lamina.tui.acts import Act
-    from lamina.tui.app.timing import Run
+    from lamina.tui.app.timed_layers import Run
     from lamina.tui.model.both_pages import BothPages
     from lamina.tui.model.compared import Compared
-    from lamina.tui.model.diff import DiffView
+    from lamina.tui.model.difference import DiffView
     from lamina.tui.model.layers import StackView
     from lamina.tui.model.target import Target
+    from lamina.tui.operations import Operation
     from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
     from lamina.tui.read.examining import Examined
     from lamina.tui.read.layer_memory import LayerMemory
+    from lamina.tui.read.layer_status import LayerStatus
     from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
     from lamina.tui.read.process import Processes
     from lamina.tui.read.searching import Search
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
-    from lamina.tui.read.tracked import Standing
     from lamina.tui.terminal.holders import HeldTerminal
     from lamina.tui.terminal.leader import Held
 
@@ -48,10 +48,10 @@ class ProcessesExamined(Message):
 
 
 @dataclass
-class StandingRead(Message):
+class LayerStatusRead(Message):
     """It is known of all tracked processes how much they write, and of all that stand on a layer how many their stack has."""
 
-    standing: "dict[int, Standing]"
+    layer_status: "dict[int, LayerStatus]"
 
 
 @dataclass
@@ -197,7 +197,7 @@ class BothPagesRead(Message):
 
 
 @dataclass
-class TimedLooked(Message):
+class TimedRead(Message):
     """A program of which timed layers are taken was looked at: bytes written since the last one, or why there can be no more."""
 
     run: "Run"
@@ -268,10 +268,10 @@ class ExecutableFound(Message):
 
 
 @dataclass
-class ActStarted(Message):
+class OperationStarted(Message):
     """The engine began to work; *command* is the line that does the same."""
 
-    act: "Act"
+    operation: "Operation"
     command: str
 
 
@@ -279,7 +279,7 @@ class ActStarted(Message):
 class ProgressMade(Message):
     """Work went on. Of a phase only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
 
-    act: "Act"
+    operation: "Operation"
     progress: Progress
     phase_us: int = 0
 
@@ -292,24 +292,24 @@ class ProgressMade(Message):
 class NoticeGiven(Message):
     """The engine said a sentence the user should read."""
 
-    act: "Act"
+    operation: "Operation"
     text: str
 
 
 @dataclass
-class ActFinished(Message):
+class OperationFinished(Message):
     """Work was done; *summary* is one line for people, *result* what the engine answered."""
 
-    act: "Act"
+    operation: "Operation"
     result: Any
     summary: str
     notices: Sequence[str] = ()
 
 
 @dataclass
-class ActFailed(Message):
+class OperationFailed(Message):
     """Work failed or was refused, in the engine's own words."""
 
-    act: "Act"
+    operation: "Operation"
     text: str
     cancelled: bool = False

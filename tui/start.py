@@ -20,7 +20,7 @@ def run_app(argv: list[str]) -> int:
         settings = configure(args).settings
         terminal = None
         if args.verb == "attach":
-            from lamina.tui.terminal.verb import chosen
+            from lamina.tui.terminal.attach_verb import chosen
 
             terminal = chosen(args.program, args.take, settings.readonly)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):

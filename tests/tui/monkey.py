@@ -62,7 +62,7 @@ async def play(seed: int, keys: int, readonly: bool) -> dict[str, object]:
                 "last words": app.last_words,
                 "internal": [job.outcome for job in app.journal.jobs if "internal error" in job.outcome],
                 "dared": dared,
-                "jobs": sorted({job.act.kind for job in app.journal.jobs}),
+                "jobs": sorted({job.operation.kind for job in app.journal.jobs}),
                 "same program": _identity(program.pid) == before,
                 "descriptors": _descriptors(program.pid) - descriptors,
                 "layers": sorted(path.name for path in program.images.iterdir()),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.keys.jumps import JUMPS, Unclear, acts_by_name, completions, go
+from lamina.tui.keys.jumps import JUMPS, Unclear, actions_by_name, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.model.typed import lines_file
 from lamina.tui.widgets.jump_line import JumpLine
@@ -76,11 +76,11 @@ async def test_what_is_unclear_is_said_in_words(tmp_path: Path) -> None:
             with pytest.raises(Unclear, match=why):
                 await go(app, line, {})
         assert await completions(app, "theme ansi-l", {}) == ["theme ansi-light"]
-        acts = acts_by_name(app)
-        assert "track" in await completions(app, "t", acts) and "stack" in await completions(app, "s", acts)
-        assert acts["track"].node is app.screen and acts["squash"].mode == "stack"
-        # An act may be typed by the beginning of its name, if only one begins like that.
-        await go(app, "jo", acts)
+        actions = actions_by_name(app)
+        assert "track" in await completions(app, "t", actions) and "stack" in await completions(app, "s", actions)
+        assert actions["track"].node is app.screen and actions["squash"].mode == "stack"
+        # An action may be typed by the beginning of its name, if only one begins like that.
+        await go(app, "jo", actions)
         await until(lambda: app.current_mode == "jobs")
 
 

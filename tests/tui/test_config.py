@@ -12,10 +12,10 @@ from lamina.core.errors import UsageError
 from lamina.tui.__main__ import main
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.keys import keymap
-from lamina.tui.keys.rebinding import acts
+from lamina.tui.keys.rebinding import bindings_by_name
 from lamina.tui.model.session import Session
 from lamina.tui.model.settings import OPTIONS, OwnCommand, Settings
-from lamina.tui.places import stacks_root
+from lamina.tui.paths import stacks_root
 from lamina.tui.settings.config import BY_OPTION, USUAL, configure, user_file
 from tests.tui.waiting import type_ahead, until
 
@@ -63,7 +63,7 @@ def test_options_win_over_variables_over_the_users_file_over_the_systems(own_fil
         ("theme = 'lamina-lite'", "there is no theme lamina-lite (did you mean lamina-light?)"),
         ("columns = ['PID', 'SIZE']", "there is no column SIZE (columns are PID, "),
         ("theme =", "not TOML: "),
-        ("[keys]\n'target.damp' = 'd'", "there is no act target.damp (did you mean target.dump?)"),
+        ("[keys]\n'target.damp' = 'd'", "there is no action target.damp (did you mean target.dump?)"),
         ("[keys]\n'target.dump' = 'hyper'", "target.dump: there is no key hyper (keys are as in d, F"),
         ("[keys]\n'target.dump' = 't'", "target.dump and target.track would both be on t (give target.track another key)"),
         ("[keys]\n'stack.restore' = 'd'", "stack.restore and target.dump would both be on d"),
@@ -140,7 +140,7 @@ def test_what_is_written_is_read_again_and_says_everything(capsys: pytest.Captur
 
 def test_every_key_has_a_name() -> None:
     assert {"app", "pane", "target", "process", "stack", "map"} < set(keymap.PLACES)
-    assert len(acts()) == sum(len(keys) for keys in keymap.PLACES.values())
+    assert len(bindings_by_name()) == sum(len(keys) for keys in keymap.PLACES.values())
 
 
 async def test_the_screen_does_as_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ async def test_an_incremental_dump_and_a_rewind(reaper: Reaper) -> None:
             await pilot.press("down", "r")
             await until(lambda: "Restore layer 1" in str(app.screen.query("#dialog").first().border_title))
             await pilot.press("right", "right", "enter")
-            await until(lambda: any(job.act.kind == "restore" and job.state != "running" for job in app.journal.jobs))
+            await until(lambda: any(job.operation.kind == "restore" and job.state != "running" for job in app.journal.jobs))
             assert app.journal.jobs[0].state == "ok", app.journal.jobs[0].outcome
             assert before <= step(program) < second
             await until(lambda: step(program) > first + 2)

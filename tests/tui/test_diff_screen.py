@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.both_pages import BothPages
-from lamina.tui.model.diff import DiffView
+from lamina.tui.model.difference import DiffView
 from lamina.tui.model.session import Session
 from tests.live.harness import Reaper, Victim, start_c
 from tests.tui.waiting import until

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.tui.terminal.emulator import Emulator
-from lamina.tui.terminal.keys import bytes_of
+from lamina.tui.terminal.key_codes import bytes_of
 
 COLOURED = "\x1b[2J\x1b[3;5H\x1b[1;31mred\x1b[0m \x1b[38;5;208mo\x1b[7mrev\x1b[0m 漢字 end\x1b[?1h\x1b[10;20H".encode()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lamina.core.attach.identity import Identity
-from lamina.tui.demo.guide import FIRST_MINUTE
+from lamina.tui.demo.first_minute import FIRST_MINUTE
 from lamina.tui.model.guide import Guide
 from lamina.tui.model.journal import Journal
 from lamina.tui.model.session import Session

@@ -7,9 +7,9 @@ from textual.binding import Binding
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.keys import keymap
-from lamina.tui.keys.deeds import EVERYWHERE, deeds_here
+from lamina.tui.keys.actions import EVERYWHERE, actions_here
 from lamina.tui.model.session import Session
-from lamina.tui.screens.help import HelpScreen
+from lamina.tui.screens.help_screen import HelpScreen
 from lamina.tui.screens.panes import PanedScreen
 from tests.tui.waiting import type_ahead, until
 
@@ -58,11 +58,11 @@ async def test_the_keys_keep_to_the_rules() -> None:
                 frame.go_to_pane(pane)
                 await pilot.pause()
                 shown = defaultdict(set)
-                for deed in deeds_here(frame):
-                    assert deed.does and deed.does != deed.name, f"{mode}: {deed.keys} has no sentence"
-                    if deed.place != EVERYWHERE:
-                        for key in deed.keys.split():
-                            shown[key].add(deed.name)
+                for action in actions_here(frame):
+                    assert action.does and action.does != action.name, f"{mode}: {action.keys} has no sentence"
+                    if action.place != EVERYWHERE:
+                        for key in action.keys.split():
+                            shown[key].add(action.name)
                 twice = {key: names for key, names in shown.items() if len(names) > 1}
                 assert not twice, f"{mode}, {pane.border_title}: {twice}"
 

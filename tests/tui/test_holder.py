@@ -292,7 +292,7 @@ def test_of_what_ended_unseen_the_last_screen_is_kept() -> None:
     while only().ended is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert only().ended == 3 and only().standing == "ended with exit status 3"
+    assert only().ended == 3 and only().state == "ended with exit status 3"
     second = Follower(attach(only(), blocking=True))
     assert follow(second, lambda: False) == Ended(3)
     assert "the end" in second.emulator.text

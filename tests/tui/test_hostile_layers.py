@@ -10,9 +10,9 @@ from textual.color import Color
 from textual.strip import Strip
 
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.tui.app.appearance import Harmless
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.looks import Harmless
-from lamina.tui.dialogs.timed import TimedDialog
+from lamina.tui.dialogs.ask_timed import TimedDialog
 from lamina.tui.model.session import Session
 from lamina.tui.widgets.hits_pane import HitsPane
 from lamina.tui.widgets.layer_detail import LayerDetail

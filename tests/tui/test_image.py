@@ -69,7 +69,7 @@ async def test_bytes_changes_search_and_fields(reaper: Reaper, tmp_path: Path) -
         core.expand()
         await until(lambda: any(child.data and child.data.label == "records" for child in core.children))
         await pilot.press("C")
-        await until(lambda: app.journal.newest and app.journal.newest.state == "ok" and app.journal.newest.act.kind == "core")
+        await until(lambda: app.journal.newest and app.journal.newest.state == "ok" and app.journal.newest.operation.kind == "core")
         assert (tmp_path / "shots" / f"core.2.{victim.pid}").read_bytes()[:4] == b"\x7fELF"
         assert executable(tmp_path / "shots/2", victim.pid) == str(Path(f"/proc/{victim.pid}/exe").readlink())
 

@@ -15,14 +15,14 @@ from lamina.core.dump.dirtied import Dirtied
 from lamina.core.dump.request import DumpResult, DumpStats
 from lamina.core.dump.rhythm import Due, Rhythm, Timed
 from lamina.core.errors import TargetError
-from lamina.tui.acts import dump
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.timing import Run
-from lamina.tui.dialogs.timed import TimedDialog
+from lamina.tui.app.timed_layers import Run
+from lamina.tui.dialogs.ask_timed import TimedDialog
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Level
 from lamina.tui.model.session import Session
+from lamina.tui.operations import dump
 from tests.live.harness import Reaper, full, start_c
 from tests.tui.waiting import until
 
@@ -80,7 +80,7 @@ async def failed(app: LaminaApp, pilot: Pilot[None], words: str) -> None:
     await pilot.press("tab", "minus", "minus", "minus")
     await until(lambda: log.has_focus and log.level == Level.ERROR)
     job = app.journal.jobs[0]
-    assert job.outcome.startswith(words) and (job.act.title, job.outcome) in [(entry.about, entry.text) for entry in log.entries]
+    assert job.outcome.startswith(words) and (job.operation.title, job.outcome) in [(entry.about, entry.text) for entry in log.entries]
     await pilot.press("plus", "plus", "plus", "plus")
     assert log.level == Level.DEBUG and any("arm" in entry.text for entry in log.entries)
     await pilot.press("slash", *"IT IS a file", "enter", "n")
@@ -121,7 +121,7 @@ async def test_timed_layers(reaper: Reaper, tmp_path: Path) -> None:
         victim.ask("write 300 7")
         await until(lambda: run.timed.layers == 2 and run.thinning is None and app.bridge.busy_with is None)
         assert [name for name in os.listdir(stack) if name.isdecimal()] == ["2"]
-        assert [job.act.kind for job in app.journal.jobs] == ["thin", "timed", "timed"]
+        assert [job.operation.kind for job in app.journal.jobs] == ["thin", "timed", "timed"]
         await pilot.press("T")
         assert not app.timed.runs
         await pilot.press("T")
@@ -157,8 +157,8 @@ async def test_layers_that_could_not_be_removed_are_removed_later(tmp_path: Path
         here = os.getpid()
         run = app.timed.runs[here] = Run(here, "python", tmp_path, Timed(Rhythm(30.0, keep_last=1), 0.0), identify(here))
         for number in range(3):
-            run.due, run.act = Due("30 s went by", 0.0), dump(here, "python", tmp_path)
+            run.due, run.operation = Due("30 s went by", 0.0), dump(here, "python", tmp_path)
             app.timed.over(
-                Job(run.act, state=journal.DONE), DumpResult(tmp_path / str(number), "id", DumpStats(), (here,), "uffd-wp async")
+                Job(run.operation, state=journal.DONE), DumpResult(tmp_path / str(number), "id", DumpStats(), (here,), "uffd-wp async")
             )
             assert run.thinning is None and len(run.taken) == number + 1

@@ -13,10 +13,10 @@ from lamina.core.errors import TargetError, UsageError
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model.session import Session
+from lamina.tui.terminal.attach_verb import chosen
 from lamina.tui.terminal.attachment import ShownElsewhereError
 from lamina.tui.terminal.holders import HeldTerminal, attach, held_terminals
 from lamina.tui.terminal.leader import start
-from lamina.tui.terminal.verb import chosen
 from tests.live.harness import alive, lamina, lamina_command, wait_gone
 from tests.tui.terminal import terminal
 from tests.tui.waiting import until
@@ -203,6 +203,6 @@ def test_a_lamina_does_not_show_the_terminal_that_it_runs_in(monkeypatch: pytest
     held = left_running()
     monkeypatch.setattr(os, "ttyname", lambda _fd: held.tty)
     assert held.tty.startswith("/dev/pts/") and held.is_around_us
-    for act in (lambda: attach(held), lambda: chosen(str(held.pid), take=True)):
+    for call in (lambda: attach(held), lambda: chosen(str(held.pid), take=True)):
         with pytest.raises(TargetError, match="this lamina runs in that terminal"):
-            act()
+            call()

@@ -1,26 +1,26 @@
-"""The palette finds every act, also those of other screens, and does them there."""
+"""The palette finds every action, also those of other screens, and does them there."""
 
 import pytest
 from textual.command import CommandPalette
 from textual.widgets import Input, OptionList
 
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.keys.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.keys.actions import actions_elsewhere, actions_here
 from lamina.tui.keys.palette import LaminaPalette
 from lamina.tui.model.session import Session
 from tests.tui.waiting import until
 
 
-async def test_acts_of_here_and_of_other_screens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_actions_of_here_and_of_other_screens(monkeypatch: pytest.MonkeyPatch) -> None:
     app = LaminaApp(Session())
     async with app.run_test(size=(110, 36)) as pilot:
         await until(lambda: app.processes._list.rows)
         palette = LaminaPalette(app.screen)
         await palette.startup()
         names = [hit.text for hit in [hit async for hit in palette.discover()]]
-        here = {deed.name for deed in deeds_here(app.screen) if not deed.moves}
+        here = {action.name for action in actions_here(app.screen) if not action.moves}
         assert here - set(names) <= {"palette", "processes", "target", "stack", "image", "jobs", "terminal"} and "go to stack" in names
-        assert {f"stack: {deed.name}" for deed in deeds_elsewhere(app, app.screen) if deed.mode == "stack"} <= set(names)
+        assert {f"stack: {action.name}" for action in actions_elsewhere(app, app.screen) if action.mode == "stack"} <= set(names)
         assert "theme ansi-light" in names
         best = max([hit async for hit in palette.search("final")])
         assert best.text == "final dump" and "end the program" in str(best.help)

@@ -19,7 +19,7 @@ from lamina.core.image.storage.directory import DirectoryPlace
 from lamina.core.image.storage.place import FileInfo
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
-from lamina.tui.screens.help import HelpScreen
+from lamina.tui.screens.help_screen import HelpScreen
 from tests.corpus import unpack
 from tests.tui.svg_cells import cells, differences, draw
 from tests.tui.waiting import until

@@ -7,12 +7,12 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from lamina.tui.acts import Act
 from lamina.tui.app import reader, type_ahead
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import Target, look_up
+from lamina.tui.operations import Operation
 from lamina.tui.widgets.filter_line import FilterLine
 from tests.live.harness import Reaper, start_c
 from tests.tui.typist import as_event
@@ -24,19 +24,19 @@ def send(app: LaminaApp, *keys: str) -> None:
         app.post_message(as_event(key))
 
 
-def noting_acts(app: LaminaApp, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def noting_operations(app: LaminaApp, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The titles of what is asked of the engine; dry runs are done."""
-    acts: list[str] = []
+    operations: list[str] = []
     do = app.do
 
-    def noted(act: Act) -> bool:
-        if act.kind == "plan":
-            return do(act)
-        acts.append(act.title)
+    def noted(operation: Operation) -> bool:
+        if operation.kind == "plan":
+            return do(operation)
+        operations.append(operation.title)
         return True
 
     monkeypatch.setattr(app, "do", noted)
-    return acts
+    return operations
 
 
 LOST = "typed for what did not come, and not taken: "
@@ -47,7 +47,7 @@ class Slow:
 
     def __init__(self, app: LaminaApp) -> None:
         self.may_end, self.answers, self._app = threading.Event(), list[str | None](), app
-        self.act = Act("plan", "dry run of everything", lambda _work: self.may_end.wait(60), str, then=self._ask)
+        self.operation = Operation("plan", "dry run of everything", lambda _work: self.may_end.wait(60), str, then=self._ask)
 
     def _ask(self, _found: object) -> None:
         self._app.push_screen(Confirm("All of it?", ["what goes"], [Choice("no", "No"), Choice("all", "All")]), self.answers.append)
@@ -62,7 +62,7 @@ async def test_what_was_typed_for_a_line_that_does_not_come_does_nothing(
 ) -> None:
     victim = start_c(reaper, tmp_path / "victim", "cells", 4)
     app = LaminaApp(Session())
-    acts = noting_acts(app, monkeypatch)
+    operations = noting_operations(app, monkeypatch)
     async with app.run_test(size=(100, 30)):
         app.reader.aim(victim.pid)
         await until(lambda: app.session.target and app.type_ahead.settled)
@@ -70,14 +70,14 @@ async def test_what_was_typed_for_a_line_that_does_not_come_does_nothing(
         for times, key in enumerate(("l", "slash"), 1):
             send(app, "3", key, *"dump it t", "enter", "d")
             await until(lambda: [entry.text for entry in app.logbook].count(f"{LOST}dump it t<enter>d") == times)  # noqa: B023
-            assert not acts and app.screen is app.stack
+            assert not operations and app.screen is app.stack
             send(app, "d")
-            await until(lambda: acts)
-            acts.clear()
+            await until(lambda: operations)
+            operations.clear()
         # Escape is where one is sure again.
         send(app, "l", *"dd", "escape", "d")
-        await until(lambda: app.type_ahead.settled and acts)
-        assert len(acts) == 1
+        await until(lambda: app.type_ahead.settled and operations)
+        assert len(operations) == 1
 
 
 async def test_a_question_that_comes_late_is_not_answered_by_what_is_typed_for_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ async def test_a_question_that_comes_late_is_not_answered_by_what_is_typed_for_s
     async with app.run_test(size=(100, 30)):
         await until(lambda: app.processes._list.rows and app.type_ahead.settled)
         slow = Slow(app)
-        app.do(slow.act)
+        app.do(slow.operation)
         send(app, "right", "enter")
         await until(lambda: "keys wait for dry run of everything" in app.processes.key_bar._said)
         await until(lambda: any("not taken: <right><enter>" in entry.text for entry in app.logbook))
@@ -112,7 +112,7 @@ async def test_answers_wait_for_their_question_and_escape_takes_it_back() -> Non
     async with app.run_test(size=(100, 30)):
         await until(lambda: app.processes._list.rows and app.type_ahead.settled)
         slow = Slow(app)
-        app.do(slow.act)
+        app.do(slow.operation)
         send(app, "right", "enter", "slash", *"dd")
         await until(lambda: "4 keys" in app.processes.key_bar._said or "5 keys" in app.processes.key_bar._said)
         slow.may_end.set()
@@ -120,7 +120,7 @@ async def test_answers_wait_for_their_question_and_escape_takes_it_back() -> Non
         send(app, "escape")
         await until(lambda: line(app) is None and app.type_ahead.settled)
         slow = Slow(app)
-        app.do(slow.act)
+        app.do(slow.operation)
         await until(lambda: "waiting for dry run" in app.processes.key_bar._said)
         send(app, "escape")
         await until(lambda: app.type_ahead.settled)
@@ -130,7 +130,7 @@ async def test_answers_wait_for_their_question_and_escape_takes_it_back() -> Non
         assert not slow.answers and len(app.screen_stack) == 1
 
 
-async def test_acts_are_about_the_process_that_was_chosen_however_long_it_is_looked_at(
+async def test_operations_are_about_the_process_that_was_chosen_however_long_it_is_looked_at(
     reaper: Reaper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (start_c(reaper, tmp_path / name, "cells", 4) for name in ("first", "second"))
@@ -143,27 +143,27 @@ async def test_acts_are_about_the_process_that_was_chosen_however_long_it_is_loo
 
     monkeypatch.setattr(reader, "look_up", look)
     app = LaminaApp(Session(tmp_path / "shots"))
-    acts = noting_acts(app, monkeypatch)
+    operations = noting_operations(app, monkeypatch)
     async with app.run_test(size=(100, 30)):
         app.reader.aim(first.pid)
         await until(lambda: app.session.target)
         may_end.clear()
         send(app, "1", "slash", *str(second.dir), "enter", "enter", "d", "3", "d")
         await until(lambda: f"wait for process {second.pid}" in app.screen_stack[0].key_bar._said)  # type: ignore[attr-defined]
-        assert not acts
+        assert not operations
         may_end.set()
-        await until(lambda: len(acts) == 2)
-        assert acts == [f"dump of cells {second.pid}"] * 2
+        await until(lambda: len(operations) == 2)
+        assert operations == [f"dump of cells {second.pid}"] * 2
 
 
 async def test_letters_behind_q_do_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     app = LaminaApp(Session())
-    acts = noting_acts(app, monkeypatch)
+    operations = noting_operations(app, monkeypatch)
     async with app.run_test(size=(100, 30)):
         await until(lambda: app.processes._list.rows)
         send(app, *"qdt1/d")
         await until(lambda: app.type_ahead._closed)
-    assert not acts and app.return_code == 0
+    assert not operations and app.return_code == 0
 
 
 async def test_pasted_text_and_letters_keep_their_order() -> None:

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
-from lamina.tui.screens.processes import ProcessScreen
+from lamina.tui.screens.processes_screen import ProcessScreen
 from tests.live.harness import Reaper, start_c
 from tests.tui.crowd import Crowd, crowd
 from tests.tui.waiting import until
@@ -295,12 +295,12 @@ async def test_what_a_tracked_program_writes_is_counted_and_stays_uncounted_for_
         await story.go_to(victim.pid)
         await pilot.press("d")
         await until(lambda: app.session.target and app.session.target.layer and app.bridge.busy_with is None)
-        await until(lambda: (of := story.known.standing.get(victim.pid)) and of.layers == 1 and of.dirty is not None)
+        await until(lambda: (of := story.known.layer_status.get(victim.pid)) and of.layers == 1 and of.dirty is not None)
         victim.ask("write 60 5")
 
         def is_counted() -> bool:
-            screen._look_at_standing()
-            of = story.known.standing[victim.pid]
+            screen._read_layer_status()
+            of = story.known.layer_status[victim.pid]
             return of.dirty is not None and of.dirty.pages >= 60 and of.per_second is not None
 
         await until(is_counted)
@@ -310,5 +310,5 @@ async def test_what_a_tracked_program_writes_is_counted_and_stays_uncounted_for_
         assert app.session.stack is not None
         assert 60 <= app.session.stack.rows[0].own_pages <= 100
         await story.again()
-        await until(lambda: story.known.standing[victim.pid].layers == 2)
+        await until(lambda: story.known.layer_status[victim.pid].layers == 2)
         assert story.text_of(victim.pid).split()[-2] == "2"

@@ -1,4 +1,4 @@
-"""The stack screen by keys, on a real program's layers and on criu's with no process at all: what the program answers proves each act."""
+"""The stack screen by keys, on a real program's layers and on criu's with no process at all: what the program answers proves each step."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ class Keys:
     def __init__(self, app: LaminaApp, pilot: Pilot[None]) -> None:
         self.app, self.pilot, self.done = app, pilot, 0
 
-    async def act(self, *keys: str) -> Job:
+    async def do(self, *keys: str) -> Job:
         """Press *keys*, the last of which makes the engine do something; wait until that is done."""
         await self.pilot.press(*keys)
         await until(lambda: len(self.app.journal.jobs) > self.done and self.app.journal.jobs[0].ended)
@@ -43,8 +43,8 @@ class Keys:
         self.app.screen.query_one(Input).value = str(text)
 
     async def look(self, *keys: str) -> str:
-        """As `act` for a dry run; wait for its dialog. Returns what that says."""
-        job = await self.act(*keys)
+        """As `do` for a dry run; wait for its dialog. Returns what that says."""
+        job = await self.do(*keys)
         assert job.state == journal.DONE, job.outcome
         await until(lambda: isinstance(self.app.screen, Confirm) and self.app.focused is not None)
         assert self.app.focused is not None and self.app.focused.id == "answer-cancel"
@@ -86,7 +86,7 @@ async def test_layers_of_a_program_are_shaped_by_keys(reaper: Reaper, tmp_path: 
         await pilot.press("3")
         answers = {}
         for name in "12345":
-            assert (await keys.act("d")).state == journal.DONE
+            assert (await keys.do("d")).state == journal.DONE
             answers[name] = victim.ask()
             victim.ask(f"write 40 {name}")
         await keys.rows(lambda rows: len(rows) == 5 and all(row.restorable for row in rows.values()))
@@ -98,30 +98,30 @@ async def test_layers_of_a_program_are_shaped_by_keys(reaper: Reaper, tmp_path: 
         await keys.to("3")
         await pilot.press("E", "enter")
         await until(lambda: isinstance(app.screen, Confirm))
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         assert (tmp_path / "shots-3.tar.zst").is_file()
         await pilot.press("r")
         await until(lambda: app.focused is not None and app.focused.id == "answer-cancel")
-        restored = await keys.act("right", "right", "enter")
+        restored = await keys.do("right", "right", "enter")
         assert restored.state == journal.DONE, restored.outcome
     assert victim.ask() == answers["3"]
     assert check_chain(Layer(stack / "4"), contents=True) == []
 
 
 async def verify_label_and_pin(keys: Keys, stack: Path) -> None:
-    await keys.act("v")
+    await keys.do("v")
     rows = await keys.rows(lambda rows: rows["5"].checked)
     assert rows["5"].checked is not None and rows["5"].checked.good and rows["5"].checked.sums
     assert keys.app.journal.jobs[0].command == f"lamina verify {stack}/5"
     await keys.to("4")
-    await keys.act("l", *"try-2", "enter")
+    await keys.do("l", *"try-2", "enter")
     await keys.to("2")
-    await keys.act("P", *"keep", "enter")
+    await keys.do("P", *"keep", "enter")
     rows = await keys.rows(lambda rows: rows["2"].pinned)
     assert rows["4"].label == "try-2" and rows["2"].pin_reason == "keep"
-    refused = await keys.act("delete")
+    refused = await keys.do("delete")
     assert refused.state == journal.FAILED and "it is pinned (keep)" in refused.outcome
-    await keys.act("P")
+    await keys.do("P")
     await keys.rows(lambda rows: not rows["2"].pinned)
 
 
@@ -131,12 +131,12 @@ async def drop_and_undo(keys: Keys, stack: Path) -> None:
     await keys.pilot.press("enter")
     assert "4" in keys.table(), "the safe answer comes first"
     await keys.look("delete")
-    dropped = await keys.act("right", "enter")
+    dropped = await keys.do("right", "enter")
     assert dropped.command == f"lamina drop {stack}/4"
     await keys.rows(lambda rows: "4" not in rows and rows["5"].parent == stack / "3" and rows["5"].restorable)
     assert keys.names() == ["5", "3", "2", "1", "4"], "what is in the trash stands below"
     assert keys.cursor() == "3"
-    await keys.act("z")
+    await keys.do("z")
     await keys.rows(lambda rows: "4" in rows and rows["4"].parent == stack / "3" and rows["4"].restorable)
     assert keys.cursor() == "4"
 
@@ -146,13 +146,13 @@ async def squash_and_thin(keys: Keys, stack: Path) -> None:
     await keys.pilot.press("s")
     await until(lambda: isinstance(keys.app.screen, ChooseLayer))
     assert "Only 3 stays of 2 to 3" in await keys.look("enter")
-    await keys.act("right", "enter")
+    await keys.do("right", "enter")
     rows = await keys.rows(lambda rows: "2" not in rows and all(row.restorable for row in rows.values()))
     assert rows["3"].parent == stack / "1" and rows["3"].squashed == 1
     await keys.to("5")
     said = await keys.look("x")
     assert "Dry run: frees" in said and "Layers 3, 1 are no longer restorable" in said and "Lossless: frees" in said
-    thinned = await keys.act("right", "enter")
+    thinned = await keys.do("right", "enter")
     assert thinned.command == f"lamina dedup --lossless {stack}/5"
     await keys.rows(lambda rows: all(row.restorable for row in rows.values()))
 
@@ -174,11 +174,11 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         await until(lambda: app.screen is app.stack and app.stack._strip.memory)
         rows = await keys.rows(lambda rows: len(rows) == 3 and all(row.restorable for row in rows.values()))
         assert rows["3"].foreign and rows["3"].program == "pair" and rows["3"].frozen_us
-        await keys.act("v")
+        await keys.do("v")
         rows = await keys.rows(lambda rows: rows["3"].checked)
         assert rows["3"].checked is not None and not rows["3"].checked.sums
 
-        await keys.act("V")
+        await keys.do("V")
         await keys.rows(lambda rows: all(row.checked for row in rows.values()))
 
         # 4 leads into the layer under the cursor, whichever was looked at before.
@@ -197,9 +197,9 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
 
         await keys.to("2")
         await keys.look("delete")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         await keys.rows(lambda rows: list(rows) == ["3", "1"] and rows["3"].restorable)
-        await keys.act("z")
+        await keys.do("z")
         await keys.rows(lambda rows: list(rows) == ["3", "2", "1"])
 
         (stack / "1").rename(stack / "first")
@@ -207,12 +207,12 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         rows = await keys.rows(lambda rows: "first" in rows and rows["3"].unlinked)
         assert not rows["3"].restorable and "its parent ../1 is not there" in rows["3"].why
         await keys.to("3")
-        several = await keys.act("R", "enter")
+        several = await keys.do("R", "enter")
         assert several.state == journal.FAILED and "several layers could be its parent" in several.outcome
         await pilot.press("R")
         keys.type(stack / "first")
         await keys.look("enter")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: rows["3"].restorable)
         assert rows["3"].parent == stack / "first"
 
@@ -230,22 +230,22 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         keys.type(archive)
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, Confirm))
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         await keys.look("K")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: rows["3"].compressed)
         assert not rows["3"].restorable and rows["3"].whole
         await keys.look("K")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         await keys.rows(lambda rows: rows["3"].restorable)
         await pilot.press("D", "1")
         assert "2 goes" in await keys.look("enter")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         await keys.rows(lambda rows: list(rows) == ["3"] and rows["3"].restorable)
         await pilot.press("D")
         app.screen.query_one("#answer-empty", Button).press()
         assert "of the trash go for good" in await keys.look()
-        await keys.act("tab", "enter")
+        await keys.do("tab", "enter")
         await until(lambda: app.session.stack and not app.session.stack.trash)
     app = LaminaApp(Session(archive))
     async with app.run_test(size=(110, 36)) as pilot:
@@ -255,6 +255,6 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         assert list(rows) == ["3", "2", "1"] and all(row.archived and not row.restorable and row.whole for row in rows.values())
         await pilot.press("I")
         await keys.look("enter")
-        await keys.act("right", "enter")
+        await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: len(rows) == 3 and all(row.restorable for row in rows.values()))
         assert app.session.stack_dir == tmp_path / "three"

@@ -8,7 +8,7 @@ from textual.widgets import Input
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.model.session import Session
-from lamina.tui.read.stack import StackReader
+from lamina.tui.read.stack_reader import StackReader
 from tests.corpus import unpack
 from tests.live.harness import Reaper, alive, start_c
 from tests.tui.waiting import until

@@ -47,8 +47,8 @@ async def shows(app: LaminaApp, *lines: str) -> None:
 
 
 async def done(app: LaminaApp, kind: str) -> None:
-    """Wait for the act that is newest, and for the stack after it."""
-    await until(lambda: app.journal.newest and app.journal.newest.act.kind == kind and app.journal.newest.state != journal.RUNNING)
+    """Wait for the operation that is newest, and for the stack after it."""
+    await until(lambda: app.journal.newest and app.journal.newest.operation.kind == kind and app.journal.newest.state != journal.RUNNING)
     job = app.journal.newest
     assert job is not None and job.state == journal.DONE, job
 
@@ -169,8 +169,8 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
         (tmp_path / "shots" / "1" / "files.img").write_bytes(b"damaged")
         press(app, "r")
         await answer(app, "right", "enter")
-        await until(lambda: app.journal.jobs[0].act.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
+        await until(lambda: app.journal.jobs[0].operation.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
         assert "files.img" in app.journal.jobs[0].outcome and not terminal.alive
         await app.start_program(["no such program"])
-        await until(lambda: app.journal.jobs[0].act.title == "start no such program" and app.journal.jobs[0].state == journal.FAILED)
+        await until(lambda: app.journal.jobs[0].operation.title == "start no such program" and app.journal.jobs[0].state == journal.FAILED)
         assert app.journal.jobs[0].outcome == "cannot run no such program: No such file or directory"

@@ -14,8 +14,8 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Static
 
 from lamina.tui import theme as themes
+from lamina.tui.app.appearance import fitting_theme
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.looks import fitting_theme
 from lamina.tui.model.session import Session
 from lamina.tui.theme import is_shaded
 from tests.corpus import unpack

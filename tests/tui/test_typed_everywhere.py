@@ -1,5 +1,5 @@
-"""Keys typed ahead at every speed, generated with the place they are meant for, while others use the processor: no act out of its place, no
-letter lost. 200,000 of them under `make live`.
+"""Keys typed ahead at every speed, generated with the place they are meant for, while others use the processor: no operation out of its
+place, no letter lost. 200,000 of them under `make live`.
 """
 
 import json

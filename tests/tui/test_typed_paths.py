@@ -8,7 +8,7 @@ from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.keys.jumps import Unclear, completions, go
 from lamina.tui.model.session import Session
 from lamina.tui.model.view import View, why_not
-from lamina.tui.places import is_there, typed_path
+from lamina.tui.paths import is_there, typed_path
 from lamina.tui.read.stacks import holds_layers, stack_at
 
 ODD = ["~nobody-is-called-so/x", "a" * 300, "a" * 5000, "/proc/self/mem/x", "with\0nul", "~nobody-is-called-so"]

@@ -6,7 +6,7 @@ from textual.pilot import Pilot
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Confirm
-from lamina.tui.keys.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.keys.actions import actions_elsewhere, actions_here
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
@@ -114,6 +114,6 @@ async def test_readonly_changes_nothing(reaper: Reaper, tmp_path: Path) -> None:
         await pilot.press("d", "t")
         await pilot.pause()
         assert app.journal.jobs == []
-        refused = {deed.name for deed in (*deeds_here(app.screen), *deeds_elsewhere(app, app.screen)) if deed.refused}
+        refused = {action.name for action in (*actions_here(app.screen), *actions_elsewhere(app, app.screen)) if action.refused}
         assert {"dump", "track", "restore…", "new program", "core file"} <= refused and not {"verify", "filter", "dedup…"} & refused
     assert not (tmp_path / "shots").exists()

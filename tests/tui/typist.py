@@ -1,9 +1,9 @@
 """Types ahead, each key with the place in mind that it is meant for: `python -m tests.tui.typist SEED KEYS` says as JSON what came of it.
 
-Keys are made in rounds. A round knows what it leads to: acts, answers, texts in their order, and where it ends. It is sent at once, in
-bursts, or key by key, to the real app on a real stack and a real process. Only what acts ask of the engine is noted down and not done:
-two hundred thousand keys would take ten thousand layers. Dry runs and everything that looks are done. Half of the time nothing is painted,
-which would be half of the work, and no key waits for paint.
+Keys are made in rounds. A round knows what it leads to: operations, answers, texts in their order, and where it ends. It is sent at once,
+in bursts, or key by key, to the real app on a real stack and a real process. Only what operations ask of the engine is noted down and not
+done: two hundred thousand keys would take ten thousand layers. Dry runs and everything that only reads are done. Half of the time nothing
+is painted, which would be half of the work, and no key waits for paint.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from textual.keys import _character_to_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
-from lamina.tui.acts import Act, marking
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.timing import TimedLayers
+from lamina.tui.app.timed_layers import TimedLayers
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model.session import Session
+from lamina.tui.operations import Operation, labels
 from lamina.tui.widgets.filter_line import FilterLine
 from lamina.tui.widgets.hits_pane import HitsPane
 from tests.corpus import unpack
@@ -129,7 +129,7 @@ class Typist:
         self._round.place = place
 
     def _filter(self) -> None:
-        """Letters of acts in the filter, then the process is taken."""
+        """Letters of operations in the filter, then the process is taken."""
         self._press("slash")
         self._saw("filter", self._type(self._text()))
         self._press("escape")
@@ -137,27 +137,27 @@ class Typist:
             self._press("slash", *self._victim, "enter")
             self._saw("filter", self._victim)
             self._press("d")
-            self._saw("act", "dump")
+            self._saw("operation", "dump")
             if self._dice.random() < 0.5:
                 self._press("F", "right", "enter")
                 self._saw("answer", "Final:end")
-                self._saw("act", "final")
+                self._saw("operation", "final")
 
     def _columns(self) -> None:
         self._press("o", *self._dice.choice((("d", "q"), ("t", "escape"), ("o",))))
 
-    # -- acts and their questions -----------------------------------------------------------------------------------------------------
+    # -- operations and their questions ------------------------------------------------------------------------------------------------
 
     def _dump(self) -> None:
         for _ in range(self._dice.randint(1, 2)):
             self._press("d")
-            self._saw("act", "dump")
+            self._saw("operation", "dump")
 
     def _verify(self) -> None:
         self._press(self._dice.choice("vV"))
-        self._saw("act", "verify")
+        self._saw("operation", "verify")
 
-    def _confirm(self, title: str, answers: tuple[str, ...], acts: tuple[str, ...], passed: int = 0) -> None:
+    def _confirm(self, title: str, answers: tuple[str, ...], operations: tuple[str, ...], passed: int = 0) -> None:
         """Choose among *answers*, the first the safe one; letters in between do nothing. *passed*: those that arrows do not come to."""
         near = len(answers) - passed
         at = self._dice.randrange(near)
@@ -170,8 +170,8 @@ class Typist:
             return
         self._press("enter")
         self._saw("answer", f"{title}:{answers[at]}")
-        if acts[at]:
-            self._saw("act", acts[at])
+        if operations[at]:
+            self._saw("operation", operations[at])
 
     def _final(self) -> None:
         self._press("F")
@@ -206,13 +206,13 @@ class Typist:
         self._press("l")
         if (text := self._ask(self._text())) is not None:
             self._saw("label", text.strip())
-            self._saw("act", "label")
+            self._saw("operation", "label")
 
     def _pin(self) -> None:
         self._press("P")
         if (text := self._ask(self._text())) is not None:
             self._saw("pin", text.strip())
-            self._saw("act", "pin")
+            self._saw("operation", "pin")
 
     def _export(self) -> None:
         self._press("E")
@@ -277,7 +277,7 @@ class Typist:
         self._round.place = "stack"
         if (text := self._ask(self._text())) is not None:
             self._saw("label", text.strip())
-            self._saw("act", "label")
+            self._saw("operation", "label")
 
     def _lost_line(self) -> None:
         """What cannot be meant is said, and the line stays."""
@@ -307,7 +307,7 @@ class Typist:
         self._round.line = self._type(f"zz{self._text()}")
 
 
-class Watched:
+class Recorder:
     """The app, and what is seen of it."""
 
     def __init__(self, stack: Path) -> None:
@@ -319,10 +319,10 @@ class Watched:
         """What is noted down: where, its name, and the function that notes it."""
         seen, do, notify = self.seen, self.app.do, self.app.notify
 
-        def do_or_note(act: Act) -> bool:
-            if act.kind == "plan":
-                return do(act)
-            seen.append(("act", act.kind))
+        def do_or_note(operation: Operation) -> bool:
+            if operation.kind == "plan":
+                return do(operation)
+            seen.append(("operation", operation.kind))
             return True
 
         def noting(cls: type, name: str, what: Callable[..., tuple[str, str] | None]) -> tuple[object, str, Any]:
@@ -336,9 +336,9 @@ class Watched:
             return cls, name, noted
 
         def of_mark(what: str) -> Any:
-            before = getattr(marking, what)
+            before = getattr(labels, what)
 
-            def noted(layer: Path, text: str) -> Act:
+            def noted(layer: Path, text: str) -> Operation:
                 seen.append((what, text))
                 return before(layer, text)  # type: ignore[no-any-return]
 
@@ -356,8 +356,8 @@ class Watched:
 
         yield self.app, "do", do_or_note
         yield self.app, "notify", told
-        yield marking, "label", of_mark("label")
-        yield marking, "pin", of_mark("pin")
+        yield labels, "label", of_mark("label")
+        yield labels, "pin", of_mark("pin")
         yield noting(FilterLine, "clear", left)
         yield noting(FilterLine, "post_message", lambda line, message: left(line) if isinstance(message, FilterLine.Left) else None)
         yield noting(type(self.app), "remember_line", lambda _app, line: ("line", line))
@@ -412,9 +412,9 @@ async def play(seed: int, keys: int) -> dict[str, object]:
         stack = unpack("lamina-0.1/three", Path(place))
         victim = f"zvictim{seed}"
         sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1e6)", victim], stdin=subprocess.DEVNULL)
-        watched = Watched(stack)
-        app = watched.app
-        for where, name, function in watched.patch():
+        recorder = Recorder(stack)
+        app = recorder.app
+        for where, name, function in recorder.patch():
             setattr(where, name, function)
         if dice.random() < 0.5:
             setattr(Screen, "_compositor_refresh", lambda _screen: None)  # noqa: B010
@@ -427,23 +427,23 @@ async def play(seed: int, keys: int) -> dict[str, object]:
                 await settled(app)
                 while typed < keys and len(wrong) < 3:
                     one = typist.next_round()
-                    watched.seen.clear()
-                    watched.said.clear()
+                    recorder.seen.clear()
+                    recorder.said.clear()
                     await send(app, one.keys, dice)
                     await settled(app)
                     typed += len(one.keys)
                     rounds += 1
-                    lost = [text for text in watched.said if "not taken" in text]
-                    if watched.seen != one.seen or watched.place() != (one.place, one.line) or lost or app.last_words:
+                    lost = [text for text in recorder.said if "not taken" in text]
+                    if recorder.seen != one.seen or recorder.place() != (one.place, one.line) or lost or app.last_words:
                         wrong.append(
                             {
-                                "round": rounds, "keys": [str(key) for key in one.keys], "seen": watched.seen.copy(), "meant": one.seen,
-                                "place": watched.place(), "meant place": (one.place, one.line), "said": watched.said.copy(),
+                                "round": rounds, "keys": [str(key) for key in one.keys], "seen": recorder.seen.copy(), "meant": one.seen,
+                                "place": recorder.place(), "meant place": (one.place, one.line), "said": recorder.said.copy(),
                             }
                         )  # fmt: skip
                         break
                     if one.line is not None:
-                        watched.seen.clear()
+                        recorder.seen.clear()
                         app.post_message(as_event("escape"))
                         await settled(app)
         finally:

@@ -9,7 +9,7 @@ from textual.dom import DOMNode
 from textual.types import ActionParseResult
 from textual.widgets import Input
 
-from lamina.tui.app.looks import LookingGood
+from lamina.tui.app.appearance import ThemedApp
 from lamina.tui.app.type_ahead import TypeAhead, Typed
 from lamina.tui.keys.place import Place
 from lamina.tui.model.settings import Settings
@@ -20,7 +20,7 @@ _EDITING = {"alt+f": "ctrl+right", "alt+b": "ctrl+left", "alt+backspace": "ctrl+
 _ABOUT_THE_CURSOR = {"show('target')", "show('stack')", "show('image')"}
 
 
-class KeyboardApp(LookingGood):
+class KeyboardApp(ThemedApp):
     """An app in which a key belongs to the place that is seen, or that the keys before it have asked for."""
 
     def __init__(self, settings: Settings) -> None:

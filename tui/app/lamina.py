@@ -1,4 +1,4 @@
-"""The app: its screens and keys, and what acts lead to."""
+"""The app: its screens and keys, and what operations lead to."""
 
 import gc
 from collections.abc import Mapping
@@ -10,27 +10,27 @@ from textual.await_complete import AwaitComplete
 from textual.widget import AwaitMount
 
 from lamina.tui import messages
-from lamina.tui.acts import Act
-from lamina.tui.app.setting import SettingApp
-from lamina.tui.app.timing import TICK_S
+from lamina.tui.app.settings_file import SettingApp
+from lamina.tui.app.timed_layers import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.keys.keymap import APP_KEYS
 from lamina.tui.model.session import Session
+from lamina.tui.operations import Operation
 from lamina.tui.read.stacks import holds_layers
-from lamina.tui.screens.jobs import JobScreen
-from lamina.tui.screens.processes import ProcessScreen
+from lamina.tui.screens.jobs_screen import JobScreen
+from lamina.tui.screens.processes_screen import ProcessScreen
 
 if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
     from lamina.tui.read.page_bytes import MemorySource
-    from lamina.tui.screens.diff import DiffScreen
-    from lamina.tui.screens.image import ImageScreen
-    from lamina.tui.screens.stack import StackScreen
-    from lamina.tui.screens.target import TargetScreen
-    from lamina.tui.screens.terminal import TerminalScreen
+    from lamina.tui.screens.diff_screen import DiffScreen
+    from lamina.tui.screens.image_screen import ImageScreen
+    from lamina.tui.screens.stack_screen import StackScreen
+    from lamina.tui.screens.target_screen import TargetScreen
+    from lamina.tui.screens.terminal_screen import TerminalScreen
 
 _LOAD_AFTER_S = 0.4
-# Acts after which the target and its stack look as before.
+# Operations after which the target and its stack look as before.
 _CHANGES_NOTHING = {"plan", "core", "export"}
 # Style sheets, by what they are about.
 _STYLES = Path(__file__).parent.parent / "styles"
@@ -67,35 +67,35 @@ class LaminaApp(SettingApp):
     @cached_property
     def stack(self) -> "StackScreen":
         """Screen 3."""
-        from lamina.tui.screens.stack import StackScreen
+        from lamina.tui.screens.stack_screen import StackScreen
 
         return StackScreen()
 
     @cached_property
     def image(self) -> "ImageScreen":
         """Screen 4."""
-        from lamina.tui.screens.image import ImageScreen
+        from lamina.tui.screens.image_screen import ImageScreen
 
         return ImageScreen()
 
     @cached_property
     def diff(self) -> "DiffScreen":
         """Where two layers, or a layer and what runs, are compared."""
-        from lamina.tui.screens.diff import DiffScreen
+        from lamina.tui.screens.diff_screen import DiffScreen
 
         return DiffScreen()
 
     @cached_property
     def target_screen(self) -> "TargetScreen":
         """Screen 2."""
-        from lamina.tui.screens.target import TargetScreen
+        from lamina.tui.screens.target_screen import TargetScreen
 
         return TargetScreen()
 
     @cached_property
     def terminal_screen(self) -> "TerminalScreen":
         """Screen 6."""
-        from lamina.tui.screens.terminal import TerminalScreen
+        from lamina.tui.screens.terminal_screen import TerminalScreen
 
         return TerminalScreen()
 
@@ -115,35 +115,35 @@ class LaminaApp(SettingApp):
             await self.start_program(self.first_command)
         elif self.first_terminal is not None:
             await self.switch_mode("terminal")
-            self.look_for_terminals()
+            self.find_terminals()
         else:
             await self.switch_mode(self.first)
         # Not while the first rows are read.
         self.set_timer(_LOAD_AFTER_S, lambda: self.bridge.ask("what other screens need", _load))
-        self.set_timer(_LOAD_AFTER_S, self.look_for_terminals)
-        self.set_interval(self.session.settings.refresh, self.look_for_terminals)
+        self.set_timer(_LOAD_AFTER_S, self.find_terminals)
+        self.set_interval(self.session.settings.refresh, self.find_terminals)
         if self.session.settings.columns:
             self.processes.show_columns(self.session.settings.columns)
-        self.set_interval(self.session.settings.refresh, self.reader.look_at_target)
+        self.set_interval(self.session.settings.refresh, self.reader.read_target)
         self.set_interval(self.session.settings.refresh, self.reader.watch_stack)
         self.set_interval(1.0, self.reader.count_dirty)
         self.set_interval(TICK_S, self.timed.tick)
 
-    # What acts lead to
+    # What operations lead to
 
-    def begun(self, act: Act) -> None:
-        """The process an act is about is the target from now on."""
-        if act.pid and act.kind not in ("restore", "timed"):
-            self.reader.aim(act.pid)
+    def begun(self, operation: Operation) -> None:
+        """The process an operation is about is the target from now on."""
+        if operation.pid and operation.kind not in ("restore", "timed"):
+            self.reader.aim(operation.pid)
 
-    def acted(self, act: Act, result: Any) -> None:
-        """Ask on after a dry run; look again at what an act changes."""
+    def acted(self, operation: Operation, result: Any) -> None:
+        """Ask on after a dry run; look again at what an operation changes."""
         if result is not None:
-            self.ask_then(act, result)
-        if act.kind == "restore" and result is not None and not self.holds(result.pid):
+            self.ask_then(operation, result)
+        if operation.kind == "restore" and result is not None and not self.holds(result.pid):
             self.restored(result.pid)
-        if act.kind not in _CHANGES_NOTHING:
-            self.reader.look_at_target()
+        if operation.kind not in _CHANGES_NOTHING:
+            self.reader.read_target()
             self.reader.read_stack()
             self.processes.read()
 
@@ -200,17 +200,17 @@ class LaminaApp(SettingApp):
         self.diff.compare(what)
         self.switch_mode("diff")
 
-    def action_cancel_act(self) -> None:
-        """Ask the running act to stop."""
+    def action_cancel_operation(self) -> None:
+        """Ask the running operation to stop."""
         self.cancel()
 
 
 def _load() -> None:
-    import lamina.tui.screens.diff
-    import lamina.tui.screens.image
-    import lamina.tui.screens.stack
-    import lamina.tui.screens.target
-    import lamina.tui.screens.terminal  # noqa: F401
+    import lamina.tui.screens.diff_screen
+    import lamina.tui.screens.image_screen
+    import lamina.tui.screens.stack_screen
+    import lamina.tui.screens.target_screen
+    import lamina.tui.screens.terminal_screen  # noqa: F401
 
     # It lasts as long as we do, and to look through it for cycles takes 60 ms, about once a second while much is painted.
     gc.freeze()

@@ -13,7 +13,7 @@ from pathlib import Path
 from textual import work
 
 from lamina.core.errors import in_one_line
-from lamina.tui.app.holding import HoldingApp
+from lamina.tui.app.terminals import HoldingApp
 from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.dialogs.question import Question
 

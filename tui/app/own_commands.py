@@ -2,7 +2,7 @@
 
 import shlex
 
-from lamina.tui.app.outside import OutsideApp
+from lamina.tui.app.external import OutsideApp
 from lamina.tui.model.session import Session
 
 

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 # Groups of Textual's workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
-AWAITED = frozenset({"deed"})
+AWAITED = frozenset({"action"})
 # A message leads to another one, that to a third: none of ours is farther from its key.
 _PASSES = 6
 

@@ -1,4 +1,4 @@
-"""What the app looks at, now and then and after each act: the target and its stack. Questions go through the bridge."""
+"""What the app looks at, now and then and after each operation: the target and its stack. Questions go through the bridge."""
 
 import time
 from dataclasses import replace
@@ -12,12 +12,12 @@ from lamina.tui.model.journal import Journal
 from lamina.tui.model.target import Target, look_up
 from lamina.tui.read.dirty import DirtyReader
 from lamina.tui.read.process import ProcessReader
-from lamina.tui.read.stack import StackReader
+from lamina.tui.read.stack_reader import StackReader
 from lamina.tui.read.stack_watch import StackWatch
 from lamina.tui.read.stacks import known_stacks
 
 if TYPE_CHECKING:
-    from lamina.tui.app.reading import ReadingApp
+    from lamina.tui.app.current_session import ReadingApp
 
 
 # Counting what a large program wrote takes long: at most one part in so many of the time goes to it. Quick ones are counted when asked.
@@ -48,7 +48,7 @@ class Reader:
         # What is typed next is about this process, and not about the target before it.
         self._app.type_ahead.expect(f"process {pid}", lambda: looking.is_finished)
 
-    def look_at_target(self) -> None:
+    def read_target(self) -> None:
         """Is it still there, where does it stand now?"""
         target = self._app.session.target
         if target is not None:
@@ -68,7 +68,7 @@ class Reader:
         try:
             return messages.DirtyRead(self.dirty.read(target.identity))
         except LaminaError:
-            return None  # it ended meanwhile, which `look_at_target` says
+            return None  # it ended meanwhile, which `read_target` says
         finally:
             now = time.monotonic()
             self._next_count = now + _REST * (now - began) - _OFTEN_S

@@ -2,7 +2,7 @@
 
 A key belongs to the place that is seen or that the keys before it have asked for: a screen, a dialog, a line that is typed into. So one key
 is let through, and the next ones wait until all that it led to has been done: messages, mounting, focus, layout, and looks in threads that
-end in a question. What waits is never lost in silence, and never becomes an act of another place:
+end in a question. What waits is never lost in silence, and never becomes an operation of another place:
 
 * a place that was asked for and does not come (no layer to be labelled, nothing for a dedup to free): what was typed for it, up to the
   first pause or Escape, is for nobody, and that is said;

@@ -8,7 +8,7 @@ from textual.message import Message
 
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.leaving import run
-from lamina.tui.demo.guide import FIRST_MINUTE
+from lamina.tui.demo.first_minute import FIRST_MINUTE
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screens import DemoStackScreen, DemoTargetScreen
@@ -53,7 +53,7 @@ class DemoApp(LaminaApp):
 
     async def on_mount(self) -> None:
         """Aim at the program and keep looking at its cells."""
-        self.program.watch(self.reader.look_at_target)
+        self.program.watch(self.reader.read_target)
         self.reader.aim(self.program.pid)
         self.set_interval(_LOOK_S, lambda: self.bridge.ask("cells", self._look))
 

@@ -6,8 +6,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from lamina.tui.demo.cells import CellsPane
-from lamina.tui.screens.stack import StackScreen
-from lamina.tui.screens.target import TargetScreen
+from lamina.tui.screens.stack_screen import StackScreen
+from lamina.tui.screens.target_screen import TargetScreen
 
 
 def _beside(body: Iterable[Widget], cells: CellsPane) -> Iterable[Widget]:

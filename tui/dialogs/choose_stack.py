@@ -13,7 +13,7 @@ from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import CHOOSE_STACK_KEYS
 from lamina.tui.model import units
-from lamina.tui.places import typed_path
+from lamina.tui.paths import typed_path
 from lamina.tui.read.stacks import KnownStack, holds_layers, stack_at
 from lamina.tui.widgets.row_list import Column, RowList
 

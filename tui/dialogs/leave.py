@@ -12,7 +12,7 @@ def leave_dialog(job: Job) -> Confirm:
     return Confirm(
         "Leave lamina?",
         [
-            f"The {job.act.title} is still going on{phase}.",
+            f"The {job.operation.title} is still going on{phase}.",
             "Leaving cancels it first: the target runs on, the stack stays as it was. Tracking stays on.",
         ],
         [Choice("stay", "Stay"), Choice("leave", "Cancel it and leave", danger=True)],

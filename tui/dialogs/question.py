@@ -26,7 +26,7 @@ class Question(ModalScreen[Answer]):
         return super().dismiss(result) if _on_top(self) else AwaitComplete()
 
 
-class ActPalette(CommandPalette):
+class ActionPalette(CommandPalette):
     """The palette, which keys typed ahead can close before it has opened, or twice."""
 
     def dismiss(self, result: None = None) -> AwaitComplete:

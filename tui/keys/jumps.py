@@ -1,4 +1,4 @@
-"""What the `:` line takes: one table for jumping, completing and the help. Acts can be named too, as their keys are called."""
+"""What the `:` line takes: one table for jumping, completing and the help. Actions can be named too, as their keys are called."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,10 +7,10 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui.keys.deeds import Deed, deeds_elsewhere, deeds_here
+from lamina.tui.keys.actions import Action, actions_elsewhere, actions_here
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.units import address_of
-from lamina.tui.places import is_directory, is_there, typed_path
+from lamina.tui.paths import is_directory, is_there, typed_path
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
@@ -34,7 +34,7 @@ class Jump:
         does: a sentence.
         go: does it; raises `Unclear`.
         offers: what the argument may be, as far as that can be listed.
-        looks_up: the same where it must be looked for; called in a thread with what is typed so far.
+        completes: the same where it must be looked for; called in a thread with what is typed so far.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Jump:
     does: str
     go: Callable[["LaminaApp", str], object]
     offers: Callable[["LaminaApp"], Iterable[str]] = _nothing
-    looks_up: Callable[[str], Iterable[str]] = lambda _typed: ()
+    completes: Callable[[str], Iterable[str]] = lambda _typed: ()
 
     @property
     def usage(self) -> str:
@@ -149,7 +149,7 @@ def _to_theme(app: "LaminaApp", argument: str) -> None:
 JUMPS: Sequence[Jump] = (
     Jump(("processes", "proc", "p"), "", "the process tree", _show("processes")),
     Jump(("target", "t"), "[PID]", "the memory of the target, or of another process", _to_target),
-    Jump(("stack", "s"), "[DIR]", "the layers of the target, or the stack in a directory", _to_stack, looks_up=_directories),
+    Jump(("stack", "s"), "[DIR]", "the layers of the target, or the stack in a directory", _to_stack, completes=_directories),
     Jump(("image", "i"), "", "what a layer holds, byte by byte", _show("image")),
     Jump(("jobs", "j"), "", "what was done, and the log", _show("jobs")),
     Jump(("terminal", "term"), "", "programs in terminals of lamina's own", _show("terminal")),
@@ -159,26 +159,26 @@ JUMPS: Sequence[Jump] = (
     Jump(("open", "stacks"), "", "choose among the stacks there are", _to_stacks),
     Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
     Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
-    Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", lambda app, _: app.keep_looks()),
+    Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", lambda app, _: app.keep_appearance()),
     Jump(("settings", "config"), "", "the file of settings in $EDITOR", lambda app, _: app.edit_settings()),
     Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),
     Jump(("quit", "q"), "", "leave lamina", lambda app, _: app.action_leave()),
 )
 
 
-def acts_by_name(app: "LaminaApp") -> dict[str, Deed]:
+def actions_by_name(app: "LaminaApp") -> dict[str, Action]:
     """What can be done on the present screen and on others, by the words for it. To be asked before the line takes the focus."""
-    deeds = (*deeds_elsewhere(app, app.screen), *reversed(deeds_here(app.screen)))
-    return {deed.word: deed for deed in deeds if not deed.moves and deed.enabled}
+    actions = (*actions_elsewhere(app, app.screen), *reversed(actions_here(app.screen)))
+    return {action.word: action for action in actions if not action.moves and action.enabled}
 
 
-async def go(app: "LaminaApp", line: str, acts: Mapping[str, Deed]) -> None:
+async def go(app: "LaminaApp", line: str, actions: Mapping[str, Action]) -> None:
     """Do what *line* says, without its colon. Raises `Unclear`."""
     name, _, argument = line.strip().partition(" ")
     argument = argument.strip()
     jump = next((one for one in JUMPS if name in one.names), None)
-    if jump is None and name not in acts:
-        near = [word for word in _words(acts) if word.startswith(name)]
+    if jump is None and name not in actions:
+        near = [word for word in _words(actions) if word.startswith(name)]
         if len(near) != 1:
             raise Unclear(f"no {name!r} here; " + ("it may be " + ", ".join(near[:4]) if near else "Tab lists what there is, ? tells"))
         name = near[0]
@@ -186,23 +186,23 @@ async def go(app: "LaminaApp", line: str, acts: Mapping[str, Deed]) -> None:
     if argument and (jump is None or not jump.argument):
         raise Unclear(f":{name} takes nothing more")
     if jump is None:
-        app.run_deed(acts[name])
+        app.perform(actions[name])
     elif isawaitable(done := jump.go(app, argument)):
         await done
 
 
-async def completions(app: "LaminaApp", line: str, acts: Mapping[str, Deed]) -> list[str]:
-    """The lines that *line* may become: jumps before acts."""
+async def completions(app: "LaminaApp", line: str, actions: Mapping[str, Action]) -> list[str]:
+    """The lines that *line* may become: jumps before actions."""
     name, blank, argument = line.lstrip().partition(" ")
     if not blank:
-        return [word for word in _words(acts) if word.startswith(name)]
+        return [word for word in _words(actions) if word.startswith(name)]
     jump = next((one for one in JUMPS if name in one.names), None)
     if jump is None:
         return []
     values = [value for value in jump.offers(app) if value.startswith(argument)]
-    return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(jump.looks_up, argument))]
+    return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(jump.completes, argument))]
 
 
-def _words(acts: Mapping[str, Deed]) -> list[str]:
+def _words(actions: Mapping[str, Action]) -> list[str]:
     jumps = [jump.names[0] for jump in JUMPS]
-    return jumps + sorted(set(acts).difference(name for jump in JUMPS for name in jump.names))
+    return jumps + sorted(set(actions).difference(name for jump in JUMPS for name in jump.names))

@@ -2,7 +2,7 @@
 
 from textual.binding import Binding, BindingType
 
-from lamina.tui.keys.act_names import name_acts
+from lamina.tui.keys.action_names import name_actions
 
 
 def _moves(lines: tuple[str, str], pages: tuple[str, str], ends: tuple[str, str]) -> list[BindingType]:
@@ -25,11 +25,11 @@ APP_KEYS: list[BindingType] = [
     Binding("5", "show('jobs')", "jobs", tooltip="what was done, with its command line"),
     Binding("6", "show('terminal')", "terminal", tooltip="programs in terminals of lamina's own, kept with their screens"),
     Binding("ctrl+n", "new_program", "new program", show=False, key_display="^n", tooltip="start a program in a terminal of lamina's own"),
-    Binding("c", "cancel_act", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
+    Binding("c", "cancel_operation", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
     Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
     Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
-    Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every act there is, found by a few letters of its name"),
+    Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every action there is, found by a few letters of its name"),
     # Of priority, so that letters typed ahead go into the line.
     Binding("colon", "jump_line", "go to", key_display=":", priority=True, tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
@@ -297,4 +297,4 @@ PLACES: dict[str, list[BindingType]] = {
     name.removesuffix("_KEYS").lower().replace("_", "-"): keys for name, keys in list(globals().items()) if name.endswith("_KEYS")
 }
 for _place, _bindings in PLACES.items():
-    name_acts(_place, _bindings)
+    name_actions(_place, _bindings)

@@ -1,4 +1,4 @@
-"""The palette: every act there is, of this screen and of the others, found by a few letters. Made from the bindings in force."""
+"""The palette: every action there is, of this screen and of the others, found by a few letters. Made from the bindings in force."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
-from lamina.tui.keys.deeds import deeds_elsewhere, deeds_here
+from lamina.tui.keys.actions import actions_elsewhere, actions_here
 from lamina.tui.keys.jumps import JUMPS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Entry:
 
 
 class LaminaPalette(Provider):
-    """What `^p` offers: acts of the focused pane first, then of the screen, of other screens, layers, themes."""
+    """What `^p` offers: actions of the focused pane first, then of the screen, of other screens, layers, themes."""
 
     async def startup(self) -> None:
         """The list does not change while the palette is open."""
@@ -61,12 +61,12 @@ class LaminaPalette(Provider):
 
     def _all(self) -> Iterator[Entry]:
         app = cast("LaminaApp", self.app)
-        for deed in deeds_here(self.screen):
-            if not deed.moves and deed.enabled and "command_palette" not in deed.action:
-                name = f"go to {deed.name}" if deed.action.startswith("show(") else deed.name
-                yield Entry(name, deed.keys, deed.does, partial(app.run_deed, deed), deed.refused)
-        for deed in deeds_elsewhere(app, self.screen):
-            yield Entry(f"{deed.place}: {deed.name}", deed.keys, deed.does, partial(app.run_deed, deed), deed.refused)
+        for action in actions_here(self.screen):
+            if not action.moves and action.enabled and "command_palette" not in action.call:
+                name = f"go to {action.name}" if action.call.startswith("show(") else action.name
+                yield Entry(name, action.keys, action.does, partial(app.perform, action), action.refused)
+        for action in actions_elsewhere(app, self.screen):
+            yield Entry(f"{action.place}: {action.name}", action.keys, action.does, partial(app.perform, action), action.refused)
         for jump in JUMPS:
             word = jump.names[0]
             begun = partial(app.action_jump_line, f"{word} ")

@@ -1,4 +1,4 @@
-"""Keys of the user's choice: whether there is such an act and such a key, and whether a key would be taken twice."""
+"""Keys of the user's choice: whether there is such an action and such a key, and whether a key would be taken twice."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -16,18 +16,18 @@ _MODIFIERS = {"ctrl", "alt", "shift", "super", "meta", "hyper"}
 _FORM = "keys are as in d, F, f5, ctrl+e, space, ?"
 
 
-def acts() -> dict[str, Binding]:
-    """Every act by its name."""
+def bindings_by_name() -> dict[str, Binding]:
+    """Every action by its name."""
     return {it.id: it for keys in PLACES.values() for it in keys if isinstance(it, Binding) and it.id}
 
 
 def check_keys(settings: Settings) -> tuple[str, str] | None:
     """What is wrong with the user's keys, and what would be right; None if nothing is."""
-    known = acts()
+    known = bindings_by_name()
     for name in settings.keys:
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            return f"there is no act {name}", f"did you mean {near[0]}?" if near else "lamina config --keys lists them"
+            return f"there is no action {name}", f"did you mean {near[0]}?" if near else "lamina config --keys lists them"
     chosen = {**settings.keys, **{f"app.{it.name}": it.key for it in settings.commands}}
     for name, keys in chosen.items():
         for key in keys_of(keys):

@@ -68,8 +68,8 @@ def layers(session: Session) -> int:
 
 
 def done(jobs: Journal, *kinds: str) -> int:
-    """How many acts of *kinds* came to a good end."""
-    return sum(job.state == journal.DONE and job.act.kind in kinds for job in jobs.jobs)
+    """How many operations of *kinds* came to a good end."""
+    return sum(job.state == journal.DONE and job.operation.kind in kinds for job in jobs.jobs)
 
 
 FIRST_START = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.core.events import Progress
 
 if TYPE_CHECKING:
-    from lamina.tui.acts import Act
+    from lamina.tui.operations import Operation
 
 # Timed layers may go on for days.
 KEEP = 2000
@@ -16,10 +16,10 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "ok", "failed"
 
 @dataclass
 class Job:
-    """One act and what came of it.
+    """One operation and what came of it.
 
     Attributes:
-        act: what was asked.
+        operation: what was asked.
         command: the command line that does the same; "" until the request is known.
         state: "waiting", "running", "ok", "failed" or "cancelled".
         outcome: the summary, or the engine's own words for what went wrong.
@@ -29,7 +29,7 @@ class Job:
         began, ended: seconds since the epoch; `began` is when it was asked for until it runs, `ended` is 0 until it is over.
     """
 
-    act: "Act"
+    operation: "Operation"
     command: str = ""
     state: str = RUNNING
     outcome: str = ""
@@ -77,32 +77,32 @@ class Journal:
         """The last one asked for."""
         return self.jobs[0] if self.jobs else None
 
-    def begin(self, act: "Act") -> Job:
-        """An act was handed to the engine, at once or after it had waited."""
-        job = next((job for job in self.jobs if job.act is act), None)
+    def begin(self, operation: "Operation") -> Job:
+        """An operation was handed to the engine, at once or after it had waited."""
+        job = next((job for job in self.jobs if job.operation is operation), None)
         if job is None:
-            job = self._add(Job(act))
+            job = self._add(Job(operation))
         job.state, job.began = RUNNING, time.time()
         return job
 
-    def wait(self, act: "Act") -> Job:
-        """An act will be handed to the engine after those before it."""
-        return self._add(Job(act, state=WAITING))
+    def wait(self, operation: "Operation") -> Job:
+        """An operation will be handed to the engine after those before it."""
+        return self._add(Job(operation, state=WAITING))
 
     def _add(self, job: Job) -> Job:
         self.jobs.insert(0, job)
-        if job.act.pid:
-            self.pids.add(job.act.pid)
+        if job.operation.pid:
+            self.pids.add(job.operation.pid)
         while len(self.jobs) > KEEP and self.jobs[-1].over:
             del self.jobs[-1]
         return job
 
-    def of(self, act: "Act") -> Job:
-        """The job of *act*; one is begun if it is unknown."""
-        return next((job for job in self.jobs if job.act is act), None) or self.begin(act)
+    def of(self, operation: "Operation") -> Job:
+        """The job of *operation*; one is begun if it is unknown."""
+        return next((job for job in self.jobs if job.operation is operation), None) or self.begin(operation)
 
-    def end(self, act: "Act", state: str, outcome: str) -> Job:
-        """An act came to its end."""
-        job = self.of(act)
+    def end(self, operation: "Operation", state: str, outcome: str) -> Job:
+        """An operation came to its end."""
+        job = self.of(operation)
         job.state, job.outcome, job.ended = state, outcome, time.time()
         return job

@@ -35,7 +35,7 @@ class Entry:
         number: counts from 1 for ever, so that an entry is known when older ones are gone.
         time: seconds since the epoch.
         level: how much it matters.
-        about: the act or the thing it is about, as in "dump of redis-server 4711"; may be "".
+        about: the operation or the thing it is about, as in "dump of redis-server 4711"; may be "".
         text: what was said, on one line.
     """
 

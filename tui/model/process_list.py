@@ -9,8 +9,8 @@ from lamina.tui.model import tree
 from lamina.tui.model.process_filter import Filter, searchable
 from lamina.tui.model.tree import TreeRow
 from lamina.tui.read.examining import Examined
+from lamina.tui.read.layer_status import LayerStatus
 from lamina.tui.read.process import Processes
-from lamina.tui.read.tracked import Standing
 
 # The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
 KTHREADD = 2
@@ -41,7 +41,7 @@ class ProcessList:
     Attributes:
         processes: the table as last read.
         by_pid: its processes and the one that ended under the cursor.
-        examined, standing: what is known of some, by pid.
+        examined, layer_status: what is known of some, by pid.
         filter: the hits only, or None for all.
         hits: how many processes the filter fits.
         order: None for the tree.
@@ -53,7 +53,7 @@ class ProcessList:
     processes: Processes = field(default_factory=Processes)
     by_pid: dict[int, ProcessInfo] = field(default_factory=dict)
     examined: dict[int, Examined] = field(default_factory=dict)
-    standing: dict[int, Standing] = field(default_factory=dict)
+    layer_status: dict[int, LayerStatus] = field(default_factory=dict)
     filter: Filter | None = None
     hits: int = 0
     order: Order | None = None
@@ -71,7 +71,7 @@ class ProcessList:
         self._ended = replace(gone, ppid=parent or 0, state="X", protected=ENDED) if gone is not None else None
         self.processes = processes
         self.by_pid = processes.by_pid if self._ended is None else {**processes.by_pid, self._ended.pid: self._ended}
-        for known in (self.examined, self.standing):
+        for known in (self.examined, self.layer_status):
             for pid in [pid for pid in known if pid not in self.by_pid]:
                 del known[pid]
 

@@ -35,7 +35,7 @@ class Settings:
         refresh: seconds between two looks at the processes and the target.
         stacks: where the stacks of programs go that nobody named a directory for; None for the XDG state directory.
         columns: the columns of the processes, by name; () for the usual ones.
-        keys: key, or keys with commas between, for the name of an act, as in "target.dump".
+        keys: key, or keys with commas between, for the name of an action, as in "target.dump".
         commands: the user's own.
     """
 

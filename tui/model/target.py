@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.core.attach.identity import Identity, identify
 from lamina.core.attach.procfs import read_stat
 from lamina.core.errors import TargetError, in_one_line
-from lamina.tui import places
+from lamina.tui import paths
 
 if TYPE_CHECKING:
     from lamina.core.dirty.state import TargetState
@@ -48,7 +48,7 @@ def look_up(pid: int, stack: Path | None) -> Target:
     if layer is not None and not layer.is_dir():
         layer = None
     # A restored program has a new start time: its stack is the one of the layer it came from.
-    place = stack or (layer.parent if layer else places.default_stack(stat.comm, identity))
+    place = stack or (layer.parent if layer else paths.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
     alive = stat.state not in "ZX"
     lost = _why_lost(state) if state and tracker and alive else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lamina.tui.places import is_directory, is_there, typed_path
+from lamina.tui.paths import is_directory, is_there, typed_path
 
 PICTURE = ".svg"
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lamina.tui.places import is_file
+from lamina.tui.paths import is_file
 
 
 def executable(layer: Path, pid: int) -> str:

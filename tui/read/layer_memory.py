@@ -16,7 +16,7 @@ from lamina.tui.model.layers import LayerRow
 if TYPE_CHECKING:
     from lamina.core.image.layer import Layer
     from lamina.core.inspect.areas import MemoryArea
-    from lamina.tui.read.stack import StackReader
+    from lamina.tui.read.stack_reader import StackReader
 
 # Memories kept. Each is the page runs of one task, some tens of bytes a run.
 _KEPT = 16

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamina.tui import places
+from lamina.tui import paths
 
 _INVENTORY = "inventory.img"
 
@@ -28,8 +28,8 @@ class KnownStack:
 def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[KnownStack, ...]:
     """All stacks with at least one layer under *root* (the state directory), and of *also*, the newest first."""
     found = []
-    place = root or places.stacks_root()
-    for directory in {*(place.iterdir() if places.is_directory(place) else ()), *also}:
+    place = root or paths.stacks_root()
+    for directory in {*(place.iterdir() if paths.is_directory(place) else ()), *also}:
         times = []
         for inventory in directory.glob(f"*/{_INVENTORY}"):
             try:
@@ -44,12 +44,12 @@ def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[K
 def stack_at(path: Path) -> Path:
     """The stack that a user means by *path*: of a layer the directory that it lies in; the path itself otherwise. Absolute."""
     place = path.absolute()
-    return place.parent if places.is_file(place / _INVENTORY) else place
+    return place.parent if paths.is_file(place / _INVENTORY) else place
 
 
 def holds_layers(path: Path) -> bool:
     """Whether there is a stack at *path* already: a directory with a layer in it, or a file, which then is an archive."""
-    if places.is_file(path):
+    if paths.is_file(path):
         return True
     try:
         with os.scandir(path) as entries:

@@ -1,4 +1,4 @@
-"""What every screen has: the title bar above, the job bar and the keys below, and the acts on the target."""
+"""What every screen has: the title bar above, the job bar and the keys below, and the operations on the target."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 
-from lamina.tui import acts
+from lamina.tui import operations
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.keys.keymap import PANE_KEYS, TARGET_KEYS
 from lamina.tui.model.journal import Job
@@ -33,7 +33,7 @@ _TINY = (30, 10)
 
 @dataclass(frozen=True)
 class Subject:
-    """The process an act is about; *stack* is None if the place for its layers is still to be found."""
+    """The process an operation is about; *stack* is None if the place for its layers is still to be found."""
 
     pid: int
     name: str
@@ -47,7 +47,7 @@ class Frame(PanedScreen):
     USEFUL: ClassVar[tuple[str, ...]] = ()
     BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
     _rest: Timer | None = None
-    _looks: tuple[object, ...] = ()
+    _style_state: tuple[object, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,8 +105,8 @@ class Frame(PanedScreen):
     def update_node_styles(self, animate: bool = True) -> None:
         """Textual asks for this whenever a screen comes back. While what its styles depend on is as it was, no rule is tried anew."""
         looks = (self.app.theme, self.app.pseudo_classes, self.app.classes, self.pseudo_classes, self.classes)
-        if looks != self._looks:
-            self._looks = looks
+        if looks != self._style_state:
+            self._style_state = looks
             super().update_node_styles(animate)
 
     def opened(self) -> None:
@@ -134,7 +134,7 @@ class Frame(PanedScreen):
         """The target or its stack changed."""
 
     def job_changed(self, job: Job | None) -> None:
-        """An act went on."""
+        """An operation went on."""
 
     def subject(self) -> Subject | None:
         """The process that `t`, `d` and `F` are about; None, and said why, if there is none."""
@@ -150,20 +150,20 @@ class Frame(PanedScreen):
     def action_track(self) -> None:
         """Start tracking, or end it."""
         if subject := self.subject():
-            act = acts.untrack if subject.tracked else acts.track
-            self.lamina.do(act(subject.pid, subject.name))
+            change = operations.untrack if subject.tracked else operations.track
+            self.lamina.do(change(subject.pid, subject.name))
 
     def action_dump(self) -> None:
         """Take the next layer."""
         if subject := self.subject():
             companion = self.lamina.companion_of(subject.pid)
-            self.lamina.do(acts.dump(subject.pid, subject.name, subject.stack, companion=companion))
+            self.lamina.do(operations.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
     def action_send(self) -> None:
         """Take the next layer, its pages to a page server."""
         subject = self.subject()
         if subject is not None and self.lamina.may_change("a dump"):
-            from lamina.tui.dialogs.sending import ask_send
+            from lamina.tui.dialogs.ask_page_server import ask_send
 
             ask_send(self.lamina, subject)
 
@@ -176,7 +176,7 @@ class Frame(PanedScreen):
             self.lamina.type_ahead.asks_for_nothing()
             self.lamina.timed.end(subject.pid)
         elif self.lamina.may_change("timed layers"):
-            from lamina.tui.dialogs.timed import ask_timed
+            from lamina.tui.dialogs.ask_timed import ask_timed
 
             ask_timed(self.lamina, subject)
 
@@ -190,7 +190,7 @@ class Frame(PanedScreen):
         def answered(choice: str | None) -> None:
             if choice == "end":
                 companion = self.lamina.companion_of(pid)
-                self.lamina.do(acts.dump(pid, name, subject.stack, final=True, companion=companion))
+                self.lamina.do(operations.dump(pid, name, subject.stack, final=True, companion=companion))
 
         self.app.push_screen(
             Confirm(

@@ -108,7 +108,7 @@ def _value(option: Option, value: object, where: str) -> object:
 
 
 def _check(configured: Configured) -> None:
-    """What only the screen knows: names of themes and of acts, and keys that would be taken twice."""
+    """What only the screen knows: names of themes and of actions, and keys that would be taken twice."""
     from textual.theme import BUILTIN_THEMES
 
     from lamina.tui.keys.rebinding import check_keys

@@ -59,7 +59,7 @@ class HeldTerminal:
         return f"{self.name} {self.pid}" if self.pid else self.name
 
     @property
-    def standing(self) -> str:
+    def state(self) -> str:
         """How it goes, in words."""
         if self.failed and not self.pid:
             return self.failed

@@ -1,7 +1,7 @@
 """The columns of a difference: areas with their pages and a bar, and what came, went or is another."""
 
 from lamina.tui.model import units
-from lamina.tui.model.diff import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, DiffArea, News
+from lamina.tui.model.difference import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, DiffArea, News
 from lamina.tui.widgets.row_list import Cell, Column
 
 _BAR = 12

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import places
+from lamina.tui import paths
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job
 from lamina.tui.theme import DANGER, GOOD
@@ -37,7 +37,7 @@ class JobBar(Widget):
         """One line, whatever the width."""
         job = self._job
         if job is None:
-            return Text(" every act shows the command line that does the same", style="dim")
+            return Text(" every operation shows the command line that does the same", style="dim")
         left, right = (_work(job), Text("c cancel", style="bold")) if job.state == journal.RUNNING else _past(job)
         grid = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
@@ -69,7 +69,7 @@ def progress_text(job: Job) -> str:
 
 
 def _work(job: Job) -> Text:
-    line = Text(f" {job.act.title} ", style="bold")
+    line = Text(f" {job.operation.title} ", style="bold")
     progress = job.progress
     if progress is None:
         return line.append("starts", style="not bold dim")
@@ -85,9 +85,9 @@ def _past(job: Job) -> tuple[Text, Text]:
     mark, colour = _MARK[job.state]
     if job.state == journal.FAILED:
         # What went wrong needs the line; the command is in the jobs.
-        return Text(f" {mark}{places.short_line(job.outcome)}", style=colour), Text("5 more", style="dim")
+        return Text(f" {mark}{paths.short_line(job.outcome)}", style=colour), Text("5 more", style="dim")
     left = Text(" $ ", style="dim")
-    left.append(places.short_line(job.command) or job.act.title, style="not dim")
+    left.append(paths.short_line(job.command) or job.operation.title, style="not dim")
     right = Text(mark, style=colour)
     right.append(job.outcome if len(job.outcome) < 44 else job.outcome[:43] + "…", style="not dim")
     return left, right

@@ -1,6 +1,6 @@
 """The columns of the list of jobs and of the command log."""
 
-from lamina.tui import places
+from lamina.tui import paths
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job
 from lamina.tui.widgets.row_list import Cell, Column
@@ -27,7 +27,7 @@ def command_columns() -> list[Column[Job]]:
     """When, the command line that does the same, and what came of it."""
     return [
         Column("TIME", 8, lambda job: [(units.clock(job.began), "dim")], drop=1),
-        Column("COMMAND", 0, lambda job: [(places.short_line(job.command), "")], least=_LEAST_COMMAND),
+        Column("COMMAND", 0, lambda job: [(paths.short_line(job.command), "")], least=_LEAST_COMMAND),
         Column("STATE", 9, _state),
         Column("TOOK", 8, _took, right=True, drop=2),
     ]
@@ -35,9 +35,10 @@ def command_columns() -> list[Column[Job]]:
 
 def record(job: Job) -> dict[str, object]:
     """A job as it is exported, exact."""
+    asked = job.operation
     return {
-        "began": job.began, "ended": job.ended or None, "took_us": round(job.took_us), "state": job.state, "kind": job.act.kind,
-        "title": job.act.title, "pid": job.act.pid or None, "command": job.command, "outcome": job.outcome, "notices": job.notices,
+        "began": job.began, "ended": job.ended or None, "took_us": round(job.took_us), "state": job.state, "kind": asked.kind,
+        "title": asked.title, "pid": asked.pid or None, "command": job.command, "outcome": job.outcome, "notices": job.notices,
     }  # fmt: skip
 
 
@@ -50,12 +51,12 @@ def _took(job: Job) -> Cell:
 
 
 def _work(job: Job) -> Cell:
-    cell = [(job.act.title, "bright")]
+    cell = [(job.operation.title, "bright")]
     if job.state == journal.RUNNING:
         return cell + _progress(job)
     if job.state == journal.WAITING:
         return [*cell, ("  follows what runs", "dim")]
-    return [*cell, (f"  {places.short_line(job.outcome)}", "danger" if job.state == journal.FAILED else "")]
+    return [*cell, (f"  {paths.short_line(job.outcome)}", "danger" if job.state == journal.FAILED else "")]
 
 
 def _progress(job: Job) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lamina.tui.app.lamina import LaminaApp
-    from lamina.tui.keys.deeds import Deed
+    from lamina.tui.keys.actions import Action
 
 
 class JumpLine(Horizontal):
@@ -29,7 +29,7 @@ class JumpLine(Horizontal):
         self._input = Input(placeholder="processes, stack DIR, layer 3, pid 4711, theme …", compact=True, select_on_focus=False)
         self._hint = Static(id="jump-hint")
         self._from: Widget | None = None
-        self._acts: Mapping[str, Deed] = {}
+        self._actions: Mapping[str, Action] = {}
         self._at = 0
         self._tried: list[str] = []
 
@@ -49,10 +49,10 @@ class JumpLine(Horizontal):
 
     def open(self, begun: str = "") -> None:
         """Type now, after *begun*."""
-        from lamina.tui.keys.jumps import acts_by_name
+        from lamina.tui.keys.jumps import actions_by_name
 
         self._from = self.screen.focused
-        self._acts = acts_by_name(self._lamina)
+        self._actions = actions_by_name(self._lamina)
         self._at = len(self._lamina.lines_typed)
         self._put(begun)
         self._hint.update("")
@@ -97,7 +97,7 @@ class JumpLine(Horizontal):
         from lamina.tui.keys.jumps import completions
 
         line = self._input.value
-        found = await completions(self._lamina, line, self._acts) if line.strip() or take else []
+        found = await completions(self._lamina, line, self._actions) if line.strip() or take else []
         if line != self._input.value:
             return
         if take and found:
@@ -123,7 +123,7 @@ class JumpLine(Horizontal):
         # Before it is done: what it leads to may take the focus.
         self.action_leave()
         self._lamina.remember_line(line)
-        self._lamina.jump(line, self._acts, self._unclear)
+        self._lamina.jump(line, self._actions, self._unclear)
 
     def _unclear(self, why: str) -> None:
         """Say why, and let it be mended."""

@@ -7,11 +7,11 @@ from textual import events
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lamina.tui.keys.deeds import EVERYWHERE, PANES, Deed, deeds_here
+from lamina.tui.keys.actions import EVERYWHERE, PANES, Action, actions_here
 
 # What stands to the right, by action: what it is called, and what where it is narrow.
 _PANE = ("next_pane(1)", "next pane", "pane")
-_PALETTE = ("command_palette", "all acts", "acts")
+_PALETTE = ("command_palette", "all actions", "actions")
 _HELP = ("help", "help", "help")
 
 
@@ -23,7 +23,7 @@ class KeyBar(Widget):
     def __init__(self, first: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._first = first
-        self._places: list[tuple[int, int, Deed]] = []
+        self._places: list[tuple[int, int, Action]] = []
         self._said = ""
 
     def say(self, text: str) -> None:
@@ -44,18 +44,18 @@ class KeyBar(Widget):
         if self._said:
             self._places = []
             return Text(f" {self._said}", self.get_component_rich_style("key-bar--key"), no_wrap=True, overflow="ellipsis")
-        deeds = deeds_here(self.screen)
-        right = self._right({deed.action: deed for deed in deeds})
+        actions = actions_here(self.screen)
+        right = self._right({action.call: action for action in actions})
         room = self.size.width - sum(piece.cell_len for piece, _ in right)
         rank = {action: at for at, action in enumerate(self._first)}
-        own = [deed for deed in deeds if deed.shown and deed.place not in (PANES, EVERYWHERE)]
-        pieces: list[tuple[Text, Deed | None]] = []
-        for deed in sorted(own, key=lambda deed: rank.get(deed.action, len(rank))):
-            piece = self._piece(deed.keys.split()[0], deed.name, deed.enabled and not deed.refused)
+        own = [action for action in actions if action.shown and action.place not in (PANES, EVERYWHERE)]
+        pieces: list[tuple[Text, Action | None]] = []
+        for action in sorted(own, key=lambda action: rank.get(action.call, len(rank))):
+            piece = self._piece(action.keys.split()[0], action.name, action.enabled and not action.refused)
             if piece.cell_len > room:
                 break
             room -= piece.cell_len
-            pieces.append((piece, deed))
+            pieces.append((piece, action))
         line = Text(no_wrap=True)
         self._places = []
         for piece, known in (*pieces, (Text(" " * max(0, room)), None), *right):
@@ -64,16 +64,16 @@ class KeyBar(Widget):
             line.append_text(piece)
         return line
 
-    def _right(self, deeds: dict[str, Deed]) -> list[tuple[Text, Deed | None]]:
+    def _right(self, actions: dict[str, Action]) -> list[tuple[Text, Action | None]]:
         """What is the same everywhere; while one pane is alone, how to come to the others."""
         alone, narrow = self.screen.maximized is not None, self.size.width < 100
-        pieces: list[tuple[Text, Deed | None]] = [(self._piece("1–6", "" if narrow else "screens"), None)] if alone or not narrow else []
+        pieces: list[tuple[Text, Action | None]] = [(self._piece("1–6", "" if narrow else "screens"), None)] if alone or not narrow else []
         wanted = [_HELP] if alone and narrow else [_PALETTE, _HELP]
-        for action, long, short in wanted:
-            if deed := deeds.get(action):
-                pieces.append((self._piece(deed.keys.split()[0], short if narrow else long), deed))
-        if alone and (deed := deeds.get(_PANE[0])):
-            pieces.insert(0, (self._piece(deed.keys.split()[0], _PANE[2] if narrow else _PANE[1]), deed))
+        for call, long, short in wanted:
+            if action := actions.get(call):
+                pieces.append((self._piece(action.keys.split()[0], short if narrow else long), action))
+        if alone and (action := actions.get(_PANE[0])):
+            pieces.insert(0, (self._piece(action.keys.split()[0], _PANE[2] if narrow else _PANE[1]), action))
         return pieces
 
     def _piece(self, key: str, word: str, enabled: bool = True) -> Text:
@@ -83,6 +83,6 @@ class KeyBar(Widget):
 
     async def on_click(self, event: events.Click) -> None:
         """A key can be clicked."""
-        for start, end, deed in self._places:
-            if start <= event.x < end and deed.enabled:
-                await self.app.run_action(deed.action, deed.node or self.screen)
+        for start, end, action in self._places:
+            if start <= event.x < end and action.enabled:
+                await self.app.run_action(action.call, action.node or self.screen)

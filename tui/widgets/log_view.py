@@ -133,7 +133,7 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def go_to_first_of(self, about: str, since: float) -> None:
-        """Put the cursor on the first entry about an act, from a time on (seconds since the epoch)."""
+        """Put the cursor on the first entry about an operation, from a time on (seconds since the epoch)."""
         found = next((at for at, entry in enumerate(self.entries) if entry.about == about and entry.time >= since), None)
         if found is not None:
             self.go_to(found)

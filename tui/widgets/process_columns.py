@@ -123,8 +123,8 @@ def _cpu(c: ProcessCell) -> Cell:
 
 
 def _per_second(known: ProcessList, process: ProcessInfo) -> float | None:
-    standing = known.standing.get(process.pid)
-    return standing.per_second if standing is not None and is_tracker(process.tracker) else None
+    status = known.layer_status.get(process.pid)
+    return status.per_second if status is not None and is_tracker(process.tracker) else None
 
 
 def _dirty(c: ProcessCell) -> Cell:
@@ -135,10 +135,10 @@ def _dirty(c: ProcessCell) -> Cell:
 
 
 def _layers(c: ProcessCell) -> Cell:
-    standing = c.known.standing.get(c.process.pid)
-    if not c.process.layer_dir or standing is None:
+    status = c.known.layer_status.get(c.process.pid)
+    if not c.process.layer_dir or status is None:
         return [("·", "dim")]
-    return [(str(standing.layers), _plain(c))]
+    return [(str(status.layers), _plain(c))]
 
 
 def _descriptors(c: ProcessCell) -> Cell:
@@ -168,7 +168,12 @@ _COLUMNS = (
         "DIRTY/s", "newly dirty pages per second, of those tracked", 8, _dirty, lambda k, p: _per_second(k, p) or 0.0, number=True
     ),
     ProcessColumn(
-        "LAYERS", "layers in its stack", 7, _layers, lambda k, p: k.standing[p.pid].layers if p.pid in k.standing else 0, number=True
+        "LAYERS",
+        "layers in its stack",
+        7,
+        _layers,
+        lambda k, p: k.layer_status[p.pid].layers if p.pid in k.layer_status else 0,
+        number=True,
     ),
     ProcessColumn(
         "LAYER", "the layer it stands on", 8, _text(lambda p: Path(p.layer_dir).name if p.layer_dir else ""), lambda _, p: p.layer_dir

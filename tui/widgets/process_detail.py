@@ -16,7 +16,7 @@ from lamina.tui.model import units
 from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker
 from lamina.tui.read.examining import Examined
-from lamina.tui.read.tracked import Standing
+from lamina.tui.read.layer_status import LayerStatus
 from lamina.tui.theme import DANGER, GOOD, WARM
 from lamina.tui.widgets.flowing_text import FlowingText
 from lamina.tui.widgets.process_columns import started
@@ -40,8 +40,8 @@ class ProcessDetail(VerticalScroll):
         """One text."""
         yield self._text
 
-    def show(self, process: ProcessInfo | None, examined: Examined | None, standing: Standing | None, terminal: str | None = None) -> None:
-        """Describe *process*; *examined* is None until it was looked at, *standing* if it is neither tracked nor on a layer.
+    def show(self, process: ProcessInfo | None, examined: Examined | None, status: LayerStatus | None, terminal: str | None = None) -> None:
+        """Describe *process*; *examined* is None until it was looked at, *status* if it is neither tracked nor on a layer.
 
         *terminal*: who shows the terminal of lamina's that it runs in, "" for nobody; None if it runs in none.
         """
@@ -69,7 +69,7 @@ class ProcessDetail(VerticalScroll):
             else:
                 _verdict(text, examined)
                 text.append("\n")
-                _next_dump(text, process, examined, standing)
+                _next_dump(text, process, examined, status)
         if text != self._described:
             self._described = text
             self._text.update(text)
@@ -115,8 +115,8 @@ def _blocker(text: Text, blocker: Blocker, examined: Examined) -> None:
     text.append("\n")
 
 
-def _next_dump(text: Text, process: ProcessInfo, examined: Examined, standing: Standing | None) -> None:
-    layer, dirty = Path(process.layer_dir).name, standing.dirty if standing else None
+def _next_dump(text: Text, process: ProcessInfo, examined: Examined, status: LayerStatus | None) -> None:
+    layer, dirty = Path(process.layer_dir).name, status.dirty if status else None
     if not process.layer_dir:
         text.append("next dump: ", style="bold")
         text.append(f"the first is full, about {units.size(process.rss)}\n")
@@ -127,8 +127,8 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined, standing: S
     elif dirty is not None:
         text.append("next dump: ", style="bold")
         text.append(f"{units.pages(dirty.pages)} pages, {units.size(dirty.bytes)}")
-        text.append(f", about {units.duration(standing.freeze_us)} frozen\n" if standing and standing.freeze_us else "\n")
-        count = standing.layers if standing else 0
+        text.append(f", about {units.duration(status.freeze_us)} frozen\n" if status and status.freeze_us else "\n")
+        count = status.layers if status else 0
         text.append(f"on layer {layer}, one of {count} in its stack\n" if count > 1 else f"on layer {layer}\n", style="dim")
     else:
         text.append(f"stands on layer {layer}\n", style="dim")

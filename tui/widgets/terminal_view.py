@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lamina.tui.terminal.emulator import Cells, Emulator
-from lamina.tui.terminal.keys import bytes_of, pasted
+from lamina.tui.terminal.key_codes import bytes_of, pasted
 from lamina.tui.terminal.terminal import Terminal
 
 _FRAME_S = 1 / 30
@@ -118,7 +118,7 @@ class TerminalView(Widget, can_focus=True):
     # -- what is typed ---------------------------------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """The program reads it. Which keys never come here is decided before (`lamina.tui.app.holding`)."""
+        """The program reads it. Which keys never come here is decided before (`lamina.tui.app.terminals`)."""
         if self._type(lambda emulator: bytes_of(event.key, event.character, emulator is not None and emulator.application_keys)):
             event.stop()
             event.prevent_default()

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.widget import Widget
 
-from lamina.tui import places
+from lamina.tui import paths
 from lamina.tui.model import units
 from lamina.tui.model.session import Session
 from lamina.tui.theme import WARM
@@ -60,8 +60,8 @@ class TitleBar(Widget):
             line.append(" · tracking lost", style=f"not bold {WARM}")
         else:
             line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
-        standing = f" · on layer {target.layer.name}" if target.layer else " · on no layer"
-        return line.append(standing, style="not bold" if target.layer else "not bold dim")
+        layer = f" · on layer {target.layer.name}" if target.layer else " · on no layer"
+        return line.append(layer, style="not bold" if target.layer else "not bold dim")
 
     def _second_line(self) -> tuple[Text, Text]:
         place, stack = self._session.stack_dir, self._session.stack
@@ -69,7 +69,7 @@ class TitleBar(Widget):
             return Text(" choose a process; its layers get a stack of their own", style="dim"), Text("")
         left = Text(" stack ", style="dim")
         room = max(14, self.size.width - 66)
-        left.append(places.short_path(place, room), style="not dim")
+        left.append(paths.short_path(place, room), style="not dim")
         if stack is not None and stack.path == place:
             noun = "layer" if len(stack.rows) == 1 else "layers"
             left.append(f" · {len(stack.rows)} {noun}")

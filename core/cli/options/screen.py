@@ -23,4 +23,4 @@ def declare(verbs: Verbs) -> None:
     parser = add(verbs, "config", "the settings of the TUI and where each is from")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--write", action="store_true", help="write the file of the user, every setting with what it takes, as it is now")
-    what.add_argument("--keys", action="store_true", help="every act with its name and its keys")
+    what.add_argument("--keys", action="store_true", help="every action with its name and its keys")

@@ -1,0 +1,34 @@
+"""What people say of a layer: its label, and why it is pinned."""
+
+from typing import TYPE_CHECKING
+
+from lamina.tui.dialogs.ask_text import AskText
+from lamina.tui.model.layers import LayerRow
+from lamina.tui.operations import labels
+
+if TYPE_CHECKING:
+    from lamina.tui.app.lamina import LaminaApp
+
+
+def ask_label(app: "LaminaApp", row: LayerRow) -> None:
+    """A name for people."""
+
+    def answered(text: str | None) -> None:
+        if text is not None and text.strip() != row.label:
+            app.do(labels.label(row.path, text.strip()))
+
+    app.push_screen(AskText(f"label of layer {row.name}", "as in: after import; empty takes it away", row.label), answered)
+
+
+def ask_pin(app: "LaminaApp", row: LayerRow) -> None:
+    """Pin it, with a reason; a pinned one is let go at once."""
+    if row.pinned:
+        app.type_ahead.asks_for_nothing()
+        app.do(labels.unpin(row.path))
+        return
+
+    def answered(reason: str | None) -> None:
+        if reason is not None:
+            app.do(labels.pin(row.path, reason.strip()))
+
+    app.push_screen(AskText(f"pin layer {row.name}: why?", "may be empty; drop, squash and prune then leave it alone"), answered)

@@ -1,0 +1,29 @@
+"""Operations that write out what was looked at, and change nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.tui.operations import command_lines
+from lamina.tui.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+def core_path(layer: Path, pid: int) -> Path:
+    """Where the core file of task *pid* of *layer* goes: beside the layer."""
+    return layer.parent / f"core.{layer.name}.{pid}"
+
+
+def core(layer: Path, pid: int) -> Operation:
+    """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
+    output = core_path(layer, pid)
+
+    def run(work: "Work") -> Any:
+        from lamina.core.image.layer import Layer
+        from lamina.core.inspect.corefile import write_core
+
+        work.announce(command_lines.core_line(layer, pid, output))
+        return write_core(Layer(layer), pid, output, work.listen, work.cancel)
+
+    return Operation("core", f"core file of {pid} in layer {layer.name}", run, lambda _: f"gdb -c {output}")

@@ -1,0 +1,52 @@
+"""Operations that write into a layer's sidecar what people say of it: a label, a pin."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.tui.operations import layer_command_lines as commands
+from lamina.tui.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from lamina.tui.bridge import Work
+
+
+def label(layer: Path, text: str) -> Operation:
+    """Give *layer* a name for people; "" takes it away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.rewrite.marks import label as mark
+
+        work.announce(commands.label_line(layer, text))
+        mark(Layer(layer), text)
+        return text
+
+    return Operation("label", f"label layer {layer.name}", run, lambda text: f"called {text!r}" if text else "it has no label now")
+
+
+def pin(layer: Path, reason: str) -> Operation:
+    """Let *layer* not be dropped, pruned or squashed away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.rewrite.marks import pin as mark
+
+        work.announce(commands.pin_line(layer, reason))
+        mark(Layer(layer), reason)
+        return "pinned: drop, squash and prune leave it alone"
+
+    return Operation("pin", f"pin layer {layer.name}", run, lambda done: done)
+
+
+def unpin(layer: Path) -> Operation:
+    """Take the pin away."""
+
+    def run(work: "Work") -> str:
+        from lamina.core.image.layer import Layer
+        from lamina.core.rewrite.marks import unpin as mark
+
+        work.announce(commands.unpin_line(layer))
+        mark(Layer(layer))
+        return "no longer pinned"
+
+    return Operation("unpin", f"unpin layer {layer.name}", run, lambda done: done)

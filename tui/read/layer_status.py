@@ -1,0 +1,104 @@
+"""How much each tracked process writes, and the stacks that processes stand on. Called in worker threads; protects and consumes nothing."""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamina.core.attach.identity import Identity
+from lamina.core.attach.processes import ProcessInfo
+from lamina.core.errors import LaminaError
+from lamina.tui.model.target import is_tracker
+from lamina.tui.read.dirty import Dirty, DirtyReader
+
+# A look at a large process takes long: looking takes at most one part in so many of the time.
+_REST = 20
+
+
+@dataclass(frozen=True)
+class LayerStatus:
+    """What is known of a process that stands on a layer or is tracked.
+
+    Attributes:
+        layers: how many layers its stack holds.
+        freeze_us: how long the dump of the layer it stands on froze it, µs; 0 if not known.
+        dirty: what it wrote since; None if it is not tracked.
+    """
+
+    layers: int = 0
+    freeze_us: int = 0
+    dirty: Dirty | None = None
+
+    @property
+    def per_second(self) -> float | None:
+        """Newly dirty pages per second as last measured; None before there are two looks."""
+        return self.dirty.per_second[-1] if self.dirty is not None and self.dirty.per_second else None
+
+
+@dataclass
+class _Counted:
+    reader: DirtyReader
+    dirty: Dirty | None = None
+    next_read: float = 0.0
+
+
+class LayerStatusReader:
+    """Looks at the same processes again and again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counted: dict[Identity, _Counted] = {}
+        self._layers: dict[str, tuple[tuple[int, int], int, int]] = {}
+
+    def read(self, processes: Iterable[ProcessInfo], busy_with: int) -> dict[int, LayerStatus]:
+        """Look at all of *processes* that stand on a layer or are tracked, but not into the memory of *busy_with*."""
+        with self._lock:
+            found = {}
+            seen = set()
+            for process in processes:
+                if not (process.layer_dir or is_tracker(process.tracker)):
+                    continue
+                layers, freeze_us = self._stack(process.layer_dir) if process.layer_dir else (0, 0)
+                dirty = None
+                if is_tracker(process.tracker):
+                    seen.add(process.identity)
+                    dirty = self._dirty(process.identity, process.pid == busy_with)
+                found[process.pid] = LayerStatus(layers, freeze_us, dirty)
+            for identity in set(self._counted) - seen:
+                self._counted.pop(identity).reader.close()
+            return found
+
+    def _dirty(self, identity: Identity, busy: bool) -> Dirty | None:
+        counted = self._counted.setdefault(identity, _Counted(DirtyReader()))
+        began = time.monotonic()
+        if not busy and began >= counted.next_read:
+            try:
+                counted.dirty = counted.reader.read(identity)
+            except LaminaError:
+                counted.dirty = None  # it ended meanwhile, which the next table says
+            now = time.monotonic()
+            counted.next_read = now + _REST * (now - began)
+        return counted.dirty
+
+    def _stack(self, layer: str) -> tuple[int, int]:
+        stack = Path(layer).parent
+        try:
+            # The layer's own, too: it is named here before it is committed.
+            stamp = stack.stat().st_mtime_ns, Path(layer).stat().st_mtime_ns
+        except OSError:
+            return 0, 0
+        kept = self._layers.get(layer)
+        if kept is None or kept[0] != stamp:
+            kept = self._layers[layer] = (stamp, len(list(stack.glob("*/inventory.img"))), _freeze_us(Path(layer)))
+        return kept[1], kept[2]
+
+
+def _freeze_us(layer: Path) -> int:
+    from lamina.core.image.layer import Layer
+
+    try:
+        sidecar = Layer(layer).sidecar
+    except LaminaError:
+        return 0
+    return sidecar.freeze_us if sidecar else 0
