@@ -11,7 +11,7 @@ from lamina.tui.keys.actions import EVERYWHERE, PANES, Action, actions_here
 
 # What stands to the right, by action: what it is called, and what where it is narrow.
 _PANE = ("next_pane(1)", "next pane", "pane")
-_PALETTE = ("command_palette", "all actions", "actions")
+_PALETTE = ("command_palette", "actions", "all")
 _HELP = ("help", "help", "help")
 
 
