@@ -139,8 +139,8 @@ def test_what_is_written_is_read_again_and_says_everything(capsys: pytest.Captur
 
 
 def test_every_key_has_a_name() -> None:
-    assert {"app", "pane", "target", "process", "stack", "map"} < set(keymap.PLACES)
-    assert len(bindings_by_name()) == sum(len(keys) for keys in keymap.PLACES.values())
+    assert {"app", "pane", "target", "process", "stack", "map"} < set(keymap.CONTEXTS)
+    assert len(bindings_by_name()) == sum(len(keys) for keys in keymap.CONTEXTS.values())
 
 
 async def test_the_screen_does_as_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

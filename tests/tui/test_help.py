@@ -60,7 +60,7 @@ async def test_the_keys_keep_to_the_rules() -> None:
                 shown = defaultdict(set)
                 for action in actions_here(frame):
                     assert action.does and action.does != action.name, f"{mode}: {action.keys} has no sentence"
-                    if action.place != EVERYWHERE:
+                    if action.context != EVERYWHERE:
                         for key in action.keys.split():
                             shown[key].add(action.name)
                 twice = {key: names for key, names in shown.items() if len(names) > 1}

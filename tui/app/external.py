@@ -69,7 +69,7 @@ class OutsideApp(ActingApp):
                 # A picture is of the screen without the question.
                 self.call_after_refresh(self._save, view, typed_path(name))
 
-        where = str(getattr(self.screen, "WHERE", ""))
+        where = str(getattr(self.screen, "NAME", ""))
         title = f"save {view.content} as {' '.join(view.forms[:-1])}, or the screen as {PICTURE}"
         self.push_screen(AskText(title, "a file name", free_name(view, where), lambda name: why_not(name, view)), answered)
 

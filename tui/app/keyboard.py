@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from lamina.tui.app.appearance import ThemedApp
 from lamina.tui.app.type_ahead import TypeAhead, Typed
-from lamina.tui.keys.place import Place
+from lamina.tui.keys.base_screen import BaseScreen
 from lamina.tui.model.settings import Settings
 
 # What Alt with a letter means where one types; everywhere else it is Escape and that letter, which a terminal sends alike.
@@ -102,7 +102,7 @@ class KeyboardApp(ThemedApp):
             return all(worker.is_finished for worker in self.workers if worker.group == CommandPalette._GATHER_COMMANDS_GROUP)
         ours = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
         anywhere = not key or key == "escape" or bool(ours - _ABOUT_THE_CURSOR)
-        if anywhere or not isinstance(screen, Place) or isinstance(self.focused, Input):
+        if anywhere or not isinstance(screen, BaseScreen) or isinstance(self.focused, Input):
             return True
         if not screen.is_ready_for(key):
             return screen is self._unready

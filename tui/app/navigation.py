@@ -158,7 +158,7 @@ class MovingApp(LeavingApp):
             if action is not None:
                 self.type_ahead.asks_for(action.call)
                 self._toast(
-                    f"{action.keys} {action.name.rstrip('…')} is a key of the {action.place} screen; ^p does it from anywhere", timeout=3
+                    f"{action.keys} {action.name.rstrip('…')} is a key of the {action.context} screen; ^p does it from anywhere", timeout=3
                 )
         return done
 

@@ -25,7 +25,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lamina.tui.app.quiet import is_quiet, let_all_pass
-from lamina.tui.keys.place import TO_CHOOSE, TO_TYPE
+from lamina.tui.keys.destinations import OPEN_A_CHOICE, OPEN_A_LINE
 
 if TYPE_CHECKING:
     from lamina.tui.app.keyboard import KeyboardApp
@@ -169,8 +169,8 @@ class TypeAhead:
     def asks_for(self, action: str) -> None:
         """An *action* is run, or is one of another screen, so that what it leads to does not come."""
         name = action.partition("(")[0].rpartition(".")[2]
-        if name in TO_TYPE or name in TO_CHOOSE:
-            self._asked = Asked.LINE if name in TO_TYPE else Asked.CHOICE
+        if name in OPEN_A_LINE or name in OPEN_A_CHOICE:
+            self._asked = Asked.LINE if name in OPEN_A_LINE else Asked.CHOICE
 
     def asks_for_nothing(self) -> None:
         """It does what it does without leading anywhere."""

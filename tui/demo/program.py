@@ -40,10 +40,10 @@ def main() -> None:
 
 
 def grow(memory: "array[int]", first: int, chance: random.Random) -> None:
-    """One step: one more cell beside the crystal freezes; when it fills the field it melts."""
+    """One step: one more cell next to the crystal freezes; when it fills the field it melts."""
     memory[first] += 1
     frozen = [at for at in range(CELLS) if memory[first + WORDS * (1 + at)]]
-    rim = sorted({beside for at in frozen for beside in neighbours(at) if not memory[first + WORDS * (1 + beside)]})
+    rim = sorted({near for at in frozen for near in neighbours(at) if not memory[first + WORDS * (1 + near)]})
     if not frozen:
         rim = [CELLS // 2 + COLUMNS // 2]
     if len(frozen) * 100 >= CELLS * 85:
@@ -52,15 +52,15 @@ def grow(memory: "array[int]", first: int, chance: random.Random) -> None:
             memory[first + WORDS * (1 + at)] = 0
         return
     # The fewer frozen neighbours, the likelier: that is what makes branches and not a blot.
-    weights = [1.0 / sum(memory[first + WORDS * (1 + beside)] > 0 for beside in neighbours(at)) ** 2 if frozen else 1.0 for at in rim]
+    weights = [1.0 / sum(memory[first + WORDS * (1 + near)] > 0 for near in neighbours(at)) ** 2 if frozen else 1.0 for at in rim]
     memory[first + WORDS * (1 + chance.choices(rim, weights)[0])] = memory[first]
 
 
 def neighbours(at: int) -> list[int]:
     """The cells left, right, above and below."""
     column, row = at % COLUMNS, at // COLUMNS
-    beside = [(column - 1, row), (column + 1, row), (column, row - 1), (column, row + 1)]
-    return [x + COLUMNS * y for x, y in beside if 0 <= x < COLUMNS and 0 <= y < ROWS]
+    around = [(column - 1, row), (column + 1, row), (column, row - 1), (column, row + 1)]
+    return [x + COLUMNS * y for x, y in around if 0 <= x < COLUMNS and 0 <= y < ROWS]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from lamina.tui.screens.stack_screen import StackScreen
 from lamina.tui.screens.target_screen import TargetScreen
 
 
-def _beside(body: Iterable[Widget], cells: CellsPane) -> Iterable[Widget]:
+def _with_cells(body: Iterable[Widget], cells: CellsPane) -> Iterable[Widget]:
     with Horizontal(classes="demo-body"):
         with Vertical(classes="demo-left"):
             yield from body
@@ -28,7 +28,7 @@ class DemoTargetScreen(TargetScreen):
 
     def compose_body(self) -> Iterable[Widget]:
         """Cells to the right."""
-        yield from _beside(super().compose_body(), self.cells)
+        yield from _with_cells(super().compose_body(), self.cells)
 
 
 class DemoStackScreen(StackScreen):
@@ -42,4 +42,4 @@ class DemoStackScreen(StackScreen):
 
     def compose_body(self) -> Iterable[Widget]:
         """Cells to the right."""
-        yield from _beside(super().compose_body(), self.cells)
+        yield from _with_cells(super().compose_body(), self.cells)

@@ -16,8 +16,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from lamina.tui.keys.base_screen import BaseScreen
 from lamina.tui.keys.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
-from lamina.tui.keys.place import Place
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
@@ -51,7 +51,7 @@ class Action:
         keys: what to press, as people write it, "↓ j".
         does: a sentence.
         call: what Textual runs, as in "show('stack')".
-        place: where it works: the title of a pane, the name of a screen, `PANES` or `EVERYWHERE`.
+        context: where it works: the title of a pane, the name of a screen, `PANES` or `EVERYWHERE`.
         shown: it is important enough for the bar of keys.
         enabled: it can be done now.
         refused: lamina is read only, and it changes something: its key only says so.
@@ -63,7 +63,7 @@ class Action:
     keys: str
     does: str
     call: str
-    place: str
+    context: str
     shown: bool = True
     enabled: bool = True
     refused: bool = False
@@ -96,16 +96,16 @@ def actions_here(screen: Screen[Any]) -> list[Action]:
         # Textual's own keys that do nothing here have no sentence.
         if (binding.tooltip or binding.show) and not letter:
             known = found.get((id(node), binding.action))
-            action = _action_of(binding, _place(node, binding.action), known)
+            action = _action_of(binding, _context_of(node, binding.action), known)
             refused = _refused(screen.app, action)
             found[id(node), binding.action] = replace(action, enabled=active.enabled, refused=refused, node=node)
     entered = _enter(screen)
     actions = list(found.values())
     if entered is not None:
-        actions = [replace(entered, place=action.place, node=screen) if action.name == "choose" else action for action in actions]
-    places = [*dict.fromkeys(action.place for action in actions if action.place not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
+        actions = [replace(entered, context=action.context, node=screen) if action.name == "choose" else action for action in actions]
+    contexts = [*dict.fromkeys(action.context for action in actions if action.context not in (PANES, EVERYWHERE)), PANES, EVERYWHERE]
     return sorted(
-        actions, key=lambda action: (places.index(action.place), action.moves, action.call in _OF_TARGET, _RANK.get(action.call, 0))
+        actions, key=lambda action: (contexts.index(action.context), action.moves, action.call in _OF_TARGET, _RANK.get(action.call, 0))
     )
 
 
@@ -117,7 +117,7 @@ def _refused(app: App[Any], action: Action) -> bool:
 
 def _enter(screen: Screen[Any]) -> Action | None:
     """What the screen says Enter does on the rows of a list, which only know that one was chosen."""
-    if not isinstance(screen, Place):
+    if not isinstance(screen, BaseScreen):
         return None
     return next((action for action in _of_class(type(screen)) if action.keys.startswith("Enter")), None)
 
@@ -140,34 +140,34 @@ def action_elsewhere(app: "LaminaApp", key: str) -> Action | None:
     return next((action for action in actions_elsewhere(app, app.screen) if name in action.keys.split()), None)
 
 
-def _of_class(frame: type[Place], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Action]:
+def _of_class(frame: type[BaseScreen], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Action]:
     """What is bound by a screen itself; *chosen*: keys of the user's, by the names of actions."""
     found: dict[str, Action] = {}
-    for cls in frame.__mro__[: frame.__mro__.index(Place)]:
+    for cls in frame.__mro__[: frame.__mro__.index(BaseScreen)]:
         bindings: list[BindingType] = cls.__dict__.get("BINDINGS", [])
         for usual in Binding.make_bindings(bindings):
             keys = chosen.get(usual.id or "")
             binding = usual.with_key(keys.split(",")[0].strip()) if keys else usual
             if binding.tooltip and not binding.action.startswith("app."):
-                found[binding.action] = _action_of(binding, frame.WHERE, found.get(binding.action))
+                found[binding.action] = _action_of(binding, frame.NAME, found.get(binding.action))
     return list(found.values())
 
 
-def _action_of(binding: Binding, place: str, known: Action | None) -> Action:
+def _action_of(binding: Binding, context: str, known: Action | None) -> Action:
     """*binding* as a value; *known*: the same by another key."""
     keys = _joined(known.keys, key_name(binding)) if known else key_name(binding)
-    return Action(binding.description, keys, binding.tooltip or binding.description, binding.action, place, binding.show)
+    return Action(binding.description, keys, binding.tooltip or binding.description, binding.action, context, binding.show)
 
 
 def _joined(keys: str, key: str) -> str:
     return keys if key in keys.split() else f"{keys} {key}"
 
 
-def _place(node: DOMNode, action: str) -> str:
+def _context_of(node: DOMNode, action: str) -> str:
     if action in _OF_PANES:
         return PANES
-    if isinstance(node, Place):
-        return node.WHERE
+    if isinstance(node, BaseScreen):
+        return node.NAME
     if isinstance(node, Widget) and not isinstance(node, Screen):
         pane = next((one for one in node.ancestors_with_self if isinstance(one, Widget) and one.has_class("pane")), None)
         return str((pane.border_title if pane else "") or type(node).__name__).split(" · ")[0]

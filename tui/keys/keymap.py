@@ -292,9 +292,9 @@ HELP_KEYS: list[BindingType] = [
     Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
 ]
 
-# Every list above under the name that its place has in the configuration: STACK_KEYS are those of "stack".
-PLACES: dict[str, list[BindingType]] = {
+# Every list above under the name that its context has in the configuration: STACK_KEYS are those of "stack".
+CONTEXTS: dict[str, list[BindingType]] = {
     name.removesuffix("_KEYS").lower().replace("_", "-"): keys for name, keys in list(globals().items()) if name.endswith("_KEYS")
 }
-for _place, _bindings in PLACES.items():
-    name_actions(_place, _bindings)
+for _context, _bindings in CONTEXTS.items():
+    name_actions(_context, _bindings)

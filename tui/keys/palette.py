@@ -66,7 +66,7 @@ class LaminaPalette(Provider):
                 name = f"go to {action.name}" if action.call.startswith("show(") else action.name
                 yield Entry(name, action.keys, action.does, partial(app.perform, action), action.refused)
         for action in actions_elsewhere(app, self.screen):
-            yield Entry(f"{action.place}: {action.name}", action.keys, action.does, partial(app.perform, action), action.refused)
+            yield Entry(f"{action.context}: {action.name}", action.keys, action.does, partial(app.perform, action), action.refused)
         for jump in JUMPS:
             word = jump.names[0]
             begun = partial(app.action_jump_line, f"{word} ")

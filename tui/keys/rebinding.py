@@ -7,10 +7,10 @@ from functools import cache
 from textual.binding import Binding
 from textual.keys import Keys
 
-from lamina.tui.keys.keymap import PLACES
+from lamina.tui.keys.keymap import CONTEXTS
 from lamina.tui.model.settings import Settings
 
-# Places whose keys work wherever one is.
+# Contexts whose keys work wherever one is.
 _EVERYWHERE = ("app", "pane", "target")
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "meta", "hyper"}
 _FORM = "keys are as in d, F, f5, ctrl+e, space, ?"
@@ -18,7 +18,7 @@ _FORM = "keys are as in d, F, f5, ctrl+e, space, ?"
 
 def bindings_by_name() -> dict[str, Binding]:
     """Every action by its name."""
-    return {it.id: it for keys in PLACES.values() for it in keys if isinstance(it, Binding) and it.id}
+    return {it.id: it for keys in CONTEXTS.values() for it in keys if isinstance(it, Binding) and it.id}
 
 
 def check_keys(settings: Settings) -> tuple[str, str] | None:
@@ -38,11 +38,11 @@ def check_keys(settings: Settings) -> tuple[str, str] | None:
 
 def _taken_twice(chosen: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, str] | None:
     for name, keys in chosen.items():
-        place = name.split(".")[0]
+        context = name.split(".")[0]
         for other, others in now.items():
             both = keys_of(keys) & keys_of(others)
             there = other.split(".")[0]
-            if other != name and both and (place == there or place in _EVERYWHERE or there in _EVERYWHERE):
+            if other != name and both and (context == there or context in _EVERYWHERE or there in _EVERYWHERE):
                 return f"{name} and {other} would both be on {min(both)}", f"give {other} another key"
     return None
 

@@ -50,7 +50,7 @@ class ByteLines:
             first, at = stop, at + 1
         return tuple(found)
 
-    def beside(self, address: int, by: int) -> int:
+    def area_start(self, address: int, by: int) -> int:
         """The start of the area *by* areas from the one that holds *address*, as far as there is one."""
         at = bisect_right(self._starts, address) - 1 + by
         return self._starts[max(0, min(at, len(self._starts) - 1))] if self.areas else 0

@@ -62,9 +62,9 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
         hidden = _count_below(children, pid) if kin and pid in folded else 0
         rows.append(TreeRow(pid, branch, hits is None or pid in hits, hidden))
         if kin and not hidden:
-            twig, beside, last = below + "├─ ", below + "│  ", len(kin) - 1
+            twig, further, last = below + "├─ ", below + "│  ", len(kin) - 1
             pending.append((kin[last], below + "└─ ", below + "   "))
-            pending.extend([(kin[at], twig, beside) for at in range(last - 1, -1, -1)])
+            pending.extend([(kin[at], twig, further) for at in range(last - 1, -1, -1)])
     return rows
 
 

@@ -33,7 +33,7 @@ _COMPARING = "difference"
 class DiffScreen(Frame):
     """Areas beside news, the map below them, the page under the cursor of the map at the bottom."""
 
-    WHERE = "diff"
+    NAME = "diff"
     BINDINGS: ClassVar = DIFF_KEYS
     STAYS: ClassVar = "#diff-map"
 

@@ -42,7 +42,7 @@ class Subject:
 
 
 class Frame(PanedScreen):
-    """Base of the screens. Subclasses give `WHERE` and `compose_body`, and which actions come first in the bar of keys."""
+    """Base of the screens. Subclasses give `NAME` and `compose_body`, and which actions come first in the bar of keys."""
 
     USEFUL: ClassVar[tuple[str, ...]] = ()
     BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
@@ -52,7 +52,7 @@ class Frame(PanedScreen):
     def __init__(self) -> None:
         super().__init__()
         # Kept, and not queried for: what was read may arrive while the screen is being closed.
-        self.title_bar = TitleBar(self.WHERE)
+        self.title_bar = TitleBar(self.NAME)
         self._job_bar = JobBar()
         self.guide_line = GuideLine(id="guide")
         self.jump_line = JumpLine()

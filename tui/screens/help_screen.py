@@ -135,11 +135,11 @@ def _key(row: HelpRow) -> Cell:
 
 
 def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
-    place = ""
+    context = ""
     for action in actions_here(app.screen):
-        if action.place != place:
-            place = action.place
-            yield HelpRow("", place if place in (PANES, EVERYWHERE) else f"in {place}")
+        if action.context != context:
+            context = action.context
+            yield HelpRow("", context if context in (PANES, EVERYWHERE) else f"in {context}")
         does, colour = (f"read only: {action.does}", "dim") if action.refused else (action.does, "")
         yield HelpRow(action.keys, does, colour, action.name, action if action.enabled else None)
     yield HelpRow("", "after : (Tab completes; every action may be typed by its name, too)")

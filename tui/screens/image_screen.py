@@ -31,7 +31,7 @@ _REFRESH_S = 1.0
 class ImageScreen(FindingScreen):
     """Contents to the left, bytes to the right, hits below them."""
 
-    WHERE = "image"
+    NAME = "image"
     BINDINGS: ClassVar = IMAGE_KEYS
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ _SOON_S = 0.05
 class JobScreen(Frame):
     """Jobs, log, command log."""
 
-    WHERE = "jobs"
+    NAME = "jobs"
     BINDINGS: ClassVar = JOB_KEYS
     USEFUL: ClassVar = ("cancel_job", "copy", "app.save_view")
 

@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from lamina.tui.dialogs.pane_letters import PaneLetters
-from lamina.tui.keys.place import Place
+from lamina.tui.keys.base_screen import BaseScreen
 
 # Smallest pane, in cells.
 _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
@@ -18,7 +18,7 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
 _STEP = 2
 
 
-# The height from which another pane may stay beside the one that is alone.
+# The height from which another pane may stay next to the one that is alone.
 _BESIDE_FROM = 20
 
 
@@ -26,12 +26,12 @@ def _small(size: Size) -> bool:
     return size.height < 20 or (size.width < 100 and size.height < 30)
 
 
-class PanedScreen(Place):
+class PanedScreen(BaseScreen):
     """A screen whose parts carry the class `pane`."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
-    # Bars, which are there whatever pane is alone; and panes that stay beside another one on a small terminal.
+    # Bars, which are there whatever pane is alone; and panes that stay next to another one on a small terminal.
     BARS: ClassVar[str] = "TitleBar, JobBar, GuideLine, KeyBar, JumpLine"
     STAYS: ClassVar[str] = ""
     # Whether there is room for one pane only when the terminal is small.
@@ -40,7 +40,7 @@ class PanedScreen(Place):
 
     @property
     def ALLOW_IN_MAXIMIZED_VIEW(self) -> str:  # type: ignore[override]
-        """What Textual shows beside the pane that is alone."""
+        """What Textual shows next to the pane that is alone."""
         return f"{self.BARS}, {self.STAYS}" if self.STAYS and self.is_small and self.size.height >= _BESIDE_FROM else self.BARS
 
     @property
@@ -171,13 +171,13 @@ class PanedScreen(Place):
         """The two neighbours whose common edge is an edge of *pane*: left or upper first. *before* None: the hinder edge if it has one."""
         node = pane
         while node is not None and node is not self and isinstance(node.parent, Widget):
-            beside = _stretching(node.parent)
-            if node in beside and _side_by_side(node) == across:
-                at = beside.index(node)
-                if before is not True and at + 1 < len(beside):
-                    return node, beside[at + 1]
+            siblings = _stretching(node.parent)
+            if node in siblings and _side_by_side(node) == across:
+                at = siblings.index(node)
+                if before is not True and at + 1 < len(siblings):
+                    return node, siblings[at + 1]
                 if before is not False and at:
-                    return beside[at - 1], node
+                    return siblings[at - 1], node
             node = node.parent
         return None
 

@@ -21,7 +21,7 @@ from lamina.tui.widgets.row_list import RowList
 class ProcessScreen(ProcessTable):
     """The process tree and its keys."""
 
-    WHERE = "processes"
+    NAME = "processes"
     BINDINGS: ClassVar = PROCESS_KEYS
     USEFUL = ("track", "dump", "choose", "filter", "columns", "sort(1)", "fold", "follow")
 

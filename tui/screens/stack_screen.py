@@ -27,7 +27,7 @@ from lamina.tui.widgets.row_list import Column, RowList
 class StackScreen(LayerActions):
     """Layers beside the detail of one, the memory strip below."""
 
-    WHERE = "stack"
+    NAME = "stack"
     STAYS = "#layer-map"
     BINDINGS: ClassVar = STACK_KEYS
     USEFUL = ("dump", "restore", "image", "mark", "verify", "dedup", "squash", "drop", "undo", "play", "label")

@@ -35,7 +35,7 @@ _MEMORY = "memory of the target"
 class TargetScreen(Frame):
     """The map above, the graph below it, three small panes at the bottom."""
 
-    WHERE = "target"
+    NAME = "target"
     USEFUL = ("dump",)
     BINDINGS: ClassVar = TARGET_SCREEN_KEYS
 

@@ -27,7 +27,7 @@ _WALK_S = 1.2
 class TerminalScreen(Frame):
     """The terminal and the rail."""
 
-    WHERE = "terminal"
+    NAME = "terminal"
     USEFUL = ("dump", "restore", "layer(-1)", "layer(1)", "program(1)")
     BINDINGS: ClassVar = TERMINAL_KEYS
 

@@ -172,8 +172,8 @@ class HexView(Widget, can_focus=True):
 
     def action_area(self, by: int) -> None:
         """To the start of an area before or behind."""
-        start = self._lines.beside(self._address, 0)
-        self.go_to(start if by < 0 and self._address != start else self._lines.beside(self._address, by))
+        start = self._lines.area_start(self._address, 0)
+        self.go_to(start if by < 0 and self._address != start else self._lines.area_start(self._address, by))
 
     def on_resize(self) -> None:
         """More may be visible."""

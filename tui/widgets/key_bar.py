@@ -48,7 +48,7 @@ class KeyBar(Widget):
         right = self._right({action.call: action for action in actions})
         room = self.size.width - sum(piece.cell_len for piece, _ in right)
         rank = {action: at for at, action in enumerate(self._first)}
-        own = [action for action in actions if action.shown and action.place not in (PANES, EVERYWHERE)]
+        own = [action for action in actions if action.shown and action.context not in (PANES, EVERYWHERE)]
         pieces: list[tuple[Text, Action | None]] = []
         for action in sorted(own, key=lambda action: rank.get(action.call, len(rank))):
             piece = self._piece(action.keys.split()[0], action.name, action.enabled and not action.refused)
