@@ -31,10 +31,9 @@ from lamina.core.image import lock
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import NEW_FILE, sweep_beside
 from lamina.core.image.renames import sync_directory
-from lamina.core.image.storage.compressed import CompressedContent, Shape
+from lamina.core.image.storage.compressed import CompressedContent, Original
+from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.directory import COMPRESSED
-from lamina.core.image.storage.place import Content
-from lamina.core.image.storage.plain import PlainContent
 from lamina.core.image.storage.seekable import FrameWriter
 from lamina.core.image.sums import BLOCK
 
@@ -55,11 +54,11 @@ def compress(layer: Layer, listener: Listener = ignore, cancel: CancelToken | No
         kept: list[str] = []
         for name in names:
             work.on_cancel = f"cancelled; {len(done)} of {len(names)} pages files are compressed"
-            rest = _compress_file(layer, directory, name, work)
-            if rest is None:
+            compressed = _compress_file(layer, directory, name, work)
+            if compressed is None:
                 kept.append(name)
             else:
-                done.append(rest)
+                done.append(compressed)
         return CompressResult(directory, tuple(done), tuple(kept), work.elapsed_us)
 
 
@@ -72,7 +71,7 @@ def expand(layer: Layer, listener: Listener = ignore, cancel: CancelToken | None
         for name in names:
             with CompressedContent(directory / name) as content:
                 work.total += 2 * content.size
-                need += content.size - content.shape.holes.bytes
+                need += content.size - content.original.holes.bytes
         refuse_full(directory, need)
         done: list[CompressedFile] = []
         for name in names:
@@ -99,11 +98,11 @@ def _compress_file(layer: Layer, directory: Path, name: str, work: Work) -> Comp
     """None if it would not get smaller."""
     path, packed = directory / name, directory / (name + COMPRESSED)
     with PlainContent(path) as content, _new_file(packed, before := os.lstat(path)) as fd:
-        shape = Shape(content.size, stat.S_IMODE(before.st_mode), before.st_mtime_ns, unwritten(content))
+        original = Original(content.size, stat.S_IMODE(before.st_mode), before.st_mtime_ns, unwritten(content))
         sums: list[int] = []
         check = Checked(layer, path.name, content.size)
         with FrameWriter(lambda data: _write(fd, data)) as frames:
-            frames.add_skippable(shape.to_frame())
+            frames.add_skippable(original.to_frame())
             for at in range(0, content.size, BLOCK):
                 data = content.pread(BLOCK, at)
                 sums.append(check.block(data, at))
@@ -122,7 +121,7 @@ def _compress_file(layer: Layer, directory: Path, name: str, work: Work) -> Comp
             raise ImageError("cannot compress", str(path), "it was changed meanwhile")
         _publish(packed, path)
     # Blocks of a file that has another name, too, stay where they are.
-    return CompressedFile(name, shape.size, before.st_blocks * 512 if before.st_nlink == 1 else 0, after)
+    return CompressedFile(name, original.size, before.st_blocks * 512 if before.st_nlink == 1 else 0, after)
 
 
 def _expand_file(layer: Layer, directory: Path, name: str, work: Work) -> CompressedFile:
@@ -135,24 +134,24 @@ def _expand_file(layer: Layer, directory: Path, name: str, work: Work) -> Compre
         sync_directory(directory)
         return CompressedFile(path.name, found.st_size, found.st_blocks * 512 + like.st_blocks * 512, found.st_blocks * 512)
     with CompressedContent(packed) as content, _new_file(path, like) as fd:
-        shape = content.shape
+        original = content.original
         sums: list[int] = []
-        check = Checked(layer, path.name, shape.size)
-        os.ftruncate(fd, shape.size)
-        for at in range(0, shape.size, BLOCK):
+        check = Checked(layer, path.name, original.size)
+        os.ftruncate(fd, original.size)
+        for at in range(0, original.size, BLOCK):
             data = content.pread(BLOCK, at)
             sums.append(check.block(data, at))
-            for low, high in _written(shape.holes, at, at + len(data)):
+            for low, high in _written(original.holes, at, at + len(data)):
                 _write(fd, memoryview(data)[low - at : high - at], low)
             work.step(len(data))
-        os.fchmod(fd, shape.mode)
-        os.utime(fd, ns=(like.st_atime_ns, shape.mtime_ns))
+        os.fchmod(fd, original.mode)
+        os.utime(fd, ns=(like.st_atime_ns, original.mtime_ns))
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         with PlainContent(_new_name(path)) as again:
             _read_back(again, sums, path, work)
         _publish(path, packed)
-        return CompressedFile(path.name, shape.size, like.st_blocks * 512, os.fstat(fd).st_blocks * 512)
+        return CompressedFile(path.name, original.size, like.st_blocks * 512, os.fstat(fd).st_blocks * 512)
 
 
 def _read_back(content: Content, sums: list[int], path: Path, work: Work) -> None:

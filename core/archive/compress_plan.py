@@ -8,10 +8,9 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.compressed import CompressedContent, Shape
+from lamina.core.image.storage.compressed import CompressedContent, Original
+from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.directory import COMPRESSED, is_compressed_name
-from lamina.core.image.storage.place import Content
-from lamina.core.image.storage.plain import PlainContent
 from lamina.core.image.storage.seekable import compress_frame
 
 # Below this a file takes no less disk when it is compressed.
@@ -67,9 +66,9 @@ def plan_compress(layer: Layer) -> CompressResult:
     files, kept = [], []
     for name in plain_files(directory):
         with PlainContent(directory / name) as content:
-            rest = _guess(content, name)
-        if rest.disk_after < rest.disk_before:
-            files.append(rest)
+            guess = _guess(content, name)
+        if guess.disk_after < guess.disk_before:
+            files.append(guess)
         else:
             kept.append(name)
     return CompressResult(directory, tuple(files), tuple(kept))
@@ -81,7 +80,7 @@ def plan_expand(layer: Layer) -> CompressResult:
     files = []
     for name in packed_files(directory):
         with CompressedContent(directory / name) as content:
-            files.append(_rest_of(directory / name, content.shape))
+            files.append(_expanded(directory / name, content.original))
     return CompressResult(directory, tuple(files), ())
 
 
@@ -91,7 +90,7 @@ def directory_of(layer: Layer, what: str) -> Path:
     Raises:
         ImageError: it is in an archive.
     """
-    if not layer.place.writable:
+    if not layer.storage.writable:
         raise ImageError(what, f"layer {layer.path}", "it is in an archive", f"lamina import {layer.path} DIR")
     return layer.directory
 
@@ -135,8 +134,9 @@ def _guess(content: Content, name: str) -> CompressedFile:
     return CompressedFile(name, content.size, disk, min(disk, -(-int(disk * packed / taken) // 4096) * 4096) if taken else disk)
 
 
-def _rest_of(path: Path, shape: Shape) -> CompressedFile:
-    return CompressedFile(path.name.removesuffix(COMPRESSED), shape.size, os.lstat(path).st_blocks * 512, shape.size - shape.holes.bytes)
+def _expanded(path: Path, original: Original) -> CompressedFile:
+    name, now = path.name.removesuffix(COMPRESSED), os.lstat(path).st_blocks * 512
+    return CompressedFile(name, original.size, now, original.size - original.holes.bytes)
 
 
 def refuse_full(directory: Path, need: int) -> None:

@@ -12,9 +12,9 @@ from lamina.core.errors import ImageError, NativeError
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
 from lamina.core.image.sidecar import RECEIVED_NAME
+from lamina.core.image.storage.archive import MemberContent
 from lamina.core.image.storage.compressed import CompressedContent
-from lamina.core.image.storage.place import Content
-from lamina.core.image.storage.tarball import MemberContent
+from lamina.core.image.storage.content import Content
 
 # What a file of a layer can be called, in an archive too: anything else could mean something to whoever finds it in a directory.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -55,7 +55,7 @@ def pieces_of(content: Content) -> list[tuple[int, int]]:
         return list(zip(content.member.starts.tolist(), content.member.sizes.tolist(), strict=True))
     holes = PageRuns.empty()
     if isinstance(content, CompressedContent):
-        holes = content.shape.holes
+        holes = content.original.holes
     elif content.fd is not None:
         with suppress(NativeError):  # a file system that does not tell
             holes = holes_of(content.fd, content.size)

@@ -84,7 +84,7 @@ def export(
 
 @contextmanager
 def _held(chain: Iterable[Layer]) -> Iterator[None]:
-    stacks = [lock.stack_of(member.directory) for member in chain if member.place.writable]
+    stacks = [lock.stack_of(member.directory) for member in chain if member.storage.writable]
     with lock.shared(stacks, "cannot export from"):
         yield
 

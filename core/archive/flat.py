@@ -13,7 +13,7 @@ from lamina.core.image import owners
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import Sidecar
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.image.sums import FileSum
 
 

@@ -17,8 +17,8 @@ from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.image.leftovers import cannot_write, sweep_stack
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.stack import Stack
-from lamina.core.image.storage.place import place_of
-from lamina.core.image.storage.tarball import ArchivePlace
+from lamina.core.image.storage.archive import ArchiveStorage
+from lamina.core.image.storage.locate import storage_of
 from lamina.core.image.trust import untrusted_archive
 from lamina.core.verify import Checker
 from lamina.core.verify.page_files import is_memory
@@ -70,23 +70,23 @@ def import_archive(
         BusyError: another process writes to the stack.
         Cancelled: nothing was changed.
     """
-    place = place_of(archive)
-    if not isinstance(place, ArchivePlace):
+    storage = storage_of(archive)
+    if not isinstance(storage, ArchiveStorage):
         raise ImageError("cannot import", str(archive), "it is a directory, not an archive")
-    if not trust and (whose := untrusted_archive(place.archive)):
+    if not trust and (whose := untrusted_archive(storage.archive)):
         # As files of the caller they would be restored without a question.
         raise ImageError("cannot import", str(archive), whose, "--trust, if you know who made it")
     if name is not None and not NAME.fullmatch(name):
         raise ImageError("cannot import", f"as {name!r:.60}", "it is not a name for a layer", "letters, digits, dots, dashes")
     work = Work("import", str(archive), listener, cancel)
     try:
-        chain = _chain_in(place)
+        chain = _chain_in(storage)
         with _existing(stack), lock.locked(stack):
             sweep_stack(stack)
             found = _bring_in(chain, stack, name, work)
     except OSError as error:
         raise cannot_write(stack, error.errno or 0) from error
-    return ImportResult(place.archive.path, found, work.done, work.elapsed_us)
+    return ImportResult(storage.archive.path, found, work.done, work.elapsed_us)
 
 
 @contextmanager
@@ -104,17 +104,17 @@ def _existing(stack: Path) -> Iterator[None]:
         raise
 
 
-def _chain_in(place: ArchivePlace) -> list[Layer]:
+def _chain_in(storage: ArchiveStorage) -> list[Layer]:
     """The layer and its ancestors, as far as the archive has them."""
     found: list[Layer] = []
     seen: set[str] = set()
-    at: str | None = place.layer
-    while at is not None and at in place.archive.layers:
+    at: str | None = storage.layer
+    while at is not None and at in storage.archive.layers:
         if at in seen or len(found) == MAX_DEPTH:
-            raise ImageError("cannot import", str(place.path), "its parents form a circle, or there are too many")
+            raise ImageError("cannot import", str(storage.path), "its parents form a circle, or there are too many")
         seen.add(at)
-        found.append(Layer(place.archive.path / at, ArchivePlace(place.archive, at)))
-        at = place.archive.parent_of(at)
+        found.append(Layer(storage.archive.path / at, ArchiveStorage(storage.archive, at)))
+        at = storage.archive.parent_of(at)
     return found
 
 
@@ -130,14 +130,14 @@ def _bring_in(chain: list[Layer], stack: Path, name: str | None, work: Work) -> 
     if base is None and new[-1].parent_link is not None:
         base = _parent_outside(new[-1], there)
     names = _names_for(new, stack, name)
-    places = {layer.place.key: stack / given for layer, given in zip(new, names, strict=True)}
+    places = {layer.storage.key: stack / given for layer, given in zip(new, names, strict=True)}
     if new:
         _write(new, names, stack, base, work)
-    known = [places.get(layer.place.key) or there.get(layer.sidecar.layer_id if layer.sidecar else "") for layer in chain]
+    known = [places.get(layer.storage.key) or there.get(layer.sidecar.layer_id if layer.sidecar else "") for layer in chain]
     return tuple(
-        Imported(layer.place.layer, path, layer.place.key not in places)
+        Imported(layer.storage.layer, path, layer.storage.key not in places)
         for layer, path in zip(chain, known, strict=True)
-        if path is not None and isinstance(layer.place, ArchivePlace)
+        if path is not None and isinstance(layer.storage, ArchiveStorage)
     )
 
 
@@ -156,9 +156,9 @@ def _names_for(new: list[Layer], stack: Path, name: str | None) -> list[str]:
     taken: set[str] = set()
     found: list[str] = []
     for at, layer in enumerate(new):
-        place = layer.place
-        assert isinstance(place, ArchivePlace)
-        word = names_in(place.archive).get(place.layer) or default_name(place)
+        storage = layer.storage
+        assert isinstance(storage, ArchiveStorage)
+        word = names_in(storage.archive).get(storage.layer) or default_name(storage)
         if name is not None:
             free = not os.path.lexists(stack / word) and word != name
             word = name if at == 0 else word if free else f"{name}.{word}"

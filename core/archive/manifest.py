@@ -14,7 +14,7 @@ from typing import Any
 from lamina.core.archive.entries import NAME
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.tarball import Archive, ArchivePlace, MemberContent
+from lamina.core.image.storage.archive import Archive, ArchiveStorage, MemberContent
 from lamina.core.image.summary import summary_of
 
 MANIFEST = "lamina-export.json"
@@ -109,11 +109,11 @@ def names_in(archive: Archive) -> dict[str, str]:
     return names
 
 
-def default_name(place: ArchivePlace) -> str:
+def default_name(storage: ArchiveStorage) -> str:
     """What a layer of an archive without a manifest is called: its directory, or where that says nothing, the archive."""
-    base = place.layer.rpartition("/")[2]
+    base = storage.layer.rpartition("/")[2]
     if base in ("", LEAF):
-        stem = place.archive.path.name
+        stem = storage.archive.path.name
         for suffix in (".zst", ".gz", ".xz", ".bz2", ".tgz", ".txz", ".tar"):
             stem = stem.removesuffix(suffix)
         base = stem

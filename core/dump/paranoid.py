@@ -18,7 +18,7 @@ from lamina.core.dump.memory import Moved, PageStore
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 STEP_BYTES = 1 << 20
 # Places named in a notice; the others are counted.

@@ -15,7 +15,9 @@ from lamina.core.image.pagemap import PageMap
 from lamina.core.image.pstree import checked_tasks
 from lamina.core.image.sidecar import MAX_SIZE, RECEIVED_NAME, Sidecar
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.storage.place import Content, FileInfo, Place, place_of
+from lamina.core.image.storage.content import Content
+from lamina.core.image.storage.locate import storage_of
+from lamina.core.image.storage.storage import FileInfo, Storage
 
 MAX_DEPTH = 1000
 # Where the sender of a layer keeps its maps: not under the names that say that the pages are here.
@@ -36,18 +38,18 @@ class Layer:
     All readers raise `ImageError`, naming the file, when it is missing or damaged.
     """
 
-    def __init__(self, path: Path, place: Place | None = None) -> None:
+    def __init__(self, path: Path, storage: Storage | None = None) -> None:
         """Open the layer that *path* names: a directory (a symbolic link to one is followed), an archive, or ARCHIVE/NAME.
 
-        *place* is where its files are, if the caller knows.
+        *storage* is where its files are, if the caller knows.
 
         Raises:
             ImageError: there is no such directory or archive, or no inventory.img in it.
         """
         self.path = path
-        self.place = place or place_of(path)
-        self.directory = self.place.path
-        self.key = self.place.key
+        self.storage = storage or storage_of(path)
+        self.directory = self.storage.path
+        self.key = self.storage.key
         self._cache: dict[tuple[str, Object], object] = {}
         self._stamp: tuple[int, ...] | None = None
         self._sidecar: Sidecar | None = None
@@ -74,11 +76,11 @@ class Layer:
 
     def names(self) -> tuple[str, ...]:
         """The names of its files, ascending."""
-        return self.place.names()
+        return self.storage.names()
 
     def info(self, name: str) -> FileInfo | None:
         """Size, owner and mode of one of its files; None if there is none of that name."""
-        return self.place.info(name)
+        return self.storage.info(name)
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""
@@ -86,18 +88,18 @@ class Layer:
 
     def read(self, name: str, limit: int = fmt.MAX_FILE) -> bytes:
         """All of a file of at most *limit* bytes."""
-        return self.place.read(name, limit)
+        return self.storage.read(name, limit)
 
     def open(self, name: str) -> Content:
         """One of its files, open for reading."""
         if name.startswith("pages-") and (where := self.pages_elsewhere):
             raise ImageError("cannot read memory of", f"layer {self.path}", f"its pages are at page server {where}", "read it there")
-        return self.place.open(name)
+        return self.storage.open(name)
 
     @property
     def compressed(self) -> bool:
         """Whether its pages lie there compressed (`lamina compress`)."""
-        return self.place.compressed
+        return self.storage.compressed
 
     def require_writable(self, what: str) -> None:
         """Refuse to change a layer that is not a plain directory; *what* as in "cannot dedup".
@@ -105,7 +107,7 @@ class Layer:
         Raises:
             ImageError: it is in an archive, or its pages are compressed.
         """
-        if not self.place.writable:
+        if not self.storage.writable:
             raise ImageError(what, f"layer {self.path}", "it is in an archive", f"lamina import {self.path} DIR")
         if self.compressed:
             raise ImageError(what, f"layer {self.path}", "its pages are compressed", f"lamina expand {self.path}")
@@ -216,7 +218,7 @@ class Layer:
         """What it has memory of: pids, and "shmem-ID" for shared objects."""
         found: list[Object] = []
         prefix = f"{SENT_FOLDER}/{SENT}" if self.pages_elsewhere else "pagemap-"
-        for name in self.place.names_in(SENT_FOLDER) if self.pages_elsewhere else self.names():
+        for name in self.storage.names_in(SENT_FOLDER) if self.pages_elsewhere else self.names():
             stem = name.removeprefix(prefix).removesuffix(".img")
             if name == f"{prefix}{stem}.img" and stem.removeprefix("shmem-").isascii() and stem.removeprefix("shmem-").isdigit():
                 found.append(int(stem) if stem.isdigit() else stem)
@@ -299,7 +301,7 @@ class Layer:
         Raises:
             ImageError: there is a `parent` that is not a symbolic link.
         """
-        return self.place.link("parent") if self.has("parent") else None
+        return self.storage.link("parent") if self.has("parent") else None
 
     def parent(self) -> "Layer | None":
         """The layer its `parent` link names.
@@ -313,8 +315,8 @@ class Layer:
         if self._adopted and self._adopted[0] == link:
             return self._adopted[1]
         try:
-            place = self.place.follow(link)
-            return Layer(place.path, place)
+            storage = self.storage.follow(link)
+            return Layer(storage.path, storage)
         except ImageError as error:
             raise ImageError(
                 "cannot use layer",

@@ -18,7 +18,7 @@ from lamina.core.image.format import PageFlag
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.punched import freed_in
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 
 def to_offsets(present: PageRuns, runs: PageRuns) -> PageRuns:

@@ -13,7 +13,7 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.image.sums import BLOCK, ZERO_BLOCK, FileSum, sum_blocks
 
 _NONE = PageRuns.empty()

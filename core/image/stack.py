@@ -14,7 +14,7 @@ from lamina.core.image.awaiting import awaited_in
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import DRAFT, TRASH
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.storage.place import layers_in
+from lamina.core.image.storage.locate import layers_in
 
 Key = tuple[object, ...]
 

@@ -14,7 +14,7 @@ import xxhash
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 BLOCK = 1 << 20
 ZERO_BLOCK = xxhash.xxh3_64_intdigest(bytes(BLOCK))

@@ -15,7 +15,7 @@ from typing import Final
 
 from lamina.core.errors import Blocker, RefusedError
 from lamina.core.image.layer import MAX_DEPTH, Layer
-from lamina.core.image.storage.tarball import Archive
+from lamina.core.image.storage.archive import Archive
 from lamina.core.image.storage.walk import Check, ignore, open_directory
 
 _WHY: Final = "restoring it runs what that user put there"
@@ -47,7 +47,7 @@ def held_layer(path: Path, trust: bool) -> Iterator[Layer]:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     check = ignore if trust else _refusing(str(layer.path))
     try:
-        layer.place.hold(check)
+        layer.storage.hold(check)
         at: Layer | None = layer
         keys: set[object] = set()
         while at is not None and at.key not in keys and len(held) < MAX_DEPTH:  # who follows the chain says why it is none
@@ -63,7 +63,7 @@ def held_layer(path: Path, trust: bool) -> Iterator[Layer]:
         yield layer
     finally:
         for member in held:
-            member.place.release()
+            member.storage.release()
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
@@ -94,7 +94,7 @@ def untrusted_owner(layer: Layer) -> str | None:
     None if there is none. Raises `ImageError` if the chain cannot be followed.
     """
     for member in layer.chain():
-        for name, info in member.place.looks():
+        for name, info in member.storage.stats():
             if whose := _untrusted(name, info):
                 return whose
     return None

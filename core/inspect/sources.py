@@ -11,7 +11,7 @@ from typing import Final
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import ImageError, LaminaError, TargetError
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 _ZEROS: Final = bytes(1 << 20)
 

@@ -11,7 +11,7 @@ from lamina.core.image import owners
 from lamina.core.image.format import PageFlag
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.rewrite.copying import without_holes
 
 _NONE = PageRuns.empty()

@@ -21,7 +21,7 @@ from lamina.core.image.layer import Layer, Object
 from lamina.core.image.punched import freed_in
 from lamina.core.image.reflink import why_not_shared
 from lamina.core.image.stack import Stack
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.rewrite.checksums import NONE, Meter
 from lamina.core.rewrite.copying import Pieces
 from lamina.core.rewrite.needed_pages import hold_stacks

@@ -45,7 +45,7 @@ def label(layer: Layer, text: str) -> Sidecar:
 
 
 def _mark(layer: Layer, what: str, change: Callable[[Sidecar], Sidecar], check: Callable[[], None] | None = None) -> Sidecar:
-    if not layer.place.writable:
+    if not layer.storage.writable:
         layer.require_writable(what)
     stack = layer.directory.parent
     with locked(stack):

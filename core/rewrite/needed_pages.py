@@ -50,7 +50,7 @@ def hold_stacks(layers: Iterable[Layer], own_held: bool = False) -> Iterator[Non
     listed = list(layers)
     own = {stack_of(layer.directory) for layer in listed}
     with ExitStack() as held:
-        for stack in sorted({stack_of(member.directory) for layer in listed for member in layer.chain() if member.place.writable}):
+        for stack in sorted({stack_of(member.directory) for layer in listed for member in layer.chain() if member.storage.writable}):
             if stack not in own or not own_held:
                 held.enter_context(locked(stack))
         for layer in {stack_of(layer.directory): layer for layer in listed}.values():
@@ -123,7 +123,7 @@ class Family:
         """Every name that a pages file of *wanted* has in the family."""
         names: dict[FileKey, list[tuple[Layer, str]]] = {key: [] for key in wanted}
         for layer in self.layers.values():
-            if not layer.place.writable or layer.compressed:
+            if not layer.storage.writable or layer.compressed:
                 continue
             for name in layer.names():
                 if name.startswith("pages-") and (found := names.get(file_key(layer, name))) is not None:

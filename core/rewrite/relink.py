@@ -61,7 +61,7 @@ def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = (
     Raises:
         ImageError: the layer lies in an archive, has no parent, or no layer or several could be it; or *to* cannot.
     """
-    if not layer.place.writable:
+    if not layer.storage.writable:
         layer.require_writable(WHAT)
     before = layer.parent_link
     if to is not None:
@@ -70,7 +70,7 @@ def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = (
             raise ImageError(WHAT, f"layer {layer.path}", f"{parent.name} is not its parent: {why}")
     else:
         parent, because = _find(layer, before, tuple(search))
-    if not parent.place.writable:
+    if not parent.storage.writable:
         raise ImageError(WHAT, f"layer {layer.path}", f"{parent.path} is in an archive", f"lamina import {parent.path} DIR")
     link = os.path.relpath(parent.directory, layer.directory)
     return Relinking(layer, parent, link, before, because, needed=not _leads_to(layer, parent))

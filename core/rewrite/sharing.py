@@ -79,7 +79,7 @@ def pages_files(layers: Iterable[Layer], left_out: Mapping[tuple[tuple[object, .
     found: dict[FileKey, PagesFile] = {}
     for layer in layers:
         sidecar = layer.sidecar
-        if not layer.place.writable or layer.compressed:
+        if not layer.storage.writable or layer.compressed:
             continue
         for which in layer.objects:
             name, size = layer.pages_name(which), layer.pagemap(which).data_bytes

@@ -85,7 +85,7 @@ class Tree:
 
     def here(self, node: Node) -> bool:
         """Whether it lies in this stack's directory, where it may be changed."""
-        return node.layer.place.writable and node.layer.directory.parent == self.directory
+        return node.layer.storage.writable and node.layer.directory.parent == self.directory
 
     def take(self, node: Node) -> None:
         """Let *node* have what it inherits from its parent, and stand on that one's parent.

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, Progress, ignore
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 _INTERVAL_NS = 1_000_000_000 // 50
 _CHUNK = 1 << 20

@@ -21,8 +21,9 @@ from lamina.core.image.show import as_overview, as_text, as_tree
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
-from lamina.core.image.storage.directory import DirectoryPlace
-from lamina.core.image.storage.place import Content, FileInfo, Place
+from lamina.core.image.storage.content import Content
+from lamina.core.image.storage.directory import DirectoryStorage
+from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.summary import summary_of
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff
@@ -50,7 +51,7 @@ class BytesContent(Content):
         pass
 
 
-class BytesPlace(Place):
+class BytesStorage(Storage):
     """A layer that lies nowhere."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -73,7 +74,7 @@ class BytesPlace(Place):
     def link(self, name: str) -> str:
         raise ImageError("cannot use layer", name, "is not a symbolic link")
 
-    def follow(self, link: str) -> Place:
+    def follow(self, link: str) -> Storage:
         raise ImageError("cannot use layer", link, "is not there")
 
 
@@ -94,8 +95,8 @@ def read_image(name: str, data: bytes) -> list[str]:
             assert fmt.decode_image(fmt.encode_image(kind, records), kind.name) == [message for message, _ in records]
         except LaminaError as error:
             said.append(one_line(error))
-    with_limit = show_file(BytesPlace({name: data}), name, 4)
-    whole = show_file(BytesPlace({name: data}), name)
+    with_limit = show_file(BytesStorage({name: data}), name, 4)
+    whole = show_file(BytesStorage({name: data}), name)
     json.dumps(whole)
     for shown in (with_limit, whole):
         text = as_text(shown)
@@ -192,7 +193,7 @@ def read_stack(path: Path, scratch: Path, shown: frozenset[str] | None = None) -
 
 def _show(path: Path, answer: Answer) -> None:
     """One file, as it is shown with the whole layer."""
-    tree = show_file(DirectoryPlace(path.parent), path.name)
+    tree = show_file(DirectoryStorage(path.parent), path.name)
     json.dumps(tree)
     if "error" in tree:
         answer.said.append(tree["error"])

@@ -15,8 +15,8 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.types import SerializableData, SerializedData
 from textual.pilot import Pilot
 
-from lamina.core.image.storage.directory import DirectoryPlace
-from lamina.core.image.storage.place import FileInfo
+from lamina.core.image.storage.directory import DirectoryStorage
+from lamina.core.image.storage.storage import FileInfo
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from lamina.tui.screens.help_screen import HelpScreen
@@ -52,14 +52,14 @@ class Pictures(SingleFileSnapshotExtension):
 @pytest.fixture(autouse=True)
 def nothing_of_this_machine(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The clock, the zone, the home directory, and what a disk says of blocks are the same everywhere."""
-    info = DirectoryPlace.info
+    info = DirectoryStorage.info
 
-    def full_blocks(place: DirectoryPlace, name: str) -> FileInfo | None:
+    def full_blocks(place: DirectoryStorage, name: str) -> FileInfo | None:
         found = info(place, name)
         return replace(found, disk_bytes=-(-found.size // 4096) * 4096) if found is not None else None
 
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(DirectoryPlace, "info", full_blocks)
+    monkeypatch.setattr(DirectoryStorage, "info", full_blocks)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 1 << 39, 1 << 39))
     monkeypatch.setenv("HOME", str(place))
     monkeypatch.setenv("TZ", "UTC")

@@ -57,15 +57,15 @@ def plan_import(archive: Path, stack: Path, then: Ask) -> Operation:
     def make(_work: "Work") -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.image.stack import Stack
-        from lamina.core.image.storage.place import place_of
-        from lamina.core.image.storage.tarball import ArchivePlace
+        from lamina.core.image.storage.archive import ArchiveStorage
+        from lamina.core.image.storage.locate import storage_of
         from lamina.core.image.trust import untrusted_archive
         from lamina.tui.read.layer_row import name_in_archive
 
-        place = place_of(archive)
-        if not isinstance(place, ArchivePlace):
+        storage = storage_of(archive)
+        if not isinstance(storage, ArchiveStorage):
             raise ImageError("cannot import", str(archive), "it is a directory, not an archive")
-        layers = Stack.open(place.archive.path).layers
+        layers = Stack.open(storage.archive.path).layers
         size = sum(info.size for it in layers for name in it.names() if (info := it.info(name)) and info.is_file)
         names = ", ".join(name_in_archive(it) for it in reversed(layers))
         noun = "layer" if len(layers) == 1 else "layers"
@@ -73,7 +73,7 @@ def plan_import(archive: Path, stack: Path, then: Ask) -> Operation:
             f"{archive.name} holds {len(layers)} {noun}, {units.size(size)}: {names}.",
             "Each is checked; nothing that is there is overwritten.",
         ]
-        plan = ImportPlan(untrusted_archive(place.archive) or "", _taken(Layer(archive, place), stack))
+        plan = ImportPlan(untrusted_archive(storage.archive) or "", _taken(Layer(archive, storage), stack))
         if plan.untrusted:
             lines.append(f"{plan.untrusted}: whoever made it decides what runs when it is restored.")
         return Proposal(plan, tuple(lines), f"{len(layers)} {noun}, {units.size(size)}")

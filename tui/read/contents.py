@@ -73,7 +73,7 @@ def read_file_branches(path: Path, name: str) -> tuple[Branch, ...]:
     from lamina.core.image.show.tree import show_file
 
     try:
-        shown = show_file(Layer(path).place, name, _MOST)
+        shown = show_file(Layer(path).storage, name, _MOST)
     except ImageError as error:
         return (Branch("cannot be read", str(error), wrong=True),)
     return tuple(_branches(shown))
@@ -108,7 +108,7 @@ def _task(side: "LayerSide", task: "Task") -> Branch:
 def _file(layer: "Layer", name: str) -> Branch:
     info = layer.info(name)
     if info is not None and info.is_link:
-        return Branch(name, f"→ {layer.place.link(name)}")
+        return Branch(name, f"→ {layer.storage.link(name)}")
     raw = name.startswith("pages-") or info is None
     return Branch(name, units.size(info.size) if info else "", file="" if raw else name)
 

@@ -33,7 +33,7 @@ def stamp_of(layer: "Layer", known: "dict[Key, int] | None" = None) -> int:
 
 
 def _files_of(layer: "Layer") -> int:
-    if not layer.place.writable:
+    if not layer.storage.writable:
         return hash(layer.key)
     found = []
     try:
@@ -53,7 +53,7 @@ def name_in(stack: Path, layer: "Layer") -> str:
 
     if layer.name.startswith(TRASH):
         return name_of(layer)
-    if not layer.place.writable:
+    if not layer.storage.writable:
         return name_in_archive(layer)
     if layer.path.parent == stack:
         return layer.name
@@ -63,13 +63,13 @@ def name_in(stack: Path, layer: "Layer") -> str:
 def name_in_archive(layer: "Layer") -> str:
     """What a layer in an archive was called, which is not always its place in it; what `lamina import` calls it."""
     from lamina.core.archive.manifest import default_name, names_in
-    from lamina.core.image.storage.tarball import ArchivePlace
+    from lamina.core.image.storage.archive import ArchiveStorage
 
-    place = layer.place
-    if not isinstance(place, ArchivePlace):
+    storage = layer.storage
+    if not isinstance(storage, ArchiveStorage):
         return layer.name
     try:
-        return names_in(place.archive).get(place.layer) or default_name(place)
+        return names_in(storage.archive).get(storage.layer) or default_name(storage)
     except ImageError:
         return layer.name
 
@@ -140,7 +140,7 @@ def read_row(layer: "Layer") -> LayerRow:
         shell_job=layer.has("tty-info.img"),
         trashed=layer.name.startswith(TRASH),
         compressed=layer.compressed,
-        archived=not layer.place.writable,
+        archived=not layer.storage.writable,
     )
     if layer.is_pre_dump:
         received = sidecar is not None and sidecar.made_by == "page-server"

@@ -22,8 +22,9 @@ from lamina.core.image.show.summary import summary_of_map, summary_of_raw, summa
 from lamina.core.image.show.values import Bytes, Number, Row, bits
 from lamina.core.image.sidecar import MAX_SIZE
 from lamina.core.image.sidecar import NAME as SIDECAR
-from lamina.core.image.storage.directory import DirectoryPlace
-from lamina.core.image.storage.place import Place, place_of
+from lamina.core.image.storage.directory import DirectoryStorage
+from lamina.core.image.storage.locate import storage_of
+from lamina.core.image.storage.storage import Storage
 
 Tree = dict[str, Any]
 BYTES_PER_ROW = 16
@@ -44,7 +45,7 @@ def as_tree(path: Path, limit: int | None = None) -> Tree:
     Raises:
         ImageError: there is no such file, or the layer cannot be listed.
     """
-    found = _place_and_name(path)
+    found = _storage_and_name(path)
     if isinstance(found, tuple):
         return show_file(*found, limit)
     return {name: show_file(found, name, limit) for name in found.names()}
@@ -58,22 +59,22 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def _place_and_name(path: Path) -> Place | tuple[Place, str]:
+def _storage_and_name(path: Path) -> Storage | tuple[Storage, str]:
     """The layer, or the file in one, that *path* names."""
     mode = _mode(path)
     if path.is_symlink() and not mode:
-        return DirectoryPlace(path.parent), path.name
+        return DirectoryStorage(path.parent), path.name
     if stat.S_ISREG(mode) and _is_of_a_layer(path):
-        return DirectoryPlace(path.parent), path.name
+        return DirectoryStorage(path.parent), path.name
     try:
-        return place_of(path)
+        return storage_of(path)
     except ImageError:
         if stat.S_ISDIR(mode) or _ARCHIVE.search(path.name):
             raise
         if mode:
-            return DirectoryPlace(path.parent), path.name  # a file that is neither an image nor an archive, or nothing to read
+            return DirectoryStorage(path.parent), path.name  # a file that is neither an image nor an archive, or nothing to read
         try:
-            inside = place_of(path.parent)
+            inside = storage_of(path.parent)
         except ImageError:
             inside = None
         if inside is None or inside.info(path.name) is None:
@@ -85,42 +86,42 @@ def _is_of_a_layer(path: Path) -> bool:
     if path.name == SIDECAR or path.name.endswith(".img") or kind_of_file(path.name):
         return True
     try:
-        with DirectoryPlace(path.parent).open(path.name) as content:
+        with DirectoryStorage(path.parent).open(path.name) as content:
             return kind_of_head(content.pread(8, 0)) is not None
     except ImageError:
         return False
 
 
-def show_file(place: Place, name: str, limit: int | None = None) -> Tree:
+def show_file(storage: Storage, name: str, limit: int | None = None) -> Tree:
     """One file of a layer; see `as_tree`."""
     shown: Tree = {"kind": "raw"}
     try:
-        info = place.info(name)
+        info = storage.info(name)
         if info is None:
-            raise ImageError("cannot show", str(place.path / name), "no such file")
+            raise ImageError("cannot show", str(storage.path / name), "no such file")
         if info.is_link:
-            target = place.link(name)
+            target = storage.link(name)
             return {"kind": "link", "summary": f"to {target}", "target": target}
         shown |= {"summary": "", "bytes": info.size, "disk_bytes": info.disk_bytes}
         if not info.is_file:
             return shown | {"summary": "not a regular file"}
         if name == SIDECAR:
-            text = place.read(name, MAX_SIZE).decode("utf-8", "replace")
+            text = storage.read(name, MAX_SIZE).decode("utf-8", "replace")
             return shown | {"kind": "sidecar", "summary": "what the images do not record", "text": text}
-        kind = kind_of_file(name) or _kind_by_head(place, name)
+        kind = kind_of_file(name) or _kind_by_head(storage, name)
         if kind is None:
             return shown | {"summary": summary_of_raw(name, info.size, info.disk_bytes)}
         shown["kind"] = kind.name
-        _show_image(shown, place.read(name, MAX_FILE), kind, str(place.path / name), limit)
+        _show_image(shown, storage.read(name, MAX_FILE), kind, str(storage.path / name), limit)
     except ImageError as error:
         shown |= {"summary": "cannot be read", "error": str(error)}
     return shown
 
 
-def _kind_by_head(place: Place, name: str) -> ImageKind[Any] | None:
+def _kind_by_head(storage: Storage, name: str) -> ImageKind[Any] | None:
     if name.startswith("pages-"):
         return None
-    with place.open(name) as content:
+    with storage.open(name) as content:
         return kind_of_head(content.pread(8, 0))
 
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.seekable import SKIPPABLE_MAGIC, FramedContent, SeekTable, skippable
 
 _HEAD_KIND = 9
@@ -27,7 +26,7 @@ _MAX_HEAD = 1 << 27
 
 
 @dataclass(frozen=True)
-class Shape:
+class Original:
     """What the file system knew of a file.
 
     Attributes:
@@ -49,7 +48,7 @@ class Shape:
         return skippable(_HEAD_KIND, json.dumps(head).encode("ascii") + b"\n" + table.tobytes())
 
     @classmethod
-    def from_frame(cls, payload: bytes, name: str) -> "Shape":
+    def from_frame(cls, payload: bytes, name: str) -> "Original":
         """From the payload of that frame.
 
         Raises:
@@ -77,7 +76,7 @@ class CompressedContent(FramedContent):
     """The content of a compressed file.
 
     Attributes:
-        shape: what the file system knew of the file.
+        original: what the file system knew of the file.
     """
 
     def __init__(self, source: Content | Path, name: str = "") -> None:
@@ -89,9 +88,9 @@ class CompressedContent(FramedContent):
         name = name or str(source)
         opened = PlainContent(source) if isinstance(source, Path) else source
         try:
-            self.shape = _shape_of(opened, name)
+            self.original = _original_of(opened, name)
             table = SeekTable.read(opened)
-            if table is None or table.size != self.shape.size:
+            if table is None or table.size != self.original.size:
                 raise ImageError("damaged image", name, "its table of frames is damaged, or it is cut short")
         except BaseException:
             opened.close()
@@ -99,12 +98,12 @@ class CompressedContent(FramedContent):
         super().__init__(opened, table, name)
 
 
-def _shape_of(source: Content, name: str) -> Shape:
+def _original_of(source: Content, name: str) -> Original:
     head = source.pread(8, 0)
     magic, length = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
     if magic != SKIPPABLE_MAGIC + _HEAD_KIND or length > min(source.size, _MAX_HEAD):
         raise ImageError("damaged image", name, "not a file that lamina compressed")
-    return Shape.from_frame(source.pread(length, 8), name)
+    return Original.from_frame(source.pread(length, 8), name)
 
 
 _known: "OrderedDict[tuple[int, ...], int]" = OrderedDict()
@@ -125,7 +124,7 @@ def expanded_size(path: Path) -> int:
     if stat.S_ISREG(found.st_mode):
         try:
             with PlainContent(path) as source:
-                size = _shape_of(source, os.fspath(path)).size
+                size = _original_of(source, os.fspath(path)).size
         except ImageError:
             return 0
     with _lock:

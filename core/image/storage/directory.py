@@ -6,14 +6,14 @@ from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE, read_file
-from lamina.core.image.storage.place import Content, FileInfo, Place
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.content import Content, PlainContent
+from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.storage.walk import Check, ignore, open_directory
 
 COMPRESSED = ".zst"
 
 
-class DirectoryPlace(Place):
+class DirectoryStorage(Storage):
     """A directory that holds the files of a layer.
 
     A layer is changed by exchanging its directory for another one (`lamina.core.rewrite.rewrite`). Who read a map before that must not
@@ -42,15 +42,15 @@ class DirectoryPlace(Place):
         self.key = (info.st_dev, info.st_ino)
 
     @classmethod
-    def _of(cls, fd: int, check: Check) -> "DirectoryPlace":
+    def _of(cls, fd: int, check: Check) -> "DirectoryStorage":
         """The directory that *fd* is, held."""
-        place = cls.__new__(cls)
-        place._given = os.readlink(f"/proc/self/fd/{fd}")
-        place.path = Path(place._given)
+        storage = cls.__new__(cls)
+        storage._given = os.readlink(f"/proc/self/fd/{fd}")
+        storage.path = Path(storage._given)
         info = os.fstat(fd)
-        place.key = (info.st_dev, info.st_ino)
-        place._fd, place._check = fd, check
-        return place
+        storage.key = (info.st_dev, info.st_ino)
+        storage._fd, storage._check = fd, check
+        return storage
 
     def __del__(self) -> None:
         self.release()
@@ -58,7 +58,7 @@ class DirectoryPlace(Place):
     # -- held ------------------------------------------------------------------------------------------------------------------------
 
     def hold(self, check: Check) -> None:
-        """See `Place`. Every directory on the way is shown to *check*, too."""
+        """See `Storage`. Every directory on the way is shown to *check*, too."""
         self.release()
         try:
             fd = open_directory(self._given, check=check)
@@ -71,13 +71,13 @@ class DirectoryPlace(Place):
             raise self._exchanged("")
 
     def release(self) -> None:
-        """See `Place`."""
+        """See `Storage`."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._check = None, ignore
 
-    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
-        """See `Place`."""
+    def stats(self) -> Iterator[tuple[str, os.stat_result]]:
+        """See `Storage`."""
         yield str(self.path), self.path.stat() if self._fd is None else os.fstat(self._fd)
         for name in sorted(self._listed()):
             yield str(self.path / name), self._lstat(name)
@@ -99,7 +99,7 @@ class DirectoryPlace(Place):
     # -- read ------------------------------------------------------------------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
-        """See `Place`. A compressed file goes by the name of its content."""
+        """See `Storage`. A compressed file goes by the name of its content."""
         try:
             names = set(self._listed())
         except OSError as error:
@@ -107,7 +107,7 @@ class DirectoryPlace(Place):
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
 
     def names_in(self, folder: str) -> tuple[str, ...]:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             fd = self._folder(folder)
         except OSError:
@@ -123,14 +123,14 @@ class DirectoryPlace(Place):
 
     @property
     def compressed(self) -> bool:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             return any(is_compressed_name(name) for name in self._listed())
         except OSError:
             return False
 
     def info(self, name: str) -> FileInfo | None:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             found = self._lstat(name)
             size = found.st_size
@@ -148,7 +148,7 @@ class DirectoryPlace(Place):
         return FileInfo(size, found.st_blocks * 512, found.st_mtime, found.st_uid, found.st_mode, stamp)
 
     def open(self, name: str) -> Content:
-        """See `Place`."""
+        """See `Storage`."""
         folder, _, inside = name.rpartition("/")
         if folder and self._fd is not None:
             return self._open_in(folder, inside)
@@ -191,7 +191,7 @@ class DirectoryPlace(Place):
         return is_compressed_name(name + COMPRESSED) and self._has(name + COMPRESSED) and not self._has(name)
 
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
-        """See `Place`."""
+        """See `Storage`."""
         if self._fd is not None or self._is_compressed(name):
             return super().read(name, limit)
         data = read_file(self.path / name, limit)
@@ -200,16 +200,16 @@ class DirectoryPlace(Place):
         return data
 
     def link(self, name: str) -> str:
-        """See `Place`."""
+        """See `Storage`."""
         try:
             return os.readlink(self.path / name) if self._fd is None else os.readlink(name, dir_fd=self._fd)
         except OSError as error:
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link") from error
 
-    def follow(self, link: str) -> Place:
-        """See `Place`. Of a place that is held, the other one is held, too."""
+    def follow(self, link: str) -> Storage:
+        """See `Storage`. Of a storage that is held, the other one is held, too."""
         if self._fd is None:
-            return DirectoryPlace(self.path / link)
+            return DirectoryStorage(self.path / link)
         try:
             return self._of(open_directory(link, self._fd, self._check), self._check)
         except (OSError, ValueError) as error:

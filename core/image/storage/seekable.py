@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 if sys.version_info >= (3, 14):
     from compression import zstd

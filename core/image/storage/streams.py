@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.seekable import (
     FRAME_MAGIC,
     SKIPPABLE_MAGIC,

@@ -21,7 +21,7 @@ from lamina.core.errors import ImageError, NativeError
 from lamina.core.events import CancelToken
 from lamina.core.image.comparing import ADDED, GONE, OTHER, SAME, Places, compare_places, equal_pages, equal_stretches
 from lamina.core.image.owners import OwnerMap
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.inspect.pieces import cut
 
 STEP_PAGES: Final = 2048

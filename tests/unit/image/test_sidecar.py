@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.sidecar import MAX_SIZE, NAME, NEW_NAME, Sidecar, new_layer_id
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.content import PlainContent
 from lamina.core.image.sums import BLOCK, FileSum, blocks_of, differing_block, sum_bytes, sum_file
 
 WORDS = st.text(max_size=8)

@@ -12,8 +12,8 @@ import pytest
 
 from lamina.core.errors import ImageError, LaminaError, RefusedError
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.place import place_of
-from lamina.core.image.storage.tarball import ArchivePlace
+from lamina.core.image.storage.archive import ArchiveStorage
+from lamina.core.image.storage.locate import storage_of
 from lamina.core.image.storage.walk import open_directory
 from lamina.core.image.trust import held_layer, untrusted_archive
 from lamina.core.restore.plan import refuse_damaged
@@ -153,7 +153,7 @@ def test_a_directory_that_was_exchanged_before_it_was_held(stack: Path) -> None:
     (stack / "2").rename(stack / "3")
     shutil.copytree(stack / "3", stack / "2", symlinks=True)
     with pytest.raises(ImageError, match="changed or moved meanwhile"):
-        layer.place.hold(lambda _name, _info: None)
+        layer.storage.hold(lambda _name, _info: None)
 
 
 def test_descriptors_are_given_back(stack: Path) -> None:
@@ -172,18 +172,18 @@ def test_descriptors_are_given_back(stack: Path) -> None:
 def test_an_archive_and_the_directories_above_it(stack: Path, tmp_path: Path) -> None:
     archive = tmp_path / "home/a.tar"
     subprocess.run(["tar", "-C", str(stack), "-cf", str(archive), "1", "2"], check=True)
-    place = place_of(archive)
-    assert isinstance(place, ArchivePlace) and untrusted_archive(place.archive) is None
+    storage = storage_of(archive)
+    assert isinstance(storage, ArchiveStorage) and untrusted_archive(storage.archive) is None
     os.chown(tmp_path / "home", STRANGER, -1)
-    assert untrusted_archive(place.archive) == f"{tmp_path}/home belongs to user {STRANGER}, who can exchange what is in it"
+    assert untrusted_archive(storage.archive) == f"{tmp_path}/home belongs to user {STRANGER}, who can exchange what is in it"
     os.chown(tmp_path / "home", 0, -1)
     # Another file under its name: the one that was opened is the one that was looked at, and is read.
     archive.rename(tmp_path / "home/b.tar")
     shutil.copy(tmp_path / "home/b.tar", archive)
     os.chown(archive, STRANGER, -1)
-    assert untrusted_archive(place.archive) is None
-    again = place_of(archive)
-    assert isinstance(again, ArchivePlace) and untrusted_archive(again.archive) == f"{archive} belongs to user {STRANGER}"
+    assert untrusted_archive(storage.archive) is None
+    again = storage_of(archive)
+    assert isinstance(again, ArchiveStorage) and untrusted_archive(again.archive) == f"{archive} belongs to user {STRANGER}"
 
 
 _EXCHANGING = """

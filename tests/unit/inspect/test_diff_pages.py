@@ -14,7 +14,7 @@ from lamina.core.errors import Cancelled, ImageError
 from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.diff import pages as pages_room
 from lamina.core.inspect.diff.counts import PageCount, count_by_range

@@ -10,7 +10,7 @@ import pytest
 
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
-from lamina.core.image.storage.tarball import Archive
+from lamina.core.image.storage.archive import Archive
 from lamina.core.verify import check_chain
 from tests.live.harness import need_for_tar
 from tests.unit.image.layers import Spec, make

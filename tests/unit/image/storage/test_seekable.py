@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.content import PlainContent
 from lamina.core.image.storage.seekable import FRAME, FramedContent, FrameWriter, SeekTable, expand_frame, skippable
 from lamina.core.image.storage.streams import open_stream
 from tests.live.harness import need

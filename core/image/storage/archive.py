@@ -17,11 +17,11 @@ import numpy as np
 
 from lamina.core.errors import ImageError
 from lamina.core.image.storage.compressed import CompressedContent
+from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.directory import COMPRESSED, is_compressed_name
-from lamina.core.image.storage.place import Content, FileInfo, Place
-from lamina.core.image.storage.plain import PlainContent
+from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.storage.streams import open_stream
-from lamina.core.image.storage.tar import HARD_LINK, Member, members_of
+from lamina.core.image.storage.tar_members import HARD_LINK, Member, members_of
 
 _TYPES = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK}
 # Archives kept open: a chain of layers opens its archive once for each of them.
@@ -54,7 +54,7 @@ class MemberContent(Content):
                 parts.append(bytes(min(start, end) - offset))
                 offset = min(start, end)
             else:
-                part = self._archive.pread(min(stop, end) - offset, int(member.places[at]) + offset - start)
+                part = self._archive.pread(min(stop, end) - offset, int(member.positions[at]) + offset - start)
                 if not part:
                     raise ImageError("cannot read", member.name, "the archive was cut short while it was read")
                 parts.append(part)
@@ -207,7 +207,7 @@ def _sorted_out(content: Content, name: str) -> tuple[dict[str, dict[str, Member
     return layers, others
 
 
-class ArchivePlace(Place):
+class ArchiveStorage(Storage):
     """A layer in an archive."""
 
     def __init__(self, archive: Archive, layer: str) -> None:
@@ -219,11 +219,11 @@ class ArchivePlace(Place):
         self._files = archive.layers[layer]
 
     def names(self) -> tuple[str, ...]:
-        """See `Place`."""
+        """See `Storage`."""
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in self._files}))
 
     def info(self, name: str) -> FileInfo | None:
-        """See `Place`. What a file takes on disk is what the archive has of it, before compression."""
+        """See `Storage`. What a file takes on disk is what the archive has of it, before compression."""
         member = self._files.get(name)
         if member is None:
             packed = self._files.get(name + COMPRESSED)
@@ -238,7 +238,7 @@ class ArchivePlace(Place):
         return FileInfo(size, member.stored, member.mtime, self.archive.uid, mode, (*self.archive.key, member.offset))
 
     def open(self, name: str) -> Content:
-        """See `Place`."""
+        """See `Storage`."""
         member = self._files.get(name)
         if member is None and (packed := self._files.get(name + COMPRESSED)) is not None and is_compressed_name(name + COMPRESSED):
             return CompressedContent(MemberContent(self.archive.content, packed), str(self.path / packed.name))
@@ -247,30 +247,30 @@ class ArchivePlace(Place):
         return MemberContent(self.archive.content, member)
 
     def link(self, name: str) -> str:
-        """See `Place`."""
+        """See `Storage`."""
         member = self._files.get(name)
         if member is None or member.kind != "link":
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link")
         return member.target
 
-    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
-        """See `Place`. What is in the archive is as trustworthy as its file."""
+    def stats(self) -> Iterator[tuple[str, os.stat_result]]:
+        """See `Storage`. What is in the archive is as trustworthy as its file."""
         owner = os.stat_result((stat.S_IFREG | self.archive.mode, 0, 0, 1, self.archive.uid, self.archive.gid, 0, 0, 0, 0))
         yield str(self.archive.path), owner
 
-    def follow(self, link: str) -> Place:
-        """See `Place`. Never leaves the archive."""
+    def follow(self, link: str) -> Storage:
+        """See `Storage`. Never leaves the archive."""
         target = self.archive.resolve(self.layer, link)
         if target not in self.archive.layers:
             raise ImageError("not a layer", str(self.archive.path / target), "the archive does not hold it")
-        return ArchivePlace(self.archive, target)
+        return ArchiveStorage(self.archive, target)
 
 
-def open_archive(path: Path, inside: Path | PurePosixPath) -> ArchivePlace:
+def open_archive(path: Path, inside: Path | PurePosixPath) -> ArchiveStorage:
     """The layer *inside* the archive *path*; "." is the one that the archive as a whole stands for.
 
     Raises:
         ImageError: it is no archive of layers, or holds no such layer, or several that could be meant.
     """
     archive = Archive.open(path)
-    return ArchivePlace(archive, archive.leaf() if str(inside) == "." else archive.find(inside.as_posix()))
+    return ArchiveStorage(archive, archive.leaf() if str(inside) == "." else archive.find(inside.as_posix()))

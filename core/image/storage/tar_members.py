@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
+from lamina.core.image.storage.content import Content
 
 BLOCK = 512
 MAX_MEMBERS = 1 << 18
@@ -41,7 +41,7 @@ class Member:
         mtime: seconds since 1970.
         target: text of a symbolic link, or the file that a hard link names.
         offset: where the header is in the archive.
-        starts, sizes, places: what a file holds, ascending: offset in the file, bytes, offset in the archive. The rest are holes.
+        starts, sizes, positions: what a file holds, ascending: offset in the file, bytes, offset in the archive. The rest are holes.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Member:
     offset: int
     starts: Offsets
     sizes: Offsets
-    places: Offsets
+    positions: Offsets
 
     @property
     def stored(self) -> int:
@@ -227,11 +227,11 @@ class _Reader:
         overlap = (starts[1:] < starts[:-1] + sizes[:-1]).any()
         if overlap or (len(starts) and int(starts[-1] + sizes[-1]) > size) or int(sizes.sum()) > stored:
             raise self.bad(f"the list of what {header.name} holds is damaged", start)
-        places = data + np.cumsum(sizes) - sizes
+        positions = data + np.cumsum(sizes) - sizes
         return (
             Member(
                 self.clean(header.name, start), _kind_of(header.type), size, header.mtime,
-                header.target if header.type in (_LINK, _SYMBOLIC) else "", start, starts, sizes, places,
+                header.target if header.type in (_LINK, _SYMBOLIC) else "", start, starts, sizes, positions,
             ),
             end,
         )  # fmt: skip

@@ -13,9 +13,9 @@ from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
 from lamina.core.image.storage import streams
-from lamina.core.image.storage.place import place_of
+from lamina.core.image.storage.archive import ArchiveStorage
+from lamina.core.image.storage.locate import storage_of
 from lamina.core.image.storage.seekable import FRAME
-from lamina.core.image.storage.tarball import ArchivePlace
 from lamina.core.image.trust import untrusted_owner
 from tests.live.harness import need, need_for_tar
 from tests.unit.image.layers import Spec, make, read_page
@@ -166,23 +166,23 @@ INVENTORY = member("c/inventory.img", b"....")
 )
 def test_refuses_by_name(tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], why: str) -> None:
     with pytest.raises(ImageError, match=why):
-        place_of(made(tmp_path / "a.tar", *members))
+        storage_of(made(tmp_path / "a.tar", *members))
 
 
 @pytest.mark.parametrize("link", ["/etc", "../../etc", "..", "../../../../../../tmp"])
 def test_a_parent_outside_the_archive_is_refused(tmp_path: Path, link: str) -> None:
     (tmp_path / "inventory.img").write_bytes(b"x")
     child = (member("b/inventory.img", b"x"), member("b/parent", kind=tarfile.SYMTYPE, target="../c"))
-    place = place_of(made(tmp_path / "a.tar", INVENTORY, member("c/x"), *child) / "c")
+    storage = storage_of(made(tmp_path / "a.tar", INVENTORY, member("c/x"), *child) / "c")
     with pytest.raises(ImageError, match="not in the archive|does not hold"):
-        place.follow(link)
-    assert place_of(tmp_path / "a.tar/b").follow("../c").key == place.key
+        storage.follow(link)
+    assert storage_of(tmp_path / "a.tar/b").follow("../c").key == storage.key
 
 
 def test_a_symbolic_link_in_the_place_of_an_image_is_not_followed(tmp_path: Path) -> None:
-    place = place_of(made(tmp_path / "a.tar", INVENTORY, member("c/pages-1.img", kind=tarfile.SYMTYPE, target="/etc/passwd")))
+    storage = storage_of(made(tmp_path / "a.tar", INVENTORY, member("c/pages-1.img", kind=tarfile.SYMTYPE, target="/etc/passwd")))
     with pytest.raises(ImageError, match="not a regular file"):
-        place.open("pages-1.img")
+        storage.open("pages-1.img")
 
 
 @pytest.mark.parametrize("head", [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh9", b"\xfd7zXZ\0", b"", b"\0" * 2000, b"not a tar" * 200])
@@ -217,7 +217,7 @@ def test_a_size_that_no_archive_has_is_refused(tmp_path: Path) -> None:
     block = info.tobuf(tarfile.GNU_FORMAT)
     path.write_bytes(path.read_bytes()[:1024] + block + bytes(1024))
     with pytest.raises(ImageError, match="a size of"):
-        place_of(path)
+        storage_of(path)
 
 
 def test_what_an_archive_says_of_owners_counts_for_nothing(tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_what_an_archive_says_of_owners_counts_for_nothing(tmp_path: Path) -> No
     info.uid, info.mode = 12345, 0o777
     path = made(tmp_path / "a.tar", (info, data))
     path.chmod(0o600)
-    place = place_of(path)
-    assert isinstance(place, ArchivePlace)
-    found = place.info("inventory.img")
+    storage = storage_of(path)
+    assert isinstance(storage, ArchiveStorage)
+    found = storage.info("inventory.img")
     assert found is not None and found.uid == os.geteuid() and found.mode & 0o777 == 0o600
 
 

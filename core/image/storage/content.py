@@ -1,11 +1,43 @@
-"""A plain file, read."""
+"""An open file of a layer: bytes at offsets, whether it is a plain file, compressed, or part of an archive."""
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from lamina.core.errors import ImageError
-from lamina.core.image.storage.place import Content
 from lamina.core.image.storage.walk import Check, ignore
+
+
+class Content(ABC):
+    """An open file of a layer. Use as a context manager; reads may come from several threads.
+
+    Attributes:
+        size: bytes.
+        fd: the descriptor of a plain file (for C, mmap, SEEK_HOLE), or None if there is none: in an archive, or compressed.
+    """
+
+    size: int
+    fd: int | None = None
+
+    @abstractmethod
+    def pread(self, size: int, offset: int) -> bytes:
+        """*size* bytes from *offset*; fewer only at the end of the file.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let it go. More than once does no harm."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
 class PlainContent(Content):

@@ -1,4 +1,4 @@
-"""What a reader of a layer sees of where it lies: names, sizes and bytes of its files, and no path to open.
+"""What a reader of a layer sees of where its files are: names, sizes and bytes, and no path to open.
 
 So a directory, an archive and a layer with compressed pages are all read by the same code. Writers need a directory, and ask for one.
 """
@@ -9,11 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE
+from lamina.core.image.storage.content import Content
 from lamina.core.image.storage.walk import Check
 
 
@@ -48,42 +47,12 @@ class FileInfo:
         return stat.S_ISLNK(self.mode)
 
 
-class Content(ABC):
-    """An open file of a layer. Use as a context manager; reads may come from several threads.
-
-    Attributes:
-        size: bytes.
-        fd: the descriptor of a plain file (for C, mmap, SEEK_HOLE), or None if there is none: in an archive, or compressed.
-    """
-
-    size: int
-    fd: int | None = None
-
-    @abstractmethod
-    def pread(self, size: int, offset: int) -> bytes:
-        """*size* bytes from *offset*; fewer only at the end of the file.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let it go. More than once does no harm."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-
-class Place(ABC):
+class Storage(ABC):
     """Where the files of one layer are.
 
     Attributes:
         path: for messages. Of a directory the resolved one; in an archive ARCHIVE/NAME.
-        key: what tells it from every other place; hashable.
+        key: what tells it from every other storage; hashable.
         writable: it is a directory, so its files may be changed.
     """
 
@@ -129,8 +98,8 @@ class Place(ABC):
         """
 
     @abstractmethod
-    def follow(self, link: str) -> "Place":
-        """The place that the text of a `parent` link names.
+    def follow(self, link: str) -> "Storage":
+        """The storage of the layer that the text of a `parent` link names.
 
         Raises:
             ImageError: there is none.
@@ -140,14 +109,14 @@ class Place(ABC):
         """From here on, read everything through what is opened now, and show all of it to *check*, which raises to refuse it.
 
         Raises:
-            ImageError: it is not what it was when the place was made.
+            ImageError: it is not what it was when this object was made.
         """
 
     def release(self) -> None:
         """The end of `hold`."""
 
-    def looks(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The place itself and all that is in it, each by a name for messages and by what lstat(2) says.
+    def stats(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The directory or archive itself and all that is in it, each by a name for messages and by what lstat(2) says.
 
         Raises:
             ImageError: it cannot be listed.
@@ -164,36 +133,3 @@ class Place(ABC):
             if content.size > limit:
                 raise ImageError("cannot read image", str(self.path / name), f"{content.size} bytes, more than the {limit} it can have")
             return content.pread(content.size, 0)
-
-
-def place_of(path: Path) -> Place:
-    """The place that *path* names: a directory, or an archive, or ARCHIVE/NAME for one layer of several in it.
-
-    Raises:
-        ImageError: there is nothing of that name, or it is neither.
-    """
-    from lamina.core.image.storage.directory import DirectoryPlace
-
-    for outer in (path, *path.parents):
-        try:
-            if outer.is_file():
-                from lamina.core.image.storage.tarball import open_archive
-
-                return open_archive(outer, path.relative_to(outer))
-            if outer.exists():
-                break
-        except OSError:
-            continue  # a component is no directory, or may not be read: the directory says why
-    return DirectoryPlace(path)
-
-
-def layers_in(archive: Path) -> list[Path]:
-    """The paths of the layers in an archive, each as `place_of` takes it.
-
-    Raises:
-        ImageError: it is no archive of layers.
-    """
-    from lamina.core.image.storage.tarball import Archive
-
-    found = Archive.open(archive)
-    return [found.path / layer for layer in sorted(found.layers)]
