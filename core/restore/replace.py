@@ -22,7 +22,8 @@ from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
 from lamina.core.image.layer import Layer
 from lamina.core.image.trust import held_layer
-from lamina.core.restore import machine, run
+from lamina.core.restore import machine
+from lamina.core.restore.carry_out import carry_out
 from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
 from lamina.core.restore.request import RestoreRequest, RestoreResult
@@ -36,7 +37,7 @@ _WAITING_CALLS = ("61", "247")
 
 
 def replace(request: RestoreRequest, listener: Listener, cancel: CancelToken) -> RestoreResult:
-    """See the module; otherwise as `run.restore`.
+    """Restore in the place of the tree that runs now; otherwise as `run.restore`.
 
     Raises:
         RefusedError: before anything was touched.
@@ -54,7 +55,7 @@ def _replace(layer: Layer, request: RestoreRequest, listener: Listener, cancel: 
     with reading(layer):
         plan = make_plan(layer, request.shell_job, Meter(f"restore of {layer.path}", listener, cancel), running)
         if not running:
-            return run.carry_out(plan, request, listener, cancel, started)
+            return carry_out(plan, request, listener, cancel, started)
     _refuse_strangers(plan, running)
     cancel.check(f"restore of {layer.path}")
     rescue = None
@@ -71,7 +72,7 @@ def _after_the_end(plan: RestorePlan, rescue: Path | None, request: RestoreReque
         _wait_until_free(plan)
         with reading(plan.layer):
             _check_again(plan)
-            result = run.carry_out(plan, request, listener, CancelToken(), started)
+            result = carry_out(plan, request, listener, CancelToken(), started)
         return changed(result, rescue_dir=rescue)
     except LaminaError as error:
         if rescue is None:
@@ -92,7 +93,7 @@ def _restore_rescue(rescue: Path, request: RestoreRequest, listener: Listener) -
     try:
         with held_layer(rescue, request.trust) as layer, reading(layer):
             plan = make_plan(layer, request.shell_job)
-            run.carry_out(plan, again, listener, CancelToken(), time.monotonic_ns())
+            carry_out(plan, again, listener, CancelToken(), time.monotonic_ns())
     except LaminaError as error:
         return f"the program has ended; its last state is in {rescue}, which could not be restored either: {error}"
     return f"the program runs on as before, restored from the rescue layer {rescue}"
