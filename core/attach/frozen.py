@@ -72,7 +72,7 @@ class FrozenTask:
         membarrier: MEMBARRIER_CMD_REGISTER_* bits it has registered for.
         oom_score_adj, loginuid: as in /proc.
         supplement, looked_at: settings that images have no field for; area_notes: those of its memory, address → values.
-        descriptors: what kinds/descriptors.py captured (opaque here).
+        descriptors: what objects/capture.py captured (opaque here).
     """
 
     pid: int

@@ -18,14 +18,15 @@ from lamina.core.attach.tracee import Tracee
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import RefusedError, TargetError
-from lamina.core.kinds import descriptors
 from lamina.core.kinds.inside import TaskQuestions, ThreadQuestions
 from lamina.core.kinds.memory import area_notes, shared_files, vmas
 from lamina.core.kinds.memory.mempolicy import AreaPolicies
 from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look_at_thread
+from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.kinds.task import posix_timers
 from lamina.core.kinds.thread import registers
 from lamina.core.kinds.thread.landlock import Peers, credentials
+from lamina.core.objects import capture as descriptors
 
 AreaKey = tuple[int, int, str, int, int, str]
 Areas = dict[AreaKey, Area]
@@ -230,7 +231,7 @@ class Captured:
 
 def capture_rest(tree: FrozenTree, taken: Sequence[TakenTask], own_uffds: set[int]) -> Captured:
     """Descriptors, zombies and queued signals, after every task was captured."""
-    files = descriptors.capture([process.pid for process in tree], own_uffds)
+    files = descriptors.capture([process.pid for process in tree], DESCRIPTORS, own_uffds)
     try:
         for task in taken:
             task.take_signals()

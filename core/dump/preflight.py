@@ -27,12 +27,12 @@ from lamina.core.dump.standing import (
     task_blockers,
 )
 from lamina.core.errors import Blocker, NativeError, TargetError
-from lamina.core.kinds.descriptors import UFFD_LINK, group, kind_of
-from lamina.core.kinds.files.pipe import PipeHolders
 from lamina.core.kinds.files.tty import Terminal
 from lamina.core.kinds.memory import shared_files
-from lamina.core.kinds.unsupported import held_lock, unsupported
-from lamina.core.objects.fdkind import TreeView
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.capture import UFFD_LINK, group, held_lock
+from lamina.core.objects.holders import PipeHolders
+from lamina.core.objects.kind import TreeView
 from lamina.core.objects.rawfd import RawFd, read_table
 
 __all__ = ["Examination", "capabilities", "examine", "protected"]
@@ -108,7 +108,7 @@ def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
     raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
     with _view(stats, raws, shell_job, pipes) as view:
         blockers += _descriptor_blockers(raws, view)
-    terminals = {raw.link for raw in raws if isinstance(kind_of(raw), Terminal)}
+    terminals = {raw.link for raw in raws if isinstance(DESCRIPTORS.of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
         blockers.append(Blocker("terminals", f"it uses several: {', '.join(sorted(terminals))}; one can be handed on", pid=pid))
     notes = [session_note(root, terminals, shell_job), control_group_note(stats), *_shared_notes(stats, raws), _lost_note(pid)]
@@ -193,12 +193,12 @@ def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: 
             pidfds[pid] = os.pidfd_open(pid)
         return pidfds[pid]
 
-    def pipe_holders(inode: int) -> list[tuple[int, int]]:
-        found = pipes.outside(inode, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
+    def outside(wanted: RawFd) -> list[tuple[int, int]]:
+        found = pipes.outside(wanted.ino, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
         return [(pid, flags) for pid, flags in found if not _is_of_tree(pid, pids)]
 
     try:
-        yield TreeView(pids, shell_job, pipe_holders, pidfd)
+        yield TreeView(pids, shell_job, outside, pidfd)
     finally:
         for fd in pidfds.values():
             os.close(fd)
@@ -217,8 +217,8 @@ def _grouped(raws: Sequence[RawFd]) -> list[list[RawFd]]:
 def _descriptor_blockers(raws: Sequence[RawFd], view: TreeView) -> list[Blocker]:
     found = [blocker for raw in raws if (blocker := held_lock(raw))]
     for holders in _grouped(raws):
-        kind = kind_of(holders[0])
-        blocker = kind.blocker(holders, view) if kind else unsupported(holders[0])
+        kind = DESCRIPTORS.of(holders[0])
+        blocker = kind.blocker(holders, view) if kind else DESCRIPTORS.unknown(holders[0])
         if blocker:
             found.append(blocker)
     return found

@@ -17,12 +17,12 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.schema import dump_stats_entry, inventory_entry, stats_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.supplement import Supplement
-from lamina.core.kinds import descriptors
-from lamina.core.kinds.file_table import FileTable
 from lamina.core.kinds.save import CG_SET, save_task, supplement_of
 from lamina.core.kinds.task import pstree
 from lamina.core.kinds.task.ids import IdTable
 from lamina.core.kinds.thread import interrupted
+from lamina.core.objects import capture as descriptors
+from lamina.core.objects.file_table import FileTable
 
 PRE_DUMP_READ = 2  # inventory.pre_dump_mode: pages were read from outside (CRIU's --pre-dump-mode read)
 LOCK_SKIP = 3  # inventory.network_lock_method: no connection is kept, so none was locked

@@ -12,8 +12,8 @@ from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, rea
 from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
-from lamina.core.kinds.files.regfile import path_blocker
 from lamina.core.kinds.task import cgroups, rlimits
+from lamina.core.objects.named_file import path_blocker
 from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
 
 _NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")

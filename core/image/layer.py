@@ -197,6 +197,15 @@ class Layer:
             raise ImageError("damaged image", str(self.file("files.img")), "an id occurs twice")
         return table
 
+    def records(self, name: str) -> tuple[tuple[Message, bytes], ...]:
+        """The records of the one image of that name, as in "pipes-data", with what follows each; none if there is no such file."""
+        known = self._cache.get(("records", name))
+        if not isinstance(known, tuple):
+            file = f"{name}.img"
+            found = fmt.decode_blobs(self.read(file), fmt.IMAGES[name], str(self.file(file))) if self.has(file) else ()
+            known = self._cache["records", name] = tuple(found)
+        return known
+
     @cached_property
     def pipes_data(self) -> tuple[tuple[schema.pipe_data_entry, bytes], ...]:
         """pipes-data.img with the content of each pipe; empty if there is no such file."""

@@ -8,7 +8,7 @@ from lamina.core.image import format as fmt
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import reg_file_entry, vma_entry
-from lamina.core.kinds.files.regfile import changed, path_of
+from lamina.core.objects.named_file import changed, path_of
 
 PAGE: Final = 4096
 _FILE: Final = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED

@@ -1,4 +1,4 @@
-"""What a descriptor is when no kind knows it, in words a user knows, and generic reasons against a descriptor of any kind."""
+"""What a descriptor is when no kind knows it, in words a user knows."""
 
 import os
 import stat
@@ -63,14 +63,3 @@ _NAMESPACES: Final = frozenset({"mnt", "net", "pid", "ipc", "uts", "user", "cgro
 def unsupported(raw: RawFd) -> Blocker:
     """The blocker for a descriptor that no kind knows."""
     return raw.blocker(f"{kind_in_words(raw)}: not supported yet", "close it before the dump")
-
-
-def held_lock(raw: RawFd) -> Blocker | None:
-    """A lock or lease that goes with this descriptor (fdinfo "lock:" lines): it would be lost."""
-    text = raw.line("lock", "")
-    if not text:
-        return None
-    # "1: FLOCK  ADVISORY  WRITE 4711 00:1b:123 0 EOF" (proc(5), /proc/locks)
-    words = text.split()
-    how = {"FLOCK": "flock", "POSIX": "fcntl", "OFDLCK": "fcntl", "LEASE": "lease"}.get(words[1] if len(words) > 1 else "", "file")
-    return raw.blocker(f"holds a {how} lock, which would be lost".replace("lease lock", "lease"), "dump when it has been released")

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class PathTable(Protocol):
-    """Gives out file ids. The table of kinds/descriptors is one."""
+    """Gives out file ids. `file_table.FileTable` is one."""
 
     def path(self, path: str, flags: int = 0) -> int:
         """The id of the regular-file entry for absolute *path* opened with *flags* (open(2)); the same pair has the same id."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from lamina.core.attach.tracer import tracer
 from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken, Listener, Notice, Progress
-from lamina.core.kinds.opening import OpenOptions, open_descriptions
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.opening import OpenOptions, open_descriptions
 from lamina.core.restore import fill
 from lamina.core.restore.foreground import keep_terminal, take_terminal
 from lamina.core.restore.plan import RestorePlan
@@ -20,7 +21,7 @@ _EVENTS_PER_SECOND = 50
 def carry_out(plan: RestorePlan, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int) -> RestoreResult:
     """Rebuild what was planned, in a `reading` block. *started*: CLOCK_MONOTONIC of the begin, ns."""
     meter = Meter(plan, listener, cancel, started)
-    with open_descriptions(plan.layer, OpenOptions(shell_job=request.shell_job)) as descriptions:
+    with open_descriptions(plan.layer, DESCRIPTORS, OpenOptions(shell_job=request.shell_job)) as descriptions:
         cancel.check(f"restore of {plan.layer.path}")
         wishes = Wishes(
             orphan=request.detach, arm=request.arm, terminal=request.shell_job and not request.detach and keep_terminal(plan.root.pid),

@@ -16,6 +16,7 @@ from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.inspect.holdings import read_owned
 from lamina.core.kinds.memory import special
+from lamina.core.objects.rights import effective_capabilities
 
 CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE = 21, 40
 REAP_S: Final = 10.0
@@ -24,11 +25,6 @@ _USER_FEATURE: Final = re.compile(
     r"(sse|ssse|avx|amx|bmi|fma|xsave|aes|vaes|sha|gfni|popcnt|movbe|abm|adx|rdrand|rdseed|rdtscp|rdpid|erms|fsrm|fsgsbase|f16c|mmx|cx16|"
     r"pclmulqdq|vpclmulqdq|clflush|clwb|lahf_lm|rtm|hle|movdir|serialize|waitpkg|pku|ospke|3dnow|apx|kl|wide)"
 )
-
-
-def effective_capabilities() -> int:
-    """CapEff of this thread as a mask (capabilities(7))."""
-    return int(read_status(os.getpid())["CapEff"], 16)
 
 
 def right_blockers() -> list[Blocker]:

@@ -20,13 +20,15 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
 from lamina.core.image.supplement import AreaNote, Supplement, Values
-from lamina.core.kinds.file_table import path_reader
-from lamina.core.kinds.files.regfile import path_of
 from lamina.core.kinds.memory import area_notes, guards, shared_files, vmas
 from lamina.core.kinds.memory.vmas import AreaPlan
-from lamina.core.kinds.opening import OpenOptions, plan_descriptions
-from lamina.core.kinds.task import cgroups, fs, rlimits, timens
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.kinds.task import cgroups, fs, timens
+from lamina.core.objects.file_table import path_reader
+from lamina.core.objects.named_file import path_of
+from lamina.core.objects.opening import OpenOptions, plan_descriptions
 from lamina.core.objects.paths import PathOf
+from lamina.core.objects.rights import effective_capabilities, may_raise_limits
 from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
 from lamina.core.verify import check_chain
@@ -178,7 +180,7 @@ def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending:
     memberships = plan_memberships(layer.pstree, shell_job)
     path_by_id = path_reader(layer.files)
     found = [*memberships.blockers, *machine.right_blockers(), *machine.processor_blockers(sidecar)]
-    found += plan_descriptions(layer, OpenOptions(shell_job=shell_job, ending=gone))
+    found += plan_descriptions(layer, DESCRIPTORS, OpenOptions(shell_job=shell_job, ending=gone))
     tasks: dict[int, TaskPlan] = {}
     chain = layer.chain()
     for entry in layer.pstree:
@@ -231,7 +233,7 @@ def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocke
         return []
     found = _executable_blockers(task)
     found += fs.restore_blockers(layer.fs(task.pid), path_of)
-    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, rlimits.may_raise())
+    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, may_raise_limits())
     if task.owners is not None:
         found += machine.vdso_blockers(task.entries, task.owners, task.pid)
     return found
@@ -240,7 +242,7 @@ def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocke
 def _trial_blockers(layer: Layer, task: TaskPlan) -> list[Blocker]:
     """What this kernel says beforehand."""
     cores = {tid: layer.core(tid) for tid in task.threads}
-    flags, capabilities = machine.own_features(), machine.effective_capabilities()
+    flags, capabilities = machine.own_features(), effective_capabilities()
     end = trial.user_end(flags)
     owned = task.owners.runs if task.owners else PageRuns.empty()
     found = trial.area_blockers(task.entries, task.areas, owned, end, capabilities)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lamina.core.attach.calls import CallList
 from lamina.core.events import CancelToken
-from lamina.core.kinds.opening import Descriptions
+from lamina.core.objects.opening import Descriptions
 from lamina.core.objects.setting import said
 from lamina.core.restore import fill, memory, steps, threads, tracking
 from lamina.core.restore.family import Family
@@ -93,7 +93,7 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         wishes.cancel.check(f"restore of {plan.layer.path}")
         wishes.ready()
         if wishes.terminal:
-            descriptions.set_terminal({entry.pgid for entry in plan.layer.pstree})
+            descriptions.before_run({entry.pgid for entry in plan.layer.pstree})
             give_terminal(plan.root.pid)
         # No reader of a pipe would ever see its end while we hold the writing end.
         descriptions.close_all()

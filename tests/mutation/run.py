@@ -39,7 +39,8 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import sum_bytes
 from lamina.core.image.trust import held_layer
-from lamina.core.kinds.opening import OpenOptions, open_descriptions
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.opening import OpenOptions, open_descriptions
 from lamina.core.restore.plan import make_plan
 from lamina.core.restore.reading import reading
 from lamina.core.restore.rebuild import Wishes, rebuild
@@ -257,7 +258,7 @@ class Bench:
         try:
             with reading(layer):
                 plan = make_plan(layer, self.made.shell_job)
-                descriptions = open_descriptions(plan.layer, OpenOptions(shell_job=self.made.shell_job))
+                descriptions = open_descriptions(plan.layer, DESCRIPTORS, OpenOptions(shell_job=self.made.shell_job))
         except LaminaError as error:
             line = str(error)
             if len(line) > LINE:

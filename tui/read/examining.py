@@ -12,7 +12,7 @@ from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker, LaminaError, TargetError
 
 if TYPE_CHECKING:
-    from lamina.core.kinds.files.pipe import PipeHolders
+    from lamina.core.objects.holders import PipeHolders
 
 # A tree of so many processes takes long to look at.
 _MANY = 500
@@ -116,7 +116,7 @@ class Examiner:
             wanted: the processes to look at, the most urgent first.
             seconds: no new look is begun after that; looking through everyone's pipes does not count.
         """
-        from lamina.core.kinds.files.pipe import PipeHolders, pipes_of
+        from lamina.core.objects.holders import PipeHolders, pipes_of
 
         children: dict[int, list[int]] = defaultdict(list)
         for row in rows:

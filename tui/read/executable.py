@@ -12,7 +12,7 @@ def executable(layer: Path, pid: int) -> str:
         ImageError: an image of the layer is missing or damaged.
     """
     from lamina.core.image.layer import Layer
-    from lamina.core.kinds.files.regfile import path_of
+    from lamina.core.objects.named_file import path_of
 
     found = Layer(layer)
     entry = found.files.get(found.mm(pid).exe_file_id)

@@ -19,7 +19,7 @@ FIELDS: Final[Mapping[int, str]] = {
 }  # fmt: skip
 """Type → the field of `file_entry` that holds its record."""
 REBUILT: Final = frozenset({fd_types.REG, fd_types.PIPE, fd_types.INETSK, fd_types.EVENTFD, fd_types.EVENTPOLL, fd_types.TTY})
-"""Those that lamina rebuilds; the table of `lamina.core.kinds.descriptors`, which a test holds this against."""
+"""Those that lamina rebuilds; the table of `lamina.core.kinds.table`, which a test holds this against."""
 O_ACCMODE, O_DIRECT, O_TMPFILE = 3, 0o40000, 0o20000000
 PIPE_BYTES: Final = 65536  # of one whose size is not recorded
 PIPE_LIMIT: Final = 1 << 31

@@ -19,7 +19,7 @@ from lamina.core.inspect.diff.pages import HeldByLayer
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
 from lamina.core.inspect.image_areas import ImageFiles, entries_of
-from lamina.core.kinds.files.regfile import path_of
+from lamina.core.objects.named_file import path_of
 from lamina.core.objects.rawfd import ONCE
 
 LARGE_FILE: Final = 0o100000  # asm-generic/fcntl.h: set by the kernel, shown or not by its version

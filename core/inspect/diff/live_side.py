@@ -21,8 +21,9 @@ from lamina.core.inspect.diff.layer_side import ACTING_ONCE, KIND_WORDS
 from lamina.core.inspect.diff.pages import STEP_PAGES, Held
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
-from lamina.core.kinds.descriptors import UFFD_LINK, kind_of
 from lamina.core.kinds.memory.vmas import Pages, pages_of
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.capture import UFFD_LINK
 from lamina.core.objects.rawfd import RawFd, read_table
 
 _STATES: Final = {"T": "stopped", "Z": "ended", "X": "ended"}
@@ -127,7 +128,7 @@ def _address(address: Any) -> str:
 
 
 def _descriptor(raw: RawFd, sockets: dict[int, str]) -> Descriptor:
-    known = kind_of(raw)
+    known = DESCRIPTORS.of(raw)
     kind, what, offset, detail = (KIND_WORDS[known.type] if known else ""), "", None, ""
     if raw.link.startswith("anon_inode:"):
         name = raw.link.removeprefix("anon_inode:").strip("[]")

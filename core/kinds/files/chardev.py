@@ -4,8 +4,8 @@ import stat
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import fd_types, file_entry
-from lamina.core.kinds.files.regfile import SIMPLE_DEVICES, changed, entry_of, open_reg, path_blocker
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.named_file import SIMPLE_DEVICES, changed, entry_of, open_reg, path_blocker
 from lamina.core.objects.rawfd import Holders, RawFd
 
 
@@ -34,6 +34,6 @@ class SimpleDevice(DescriptorKind):
         """There, and still such a device."""
         return changed(entry.reg)
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+    def make(self, entry: file_entry, opening: Opening) -> int:
         """Open by path."""
         return open_reg(entry.reg)

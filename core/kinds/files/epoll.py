@@ -8,19 +8,25 @@ import errno
 import fcntl
 import os
 import select
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from lamina.core.errors import Blocker, NativeError
+from lamina.core.attach.calls import CallList
+from lamina.core.errors import Blocker, NativeError, RefusedError
 from lamina.core.ffi import C, check, new_error
 from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, file_entry
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
-from lamina.core.objects.numbers import READY, has_fired
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.rawfd import Holders, RawFd, grabbed, read_table
 
 _PARAMS: Final = 8  # struct epoll_params
 _EPIOCGPARAMS: Final = 0x8008_8A02
+_EPOLL_CTL_ADD: Final = 1
+READY: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP
+_HOW: Final = select.EPOLLONESHOT | 0x80000000 | 1 << 29  # EPOLLET, EPOLLWAKEUP
+_EPOLL_EVENT: Final = struct.Struct("<IQ" if os.uname().machine == "x86_64" else "<IxxxxQ")
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def _stale(raw: RawFd, watches: Sequence[Watch]) -> Watch | None:
 def unreachable_watch(holders: Holders) -> Watch | None:
     """A registration that the first table with all the numbers does not reach; None if that table can make this epoll.
 
-    It is the first because restore, which sees only numbers, takes the first: see `maker_of` in opening.py.
+    It is the first because restore, which sees only numbers, takes the first: see `objects.restorer.maker_of`.
 
     Raises:
         NativeError: the kernel cannot compare.
@@ -147,6 +153,7 @@ class Epoll(DescriptorKind):
     name = "epoll"
     type = fd_types.EVENTPOLL
     field = "epfd"
+    made_in_task = True
 
     def recognise(self, raw: RawFd) -> bool:
         """By its link."""
@@ -189,13 +196,70 @@ class Epoll(DescriptorKind):
         """Nothing outside the task can stand in the way."""
         return None
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
-        """Never called: see `inside`."""
+    def make(self, entry: file_entry, opening: Opening) -> int:
+        """Never called: it is made inside its task."""
         raise NotImplementedError("an epoll is made inside its task")
 
-    def inside(self, entry: file_entry) -> eventpoll_file_entry | None:
-        """The record itself."""
-        return entry.epfd
+    def watches(self, entry: file_entry) -> Collection[int]:
+        """What its registrations name."""
+        return {watch.tfd for watch in entry.epfd.tfd}
+
+    def rehearse(self, makers: Mapping[int, tuple[int, int]], opening: Opening) -> None:
+        """Make every epoll here, let it watch what it will, and throw it away: the kernel knows what can be waited for, and how deep."""
+        with ExitStack() as trial:
+            made = {ident: trial.enter_context(select.epoll()) for ident in makers}
+            for ident, (pid, _) in makers.items():
+                _try_watches(opening.entry(ident), made[ident], opening.numbers(pid), made, opening)
+
+    def make_in_task(self, entry: file_entry, calls: CallList, number: int, about: str) -> None:
+        """epoll_create1(2)."""
+        calls.add("epoll_create1", os.O_CLOEXEC, expect=number, about=about)
+
+    def connect_in_task(self, entry: file_entry, calls: CallList, number: int) -> None:
+        """See `watch_calls`."""
+        watch_calls(calls, number, entry.epfd)
+
+
+def _try_watches(
+    entry: file_entry, epoll: select.epoll, numbers: Mapping[int, int], made: Mapping[int, select.epoll], opening: Opening
+) -> None:
+    with ExitStack() as copies:
+        for watch in entry.epfd.tfd:
+            try:
+                ident = numbers[watch.tfd]
+                # A number of its own: two numbers of a program may be one description here, and an epoll takes each number once.
+                copy = os.dup(made[ident].fileno() if ident in made else opening.fd(ident))
+                copies.callback(os.close, copy)
+                epoll.register(copy, watch.events)
+            except OSError as error:
+                why = f"it cannot watch descriptor {watch.tfd}: {os.strerror(error.errno or 0)}"
+                raise RefusedError("cannot restore", blockers=(Blocker(opening.name(entry.id), why),)) from error
+
+
+def watch_calls(calls: CallList, fd: int, record: eventpoll_file_entry) -> None:
+    """Append the calls by which epoll *fd* watches what its record says; all those descriptors are there.
+
+    One-shot watches that have fired come first, each for anything that its file is ready for: it fires once more, which is taken away by
+    one epoll_wait(2), and then it is as quiet as it was. There is no other way to make one (epoll_ctl(2) adds EPOLLERR and EPOLLHUP).
+    """
+    quiet = [watch for watch in record.tfd if has_fired(watch.events)]
+    taken = calls.room(_EPOLL_EVENT.size) if quiet else 0
+    for watch in quiet:
+        _watch(calls, fd, watch, watch.events | READY)
+        calls.add("epoll_wait", fd, taken, 1, 0, expect=1, about=f"quiet the watch of fd {watch.tfd} by fd {fd}, which has fired")
+    for watch in record.tfd:
+        if watch not in quiet:
+            _watch(calls, fd, watch, watch.events)
+
+
+def _watch(calls: CallList, fd: int, watch: eventpoll_tfd_entry, events: int) -> None:
+    event = calls.data(_EPOLL_EVENT.pack(events, watch.data))
+    calls.add("epoll_ctl", fd, _EPOLL_CTL_ADD, watch.tfd, event, expect=0, about=f"let fd {fd} watch fd {watch.tfd}")
+
+
+def has_fired(events: int) -> bool:
+    """Whether these are the events of a one-shot watch that has fired: nothing is left of them but how to watch."""
+    return bool(events & select.EPOLLONESHOT) and not events & ~_HOW
 
 
 def _refusal(raw: RawFd, found: Trouble | None) -> Blocker | None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import eventfd_file_entry, fd_types, file_entry
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving
 from lamina.core.objects.rawfd import RawFd
 
 # The images have no field for EFD_SEMAPHORE. Bit 0 of an eventfd's open flags is always 0 (it is O_RDWR) and F_SETFL ignores it, so
@@ -36,7 +36,7 @@ class EventFd(DescriptorKind):
         """Nothing can stand in the way."""
         return None
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+    def make(self, entry: file_entry, opening: Opening) -> int:
         """Made empty and filled by write(2): eventfd(2) itself takes only 32 bits."""
         record = entry.efd
         fd = os.eventfd(0, (os.EFD_SEMAPHORE if record.flags & SEMAPHORE else 0) | os.EFD_CLOEXEC | os.EFD_NONBLOCK)

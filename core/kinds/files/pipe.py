@@ -4,24 +4,23 @@ The contents are copied by tee(2) in the freeze, which shares the pages and cons
 the target writes later goes behind the copied bytes of a page, never into them.
 """
 
-import errno
 import fcntl
 import os
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from lamina.core.attach.procfs import describe
-from lamina.core.errors import Blocker, ImageError
+from lamina.core.errors import Blocker
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.image.schema import fd_types, file_entry, pipe_entry
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.image.schema import fd_types, file_entry, pipe_data_entry, pipe_entry
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Key, Opening, Saving, TreeView
 from lamina.core.objects.rawfd import Holders, RawFd, grabbed
 
 PIPE_BUF: Final = 4096
 # Of the kernel's own making (fs/pipe.c): more slots than this cannot be asked for by anyone.
 SIZE_LIMIT: Final = 1 << 31
 O_LARGEFILE: Final = 0o100000 if os.uname().machine == "x86_64" else 0o400000
+PIPES_DATA: Final = "pipes-data"
 STREAMS: Final = ("standard input", "standard output", "standard error")
 
 
@@ -62,6 +61,7 @@ class Pipe(DescriptorKind):
     name = "pipe"
     type = fd_types.PIPE
     field = "pipe"
+    shared_fds = 2
 
     def recognise(self, raw: RawFd) -> bool:
         """By its link; a FIFO has a path."""
@@ -70,7 +70,7 @@ class Pipe(DescriptorKind):
     def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
         """An end outside the tree: that program would talk to a pipe that is no longer there."""
         raw = holders[0]
-        outside = view.pipe_holders(raw.ino)
+        outside = view.outside(raw)
         if not outside:
             return None
         ours = raw.flags & os.O_ACCMODE
@@ -115,25 +115,27 @@ class Pipe(DescriptorKind):
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """The end; size and contents once for the pipe."""
         raw = file.raw
-        pipe_id = saving.pipe(raw.ino, raw.pipe_size, file.extra.content() if file.extra else b"")
+        pipe_id = saving.once(("pipe", raw.ino), lambda: save_contents(file, saving, PIPES_DATA))
         record = pipe_entry(id=ident, pipe_id=pipe_id, flags=raw.flags, fown=raw.owner.entry())
         return file_entry(type=fd_types.PIPE, id=ident, pipe=record)
 
+    def shares(self, entry: file_entry) -> Key | None:
+        """Both ends have one pipe."""
+        return "pipe", entry.pipe.pipe_id
+
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """Larger than this user may make a pipe?"""
-        size, content = opening.pipe_data(entry.pipe.pipe_id)
-        if not 0 <= size < SIZE_LIMIT or (size and len(content) > size):
-            return Blocker(f"pipe {entry.pipe.pipe_id}", f"the layer says it has {size} bytes of room and {len(content)} in it")
-        return None
+        return contents_blocker(entry.pipe.pipe_id, opening, PIPES_DATA)
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+    def make(self, entry: file_entry, opening: Opening) -> int:
         """The end itself for its first description; others are opened anew through /proc, as the program must have done."""
         record = entry.pipe
-        ends = opening.pipe_ends(record.pipe_id, lambda: _make(record.pipe_id, opening))
+        ends = opening.once(("pipe", record.pipe_id), lambda: _make(record.pipe_id, opening), Ends.close)
         access = record.flags & os.O_ACCMODE
-        source = ends[1] if access == os.O_WRONLY else ends[0]
+        source = ends.writing if access == os.O_WRONLY else ends.reading
         # open(2) adds O_LARGEFILE, pipe(2) does not.
-        if access != os.O_RDWR and not record.flags & O_LARGEFILE and opening.claim(source):
+        if access != os.O_RDWR and not record.flags & O_LARGEFILE and source not in ends.handed_out:
+            ends.handed_out.add(source)
             fd = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 0)
         else:
             fd = os.open(f"/proc/self/fd/{source}", access | os.O_CLOEXEC)
@@ -141,67 +143,75 @@ class Pipe(DescriptorKind):
         return fd
 
 
-class PipeHolders:
-    """Who holds which pipe, by one look through the descriptors of every process: several examinations may share it for a moment."""
+@dataclass
+class Ends:
+    """Both ends of a pipe in the restorer, and which of them have become a description of the program."""
 
-    def __init__(self, inodes: Iterable[int] = ()) -> None:
-        """Look for *inodes* too when first asked about any."""
-        self._wanted = set(inodes)
-        self._found: dict[int, list[tuple[int, int]]] | None = None
+    reading: int
+    writing: int
+    handed_out: set[int] = field(default_factory=set)
 
-    def outside(self, inode: int, pids: Collection[int], others: Iterable[int] = ()) -> list[tuple[int, int]]:
-        """Who outside *pids* holds the pipe *inode*, as (pid, open flags). *others* will be asked about next.
-
-        Raises:
-            NativeError: /proc cannot be listed.
-        """
-        if self._found is None or inode not in self._wanted:
-            self._wanted |= {inode, *others}
-            self._found = _all_holders(self._wanted)
-        return [(pid, flags) for pid, flags in self._found.get(inode, []) if pid not in pids]
+    def close(self) -> None:
+        """Let go of both."""
+        os.close(self.reading)
+        os.close(self.writing)
 
 
-def pipes_of(pids: Iterable[int]) -> set[int]:
-    """The inodes of all pipes that *pids* hold; what ends or may not be read has none."""
-    found = set()
-    for pid in pids:
-        try:
-            with os.scandir(f"/proc/{pid}/fd") as entries:
-                links = [os.readlink(entry.path) for entry in entries]
-        except OSError:
-            continue
-        found |= {int(link[6:-1]) for link in links if link.startswith("pipe:[")}
-    return found
+def save_contents(file: CapturedFile, saving: Saving, image: str) -> int:
+    """Record size and contents of the pipe behind *file* in *image*; returns its id."""
+    # CRIU uses the inode number, which is what makes it findable in messages.
+    raw, content = file.raw, file.extra.content() if file.extra else b""
+    ident = raw.ino & 0xFFFFFFFF
+    saving.put(image, pipe_data_entry(pipe_id=ident, bytes=len(content), size=raw.pipe_size), content)
+    return ident
 
 
-def _all_holders(inodes: Collection[int]) -> dict[int, list[tuple[int, int]]]:
-    wanted = sorted(inodes)
-    err, unreadable, room = new_error(), ffi.new("int *"), 256
-    while True:
-        found = ffi.new("lm_holder[]", room)
-        count = C.lm_pipe_holders(wanted, len(wanted), found, room, unreadable, err)
-        if count >= 0 or err.errnum != errno.ENOSPC:
-            break
-        room *= 8
-    holders: dict[int, list[tuple[int, int]]] = {}
-    for holder in found[0 : check(count, err)]:
-        holders.setdefault(holder.inode, []).append((holder.pid, holder.flags))
-    return holders
+def contents(pipe_id: int, opening: Opening, image: str) -> tuple[int, bytes]:
+    """Size and contents of a pipe, as *image* has them; size 0 if it has none."""
+    known = opening.once(("contents", image), lambda: _contents_by_id(opening, image), _nothing)
+    return known.get(pipe_id, (0, b""))
 
 
-def _make(pipe_id: int, opening: Opening) -> tuple[int, int]:
-    size, content = opening.pipe_data(pipe_id)
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+def _contents_by_id(opening: Opening, image: str) -> dict[int, tuple[int, bytes]]:
+    return {record.pipe_id: (record.size, content) for record, content in opening.records(image)}
+
+
+def _nothing(_: object) -> None:
+    """There is nothing to let go of."""
+
+
+def contents_blocker(pipe_id: int, opening: Opening, image: str) -> Blocker | None:
+    """Why a pipe could not be filled as it was."""
+    size, content = contents(pipe_id, opening, image)
+    if not 0 <= size < SIZE_LIMIT or (size and len(content) > size):
+        return Blocker(f"pipe {pipe_id}", f"the layer says it has {size} bytes of room and {len(content)} in it")
+    return None
+
+
+def fill(writing: int, size: int, content: bytes, packets: bool) -> None:
+    """Give a new pipe its *size* and *content*; *packets*: a writer is in packet mode (O_DIRECT).
+
+    Raises:
+        OSError: as fcntl(2) and write(2), which must not block.
+        ValueError: the content does not fit.
+    """
+    if size and fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ) != size:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, size)
+    if content and packets and len(content) <= PIPE_BUF:
+        fcntl.fcntl(writing, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+    if content and os.write(writing, content) != len(content):
+        raise ValueError(f"it has no room for the {len(content)} bytes that were in it")
+
+
+def _make(pipe_id: int, opening: Opening) -> Ends:
+    size, content = contents(pipe_id, opening, PIPES_DATA)
+    packets = any(
+        entry.pipe.flags & os.O_DIRECT and entry.pipe.flags & os.O_ACCMODE for entry in opening.sharers(("pipe", pipe_id))
+    )
+    ends = Ends(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
     try:
-        if size and fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ) != size:
-            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, size)
-        packets = any(end.flags & os.O_DIRECT and end.flags & os.O_ACCMODE for end in opening.pipe_entries(pipe_id))
-        if content and packets and len(content) <= PIPE_BUF:
-            fcntl.fcntl(writing, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
-        if content and os.write(writing, content) != len(content):
-            raise ImageError("cannot rebuild", f"pipe {pipe_id}", f"it has no room for the {len(content)} bytes that were in it")
+        fill(ends.writing, size, content, packets)
     except BaseException:
-        os.close(reading)
-        os.close(writing)
+        ends.close()
         raise
-    return reading, writing
+    return ends

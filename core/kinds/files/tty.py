@@ -23,7 +23,7 @@ from lamina.core.image.schema import (
     tty_pty_entry,
     winsize_entry,
 )
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.rawfd import ONCE, Holders, RawFd, grabbed
 
 _KEEP: Final = "--shell-job"
@@ -31,6 +31,8 @@ _KEEP: Final = "--shell-job"
 _TERMIOS: Final = struct.Struct("<IIIIB19s")
 _WINSIZE: Final = struct.Struct("<HHHH")
 _TCSETS, _TIOCGLCKTRMIOS, _TIOCGEXCL = 0x5402, 0x5456, 0x80045440  # asm-generic/ioctls.h
+TTY_INFO: Final = "tty-info"
+_STANDARD: Final = (0, 1, 2)
 _CBAUD: Final = 0o010017
 
 
@@ -109,25 +111,64 @@ class Terminal(DescriptorKind):
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """The description; the terminal itself once."""
         raw, state = file.raw, file.extra
-        info = saving.terminal(raw.rdev, lambda number: _info(number, raw, state))
-        record = tty_file_entry(id=ident, tty_info_id=info, flags=raw.flags & ~ONCE, fown=raw.owner.entry(), regf_id=saving.reg(raw))
+        info = saving.once(("terminal", raw.rdev), lambda: _save_info(raw, state, saving))
+        record = tty_file_entry(id=ident, tty_info_id=info, flags=raw.flags & ~ONCE, fown=raw.owner.entry(), regf_id=saving.named_file(raw))
         return file_entry(type=fd_types.TTY, id=ident, tty=record)
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """`--shell-job` was given and we have a terminal to hand on."""
-        if not opening.shell_job:
+        if not opening.options.shell_job:
             return Blocker("terminal", "the layer was dumped with a terminal", f"add {_KEEP}")
-        if opening.terminal() < 0:
+        if _terminal(opening) < 0:
             return Blocker("terminal", "the tree needs one, and lamina has none to give", "restore in a terminal")
         return None
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+    def make(self, entry: file_entry, opening: Opening) -> int:
         """Our terminal, opened anew so that flags are the description's own."""
         flags = entry.tty.flags & ~ONCE
-        terminal = opening.terminal()
+        terminal = _terminal(opening)
         if terminal < 0:
             raise TargetError("cannot rebuild", "a terminal", "lamina has none to give")
         return os.open(f"/proc/self/fd/{terminal}", flags | os.O_NOCTTY | os.O_CLOEXEC)
+
+    def own_files(self, entry: file_entry) -> Collection[int]:
+        """The device that it was opened by, which may be another now."""
+        return (entry.tty.regf_id,)
+
+    def before_run(self, opening: Opening, groups: Collection[int]) -> None:
+        """See `set_terminal`."""
+        terminal = _terminal(opening)
+        if terminal >= 0:
+            set_terminal((record for record, _ in opening.records(TTY_INFO)), groups, terminal)
+
+
+def _terminal(opening: Opening) -> int:
+    """A descriptor of the terminal that the tree gets, -1 if there is none."""
+    if opening.options.terminal >= 0:
+        return opening.options.terminal
+    return opening.once(("our terminal",), _own_terminal, _close_own)
+
+
+def _own_terminal() -> int:
+    standard = next((fd for fd in _STANDARD if _is_terminal(fd)), -1)
+    if standard >= 0:
+        return standard
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _close_own(fd: int) -> None:
+    if fd not in (-1, *_STANDARD):
+        os.close(fd)
 
 
 def _termios_entry(raw: bytes) -> termios_entry:
@@ -136,6 +177,12 @@ def _termios_entry(raw: bytes) -> termios_entry:
     return termios_entry(
         c_iflag=iflag, c_oflag=oflag, c_cflag=cflag, c_lflag=lflag, c_line=line, c_ispeed=speed, c_ospeed=speed, c_cc=list(chars)
     )  # fmt: skip
+
+
+def _save_info(raw: RawFd, state: TerminalState, saving: Saving) -> int:
+    number = saving.count(TTY_INFO) + 1
+    saving.put(TTY_INFO, _info(number, raw, state))
+    return number
 
 
 def _info(number: int, raw: RawFd, state: TerminalState) -> tty_info_entry:

@@ -18,7 +18,7 @@ from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opt
 from lamina.core.image.supplement import Value, Values
 from lamina.core.kinds.sockets import inet_options, multicast, segment_keys
 from lamina.core.kinds.sockets.portholder import holder_of_port
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.rawfd import Holders, RawFd, grab
 
 SOL, TCP, IP, IP6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
@@ -252,11 +252,11 @@ class TcpListener(DescriptorKind):
         if error.errno != errno.EADDRINUSE:
             return Blocker(f"listening socket {where}", error.strerror or str(error))
         pid, holder = holder_of_port(record.src_port, record.family)
-        if pid in opening.ending:
+        if pid in opening.options.ending:
             return None
         return Blocker(f"port {record.src_port}", f"cannot listen on {where}: {holder}", "end it first")
 
-    def rebuild(self, entry: file_entry, opening: Opening) -> int:
+    def make(self, entry: file_entry, opening: Opening) -> int:
         """Bind, listen, set what it had."""
         record = entry.isk
         kept = opening.supplement(entry.id)

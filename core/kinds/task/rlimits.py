@@ -3,16 +3,13 @@
 prlimit(2) of another user's process needs CAP_SYS_RESOURCE; the text needs nothing.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import rlimit_entry, task_rlimits_entry
-from lamina.core.kinds.thread.creds import CAP_SYS_RESOURCE
 
 INFINITY: Final = 2**64 - 1
 NAMES: Final = (
@@ -72,11 +69,6 @@ def save(limits: Limits) -> task_rlimits_entry:
 def load(entry: task_rlimits_entry) -> dict[int, tuple[int, int]]:
     """Number → (soft, hard) of those an image holds; numbers this kernel does not know are left out."""
     return {number: (limit.cur, limit.max) for number, limit in enumerate(entry.rlimits[: len(NAMES)])}
-
-
-def may_raise() -> bool:
-    """Whether we may raise hard limits (CAP_SYS_RESOURCE)."""
-    return bool(int(read_status(os.getpid())["CapEff"], 16) >> CAP_SYS_RESOURCE & 1)
 
 
 def blockers(entry: task_rlimits_entry, ours: Limits, raising: bool) -> list[Blocker]:

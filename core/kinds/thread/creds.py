@@ -22,7 +22,7 @@ CAP_NAMES: Final = (
     "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 )  # fmt: skip
 """Index = capability number (capabilities(7))."""
-CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_RESOURCE = 6, 7, 8, 24
+CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 6, 7, 8
 _IDS: Final = ("uid", "euid", "suid", "fsuid", "gid", "egid", "sgid", "fsgid")
 _CAPS: Final = ("inh", "prm", "eff", "bnd", "amb")
 

@@ -19,9 +19,10 @@ from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry, inventory_entry, pstree_entry, task_core_entry, task_kobj_ids_entry
-from lamina.core.kinds import descriptors
-from lamina.core.kinds.file_table import FileTable
-from lamina.core.kinds.opening import OpenOptions, open_descriptions
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects import capture as descriptors
+from lamina.core.objects.file_table import FileTable
+from lamina.core.objects.opening import OpenOptions, open_descriptions
 
 PRELUDE = """
 import os, signal, sys, socket, select, fcntl, time
@@ -91,7 +92,7 @@ def write_layer(directory: Path, pids: Sequence[int]) -> Layer:
     """A layer with the descriptors of stopped processes, read back."""
     table = FileTable()
     ids = {pid: n + 2 for n, pid in enumerate(pids)}
-    with descriptors.capture(list(pids)) as captured:
+    with descriptors.capture(list(pids), DESCRIPTORS) as captured:
         images = descriptors.save(captured, table, ids)
     images |= table.images()
     directory.mkdir(mode=0o700)
@@ -132,7 +133,7 @@ def rebuilt(layer: Layer, options: OpenOptions | None = None) -> Iterator[dict[i
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        opened = open_descriptions(layer, options)
+        opened = open_descriptions(layer, DESCRIPTORS, options)
         with opened:
             new = {}
             for pid in layer.pids:
@@ -163,7 +164,7 @@ def portrait(*pids: int) -> list[dict[str, Any]]:
     """Everything about the descriptors of processes that a restore must keep; inode numbers become ordinals."""
     inodes: dict[int, int] = {}
     own = {held.ino for pid in pids for held in held_uffds(identify(pid)) if held.whose is not Whose.FOREIGN}
-    with descriptors.capture(pids, own) as captured:
+    with descriptors.capture(pids, DESCRIPTORS, own) as captured:
         found = []
         for slot in (slot for pid in pids for slot in captured.tables[pid]):
             file = captured.files[slot.file]

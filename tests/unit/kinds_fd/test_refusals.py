@@ -10,9 +10,10 @@ from lamina.core.errors import ImageError, RefusedError
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import fd_types, fdinfo_entry
-from lamina.core.kinds.file_table import FileTable, path_reader
-from lamina.core.kinds.files.regfile import changed, path_of
-from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.file_table import FileTable, path_reader
+from lamina.core.objects.named_file import changed, path_of
+from lamina.core.objects.opening import OpenOptions, open_descriptions, plan_descriptions
 from tests.unit.kinds_fd.helpers import victim, write_layer
 
 LATE = {
@@ -161,15 +162,15 @@ stay()
 
 
 def test_a_userfaultfd_of_lamina_is_left_out_and_any_other_refused(tmp_path: Path) -> None:
-    from lamina.core.kinds import descriptors
+    from lamina.core.objects import capture as descriptors
 
     code = "import ctypes\nfd = ctypes.CDLL(None).syscall(323, 0o2000000 | 1)\nassert fd >= 0\nstay()\n"
     with victim(code) as pid:
         ino = os.stat(f"/proc/{pid}/fd/3").st_ino
-        with descriptors.capture([pid], {ino}) as captured:
+        with descriptors.capture([pid], DESCRIPTORS, {ino}) as captured:
             captured.refuse("cannot dump", "it")
             assert [slot.fd for slot in captured.tables[pid]] == [0, 1, 2]
-        with descriptors.capture([pid], {ino + 1}) as captured, pytest.raises(RefusedError, match="userfaultfd"):
+        with descriptors.capture([pid], DESCRIPTORS, {ino + 1}) as captured, pytest.raises(RefusedError, match="userfaultfd"):
             captured.refuse("cannot dump", "it")
 
 
@@ -178,38 +179,38 @@ def test_files_that_changed(tmp_path: Path) -> None:
     data.write_text("content")
     with victim("os.open(sys.argv[1], os.O_RDWR)\nstay()\n", data) as pid:
         layer = write_layer(tmp_path / "layer", [pid])
-    assert plan_descriptions(layer) == []
+    assert plan_descriptions(layer, DESCRIPTORS) == []
     data.write_text("CONTENT")
     os.utime(data, (1, 1))
-    assert plan_descriptions(layer) == [], "content and times of the same size refuse nothing"
+    assert plan_descriptions(layer, DESCRIPTORS) == [], "content and times of the same size refuse nothing"
     data.write_text("content, and more")
-    assert "has 17 bytes, and had 7" in str(plan_descriptions(layer)[0])
+    assert "has 17 bytes, and had 7" in str(plan_descriptions(layer, DESCRIPTORS)[0])
     data.unlink()
-    assert "is not there" in str(plan_descriptions(layer)[0])
+    assert "is not there" in str(plan_descriptions(layer, DESCRIPTORS)[0])
     with pytest.raises(RefusedError, match="is not there"):
-        open_descriptions(layer)
+        open_descriptions(layer, DESCRIPTORS)
     data.mkdir()
-    assert "not the kind of file" in str(plan_descriptions(layer)[0])
+    assert "not the kind of file" in str(plan_descriptions(layer, DESCRIPTORS)[0])
     data.rmdir()
     os.mkfifo(data)
-    assert "not the kind of file" in str(plan_descriptions(layer)[0])
+    assert "not the kind of file" in str(plan_descriptions(layer, DESCRIPTORS)[0])
 
 
 def test_a_taken_port_names_its_holder(tmp_path: Path) -> None:
     with victim("s = socket.create_server(('127.0.0.1', 0))\nstay()\n") as pid:
         layer = write_layer(tmp_path / "layer", [pid])
         # The program itself is still there.
-        blockers = plan_descriptions(layer)
+        blockers = plan_descriptions(layer, DESCRIPTORS)
         assert f"process {pid}" in str(blockers[0])
-        assert plan_descriptions(layer, OpenOptions(ending=frozenset({pid}))) == []
-    assert plan_descriptions(layer) == []
+        assert plan_descriptions(layer, DESCRIPTORS, OpenOptions(ending=frozenset({pid}))) == []
+    assert plan_descriptions(layer, DESCRIPTORS) == []
     port = next(entry.isk.src_port for entry in layer.files.values() if entry.HasField("isk"))
     with socket.create_server(("127.0.0.1", port)):
-        blockers = plan_descriptions(layer)
+        blockers = plan_descriptions(layer, DESCRIPTORS)
         assert blockers[0].obj == f"port {port}"
         assert f"process {os.getpid()}" in blockers[0].why
         with pytest.raises(RefusedError, match=f"port {port}"):
-            open_descriptions(layer)
+            open_descriptions(layer, DESCRIPTORS)
 
 
 def test_a_port_still_closing_does_not_hinder(tmp_path: Path) -> None:
@@ -220,8 +221,8 @@ stay()
 """
     with victim(code, 0) as pid:
         layer = write_layer(tmp_path / "layer", [pid])
-    assert plan_descriptions(layer) == []
-    open_descriptions(layer).close_all()
+    assert plan_descriptions(layer, DESCRIPTORS) == []
+    open_descriptions(layer, DESCRIPTORS).close_all()
 
 
 def test_damaged_tables(tmp_path: Path) -> None:
@@ -234,14 +235,14 @@ def test_damaged_tables(tmp_path: Path) -> None:
         return Layer(layer.directory)
 
     with pytest.raises(ImageError, match="lacks file 4711"):
-        plan_descriptions(with_table([*good, fdinfo_entry(id=4711, flags=0, type=fd_types.REG, fd=50)]))
+        plan_descriptions(with_table([*good, fdinfo_entry(id=4711, flags=0, type=fd_types.REG, fd=50)]), DESCRIPTORS)
     with pytest.raises(ImageError, match="twice"):
-        plan_descriptions(with_table([*good, good[0]]))
+        plan_descriptions(with_table([*good, good[0]]), DESCRIPTORS)
     with pytest.raises(ImageError, match="twice"):
-        plan_descriptions(with_table([*good, fdinfo_entry(id=1, flags=0, type=fd_types.REG, fd=2**31)]))
+        plan_descriptions(with_table([*good, fdinfo_entry(id=1, flags=0, type=fd_types.REG, fd=2**31)]), DESCRIPTORS)
     with pytest.raises(ImageError, match="no task has"):
-        plan_descriptions(with_table([entry for entry in good if entry.fd != 3]))
-    assert plan_descriptions(with_table(good)) == []
+        plan_descriptions(with_table([entry for entry in good if entry.fd != 3]), DESCRIPTORS)
+    assert plan_descriptions(with_table(good), DESCRIPTORS) == []
 
 
 def test_paths_of_tasks_share_an_id_and_know_their_build(tmp_path: Path) -> None:

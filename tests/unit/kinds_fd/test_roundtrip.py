@@ -78,7 +78,7 @@ stay()
         assert kcmp(one, two, KCMP_FILE, 4, 4) == 0
         assert kcmp(two, two, KCMP_FILE, 3, 6) != 0
         # The restorer let go of its copies: the tree holds the only ends.
-        from lamina.core.kinds.files.pipe import PipeHolders
+        from lamina.core.objects.holders import PipeHolders
 
         assert PipeHolders().outside(os.stat(f"/proc/{one}/fd/4").st_ino, {one, two}) == []
 

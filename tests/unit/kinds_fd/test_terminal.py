@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lamina.core.image.schema import TtyType
 from lamina.core.kinds.files.tty import settings_of
-from lamina.core.kinds.opening import OpenOptions, open_descriptions, plan_descriptions
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.opening import OpenOptions, open_descriptions, plan_descriptions
 from tests.unit.kinds_fd.helpers import rebuilt, victim, write_layer
 
 CODE = """
@@ -44,19 +45,19 @@ def test_a_terminal_is_saved_with_its_settings_and_handed_on(tmp_path: Path) -> 
         assert (info.winsize.ws_row, info.winsize.ws_col) == (33, 99)
         assert info.pty.index == int(os.ttyname(first).rpartition("/")[2])
         assert settings_of(info)[:16] == b"".join(int(word).to_bytes(4, "little") for word in settings[:4])
-        refused = [blocker for blocker in plan_descriptions(layer) if "--shell-job" in blocker.fix]
+        refused = [blocker for blocker in plan_descriptions(layer, DESCRIPTORS) if "--shell-job" in blocker.fix]
         assert refused
         options = OpenOptions(shell_job=True, terminal=second)
-        assert plan_descriptions(layer, options) == []
+        assert plan_descriptions(layer, DESCRIPTORS, options) == []
         with rebuilt(layer, options) as new:
             links = {fd: os.readlink(f"/proc/{new[pid]}/fd/{fd}") for fd in range(5)}
             assert links == dict.fromkeys(range(5), name)
             text = Path(f"/proc/{new[pid]}/fdinfo/3").read_text()
             assert int(text.split("flags:")[1].split()[0], 8) & os.O_NONBLOCK
-        with open_descriptions(layer, options) as opened:
-            assert not opened.set_terminal([pid + 1])
+        with open_descriptions(layer, DESCRIPTORS, options) as opened:
+            opened.before_run([pid + 1])
             assert termios.tcgetattr(second)[3] & termios.ECHO
-            assert opened.set_terminal([pid])
+            opened.before_run([pid])
             assert termios.tcgetattr(second) == settings
 
 
@@ -67,7 +68,7 @@ def test_without_a_terminal_to_hand_on(tmp_path: Path) -> None:
         try:
             os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
         except OSError:
-            assert "lamina has none to give" in str(plan_descriptions(layer, OpenOptions(shell_job=True)))
+            assert "lamina has none to give" in str(plan_descriptions(layer, DESCRIPTORS, OpenOptions(shell_job=True)))
 
 
 def test_a_closed_terminal_is_refused(tmp_path: Path) -> None:

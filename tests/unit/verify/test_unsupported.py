@@ -8,7 +8,7 @@ from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.records import descriptors
 from lamina.core.image.schema import file_lock_entry, plugins_entry, task_kobj_ids_entry
-from lamina.core.kinds.descriptors import KINDS
+from lamina.core.kinds.table import DESCRIPTORS as KINDS
 from lamina.core.verify import State, check_chain, verify_layer
 from lamina.core.verify.unsupported import images, namespaces, shared
 from tests.corpus import unpack

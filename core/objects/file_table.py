@@ -7,11 +7,11 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from lamina.core.errors import Blocker, ImageError, RefusedError, TargetError
-from lamina.core.image.schema import fd_types, file_entry, pipe_data_entry, tty_info_entry
+from lamina.core.image.schema import fd_types, file_entry
 from lamina.core.image.supplement import Values
-from lamina.core.kinds.files.buildid import build_id_of
-from lamina.core.kinds.files.regfile import DELETED, changed, entry_of, path_of, reg_entry
-from lamina.core.objects.fdkind import CapturedFile, Saving
+from lamina.core.objects.buildid import build_id_of
+from lamina.core.objects.kind import CapturedFile, Key, KindTable, Saving
+from lamina.core.objects.named_file import DELETED, changed, entry_of, path_of, reg_entry
 from lamina.core.objects.paths import PathOf
 from lamina.core.objects.rawfd import RawFd
 
@@ -31,10 +31,8 @@ class FileTable(Saving):
         self.entries: list[file_entry] = []
         self.supplements: dict[int, Values] = {}
         self._paths: dict[tuple[str, int], int] = {}
-        self._pipes: dict[int, int] = {}
-        self._pipe_data: list[tuple[Message, bytes]] = []
-        self._terminals: dict[int, int] = {}
-        self._terminal_info: list[tty_info_entry] = []
+        self._objects: dict[Key, int] = {}
+        self._records: dict[str, list[Message | tuple[Message, bytes]]] = {}
 
     def _next(self) -> int:
         self._last += 1
@@ -73,36 +71,28 @@ class FileTable(Saving):
             self.supplements[ident] = kept
         return self._add(file.kind.save(file, ident, self))
 
-    def reg(self, raw: RawFd) -> int:
+    def named_file(self, raw: RawFd) -> int:
         """The id of a new regular-file entry for the path of *raw*."""
         entry = entry_of(self._next(), raw)
         return self._add(file_entry(type=fd_types.REG, id=entry.id, reg=entry))
 
-    def pipe(self, inode: int, size: int, content: bytes) -> int:
-        """The id of a pipe; its size and content are recorded once."""
-        known = self._pipes.get(inode)
-        if known is None:
-            # CRIU uses the inode number, which is what makes it findable in messages.
-            known = self._pipes[inode] = inode & 0xFFFFFFFF
-            self._pipe_data.append((pipe_data_entry(pipe_id=known, bytes=len(content), size=size), content))
-        return known
+    def once(self, key: Key, make: Callable[[], int]) -> int:
+        """The id of object *key*, chosen and recorded by *make* the first time."""
+        if key not in self._objects:
+            self._objects[key] = make()
+        return self._objects[key]
 
-    def terminal(self, key: int, make: Callable[[int], tty_info_entry]) -> int:
-        """The id of the record of terminal *key*, made by *make* the first time."""
-        known = self._terminals.get(key)
-        if known is None:
-            known = self._terminals[key] = len(self._terminals) + 1
-            self._terminal_info.append(make(known))
-        return known
+    def put(self, image: str, record: Message, content: bytes | None = None) -> None:
+        """Append a record, and what follows it, to an image."""
+        self._records.setdefault(image, []).append(record if content is None else (record, content))
+
+    def count(self, image: str) -> int:
+        """How many records an image has."""
+        return len(self._records.get(image, ()))
 
     def images(self) -> Images:
-        """files, and pipes-data and tty-info if there is something in them."""
-        found: Images = {"files": ("files", list(self.entries))}
-        if self._pipe_data:
-            found["pipes-data"] = ("pipes-data", list(self._pipe_data))
-        if self._terminal_info:
-            found["tty-info"] = ("tty-info", list(self._terminal_info))
-        return found
+        """files, and every other image that something was put into."""
+        return {"files": ("files", list(self.entries)), **{name: (name, list(records)) for name, records in self._records.items()}}
 
 
 def path_reader(files: Mapping[int, file_entry]) -> PathOf:
@@ -117,12 +107,12 @@ def path_reader(files: Mapping[int, file_entry]) -> PathOf:
     return path_by_id
 
 
-def path_blockers(files: Mapping[int, file_entry]) -> list[Blocker]:
-    """Every file of a layer that is not as it was: open, mapped, executed, or a directory of a task. Terminals are not files here."""
-    terminals = {entry.tty.regf_id for entry in files.values() if entry.HasField("tty")}
+def path_blockers(files: Mapping[int, file_entry], kinds: KindTable) -> list[Blocker]:
+    """Every file of a layer that is not as it was: open, mapped, executed, or a directory of a task; without what is part of a record."""
+    parts = {ident for entry in files.values() if (kind := kinds.of_entry(entry)) for ident in kind.own_files(entry)}
     found: dict[str, Blocker] = {}
     for entry in files.values():
-        if entry.HasField("reg") and entry.id not in terminals and (blocker := changed(entry.reg)):
+        if entry.HasField("reg") and entry.id not in parts and (blocker := changed(entry.reg)):
             found.setdefault(f"{blocker.obj}{blocker.why}", blocker)
     return list(found.values())
 

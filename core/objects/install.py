@@ -6,18 +6,13 @@ number that the task does not use.
 """
 
 import os
-import select
-import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fdinfo_entry
+from lamina.core.image.schema import fdinfo_entry
 
-_F_SETFD, _EPOLL_CTL_ADD = 2, 1
-READY: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP
-_HOW: Final = select.EPOLLONESHOT | 0x80000000 | 1 << 29  # EPOLLET, EPOLLWAKEUP
-_EPOLL_EVENT: Final = struct.Struct("<IQ" if os.uname().machine == "x86_64" else "<IxxxxQ")
+_F_SETFD: Final = 2
 
 
 class FreeNumbers:
@@ -47,11 +42,12 @@ def take_calls(
     table: FreeNumbers,
     holder: int,
     numbers: Mapping[int, int],
+    make: Callable[[int, CallList, int, str], None],
 ) -> None:
     """Append the calls for *entries* (ascending) of one task.
 
     wanted: all numbers the task will have in the end. holder: the process that has the descriptions open, 0 if none is taken. numbers: file
-    id → number there; an entry whose file is not among them is an epoll, which is made.
+    id → number there; an entry whose file is not among them is made here: *make*(file id, calls, number it gets, what for).
     """
     parked = -1
     if holder:
@@ -76,7 +72,7 @@ def take_calls(
         if entry.id in numbers:
             calls.add("pidfd_getfd", parked, numbers[entry.id], 0, expect=got, about=about)
         else:
-            calls.add("epoll_create1", os.O_CLOEXEC, expect=got, about=about)
+            make(entry.id, calls, got, about)
         if got != entry.fd:
             calls.add("dup3", got, entry.fd, cloexec, expect=entry.fd, about=about)
             calls.add("close", got, expect=0, about=about)
@@ -88,29 +84,3 @@ def take_calls(
     if holder:
         calls.add("close", parked, expect=0, about="let go of the descriptions")
         table.free(parked)
-
-
-def watch_calls(calls: CallList, fd: int, record: eventpoll_file_entry) -> None:
-    """Append the calls by which epoll *fd* watches what its record says; all those descriptors are there.
-
-    One-shot watches that have fired come first, each for anything that its file is ready for: it fires once more, which is taken away by
-    one epoll_wait(2), and then it is as quiet as it was. There is no other way to make one (epoll_ctl(2) adds EPOLLERR and EPOLLHUP).
-    """
-    quiet = [watch for watch in record.tfd if has_fired(watch.events)]
-    taken = calls.room(_EPOLL_EVENT.size) if quiet else 0
-    for watch in quiet:
-        _watch(calls, fd, watch, watch.events | READY)
-        calls.add("epoll_wait", fd, taken, 1, 0, expect=1, about=f"quiet the watch of fd {watch.tfd} by fd {fd}, which has fired")
-    for watch in record.tfd:
-        if watch not in quiet:
-            _watch(calls, fd, watch, watch.events)
-
-
-def _watch(calls: CallList, fd: int, watch: eventpoll_tfd_entry, events: int) -> None:
-    event = calls.data(_EPOLL_EVENT.pack(events, watch.data))
-    calls.add("epoll_ctl", fd, _EPOLL_CTL_ADD, watch.tfd, event, expect=0, about=f"let fd {fd} watch fd {watch.tfd}")
-
-
-def has_fired(events: int) -> bool:
-    """Whether these are the events of a one-shot watch that has fired: nothing is left of them but how to watch."""
-    return bool(events & select.EPOLLONESHOT) and not events & ~_HOW

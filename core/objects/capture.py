@@ -1,4 +1,4 @@
-"""The table of descriptor kinds, and the recipe by which a tree's descriptors are captured and saved.
+"""The descriptors of a tree as open file descriptions: captured in the freeze, saved after it.
 
 Inside the freeze: one C call per task for its whole table, kcmp for what is shared, and what only a copy of a descriptor tells. All
 recognising of trouble, reading of pipe copies and encoding happens after the thaw.
@@ -13,31 +13,11 @@ from typing import Any, Final
 from lamina.core.attach.procfs import describe
 from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import fdinfo_entry
-from lamina.core.kinds.file_table import FileTable, Images
-from lamina.core.kinds.files.chardev import SimpleDevice
-from lamina.core.kinds.files.epoll import Epoll
-from lamina.core.kinds.files.eventfd import EventFd
-from lamina.core.kinds.files.pipe import Pipe
-from lamina.core.kinds.files.regfile import RegularFile
-from lamina.core.kinds.files.tty import Terminal
-from lamina.core.kinds.sockets.inet import TcpListener
-from lamina.core.kinds.unsupported import held_lock, unsupported
-from lamina.core.objects.fdkind import CapturedFile, DescriptorKind
+from lamina.core.objects.file_table import FileTable, Images
+from lamina.core.objects.kind import CapturedFile, KindTable
 from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table, sharing
 
 UFFD_LINK: Final = "anon_inode:[userfaultfd]"
-KINDS: Final[tuple[DescriptorKind, ...]] = (
-    Pipe(), TcpListener(), Epoll(), EventFd(), Terminal(), SimpleDevice(), RegularFile(),
-)  # fmt: skip
-# Links of memory and kernel objects that would pass for files by their mode.
-_NOT_FILES: Final = ("/memfd:", "/secretmem", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]")
-
-
-def kind_of(raw: RawFd) -> DescriptorKind | None:
-    """The kind that knows this descriptor, or None."""
-    if raw.link.startswith(_NOT_FILES):
-        return None
-    return next((kind for kind in KINDS if kind.recognise(raw)), None)
 
 
 def group(raws: Iterable[RawFd]) -> list[list[RawFd]]:
@@ -135,6 +115,17 @@ class Captured:
         self.close()
 
 
+def held_lock(raw: RawFd) -> Blocker | None:
+    """A lock or lease that goes with this descriptor (fdinfo "lock:" lines): it would be lost."""
+    text = raw.line("lock", "")
+    if not text:
+        return None
+    # "1: FLOCK  ADVISORY  WRITE 4711 00:1b:123 0 EOF" (proc(5), /proc/locks)
+    words = text.split()
+    how = {"FLOCK": "flock", "POSIX": "fcntl", "OFDLCK": "fcntl", "LEASE": "lease"}.get(words[1] if len(words) > 1 else "", "file")
+    return raw.blocker(f"holds a {how} lock, which would be lost".replace("lease lock", "lease"), "dump when it has been released")
+
+
 def _foreign_owner(raw: RawFd, pids: Collection[int]) -> Blocker | None:
     """SIGIO that goes to a process outside the tree: after a restore its pid may be anybody's."""
     owner = raw.owner.pid
@@ -157,7 +148,7 @@ def _pidfds(pids: Iterable[int]) -> Iterator[dict[int, int]]:
             os.close(pidfd)
 
 
-def capture(pids: Sequence[int], own_uffds: Collection[int] = ()) -> Captured:
+def capture(pids: Sequence[int], kinds: KindTable, own_uffds: Collection[int] = ()) -> Captured:
     """Inside the freeze: the descriptors of the tree's living tasks, parents first.
 
     own_uffds: inodes of the userfaultfds lamina left in them; those are not descriptors of the program.
@@ -170,14 +161,16 @@ def capture(pids: Sequence[int], own_uffds: Collection[int] = ()) -> Captured:
     captured = Captured([], {pid: [] for pid in pids}, [])
     try:
         with _pidfds(pids) as pidfds:
-            _capture(captured, pids, pidfds, own_uffds)
+            _capture(captured, pids, pidfds, kinds, own_uffds)
     except BaseException:
         captured.close()
         raise
     return captured
 
 
-def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], own_uffds: Collection[int]) -> None:
+def _capture(
+    captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], kinds: KindTable, own_uffds: Collection[int]
+) -> None:
     captured.blockers += shared_tables(pids)
     raws = [raw for pid in pids for raw in read_table(pid, pidfds[pid])]
     once: dict[tuple[str, object], Any] = {}
@@ -185,9 +178,9 @@ def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int],
         first = holders[0]
         if first.link == UFFD_LINK and first.ino in own_uffds:
             continue
-        kind = kind_of(first)
+        kind = kinds.of(first)
         if kind is None:
-            captured.blockers.append(unsupported(first))
+            captured.blockers.append(kinds.unknown(first))
             continue
         key = kind.capture_key(first)
         if key is not None and (kind.name, key) in once:

@@ -1,0 +1,272 @@
+"""What a kind of descriptor says of itself, and what it may use while it says it. One file of `core/kinds/` holds all of one kind.
+
+A *descriptor* is a number in a task's table; what it names is an *open file description* (open(2)), which dup, fork and SCM_RIGHTS share.
+Behind several descriptions may stand one *object*: the pipe of two ends, the terminal of many. It has a key by which it is found again,
+is saved once, and is made once. Numbers are the business of `install.py`.
+
+The stages of a restore, in the order in which they come: a description is made, in the restorer or (`made_in_task`) in one task; when all
+are made, what stands between them is put back (`connect`, `connect_in_task`): peers, queues, watches; `before_run` is the last thing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from lamina.core.attach.calls import CallList
+from lamina.core.errors import Blocker
+from lamina.core.image.schema import fd_types, file_entry, fown_entry
+from lamina.core.image.supplement import Values
+from lamina.core.objects.rawfd import Holders, RawFd
+
+T = TypeVar("T")
+Key = tuple[Hashable, ...]
+"""An object behind descriptions: what it is and which one, as in ("pipe", 4711)."""
+
+
+@dataclass(frozen=True)
+class CapturedFile:
+    """One open file description, as captured in the freeze.
+
+    Attributes:
+        holders: every descriptor of it in the tree, in tree order.
+        kind: what it is.
+        extra: what its kind captured.
+    """
+
+    holders: Holders
+    kind: "DescriptorKind"
+    extra: Any = None
+
+    @property
+    def raw(self) -> RawFd:
+        """The first of its descriptors: what is the description's is the same in all."""
+        return self.holders[0]
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """What a kind may ask about the tree.
+
+    Attributes:
+        pids: the tree.
+        shell_job: `--shell-job` was given.
+        outside: who outside the tree holds the same object as a descriptor, by its inode, as (pid, open flags).
+        pidfd: pid → a pidfd of it, -1 if none could be had.
+    """
+
+    pids: Collection[int]
+    shell_job: bool = False
+    outside: Callable[[RawFd], list[tuple[int, int]]] = lambda _raw: []
+    pidfd: Callable[[int], int] = lambda _pid: -1
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How descriptions are opened.
+
+    Attributes:
+        shell_job: the tree gets our terminal.
+        terminal: a descriptor of that terminal; -1: our standard input, output or error, whichever is one, else /dev/tty.
+        ending: processes that will have ended before `open_descriptions` (restore --replace): what they hold is no hindrance.
+    """
+
+    shell_job: bool = False
+    terminal: int = -1
+    ending: frozenset[int] = frozenset()
+
+
+class DescriptorKind(ABC):
+    """One kind of open file description. Stateless: one instance stands in the table of `core/kinds/table.py`.
+
+    Attributes:
+        name: in the field's words.
+        type: its number in `fd_types`.
+        field: which field of `file_entry` holds its record.
+        made_in_task: it can only be made by a task that has the numbers it `watches`, and not by the restorer.
+        shared_fds: descriptors that the object behind it needs in the restorer while it is being opened.
+    """
+
+    name: str
+    type: fd_types
+    field: str
+    made_in_task = False
+    shared_fds = 0
+
+    # -- dump --------------------------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def recognise(self, raw: RawFd) -> bool:
+        """Whether *raw* is one. Called inside the freeze: looks only at link and mode."""
+
+    def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
+        """Why this one cannot be saved, found without touching the target; None if nothing is known against it."""
+
+    def capture_key(self, raw: RawFd) -> Hashable | None:
+        """Descriptions with the same key are captured once and share what was captured; None: each for itself."""
+
+    def capture(self, holders: Holders, pidfd: int) -> Any:
+        """Inside the freeze: take what /proc does not show, quickly.
+
+        *pidfd* is of the first holder's process. Descriptors in the result are closed by `release`.
+        """
+
+    def late_blocker(self, file: CapturedFile) -> Blocker | None:
+        """Why what was captured cannot be saved: what only the freeze shows. Called after the thaw."""
+
+    def notes(self, holders: Holders, view: TreeView) -> Iterable[str]:
+        """What the user should know although it can be dumped, as sentences."""
+        return ()
+
+    def supplement(self, file: CapturedFile) -> Values:
+        """What its record has no field for; `make` is told it again by `Opening.supplement`."""
+        return {}
+
+    def release(self, extra: Any) -> None:
+        """Let go of what `capture` returned."""
+
+    @abstractmethod
+    def save(self, file: CapturedFile, ident: int, saving: "Saving") -> file_entry:
+        """Its record, and whatever else it puts into *saving*. Called after the thaw."""
+
+    # -- restore -----------------------------------------------------------------------------------------------------------------------
+
+    def shares(self, entry: file_entry) -> Key | None:
+        """The object behind this description, if others may have it, too: the restorer lets go of it when all of them are open."""
+
+    def needs(self, entry: file_entry, opening: "Opening") -> Iterable[int]:
+        """Ids of other descriptions that this one holds, whether or not a task has a number for them: what is in flight in its queue."""
+        return ()
+
+    def own_files(self, entry: file_entry) -> Collection[int]:
+        """Ids of regular-file entries that are part of its record: checked by `plan`, and by nobody else."""
+        return ()
+
+    @abstractmethod
+    def plan(self, entry: file_entry, opening: "Opening") -> Blocker | None:
+        """Why this description could not be rebuilt here and now; changes nothing."""
+
+    @abstractmethod
+    def make(self, entry: file_entry, opening: "Opening") -> int:
+        """Open it in the restorer, close-on-exec, and return the descriptor. Never called if it is `made_in_task`.
+
+        Raises:
+            OSError, ImageError: it cannot be; the caller names the description.
+        """
+
+    def connect(self, entry: file_entry, opening: "Opening") -> None:
+        """In the restorer, after all descriptions were made there. Raises as `make`."""
+
+    def before_run(self, opening: "Opening", groups: Collection[int]) -> None:
+        """The last thing before a tree runs that has any of this kind and gets our terminal; *groups*: its process groups."""
+
+    def owner(self, entry: file_entry) -> fown_entry | None:
+        """Who gets SIGIO; None if it can have no owner."""
+        found = getattr(entry, self.field).fown
+        assert isinstance(found, fown_entry)
+        return found
+
+    # -- restore, made in a task -------------------------------------------------------------------------------------------------------
+
+    def watches(self, entry: file_entry) -> Collection[int]:
+        """Numbers that the task which makes it must have."""
+        return ()
+
+    def rehearse(self, makers: Mapping[int, tuple[int, int]], opening: "Opening") -> None:
+        """Try in the restorer what tasks will be made to do. *makers*: file id → which task makes it, and as which number.
+
+        Raises:
+            RefusedError: it cannot be done here.
+        """
+
+    def make_in_task(self, entry: file_entry, calls: CallList, number: int, about: str) -> None:
+        """Append the call that makes it, close-on-exec; *number* is the lowest that is free."""
+
+    def connect_in_task(self, entry: file_entry, calls: CallList, number: int) -> None:
+        """Append the calls that follow when all numbers of the task are in their places. It is *number*."""
+
+
+class Saving(ABC):
+    """What a kind may add to the images beside its own record."""
+
+    @abstractmethod
+    def once(self, key: Key, make: Callable[[], int]) -> int:
+        """The id of the object behind a description, which *make* chooses and records the first time."""
+
+    @abstractmethod
+    def put(self, image: str, record: Message, content: bytes | None = None) -> None:
+        """Append a record, and what follows it, to *image*, as in "pipes-data"."""
+
+    @abstractmethod
+    def count(self, image: str) -> int:
+        """How many records *image* has."""
+
+    @abstractmethod
+    def named_file(self, raw: RawFd) -> int:
+        """The id of a new regular-file entry for the path of *raw* (a terminal has its record and this one)."""
+
+
+class Opening(ABC):
+    """What a kind may use while descriptions are opened in the restorer."""
+
+    options: OpenOptions
+
+    @abstractmethod
+    def records(self, image: str) -> Sequence[tuple[Any, bytes]]:
+        """The records of an image with what follows each; none if there is no such image."""
+
+    @abstractmethod
+    def sharers(self, key: Key) -> Sequence[file_entry]:
+        """All descriptions that `DescriptorKind.shares` gives that key for."""
+
+    @abstractmethod
+    def once(self, key: Key, make: Callable[[], T], release: Callable[[T], None]) -> T:
+        """The object *key* in the restorer, made the first time; released when all its sharers are open, or when all is done."""
+
+    @abstractmethod
+    def supplement(self, ident: int) -> Values:
+        """What the supplement has of file *ident*."""
+
+    @abstractmethod
+    def entry(self, ident: int) -> file_entry:
+        """Another record. Raises `ImageError` if there is none."""
+
+    @abstractmethod
+    def fd(self, ident: int) -> int:
+        """Where description *ident*, which was made, is open in the restorer."""
+
+    @abstractmethod
+    def name(self, ident: int) -> str:
+        """Description *ident* in words, with the first descriptor that uses it."""
+
+    @abstractmethod
+    def numbers(self, pid: int) -> Mapping[int, int]:
+        """The table of a task: number → file id."""
+
+
+class KindTable:
+    """All kinds, in the order in which they are asked."""
+
+    def __init__(self, kinds: Sequence[DescriptorKind], unknown: Callable[[RawFd], Blocker]) -> None:
+        """*unknown*: what is said of a descriptor that is of none of them."""
+        self._kinds = tuple(kinds)
+        self.unknown = unknown
+
+    def __iter__(self) -> Iterator[DescriptorKind]:
+        return iter(self._kinds)
+
+    def of(self, raw: RawFd) -> DescriptorKind | None:
+        """The kind of a descriptor, or None."""
+        if raw.link.startswith(_MEMORY):
+            return None
+        return next((kind for kind in self._kinds if kind.recognise(raw)), None)
+
+    def of_entry(self, entry: file_entry) -> DescriptorKind | None:
+        """The kind of a record, or None."""
+        return next((kind for kind in self._kinds if kind.type == entry.type and entry.HasField(kind.field)), None)
+
+
+# Links of memory and kernel objects that would pass for files by their mode.
+_MEMORY = ("/memfd:", "/secretmem", "/dmabuf:", "/SYSV", "/anon_hugepage", "/[aio]")

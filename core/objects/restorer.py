@@ -1,0 +1,197 @@
+"""What a layer says about descriptors, checked, and what kinds may use while they plan and open them in the restorer."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
+
+from lamina.core.errors import ImageError
+from lamina.core.image.format import TaskState
+from lamina.core.image.schema import fdinfo_entry, file_entry, task_kobj_ids_entry
+from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.supplement import Supplement, Values
+from lamina.core.objects.kind import DescriptorKind, Key, KindTable, Opening, OpenOptions
+from lamina.core.objects.named_file import path_of
+
+T = TypeVar("T")
+# Above any fs.nr_open in use; a larger number in an image is a lie.
+_FD_LIMIT: Final = 1 << 30
+Tables = dict[int, tuple[fdinfo_entry, ...]]
+"""pid → its descriptors, ascending by number."""
+
+
+class LayerFiles(Protocol):
+    """What is read of a layer; `image.layer.Layer` is one."""
+
+    @property
+    def pids(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def sidecar(self) -> Sidecar | None: ...  # noqa: D102
+    @property
+    def files(self) -> dict[int, file_entry]: ...  # noqa: D102
+    def records(self, name: str) -> Sequence[tuple[Any, bytes]]: ...  # noqa: D102
+    def fdinfo(self, files_id: int) -> tuple[fdinfo_entry, ...]: ...  # noqa: D102
+    def ids(self, pid: int) -> task_kobj_ids_entry: ...  # noqa: D102
+    def core(self, tid: int) -> Any: ...  # noqa: D102
+
+
+def read_tables(layer: LayerFiles) -> Tables:
+    """pid → its descriptors, ascending; tasks that have ended have none.
+
+    Raises:
+        ImageError: a table is missing or cannot be one.
+    """
+    tables = {}
+    for pid in layer.pids:
+        if layer.core(pid).tc.task_state == TaskState.DEAD:
+            continue
+        entries = tuple(sorted(layer.fdinfo(layer.ids(pid).files_id), key=lambda entry: entry.fd))
+        numbers = [entry.fd for entry in entries]
+        if len(set(numbers)) != len(numbers) or (numbers and numbers[-1] >= _FD_LIMIT):
+            raise ImageError("damaged image", f"fdinfo-{layer.ids(pid).files_id}.img", "a descriptor number occurs twice or is none")
+        for entry in entries:
+            if entry.id not in layer.files:
+                raise ImageError("damaged image", "files.img", f"it lacks file {entry.id}, fd {entry.fd} of process {pid}")
+        tables[pid] = entries
+    return tables
+
+
+def users_of(tables: Tables) -> dict[int, list[tuple[int, int]]]:
+    """File id → the descriptors that name it, as (pid, number), in tree order."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for pid, entries in tables.items():
+        for entry in entries:
+            found.setdefault(entry.id, []).append((pid, entry.fd))
+    return found
+
+
+def maker_of(ident: int, watched: Iterable[int], users: Iterable[tuple[int, int]], tables: Tables) -> tuple[int, int]:
+    """Which task makes a description, and as which number: the first of its users that has all the numbers it watches.
+
+    Raises:
+        ImageError: no task has.
+    """
+    wanted = set(watched)
+    for pid, fd in users:
+        if wanted <= {entry.fd for entry in tables[pid]}:
+            return pid, fd
+    raise ImageError("damaged image", "files.img", f"file {ident} watches descriptors that no task has")
+
+
+class Restorer(Opening):
+    """The descriptions of a layer while they are opened.
+
+    Attributes:
+        files: every record, by id; users: file id → who has it, as (pid, number).
+        wanted: ids of all that are to be made, also of those that only others hold.
+        fds: file id → where it is open here, if it was made by now.
+    """
+
+    def __init__(self, layer: LayerFiles, tables: Tables, kinds: KindTable, options: OpenOptions) -> None:
+        self.options = options
+        self.files = layer.files
+        self.tables = tables
+        self.users = users_of(tables)
+        self.fds: dict[int, int] = {}
+        self._layer = layer
+        self._kinds = kinds
+        self._supplement = layer.sidecar.supplement if layer.sidecar else Supplement()
+        self.wanted = self._wanted()
+        self._sharers: dict[Key, list[file_entry]] = {}
+        for ident in self.wanted:
+            if key := self._shares(self.files[ident]):
+                self._sharers.setdefault(key, []).append(self.files[ident])
+        self._waiting = {key: len(entries) for key, entries in self._sharers.items()}
+        self._objects: dict[Key, tuple[Any, Callable[[Any], None]]] = {}
+
+    def _wanted(self) -> tuple[int, ...]:
+        """All descriptions that tasks have, and all that those hold, and so on."""
+        found = dict.fromkeys(self.users)
+        left = list(found)
+        while left:
+            ident = left.pop()
+            kind = self.kind(ident)
+            for other in kind.needs(self.files[ident], self) if kind else ():
+                if self.entry(other).id not in found:
+                    found[other] = None
+                    left.append(other)
+        return tuple(found)
+
+    def kind(self, ident: int) -> DescriptorKind | None:
+        """The kind of a description, or None."""
+        return self._kinds.of_entry(self.files[ident])
+
+    def _shares(self, entry: file_entry) -> Key | None:
+        kind = self._kinds.of_entry(entry)
+        return kind.shares(entry) if kind else None
+
+    def shared(self) -> Iterable[tuple[DescriptorKind, Key]]:
+        """Every object that stands behind descriptions, with a kind of one."""
+        for key, entries in self._sharers.items():
+            if kind := self._kinds.of_entry(entries[0]):
+                yield kind, key
+
+    # -- what kinds use ----------------------------------------------------------------------------------------------------------------
+
+    def records(self, image: str) -> Sequence[tuple[Any, bytes]]:
+        """See `Opening.records`."""
+        return self._layer.records(image)
+
+    def sharers(self, key: Key) -> Sequence[file_entry]:
+        """See `Opening.sharers`."""
+        return self._sharers.get(key, ())
+
+    def once(self, key: Key, make: Callable[[], T], release: Callable[[T], None]) -> T:
+        """See `Opening.once`."""
+        if key not in self._objects:
+            self._objects[key] = make(), release
+        found: T = self._objects[key][0]
+        return found
+
+    def supplement(self, ident: int) -> Values:
+        """See `Opening.supplement`."""
+        return self._supplement.files.get(ident, {})
+
+    def entry(self, ident: int) -> file_entry:
+        """See `Opening.entry`."""
+        if ident not in self.files:
+            raise ImageError("damaged image", "files.img", f"it lacks file {ident}")
+        return self.files[ident]
+
+    def fd(self, ident: int) -> int:
+        """See `Opening.fd`."""
+        if ident not in self.fds:
+            raise ImageError("damaged image", "files.img", f"file {ident} is of no descriptor")
+        return self.fds[ident]
+
+    def name(self, ident: int) -> str:
+        """See `Opening.name`."""
+        entry, kind = self.entry(ident), self.kind(ident)
+        what = path_of(entry.reg) if entry.HasField("reg") else kind.name if kind else f"of type {entry.type}"
+        users = self.users.get(ident)
+        return f"fd {users[0][1]} of process {users[0][0]} ({what})" if users else f"file {ident} ({what})"
+
+    def numbers(self, pid: int) -> Mapping[int, int]:
+        """See `Opening.numbers`."""
+        return {entry.fd: entry.id for entry in self.tables[pid]}
+
+    # -- what opens them uses ----------------------------------------------------------------------------------------------------------
+
+    def opened(self, entry: file_entry) -> None:
+        """*entry* is made: the object whose every description is, is needed here no longer."""
+        key = self._shares(entry)
+        if key is None:
+            return
+        self._waiting[key] -= 1
+        if not self._waiting[key]:
+            self._release(key)
+
+    def _release(self, key: Key) -> None:
+        if key in self._objects:
+            made, release = self._objects.pop(key)
+            release(made)
+
+    def close(self) -> None:
+        """Let go of all objects. Idempotent."""
+        for key in list(self._objects):
+            with suppress(OSError):
+                self._release(key)
