@@ -18,11 +18,11 @@ from textual.worker import Worker, get_current_worker
 from lamina.core.errors import Cancelled, LaminaError
 from lamina.core.events import CancelToken, Event, Progress
 from lamina.tui import messages
-from lamina.tui.operations import Operation
+from lamina.tui.model.operation import Operation
 
 
-class Work:
-    """What an operation sees while it runs, in its own thread: where to report to, and whether to stop."""
+class RunningOperation:
+    """An operation while it runs: what it reports becomes messages."""
 
     def __init__(self, operation: Operation, post: Callable[[Message], object]) -> None:
         self.operation = operation
@@ -55,7 +55,7 @@ class Bridge:
 
     def __init__(self, app: App[Any]) -> None:
         self._app = app
-        self._work: Work | None = None
+        self._work: RunningOperation | None = None
         self._lock = threading.Lock()
         self._wanted: dict[str, Callable[[], Message | None]] = {}
         self._followed: set[str] = set()
@@ -69,7 +69,7 @@ class Bridge:
         """Run *operation*; False if another one is still running."""
         if self._work is not None:
             return False
-        work = self._work = Work(operation, self._app.post_message)
+        work = self._work = RunningOperation(operation, self._app.post_message)
         self._app.run_worker(lambda: self._run(work), thread=True, exit_on_error=False, group="operation", description=operation.title)
         return True
 
@@ -132,7 +132,7 @@ class Bridge:
         if message is not None and not whom.post_message(message):
             self._app.post_message(message)
 
-    def _run(self, work: Work) -> None:
+    def _run(self, work: RunningOperation) -> None:
         operation = work.operation
         answer: Message
         try:

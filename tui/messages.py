@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 from lamina.core.events import Progress
+from lamina.tui.model.operation import Operation
 
 if TYPE_CHECKING:
     from lamina.core.attach.identity import Identity
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from lamina.tui.model.difference import DiffView
     from lamina.tui.model.layers import StackView
     from lamina.tui.model.target import Target
-    from lamina.tui.operations import Operation
     from lamina.tui.read.contents import Branch, Contents
     from lamina.tui.read.dirty import Dirty
     from lamina.tui.read.examining import Examined
@@ -271,7 +271,7 @@ class ExecutableFound(Message):
 class OperationStarted(Message):
     """The engine began to work; *command* is the line that does the same."""
 
-    operation: "Operation"
+    operation: Operation
     command: str
 
 
@@ -279,7 +279,7 @@ class OperationStarted(Message):
 class ProgressMade(Message):
     """Work went on. Of a phase only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
 
-    operation: "Operation"
+    operation: Operation
     progress: Progress
     phase_us: int = 0
 
@@ -292,7 +292,7 @@ class ProgressMade(Message):
 class NoticeGiven(Message):
     """The engine said a sentence the user should read."""
 
-    operation: "Operation"
+    operation: Operation
     text: str
 
 
@@ -300,7 +300,7 @@ class NoticeGiven(Message):
 class OperationFinished(Message):
     """Work was done; *summary* is one line for people, *result* what the engine answered."""
 
-    operation: "Operation"
+    operation: Operation
     result: Any
     summary: str
     notices: Sequence[str] = ()
@@ -310,6 +310,6 @@ class OperationFinished(Message):
 class OperationFailed(Message):
     """Work failed or was refused, in the engine's own words."""
 
-    operation: "Operation"
+    operation: Operation
     text: str
     cancelled: bool = False

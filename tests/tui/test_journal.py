@@ -2,7 +2,7 @@
 
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Journal
-from lamina.tui.operations import Operation
+from lamina.tui.model.operation import Operation
 
 
 def operation(number: int) -> Operation:

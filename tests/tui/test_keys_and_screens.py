@@ -10,9 +10,9 @@ from textual.widgets import Input
 from lamina.tui.app import reader, type_ahead
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
+from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import Target, look_up
-from lamina.tui.operations import Operation
 from lamina.tui.widgets.filter_line import FilterLine
 from tests.live.harness import Reaper, start_c
 from tests.tui.typist import as_event

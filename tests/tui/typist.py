@@ -28,8 +28,9 @@ from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.timed_layers import TimedLayers
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.confirm import Confirm
+from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
-from lamina.tui.operations import Operation, labels
+from lamina.tui.operations import labels
 from lamina.tui.widgets.filter_line import FilterLine
 from lamina.tui.widgets.hits_pane import HitsPane
 from tests.corpus import unpack

@@ -14,8 +14,8 @@ from lamina.tui.app.settings_file import SettingApp
 from lamina.tui.app.timed_layers import TICK_S
 from lamina.tui.dialogs.choose_stack import ChooseStack
 from lamina.tui.keys.keymap import APP_KEYS
+from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
-from lamina.tui.operations import Operation
 from lamina.tui.read.stacks import holds_layers
 from lamina.tui.screens.jobs_screen import JobScreen
 from lamina.tui.screens.processes_screen import ProcessScreen

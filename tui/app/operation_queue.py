@@ -13,8 +13,8 @@ from lamina.tui.bridge import Bridge
 from lamina.tui.model import journal, units
 from lamina.tui.model.journal import Job, Journal
 from lamina.tui.model.log import Entry, Level, Log
+from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
-from lamina.tui.operations import Operation
 
 _LEVELS: dict[SeverityLevel, Level] = {"information": Level.INFO, "warning": Level.WARNING, "error": Level.ERROR}
 

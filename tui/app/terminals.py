@@ -15,8 +15,8 @@ from lamina.tui.app.current_session import ReadingApp
 from lamina.tui.app.type_ahead import Typed
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
+from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
-from lamina.tui.operations import Operation
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion

@@ -20,7 +20,7 @@ from lamina.tui.screens.frame import Frame
 if TYPE_CHECKING:
     from lamina.core.dump.dirtied import Dirtied
     from lamina.tui.app.lamina import LaminaApp
-    from lamina.tui.operations import Operation
+    from lamina.tui.model.operation import Operation
 
 # How often the clock is looked at, and how often a target.
 TICK_S = 0.25

@@ -14,7 +14,7 @@ from lamina.tui.operations.proposal import Proposal
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
-    from lamina.tui.operations import Operation
+    from lamina.tui.model.operation import Operation
 
 
 def ask_before(app: "LaminaApp", title: str, found: Proposal, choice: Choice, operation: "Operation") -> None:

@@ -2,12 +2,9 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from lamina.core.events import Progress
-
-if TYPE_CHECKING:
-    from lamina.tui.operations import Operation
+from lamina.tui.model.operation import Operation
 
 # Timed layers may go on for days.
 KEEP = 2000
@@ -29,7 +26,7 @@ class Job:
         began, ended: seconds since the epoch; `began` is when it was asked for until it runs, `ended` is 0 until it is over.
     """
 
-    operation: "Operation"
+    operation: Operation
     command: str = ""
     state: str = RUNNING
     outcome: str = ""
@@ -77,7 +74,7 @@ class Journal:
         """The last one asked for."""
         return self.jobs[0] if self.jobs else None
 
-    def begin(self, operation: "Operation") -> Job:
+    def begin(self, operation: Operation) -> Job:
         """An operation was handed to the engine, at once or after it had waited."""
         job = next((job for job in self.jobs if job.operation is operation), None)
         if job is None:
@@ -85,7 +82,7 @@ class Journal:
         job.state, job.began = RUNNING, time.time()
         return job
 
-    def wait(self, operation: "Operation") -> Job:
+    def wait(self, operation: Operation) -> Job:
         """An operation will be handed to the engine after those before it."""
         return self._add(Job(operation, state=WAITING))
 
@@ -97,11 +94,11 @@ class Journal:
             del self.jobs[-1]
         return job
 
-    def of(self, operation: "Operation") -> Job:
+    def of(self, operation: Operation) -> Job:
         """The job of *operation*; one is begun if it is unknown."""
         return next((job for job in self.jobs if job.operation is operation), None) or self.begin(operation)
 
-    def end(self, operation: "Operation", state: str, outcome: str) -> Job:
+    def end(self, operation: Operation, state: str, outcome: str) -> Job:
         """An operation came to its end."""
         job = self.of(operation)
         job.state, job.outcome, job.ended = state, outcome, time.time()

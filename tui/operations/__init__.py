@@ -8,4 +8,3 @@ from lamina.tui.operations.core_file import core as core
 from lamina.tui.operations.in_terminal import put_back as put_back
 from lamina.tui.operations.in_terminal import run as run
 from lamina.tui.operations.keep_newest import thin as thin
-from lamina.tui.operations.operation import Operation as Operation

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import ImageError
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import layer_command_lines as commands
-from lamina.tui.operations.operation import Operation
 from lamina.tui.operations.proposal import Proposal
 from lamina.tui.operations.stack_changes import Ask, dry_run
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from lamina.core.archive.export import ExportResult
     from lamina.core.archive.importing import ImportResult
     from lamina.core.image.layer import Layer
-    from lamina.tui.bridge import Work
 
 
 def export(row: LayerRow, output: Path, form: str) -> Operation:
     """Write the layer into one archive; *form*: "" with its ancestors, "alone", or "flat" as one full layer."""
 
-    def run(work: "Work") -> "ExportResult":
+    def run(work: Work) -> "ExportResult":
         from lamina.core.archive.export import export as write
         from lamina.core.image.layer import Layer
 
@@ -54,7 +53,7 @@ class ImportPlan:
 def plan_import(archive: Path, stack: Path, then: Ask) -> Operation:
     """What is in *archive*; the proposal's plan is an `ImportPlan`."""
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.image.stack import Stack
         from lamina.core.image.storage.archive import ArchiveStorage
@@ -96,7 +95,7 @@ def _taken(leaf: "Layer", stack: Path) -> str:
 def import_(archive: Path, stack: Path, plan: ImportPlan, name: str, then: Callable[["ImportResult"], None]) -> Operation:
     """Make the layers of *archive* layers of *stack*; *name*: what its layer is called, "" for its own name."""
 
-    def run(work: "Work") -> "ImportResult":
+    def run(work: Work) -> "ImportResult":
         from lamina.core.archive.importing import import_archive
 
         work.announce(commands.import_line(archive, stack, name, trust=bool(plan.untrusted)))
@@ -113,7 +112,7 @@ def plan_rest(row: LayerRow, then: Ask) -> Operation:
     """What compressing the layer, or expanding one that is compressed, would do."""
     verb = "expand" if row.compressed else "compress"
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.archive.compress_plan import plan_compress, plan_expand
         from lamina.core.image.layer import Layer
 
@@ -136,7 +135,7 @@ def rest(row: LayerRow) -> Operation:
     """Compress the pages of the layer, or bring them back."""
     verb = "expand" if row.compressed else "compress"
 
-    def run(work: "Work") -> "CompressResult":
+    def run(work: Work) -> "CompressResult":
         from lamina.core.archive.compress import compress, expand
         from lamina.core.image.layer import Layer
 

@@ -9,20 +9,19 @@ from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, request_f
 from lamina.core.dump.request import DumpResult
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 from lamina.tui.model import units
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.model.target import look_up
 from lamina.tui.operations import command_lines
-from lamina.tui.operations.operation import Operation
 from lamina.tui.read.examining import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion
-    from lamina.tui.bridge import Work
 
 
 def track(pid: int, name: str) -> Operation:
     """Start to notice which pages *pid* and its children write."""
 
-    def run(work: "Work") -> None:
+    def run(work: Work) -> None:
         from lamina.core.dump.tracking import track as arm
 
         work.announce(command_lines.track_line(pid))
@@ -34,7 +33,7 @@ def track(pid: int, name: str) -> Operation:
 def untrack(pid: int, name: str) -> Operation:
     """End tracking: mappings and descriptors are as before lamina came."""
 
-    def run(work: "Work") -> None:
+    def run(work: Work) -> None:
         from lamina.core.dump.tracking import untrack as disarm
 
         work.announce(command_lines.untrack_line(pid))
@@ -52,7 +51,7 @@ def dump(pid: int, name: str, stack: Path | None, final: bool = False, companion
         companion: what keeps the screen of its terminal, if that is one of ours.
     """
 
-    def run(work: "Work") -> DumpResult:
+    def run(work: Work) -> DumpResult:
         from lamina.core.dump.session import dump as dump_tree
 
         place = look_up(pid, stack)
@@ -74,7 +73,7 @@ def restore(request: RestoreRequest, pid: int, name: str) -> Operation:
     """Put the program *name*, *pid* in the layer, back to that layer."""
     layer = request.images_dir
 
-    def run(work: "Work") -> RestoreResult:
+    def run(work: Work) -> RestoreResult:
         from lamina.core.restore.run import restore as restore_tree
 
         work.announce(command_lines.restore_line(request))

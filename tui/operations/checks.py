@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from lamina.core.events import Notice
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import layer_command_lines as commands
-from lamina.tui.operations.operation import Operation
 from lamina.tui.operations.proposal import Proposal
 from lamina.tui.operations.stack_changes import Ask, dry_run
 
 if TYPE_CHECKING:
     from lamina.core.rewrite.relink import Relinking
     from lamina.core.verify.reports import Verified
-    from lamina.tui.bridge import Work
     from lamina.tui.read.stack_reader import StackReader
 
 
@@ -30,7 +29,7 @@ def verify_stack(stack: Path, stacks: "StackReader") -> Operation:
 
 
 def _verify(title: str, place: Path, check: "Callable[[Work], Verified]") -> Operation:
-    def run(work: "Work") -> "Verified":
+    def run(work: Work) -> "Verified":
         work.announce(commands.verify_line(place))
         found = check(work)
         for report in found.reports:
@@ -55,7 +54,7 @@ def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Operation:
     to = place if place is not None and (place / "inventory.img").exists() else None
     search = [place] if place is not None and to is None else []
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.relink import plan_relink as plan
 
@@ -77,7 +76,7 @@ def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Operation:
 def relink(row: LayerRow, proposal: Proposal) -> Operation:
     """Put the link in that was found."""
 
-    def run(work: "Work") -> "Relinking":
+    def run(work: Work) -> "Relinking":
         from lamina.core.rewrite.relink import apply_relink
 
         plan: Relinking = proposal.plan

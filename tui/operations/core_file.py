@@ -1,13 +1,10 @@
 """Operations that write out what was looked at, and change nothing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import command_lines
-from lamina.tui.operations.operation import Operation
-
-if TYPE_CHECKING:
-    from lamina.tui.bridge import Work
 
 
 def core_path(layer: Path, pid: int) -> Path:
@@ -19,7 +16,7 @@ def core(layer: Path, pid: int) -> Operation:
     """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
     output = core_path(layer, pid)
 
-    def run(work: "Work") -> Any:
+    def run(work: Work) -> Any:
         from lamina.core.image.layer import Layer
         from lamina.core.inspect.corefile import write_core
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import ImageError
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import command_lines, layer_command_lines
-from lamina.tui.operations.operation import Operation
 
 if TYPE_CHECKING:
     from lamina.core.rewrite.dedup import DedupPlan
     from lamina.core.rewrite.lossless import LosslessPlan
-    from lamina.tui.bridge import Work
 
 _PAGE = 4096
 
@@ -55,7 +54,7 @@ class Thinning:
 def plan_thinning(row: LayerRow, stack: Path, then: Callable[[Thinning], None]) -> Operation:
     """What dedup of the layer, and lossless dedup, would free and what each would cost; changes nothing."""
 
-    def run(work: "Work") -> Thinning:
+    def run(work: Work) -> Thinning:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.dedup import plan_dedup
         from lamina.core.rewrite.lossless import plan_lossless
@@ -78,7 +77,7 @@ def dedup(plan: "DedupPlan") -> Operation:
     """Take out of the ancestors what the layer itself holds, as planned."""
     layer = plan.layer.path
 
-    def run(work: "Work") -> int:
+    def run(work: Work) -> int:
         from lamina.core.rewrite.dedup import apply_dedup
 
         work.announce(command_lines.dedup_line(layer))
@@ -91,7 +90,7 @@ def lossless(stack: Path, layer: Path | None = None) -> Operation:
     """Make inherited, or share, what *layer* (all of *stack* if None) holds twice; every layer stays as restorable as it is."""
     place = layer or stack
 
-    def run(work: "Work") -> "LosslessPlan":
+    def run(work: Work) -> "LosslessPlan":
         from lamina.core.rewrite.lossless import apply_lossless
 
         work.announce(layer_command_lines.lossless_line(place))

@@ -1,17 +1,13 @@
 """Operations on programs in terminals of lamina's own: start one, put one back."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lamina.core.events import Notice
 from lamina.core.restore.request import RestoreRequest, RestoreResult
 from lamina.tui import messages
 from lamina.tui.model import units
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import command_lines
-from lamina.tui.operations.operation import Operation
-
-if TYPE_CHECKING:
-    from lamina.tui.bridge import Work
 
 Size = tuple[int, int]
 
@@ -19,7 +15,7 @@ Size = tuple[int, int]
 def run(command: Sequence[str], size: Size) -> Operation:
     """Start *command* in a terminal of *size* (columns, lines)."""
 
-    def start(work: "Work") -> int:
+    def start(work: Work) -> int:
         from lamina.tui.terminal.leader import start as start_program
 
         work.announce(command_lines.run_line(command))
@@ -38,7 +34,7 @@ def put_back(request: RestoreRequest, pid: int, name: str, size: Size) -> Operat
     """
     layer = request.images_dir
 
-    def restore(work: "Work") -> RestoreResult:
+    def restore(work: Work) -> RestoreResult:
         from lamina.tui.terminal.emulator import saved_size
         from lamina.tui.terminal.kept import read_screen
         from lamina.tui.terminal.leader import put_back as put_back_program

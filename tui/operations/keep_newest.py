@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import command_lines
-from lamina.tui.operations.operation import Operation
-
-if TYPE_CHECKING:
-    from lamina.tui.bridge import Work
 
 
 def thin(name: str, taken: Sequence[Path], keep_last: int) -> Operation:
     """Remove for good all but the newest *keep_last* of the layers *taken* of *name*, oldest first; pinned and labelled ones stay."""
 
-    def run(work: "Work") -> tuple[Path, ...]:
+    def run(work: Work) -> tuple[Path, ...]:
         from lamina.core.dump.timed import thin as remove
 
         work.announce(command_lines.thin_line(taken[:-keep_last]))

@@ -1,19 +1,15 @@
 """Operations that write into a layer's sidecar what people say of it: a label, a pin."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import layer_command_lines as commands
-from lamina.tui.operations.operation import Operation
-
-if TYPE_CHECKING:
-    from lamina.tui.bridge import Work
 
 
 def label(layer: Path, text: str) -> Operation:
     """Give *layer* a name for people; "" takes it away."""
 
-    def run(work: "Work") -> str:
+    def run(work: Work) -> str:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.marks import label as mark
 
@@ -27,7 +23,7 @@ def label(layer: Path, text: str) -> Operation:
 def pin(layer: Path, reason: str) -> Operation:
     """Let *layer* not be dropped, pruned or squashed away."""
 
-    def run(work: "Work") -> str:
+    def run(work: Work) -> str:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.marks import pin as mark
 
@@ -41,7 +37,7 @@ def pin(layer: Path, reason: str) -> Operation:
 def unpin(layer: Path) -> Operation:
     """Take the pin away."""
 
-    def run(work: "Work") -> str:
+    def run(work: Work) -> str:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.marks import unpin as mark
 

@@ -8,15 +8,14 @@ from lamina.core.dump.next_layer import drop_if_empty, make_layer_dir, request_f
 from lamina.core.dump.request import DumpResult
 from lamina.core.events import Progress
 from lamina.tui.model import units
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.model.target import look_up
 from lamina.tui.operations import command_lines
-from lamina.tui.operations.operation import Operation
 from lamina.tui.read.examining import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion
     from lamina.core.transfer.receiver import Received
-    from lamina.tui.bridge import Work
 
 
 def send(
@@ -32,7 +31,7 @@ def send(
         companion: as for a dump.
     """
 
-    def run(work: "Work") -> DumpResult:
+    def run(work: Work) -> DumpResult:
         from lamina.core.dump.session import dump as dump_tree
         from lamina.core.transfer.connection import Address
         from lamina.core.transfer.sender import PageServerPages, Server, settle
@@ -61,7 +60,7 @@ def send(
 def receive(stack: Path, parent: Path | None, host: str, port: int, auto_dedup: bool) -> Operation:
     """Be a page server for one dump, which becomes the next layer of *stack*, on *parent*. Cancelling it ends the waiting."""
 
-    def run(work: "Work") -> "Received":
+    def run(work: Work) -> "Received":
         from lamina.core.transfer.connection import Address
         from lamina.core.transfer.receiver import PageServer, ServerRequest
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from lamina.core.events import Notice
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.operation import Operation, Work
 from lamina.tui.operations import layer_command_lines as commands
-from lamina.tui.operations.operation import Operation
 from lamina.tui.operations.proposal import Proposal, propose, said, sentence
 
 if TYPE_CHECKING:
     from lamina.core.rewrite.prune import PrunePlan
-    from lamina.tui.bridge import Work
 
 Ask = Callable[[Proposal], None]
 
@@ -21,7 +20,7 @@ Ask = Callable[[Proposal], None]
 def dry_run(title: str, command: str, make: "Callable[[Work], Proposal]", then: Ask) -> Operation:
     """Look what an operation would do, and *then* ask."""
 
-    def run(work: "Work") -> Proposal:
+    def run(work: Work) -> Proposal:
         work.announce(command)
         return make(work)
 
@@ -31,7 +30,7 @@ def dry_run(title: str, command: str, make: "Callable[[Work], Proposal]", then: 
 def carry_out(kind: str, title: str, command: str, proposal: Proposal, done: str) -> Operation:
     """Do what was proposed; refused if the stack changed meanwhile. *done* is what to say then."""
 
-    def run(work: "Work") -> str:
+    def run(work: Work) -> str:
         from lamina.core.rewrite.plan import apply
 
         work.announce(command)
@@ -44,7 +43,7 @@ def carry_out(kind: str, title: str, command: str, proposal: Proposal, done: str
 def plan_drop(row: LayerRow, then: Ask) -> Operation:
     """What dropping the layer would do."""
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.drop import plan_drop as plan
 
@@ -56,7 +55,7 @@ def plan_drop(row: LayerRow, then: Ask) -> Operation:
 def plan_squash(first: LayerRow, last: LayerRow, then: Ask) -> Operation:
     """What squashing the layers from *first* to *last* into *last* would do."""
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.squash import plan_squash as plan
 
@@ -73,7 +72,7 @@ def plan_squash(first: LayerRow, last: LayerRow, then: Ask) -> Operation:
 def undo(stack: Path, name: str, then: Callable[[Path], None]) -> Operation:
     """Bring the dropped layer *name* of *stack* back (the one dropped last if it is ""); *then* with where it is."""
 
-    def run(work: "Work") -> Path:
+    def run(work: Work) -> Path:
         from lamina.core.image.layer import Layer
         from lamina.core.rewrite.plan import apply
         from lamina.core.rewrite.undo import plan_undo
@@ -99,7 +98,7 @@ def undo(stack: Path, name: str, then: Callable[[Path], None]) -> Operation:
 def plan_empty(stack: Path, name: str, then: Ask) -> Operation:
     """What removing the dropped layer *name* (all of them if it is "") for good would do."""
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.rewrite.undo import plan_empty as plan
 
         found = plan(stack, name or None)
@@ -114,7 +113,7 @@ def plan_empty(stack: Path, name: str, then: Ask) -> Operation:
 def plan_prune(stack: Path, rules: tuple[str, str, str], then: Ask) -> Operation:
     """What pruning would do; *rules* as on the command line: keep last, keep every, at most so many bytes, "" for one not given."""
 
-    def make(_work: "Work") -> Proposal:
+    def make(_work: Work) -> Proposal:
         from lamina.core.cli.options.common import byte_count, seconds
         from lamina.core.rewrite.prune import Policy
         from lamina.core.rewrite.prune import plan_prune as plan
