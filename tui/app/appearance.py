@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from rich.segment import Segment
 from textual import on
-from textual.app import App
 from textual.color import Color
 from textual.command import Command, CommandPalette
 from textual.filter import ANSIToTruecolor, LineFilter, Monochrome, NoColor
@@ -19,6 +18,7 @@ from lamina.tui import theme as themes
 from lamina.tui.app.driver import TerminalDriver
 from lamina.tui.model.glyphs import ascii_only, to_ascii
 from lamina.tui.model.settings import Settings
+from lamina.tui.textual_private import OpenApp, all_screens
 
 _REST_S = 0.2
 
@@ -54,7 +54,7 @@ def fitting_theme(environ: Mapping[str, str]) -> str:
     return themes.DARK.name if many and not environ.get("NO_COLOR") else themes.ANSI.name
 
 
-class ThemedApp(App[None]):
+class ThemedApp(OpenApp):
     """An app with lamina's themes.
 
     Attributes:
@@ -136,7 +136,7 @@ class ThemedApp(App[None]):
 
     def _repaint(self, _theme: Theme) -> None:
         with self.batch_update():
-            for screen in [screen for stack in self._screen_stacks.values() for screen in stack]:
+            for screen in all_screens(self):
                 for text in screen.query(Static):
                     text.update(text.content, layout=False)
                 screen.refresh()

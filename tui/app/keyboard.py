@@ -13,6 +13,7 @@ from lamina.tui.app.appearance import ThemedApp
 from lamina.tui.app.type_ahead import TypeAhead, Typed
 from lamina.tui.keys.base_screen import BaseScreen
 from lamina.tui.model.settings import Settings
+from lamina.tui.textual_private import bound_actions, is_bound, is_palette_searching
 
 # What Alt with a letter means where one types; everywhere else it is Escape and that letter, which a terminal sends alike.
 _EDITING = {"alt+f": "ctrl+right", "alt+b": "ctrl+left", "alt+backspace": "ctrl+w"}
@@ -86,7 +87,7 @@ class KeyboardApp(ThemedApp):
         keys: list[events.Key] = []
         if event.key == "ctrl+j":
             keys = [events.Key("enter", "\r")]  # typed while the terminal still made a line feed of it
-        elif event.key.startswith("alt+") and not self._is_bound(event.key):
+        elif event.key.startswith("alt+") and not is_bound(self.screen, event.key):
             if isinstance(self.focused, Input) and event.key in _EDITING:
                 keys = [events.Key(_EDITING[event.key], None)]
             else:
@@ -99,8 +100,8 @@ class KeyboardApp(ThemedApp):
         """Whether *event* may be handled. A screen has first read what its keys are about, and the palette found what Enter takes."""
         screen, key = self.screen, event.key if isinstance(event, events.Key) else ""
         if self.takes_what_is_found(event):
-            return all(worker.is_finished for worker in self.workers if worker.group == CommandPalette._GATHER_COMMANDS_GROUP)
-        ours = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
+            return not is_palette_searching(self)
+        ours = bound_actions(self, key)
         anywhere = not key or key == "escape" or bool(ours - _ABOUT_THE_CURSOR)
         if anywhere or not isinstance(screen, BaseScreen) or isinstance(self.focused, Input):
             return True
@@ -116,9 +117,6 @@ class KeyboardApp(ThemedApp):
     def wait_no_more(self) -> None:
         """The screen takes too long to read: it has its keys without that."""
         self._unready = self.screen
-
-    def _is_bound(self, key: str) -> bool:
-        return any(bindings.key_to_bindings.get(key) for _, bindings in self.screen._modal_binding_chain)
 
     # -- what is shown -----------------------------------------------------------------------------------------------------------------
 

@@ -85,16 +85,11 @@ class LeavingApp(HoldingApp):
                 os.dup2(nowhere, fd)
         self.told_to_leave(signal.SIGHUP)
 
-    # Textual prints a traceback with all local variables; ours goes to a file, and one line says where.
-
-    def _handle_exception(self, error: Exception) -> None:
+    def crashed(self, error: Exception) -> None:
+        """The traceback goes to a file, and one line says where."""
         if not self.last_words:
             self.last_words = f"lamina: internal error: {type(error).__name__}: {error}; {_keep(error)}"
         self.bridge.cancel()
-        super()._handle_exception(error)
-
-    def _print_error_renderables(self) -> None:
-        self._exit_renderables.clear()
 
 
 def _is_there() -> bool:

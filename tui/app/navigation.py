@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from lamina.tui import messages
 from lamina.tui.app.leaving import LeavingApp
-from lamina.tui.dialogs.question import ActionPalette
 from lamina.tui.keys.actions import Action
 from lamina.tui.model.guide import FIRST_START, Guide, Step
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
 from lamina.tui.model.typed import keep_line, read_lines
 from lamina.tui.screens.frame import Frame
+from lamina.tui.textual_private import ClosablePalette
 
 if TYPE_CHECKING:
     from lamina.tui.app.lamina import LaminaApp
@@ -148,9 +148,9 @@ class MovingApp(LeavingApp):
             return isinstance(self.screen, Frame) and not isinstance(self.focused, Input)
         return super().check_action(action, parameters)
 
-    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
-        """A key that means something on another screen says so, rather than nothing. Textual tells nobody that a key was for nobody."""
-        done = await super()._check_bindings(key, priority)
+    async def run_bindings(self, key: str, priority: bool = False) -> bool:
+        """A key that is bound only on another screen says so."""
+        done = await super().run_bindings(key, priority)
         if not done and not priority and isinstance(self.screen, Frame) and self.current_mode != "terminal":
             from lamina.tui.keys.actions import action_elsewhere
 
@@ -170,7 +170,7 @@ class MovingApp(LeavingApp):
     def action_command_palette(self) -> None:
         """Every action there is."""
         if isinstance(self.screen, Frame):
-            self.push_screen(ActionPalette(placeholder="an action, a screen, a layer, a theme …", id="--command-palette"))
+            self.push_screen(ClosablePalette(placeholder="an action, a screen, a layer, a theme …", id="--command-palette"))
 
     def action_help(self) -> None:
         """Every key: those of the focused pane first."""

@@ -5,14 +5,13 @@ cost more than the key itself. Here the queues are only looked at, some 20 µs f
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 from textual.app import App
-from textual.dom import DOMNode
-from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widgets import Input
+
+from lamina.tui.textual_private import all_nodes, has_callbacks, is_ending, is_idle, is_layout_due
 
 # Groups of Textual's workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
 AWAITED = frozenset({"action"})
@@ -23,9 +22,9 @@ _PASSES = 6
 def is_quiet(app: App[Any]) -> bool:
     """Whether nothing is on its way. Called on the event loop, in a task that is no message pump of *app*."""
     screens = app.screen_stack
-    if not screens or not _rests(app) or not _has_room(screens[-1]):
+    if not screens or not is_idle(app) or not _has_room(screens[-1]):
         return False
-    if any(screen._callbacks for screen in screens) or not all(_rests(node) for node in _nodes(screens)):
+    if any(has_callbacks(screen) for screen in screens) or not all(is_idle(node) for node in all_nodes(screens)):
         return False
     return not any(worker.group in AWAITED and not worker.is_finished for worker in app.workers)
 
@@ -37,12 +36,12 @@ async def let_all_pass(app: App[Any]) -> None:
     """
     for _ in range(_PASSES):
         turns = []
-        for pump in (app, *_nodes(app.screen_stack)):
+        for pump in (app, *all_nodes(app.screen_stack)):
             done = asyncio.Event()
             if pump.call_later(done.set):
                 turns.append((pump, done))
         for pump, done in turns:
-            while not done.is_set() and not (pump._closing or pump._closed):
+            while not done.is_set() and not is_ending(pump):
                 await asyncio.sleep(0)
         while any(worker.group in AWAITED and not worker.is_finished for worker in app.workers):
             await asyncio.sleep(0.001)
@@ -51,21 +50,4 @@ async def let_all_pass(app: App[Any]) -> None:
 def _has_room(screen: Screen[Any]) -> bool:
     """Whether what has the focus was laid out, so that a page of it is a page; if it is laid out anew, that is not waited for."""
     focused = screen.focused
-    return not screen._layout_required or isinstance(focused, Input) or bool((focused or screen).size)
-
-
-def _nodes(screens: list[Screen[Any]]) -> Iterator[DOMNode]:
-    waiting: list[DOMNode] = list(screens)
-    while waiting:
-        node = waiting.pop()
-        waiting.extend(node._nodes)
-        yield node
-
-
-def _rests(pump: MessagePump) -> bool:
-    # It waits for a message exactly if its queue has somebody who waits. (Counting what was handled does not do: Textual lets newer
-    # messages replace older ones, which then count as unhandled for ever.) Mounting goes on before the first wait.
-    if pump._closing or pump._closed:
-        return True
-    queue: asyncio.Queue[object] = pump._message_queue
-    return pump._is_mounted and queue.empty() and bool(getattr(queue, "_getters", True))
+    return not is_layout_due(screen) or isinstance(focused, Input) or bool((focused or screen).size)

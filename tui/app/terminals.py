@@ -233,18 +233,18 @@ class HoldingApp(ReadingApp):
 
     # -- keys ------------------------------------------------------------------------------------------------------------------------
 
-    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
-        """While a program has the keyboard, the keys of lamina and of Textual itself are off: Textual has no public way to say so.
+    async def run_bindings(self, key: str, priority: bool = False) -> bool:
+        """While a program has the keyboard, the keys of lamina and of Textual itself are off.
 
-        It is asked here, where all keys come by one after the other: one typed right behind the prefix must not be taken for the program's.
+        It is decided here, where keys come by one after the other: one typed right behind the prefix must not be taken for the program's.
         """
         if not priority or not self.program_has_keyboard:
-            return await super()._check_bindings(key, priority)
+            return await super().run_bindings(key, priority)
         from lamina.tui.terminal.prefix import Whose
 
         screen = self.terminal_screen
         whose = screen.whose_key(key)
-        if whose is Whose.LAMINA and not (await super()._check_bindings(key, True) or await super()._check_bindings(key)):
+        if whose is Whose.LAMINA and not (await super().run_bindings(key, True) or await super().run_bindings(key)):
             screen.unknown_key(key)
         return whose is not Whose.PROGRAM
 

@@ -121,7 +121,7 @@ class TypeAhead:
     def _tell_failure(self, task: asyncio.Task[None]) -> None:
         # Without a screen the app has ended.
         if not task.cancelled() and isinstance(error := task.exception(), Exception) and self._app.screen_stack:
-            self._app._handle_exception(error)
+            self._app.crash(error)
 
     def close(self) -> None:
         """The app is left: what is typed now is for nobody."""

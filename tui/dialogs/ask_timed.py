@@ -36,14 +36,14 @@ class TimedDialog(Question[Rhythm | None]):
 
     def __init__(self, pid: int, name: str, stack: Path) -> None:
         super().__init__()
-        self._pid, self._name, self._stack = pid, name, stack
+        self._pid, self._program, self._stack = pid, name, stack
         self._inputs = {key: Input(value, placeholder=hint, compact=True, id=f"timed-{key}") for key, _, value, hint in _FIELDS}
         self._command = Static(id="command")
 
     def compose(self) -> ComposeResult:
         """Three lines to fill in, and the command line that does the same."""
         with Vertical(id="dialog") as box:
-            box.border_title = Content(f"Timed layers of {self._name} {self._pid}")
+            box.border_title = Content(f"Timed layers of {self._program} {self._pid}")
             box.border_subtitle = "Tab next · Enter begin · Esc back"
             with Grid(id="timed-fields"):
                 for key, title, _, _ in _FIELDS:

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from textual.screen import Screen
+from lamina.tui.textual_private import QuickScreen
 
 
-class BaseScreen(Screen[None]):
+class BaseScreen(QuickScreen):
     """A screen with keys of its own; `NAME` is what people call it."""
 
     NAME: ClassVar[str] = ""

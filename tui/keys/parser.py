@@ -9,8 +9,9 @@ import time
 from collections.abc import Generator, Iterator
 
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.message import Message
+
+from lamina.tui.textual_private import SequenceParser
 
 _ESC, _PASTE, _PASTED = "\x1b", "\x1b[200~", "\x1b[201~"
 # A control sequence, with what the console of Linux (F1 to F5) and rxvt (Shift) make of it; SS3 and one letter: cursor keys, F1 to F4, the
@@ -25,7 +26,7 @@ class KeyParser:
     """Keys, mouse and what else a terminal says, from what was read of it."""
 
     def __init__(self) -> None:
-        self._parser = XTermParser()
+        self._parser = SequenceParser()
         # The beginning of a sequence, and when it came (time.monotonic); what was pasted so far.
         self._begun, self._since = "", 0.0
         self._pasted: str | None = None
@@ -72,8 +73,8 @@ class KeyParser:
 
     def _sequence(self, sequence: str) -> Iterator[Message]:
         yield from self._parser.feed(sequence)
-        if self._parser._awaiting.timeout is not None:  # it waits for more of what it does not know
-            self._parser = XTermParser()
+        if self._parser.is_waiting:
+            self._parser = SequenceParser()
             if len(sequence) == 3:
                 yield events.Key("escape", _ESC)
                 yield from self._parser.feed(sequence[1:])

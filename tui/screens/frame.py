@@ -47,7 +47,6 @@ class Frame(PanedScreen):
     USEFUL: ClassVar[tuple[str, ...]] = ()
     BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
     _rest: Timer | None = None
-    _style_state: tuple[object, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,22 +91,6 @@ class Frame(PanedScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Where there is hardly room for anything, frames and the second line of the header make way for what they are around."""
         self.set_class(event.size.width < _TINY[0] or event.size.height < _TINY[1], "-tiny")
-
-    @property
-    def _css_update_count(self) -> int:
-        """How many themes it has seen. To Textual always all: for a screen behind that, also a new one, it reads all style sheets again."""
-        return self.app._css_update_count
-
-    @_css_update_count.setter
-    def _css_update_count(self, count: int) -> None:
-        """See `update_node_styles`."""
-
-    def update_node_styles(self, animate: bool = True) -> None:
-        """Textual asks for this whenever a screen comes back. While what its styles depend on is as it was, no rule is tried anew."""
-        looks = (self.app.theme, self.app.pseudo_classes, self.app.classes, self.pseudo_classes, self.classes)
-        if looks != self._style_state:
-            self._style_state = looks
-            super().update_node_styles(animate)
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""

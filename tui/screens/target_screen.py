@@ -19,6 +19,7 @@ from lamina.tui.read.page_bytes import MemorySource
 from lamina.tui.read.target_memory import TargetMemory, TargetMemoryReader
 from lamina.tui.read.target_parts import DescriptorRow, TargetParts, ThreadRow, read_hindrance, read_parts
 from lamina.tui.screens.frame import Frame
+from lamina.tui.textual_private import bound_actions
 from lamina.tui.widgets.dump_now import DumpNow
 from lamina.tui.widgets.map_pane import MapPane
 from lamina.tui.widgets.memory_map import MemoryMap
@@ -85,7 +86,7 @@ class TargetScreen(Frame):
         target = self.lamina.session.target
         if target is None or not target.alive or self._memory is not None or self._unreadable == target.identity:
             return True
-        actions = {binding.action for binding in self._bindings.key_to_bindings.get(key, ())}
+        actions = bound_actions(self, key)
         return key.isdigit() or (bool(actions) and "address" not in actions)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
