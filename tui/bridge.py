@@ -21,6 +21,14 @@ from lamina.tui import messages
 from lamina.tui.model.operation import Operation
 
 
+def is_over(worker: Worker[Any]) -> bool:
+    """Whether nothing comes of *worker* any more.
+
+    Textual's own `is_finished` stays False for ever when a worker is cancelled, as by a newer one of its group, before its task had a turn.
+    """
+    return worker.is_finished or worker.is_cancelled
+
+
 class RunningOperation:
     """An operation while it runs: what it reports becomes messages."""
 

@@ -1,8 +1,13 @@
 """Keys that come before what the last one led to is there: nothing is answered twice, nothing closes but what was meant."""
 
+import math
+import os
+
+import pytest
 from textual import events
 from textual.command import CommandList
 
+from lamina.tui.app import type_ahead as typing
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model.session import Session
@@ -47,6 +52,20 @@ async def test_what_is_asked_is_answered_once() -> None:
         await until(lambda: len(app.screen_stack) == 1 and not app.message_queue_size)
         await pilot.pause()
     assert not app.last_words
+
+
+async def test_a_look_that_a_newer_one_takes_the_place_of_holds_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that had no turn yet: keys waited for it as long as they wait for anything."""
+    monkeypatch.setattr(typing, "PATIENCE_S", math.inf)
+    app = LaminaApp(Session(readonly=True))
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: app.type_ahead.settled)
+        for _ in range(2):
+            app.reader.aim(os.getpid())
+        await until(lambda: app.type_ahead.settled)
+        assert app.session.target and app.session.target.pid == os.getpid()
+        send(app, "5")
+        await until(lambda: app.screen is app.jobs)
 
 
 async def test_what_is_still_to_be_read_is_not_said_again() -> None:

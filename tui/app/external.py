@@ -20,6 +20,7 @@ from textual.widget import Widget
 from lamina.tui import messages, operations
 from lamina.tui.app.operation_queue import ActingApp
 from lamina.tui.app.type_ahead import Expected, Typed
+from lamina.tui.bridge import is_over
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.new_program import words_of
 from lamina.tui.model import units
@@ -131,7 +132,7 @@ class OutsideApp(ActingApp):
 
         def find(_written: object = None) -> None:
             looking = self.bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
-            self._gdb = self.type_ahead.expect("gdb", lambda: looking.is_finished) if _written is None else None
+            self._gdb = self.type_ahead.expect("gdb", lambda: is_over(looking)) if _written is None else None
 
         if core.exists():
             find()

@@ -170,7 +170,7 @@ class LaminaApp(SettingApp):
     def show(self, mode: str) -> AwaitMount | AwaitComplete:
         """Go to a screen."""
         nothing = self.session.target is None and (mode == "target" or (mode == "stack" and self.session.stack_dir is None))
-        if nothing and self.current_mode == "processes":
+        if nothing and not self.reader.aimed_at and self.current_mode == "processes":
             self.processes.aim_at_cursor()
         if mode == "image" and self.current_mode != "image":
             self._choose_memory()

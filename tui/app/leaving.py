@@ -14,6 +14,7 @@ from textual import work
 
 from lamina.core.errors import in_one_line
 from lamina.tui.app.terminals import HoldingApp
+from lamina.tui.bridge import is_over
 from lamina.tui.dialogs.leave import leave_dialog
 from lamina.tui.dialogs.question import Question
 
@@ -39,11 +40,12 @@ class LeavingApp(HoldingApp):
         """Leave; ask first while the engine works."""
         leaving = self._leave()
         # What is typed waits for the question, and once that is answered for the end.
-
-        def is_over() -> bool:
-            return leaving.is_finished
-
-        self.type_ahead.expect("the end", lambda: is_over() or isinstance(self.screen, Question), until=is_over, give_up=leaving.cancel)
+        self.type_ahead.expect(
+            "the end",
+            lambda: is_over(leaving) or isinstance(self.screen, Question),
+            until=lambda: is_over(leaving),
+            give_up=leaving.cancel,
+        )
 
     async def action_quit(self) -> None:
         """Textual's own name for it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import LaminaError, TargetError
 from lamina.tui import messages
 from lamina.tui.app.type_ahead import Expected
+from lamina.tui.bridge import is_over
 from lamina.tui.model.journal import Journal
 from lamina.tui.model.target import Target, look_up
 from lamina.tui.read.dirty import DirtyReader
@@ -46,7 +47,7 @@ class Reader:
         self.aimed_at = pid
         looking = self._app.bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
         # What is typed next is about this process, and not about the target before it.
-        self._app.type_ahead.expect(f"process {pid}", lambda: looking.is_finished)
+        self._app.type_ahead.expect(f"process {pid}", lambda: is_over(looking))
 
     def read_target(self) -> None:
         """Is it still there, where does it stand now?"""
@@ -78,7 +79,7 @@ class Reader:
         seen = tuple(self._seen)
         looking = self._app.bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
         self.stacks_expected = self._app.type_ahead.expect(
-            "the list of stacks", lambda: looking.is_finished, leads=True, give_up=looking.cancel
+            "the list of stacks", lambda: is_over(looking), leads=True, give_up=looking.cancel
         )
 
     def read_stack(self) -> None:

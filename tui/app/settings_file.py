@@ -7,6 +7,7 @@ from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.app.appearance import fitting_theme
 from lamina.tui.app.navigation import MovingApp
+from lamina.tui.bridge import is_over
 from lamina.tui.dialogs.new_program import words_of
 from lamina.tui.widgets.process_columns import DEFAULT
 
@@ -40,7 +41,7 @@ class SettingApp(MovingApp):
         """Open the file in the user's editor, with every setting there is if there was none yet."""
         if self.may_change("settings are not written") and self.can_run(editor(os.environ)[0]):
             looking = self.bridge.ask("settings", _ready)
-            self.type_ahead.expect("the editor", lambda: looking.is_finished)
+            self.type_ahead.expect("the editor", lambda: is_over(looking))
 
     def on_settings_ready(self, message: messages.SettingsReady) -> None:
         """The file is there."""

@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
+from lamina.tui.bridge import is_over
 from lamina.tui.keys.keymap import JUMP_LINE_KEYS
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class JumpLine(Horizontal):
         else:
             completing = self._complete(True)
             # What is typed next stands behind what is completed.
-            self._lamina.type_ahead.expect("what fits", lambda: completing.is_finished)
+            self._lamina.type_ahead.expect("what fits", lambda: is_over(completing))
 
     @work(exclusive=True, group="completions")
     async def _complete(self, take: bool) -> None:
