@@ -13,7 +13,7 @@ from typing import Any
 import pyte
 
 COLUMNS, LINES = 110, 36
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 _CHUNK = 1 << 16
 
 

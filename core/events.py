@@ -5,7 +5,8 @@ messages. They are emitted from the thread that does the work, at most about 50 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lamina.core.errors import Cancelled
@@ -46,14 +47,36 @@ def ignore(_event: Event) -> None:
 
 
 class CancelToken:
-    """Asks work to stop. Checked between chunks; after the point of no return it has no effect."""
+    """Asks work to stop. Checked between chunks; after the point of no return it has no effect, which `too_late` says."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
+        self._refuse: Callable[[], object] | None = None
 
     def cancel(self) -> None:
         """Ask the work to stop at its next check."""
         self._asked.set()
+        if self._refuse is not None:
+            # Who asks may be the handler of a signal that came while its thread was writing.
+            threading.Thread(target=self._refuse, daemon=True).start()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether asking has no effect any more."""
+        return self._refuse is not None
+
+    @contextmanager
+    def too_late(self, refuse: Callable[[], object]) -> Iterator[None]:
+        """A block that goes to its end whoever asks. *refuse* says so, in a thread of its own each time that somebody asks, and at once if
+        somebody has.
+        """
+        self._refuse = refuse
+        try:
+            if self.cancelled:
+                refuse()
+            yield
+        finally:
+            self._refuse = None
 
     @property
     def cancelled(self) -> bool:

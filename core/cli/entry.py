@@ -60,10 +60,10 @@ def run(args: argparse.Namespace, how: Callable[..., int] | None = None) -> int:
 
 @contextmanager
 def _signals_cancel(cancel: CancelToken) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the work to stop at its next check; the second interrupts it."""
+    """The first Ctrl-C (or SIGTERM) asks the work to stop at its next check; the second interrupts it, unless it is too late for that."""
 
     def on_signal(_number: int, _frame: object) -> None:
-        if cancel.cancelled:
+        if cancel.cancelled and not cancel.goes_on:
             raise KeyboardInterrupt
         cancel.cancel()
 

@@ -63,11 +63,14 @@ def _replace(layer: Layer, request: RestoreRequest, listener: Listener, cancel: 
         rescue = _end_with_rescue(request, root, listener, cancel)
     else:
         _end(root)
-    return _after_the_end(plan, rescue, request, listener, started)
+    # Neither the program that ran is there now nor the one that is to run: half of this is worse than all of it.
+    kept = f"; what ran is kept in {rescue}" if rescue else ""
+    line = f"process {root} has ended: this goes on until it runs again, as of {layer.path}{kept}"
+    with cancel.too_late(lambda: listener(Notice(line))):
+        return _after_the_end(plan, rescue, request, listener, started)
 
 
 def _after_the_end(plan: RestorePlan, rescue: Path | None, request: RestoreRequest, listener: Listener, started: int) -> RestoreResult:
-    # Cancelling has no effect any more: half of this is worse than all of it.
     try:
         _wait_until_free(plan)
         with reading(plan.layer):

@@ -184,6 +184,15 @@ def alive(pid: int) -> bool:
     return state_letter(pid) not in {"", "Z", "X"}
 
 
+def states_of(pid: int) -> set[str]:
+    """State letters of all threads of *pid* and below it (proc_pid_stat(5))."""
+    found = set()
+    for each in tree_of(pid):
+        for tid in os.listdir(f"/proc/{each}/task"):
+            found.add(Path(f"/proc/{each}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0])
+    return found
+
+
 def wait_gone(pid: int, patience: float = PATIENCE_S) -> None:
     """Wait until *pid* has ended and, if it is ours, reap it; then until its number is free."""
     try:

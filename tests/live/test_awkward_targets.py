@@ -24,7 +24,21 @@ from lamina.core.dump.session import dump as dump_here
 from lamina.core.dump.tracking import standing_of, track, untrack
 from lamina.core.errors import LaminaError
 from lamina.core.events import Event, Progress
-from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, Victim, dump, full, lamina, lamina_command, restore, start_c, tree_of
+from tests.live.harness import (
+    FULL,
+    PATIENCE_S,
+    Layers,
+    Reaper,
+    Victim,
+    dump,
+    full,
+    lamina,
+    lamina_command,
+    restore,
+    start_c,
+    states_of,
+    tree_of,
+)
 from tests.live.trace import differences, observe_tree
 
 DISPATCHED = r"thread \d+ has its system calls dispatched to itself \(PR_SET_SYSCALL_USER_DISPATCH\): not supported yet"
@@ -65,15 +79,6 @@ def runs_on(victim: Victim, kind: str = "") -> None:
     if kind in COUNTING:
         until(lambda: victim.ask()["odd"] != before["odd"])
     assert victim.ask()["wrong"] == 0
-
-
-def states(pid: int) -> set[str]:
-    """State letters of all threads below *pid*."""
-    found = set()
-    for each in tree_of(pid):
-        for tid in os.listdir(f"/proc/{each}/task"):
-            found.add(Path(f"/proc/{each}/task/{tid}/stat").read_text().rpartition(")")[2].split()[0])
-    return found
 
 
 def test_tracking_is_undone_if_the_freeze_refuses(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
@@ -162,7 +167,7 @@ def test_the_command_says_it_in_one_line(reaper: Reaper, layers: Layers, tmp_pat
 def test_a_thread_that_does_not_stop_holds_nobody_and_is_let_go_when_it_does(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
     victim = awkward(reaper, tmp_path / "victim", "vfork")
     victim.ask("go")
-    until(lambda: "D" in states(victim.pid))
+    until(lambda: "D" in states_of(victim.pid))
     child = tree_of(victim.pid)[-1]
     assert child != victim.pid
     before = observe_tree(tree_of(victim.pid))
@@ -175,7 +180,7 @@ def test_a_thread_that_does_not_stop_holds_nobody_and_is_let_go_when_it_does(rea
         with pytest.raises(LaminaError, match=r"thread \d+ does not stop: it hangs in uninterruptible sleep \(state D\) \(it runs on"):
             dump_here(request)
         assert time.monotonic() - began < (2.5 if FULL else 10)
-        assert "t" not in states(victim.pid)
+        assert "t" not in states_of(victim.pid)
         runs_on(victim)
     # Tracking needs one thread only, and there is another.
     track(victim.pid)
@@ -265,7 +270,7 @@ def test_ctrl_c_ends_whatever_goes_on(reaper: Reaper, layers: Layers, tmp_path: 
     plain.ask("write 4000 1")
     waiting = awkward(reaper, tmp_path / "waiting", "vfork")
     waiting.ask("go")
-    until(lambda: "D" in states(waiting.pid))
+    until(lambda: "D" in states_of(waiting.pid))
     began = time.monotonic()
     dump(plain, layers.new())
     took = time.monotonic() - began
@@ -286,4 +291,4 @@ def test_ctrl_c_ends_whatever_goes_on(reaper: Reaper, layers: Layers, tmp_path: 
                 tally[f"SIGINT of lamina {verb}"] += 1
             runs_on(waiting)
             assert plain.ask()["wrong"] == 0
-            assert "t" not in states(victim.pid)
+            assert "t" not in states_of(victim.pid)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from tests.live.harness import (
     lamina,
     lamina_command,
     start_c,
+    states_of,
     tree_of,
     wait_gone,
 )
@@ -37,6 +39,7 @@ MIB = full(300, 24)
 # How long it may take; a loaded machine has other reasons to be late.
 LIMIT_S = 2 if FULL else PATIENCE_S
 INVENTORY = "inventory.img"
+GOES_ON = b"this goes on until it runs again"
 
 
 class Case:
@@ -52,31 +55,56 @@ class Case:
         self.victim.ask(f"write {MIB << 5} 2")
         self.second = layers.new()
         dump(self.victim, self.second, parent=self.first)
-        self.took: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+        self._hit: Counter[str] = Counter()
 
-    def interrupted(self, name: str, *words: object) -> int:
-        """Run lamina with *words*, and Ctrl-C at some moment; returns its status. The first time it may end: so long it takes."""
-        quiet = subprocess.DEVNULL
+    def repeat(self, act: Callable[[], None], *names: str) -> None:
+        """*act* until each of *names* was interrupted `TIMES` times; with small counts once, whatever came first."""
+        for _ in range(8 * TIMES if FULL else 1):
+            act()
+            if all(self._hit[name] >= TIMES for name in names):
+                return
+        assert not FULL, self._hit
+
+    def wait_some(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Until some moment of *process*, which runs verb *name*, or its end. The moments are spread over the time that it takes."""
+        part = (self._hit[name] % TIMES + self.dice.random()) / TIMES
         began = time.monotonic()
+        # How long it takes is not known before it was seen once.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(part * self._took[name] if name in self._took else PATIENCE_S if FULL else self.dice.uniform(0.2, 1.1))
+        if process.poll() is not None:
+            self._took[name] = min(time.monotonic() - began, self._took.get(name, PATIENCE_S))
+
+    def interrupt(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Ctrl-C, unless *process* has ended; then it ends in time."""
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(LIMIT_S)
+            self.hit(name)
+
+    def hit(self, name: str) -> None:
+        """A verb was interrupted."""
+        self._hit[name] += 1
+        self.tally[f"SIGINT of lamina {name}"] += 1
+
+    def interrupted(self, name: str, *words: object) -> None:
+        """Run lamina with *words*, and Ctrl-C at some moment. It ends in time, or says in time that it goes on, and why."""
+        quiet = subprocess.DEVNULL
         process = subprocess.Popen(lamina_command(*words), stdin=quiet, stdout=quiet, stderr=subprocess.PIPE)
         assert process.stderr
-        if FULL and name not in self.took:
-            process.wait(PATIENCE_S * 4)
-            self.took[name] = time.monotonic() - began
+        self.wait_some(name, process)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            said = _read(process.stderr.fileno(), LIMIT_S, name)
+            self.hit(name)
         else:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(self.dice.uniform(0.2, 1.1) * self.took.get(name, 1.0))  # the moment is what is random
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                asked = time.monotonic()
-                process.wait(PATIENCE_S)
-                assert time.monotonic() - asked < LIMIT_S, f"{name} went on for {time.monotonic() - asked:.1f} s"
-                self.tally[f"SIGINT of lamina {name}"] += 1
-        said = process.stderr.read().decode()
+            said = process.stderr.read()
+        process.wait(PATIENCE_S if GOES_ON in said else LIMIT_S)
+        said += process.stderr.read()
         process.stderr.close()
-        assert "Traceback" not in said or process.returncode == -signal.SIGINT, said
+        assert b"Traceback" not in said or process.returncode == -signal.SIGINT, said
         self.nothing_of_ours()
-        return process.returncode
 
     def nothing_of_ours(self) -> None:
         """All that is below us, who adopt orphans, is the program."""
@@ -87,7 +115,7 @@ class Case:
 
     def runs(self) -> None:
         assert self.victim.ask()["wrong"] == 0
-        assert all(letter not in "tT" for letter in states(self.victim.pid))
+        assert not states_of(self.victim.pid) & {"t", "T"}
 
     def whole_or_nothing(self, layer: Path) -> None:
         """No half layer."""
@@ -97,20 +125,20 @@ class Case:
             assert not layer.exists() or os.listdir(layer) == []
 
 
-def states(pid: int) -> str:
-    """State letters of its threads."""
-    found = [Path(f"/proc/{pid}/task/{tid}/stat").read_text() for tid in os.listdir(f"/proc/{pid}/task")]
-    return "".join(it.rpartition(")")[2].split()[0] for it in found)
+def _read(fd: int, patience: float, what: str) -> bytes:
+    """What comes from *fd* within *patience* s until its end, or until it says that it goes on."""
+    said, deadline = b"", time.monotonic() + patience
+    while GOES_ON not in said:
+        assert select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0], f"{what} goes on and does not say so: {said!r}"
+        if not (more := os.read(fd, 1 << 16)):
+            break
+        said += more
+    return said
 
 
 @pytest.fixture
 def case(reaper: Reaper, layers: Layers, tmp_path: Path, tally: Counter[str]) -> Case:
     return Case(reaper, layers, tmp_path / "victim", tally)
-
-
-def times(act: Callable[[], None]) -> None:
-    for _ in range(TIMES + FULL):
-        act()
 
 
 def test_restore(case: Case) -> None:
@@ -119,23 +147,35 @@ def test_restore(case: Case) -> None:
         case.victim.put_back(case.second)
         case.interrupted("restore", "restore", "-D", case.second, "-d")
         if not alive(case.victim.pid):
-            assert not Path(f"/proc/{case.victim.pid}").exists() or states(case.victim.pid) == "Z", "half of it is left"
+            assert not Path(f"/proc/{case.victim.pid}").exists() or states_of(case.victim.pid) == {"Z"}, "half of it is left"
             wait_gone(case.victim.pid)
             lamina("restore", "-D", case.second, "-d")
         case.runs()
 
-    times(act)
+    case.repeat(act, "restore")
+
+
+class Parent:
+    """We as the parent of a program that ends: it reaps when it is told of the end, unless it is *late*."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self.late = pid, False
+
+    def __enter__(self) -> "Parent":
+        self._before = signal.signal(signal.SIGCHLD, lambda *_: None if self.late else self.reap())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGCHLD, self._before)
+
+    def reap(self) -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, os.WNOHANG)
 
 
 def test_restore_in_place(case: Case) -> None:
     """`--replace`: something of it always runs, as it was or as of the layer; a rescue layer is whole or not there."""
-
-    def reap(_number: int, _frame: object) -> None:
-        with suppress(ChildProcessError):
-            os.waitpid(case.victim.pid, os.WNOHANG)
-
-    before = signal.signal(signal.SIGCHLD, reap)  # a parent that reaps
-    try:
+    with Parent(case.victim.pid):
 
         def act() -> None:
             (case.victim.dir / "ask").unlink(missing_ok=True)
@@ -143,10 +183,40 @@ def test_restore_in_place(case: Case) -> None:
             case.runs()
             for rescue in case.layers.path.glob("rescue-*"):
                 case.whole_or_nothing(rescue)
+                shutil.rmtree(rescue)
 
-        times(act)
-    finally:
-        signal.signal(signal.SIGCHLD, before)
+        case.repeat(act, "restore --replace")
+
+
+@pytest.mark.parametrize("rescue", [True, False], ids=["rescue", "no rescue"])
+def test_restore_in_place_goes_on_once_the_old_program_has_ended(case: Case, rescue: bool) -> None:
+    """Each Ctrl-C is answered, and the program runs in the end."""
+    words = lamina_command("restore", "-D", case.second, "-d", "--replace", *([] if rescue else ["--no-rescue"]))
+    quiet = subprocess.DEVNULL
+    with Parent(case.victim.pid) as parent:
+        for count in (1, 3):
+            parent.late = True  # so that it is still on its way when it is told
+            (case.victim.dir / "ask").unlink(missing_ok=True)
+            process = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE)
+            assert process.stderr
+            ended = os.pidfd_open(case.victim.pid)
+            assert select.select([ended], [], [], PATIENCE_S)[0]
+            os.close(ended)
+            said = b""
+            for _ in range(count):
+                process.send_signal(signal.SIGINT)
+                more = _read(process.stderr.fileno(), LIMIT_S, "restore --replace")
+                assert GOES_ON in more
+                said += more
+            parent.late = False
+            parent.reap()
+            said += process.stderr.read()
+            process.stderr.close()
+            assert process.wait(PATIENCE_S) == 0, said
+            assert said.count(GOES_ON) == count
+            assert (b"what ran is kept in" in said) == rescue
+            case.nothing_of_ours()
+            case.runs()
 
 
 def test_looking_thinning_and_tracking(case: Case, tmp_path: Path) -> None:
@@ -160,7 +230,7 @@ def test_looking_thinning_and_tracking(case: Case, tmp_path: Path) -> None:
             case.interrupted(" ".join(words), *words, "-t", case.victim.pid)
             case.runs()
 
-    times(act)
+    case.repeat(act, "verify", "dedup", "check", "check --stop", "untrack", "track")
     lamina("untrack", "-t", case.victim.pid)
     assert not any("userfaultfd" in os.readlink(f"/proc/{case.victim.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{case.victim.pid}/fd"))
 
@@ -184,14 +254,9 @@ def test_a_page_server_and_who_sends_to_it(case: Case, tmp_path: Path) -> None:
         os.close(reading)
         to_server = ("dump", "-t", case.victim.pid, "-D", layer, "-R", "--page-server", "--port", port)
         sender = subprocess.Popen(lamina_command(*to_server), stdin=quiet, stdout=quiet, stderr=quiet)
-        took = case.took.setdefault("page-server", 4.0 if FULL else 1.5)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(case.dice.uniform(0, took))
-        who = case.dice.choice([server, sender])
-        if who.poll() is None:
-            who.send_signal(signal.SIGINT)
-            who.wait(LIMIT_S)
-            case.tally[f"SIGINT of {'page-server' if who is server else 'dump --page-server'}"] += 1
+        name, who = case.dice.choice([("page-server", server), ("dump --page-server", sender)])
+        case.wait_some(name, who)
+        case.interrupt(name, who)
         sender.wait(PATIENCE_S)
         if server.poll() is None:
             server.send_signal(signal.SIGINT)  # nobody came
@@ -200,5 +265,6 @@ def test_a_page_server_and_who_sends_to_it(case: Case, tmp_path: Path) -> None:
         case.nothing_of_ours()
         if not (layer / INVENTORY).exists():
             assert os.listdir(layer) == []
+        shutil.rmtree(there)
 
-    times(act)
+    case.repeat(act, "page-server", "dump --page-server")
