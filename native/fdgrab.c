@@ -149,11 +149,37 @@ int lm_fd_table(int pid, int pidfd, lm_fd *fds, int room, char *text, uint64_t t
     return count;
 }
 
-int lm_kcmp(int pid1, int pid2, int type, uint64_t a, uint64_t b, lm_error *err)
+int lm_kcmp_alike(const int32_t *pids, const int32_t *fds, int count, int type, int32_t *first, int32_t *sorted, lm_error *err)
 {
-    int order = syscall(SYS_kcmp, pid1, pid2, type, a, b);
+    int known = 0;
 
-    return order < 0 ? lm_fail(err, "kcmp", pid2, "what the processes share cannot be compared") : order;
+    for (int i = 0; i < count; i++) {
+        int low = 0, high = known;
+
+        first[i] = i;
+        while (low < high) {
+            int middle = (low + high) / 2, other = sorted[middle];
+            int order = syscall(SYS_kcmp, pids[i], pids[other], type, (unsigned long)fds[i], (unsigned long)fds[other]);
+
+            if (order < 0)
+                return lm_fail(err, "kcmp", pids[other], "what the processes share cannot be compared");
+            if (!order) {
+                first[i] = other;
+                break;
+            }
+            if (order == 1)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        if (first[i] != i)
+            continue;
+        /* No qsort(3): while the processes run the order may be none, and glibc 2.36 then writes beyond the array. */
+        memmove(sorted + low + 1, sorted + low, (known - low) * sizeof *sorted);
+        sorted[low] = i;
+        known++;
+    }
+    return known;
 }
 
 int lm_kcmp_epoll(int pid, int fd, int epfd, int tfd, int nth, lm_error *err)

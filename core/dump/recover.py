@@ -3,15 +3,14 @@
 import os
 import time
 
-from lamina.core.attach.guarded import Guarded, is_filtered
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import describe
 from lamina.core.attach.scratch import is_there, unmap_scratch
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenTree
 from lamina.core.dirty import state as states
-from lamina.core.dirty.held import leftovers
-from lamina.core.dump.watched import Watched
+from lamina.core.dump.arming import end_tracking
+from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import BusyError, LaminaError, TargetError
 
 # How often a thread is given 10 ms to leave a batch; where it waits for its lamina, that is a second (docs/injection.md).
@@ -49,35 +48,19 @@ def _never_came_to_be(state: states.TargetState) -> bool:
 
 
 def _clean(identity: Identity) -> None:
-    task = Watched(identity.pid)
+    tree = WatchedTree((identity.pid,))
     try:
+        task = tree.of(identity.pid)
         state = task.remembered.state
         if state.scratch_len and _is_left(identity.pid, state.scratch_addr, state.scratch_len):
             unmap_scratch(identity.pid, state.scratch_addr, state.scratch_len)
-        if _never_came_to_be(state) and task.armed:
-            _disarm(task)
         task.announce_scratch(0, 0)
-        if (not task.armed and not state.layer_id) or _never_came_to_be(task.remembered.state):
+        if _never_came_to_be(state) and task.armed:
+            end_tracking(tree, identity.pid)
+        if not (task.armed or state.layer_id):
             task.forget()
     finally:
-        task.close()
-
-
-def _disarm(task: Watched) -> None:
-    if not is_filtered(task.pid):
-        try:
-            tree = FrozenTree(task.pid)
-            tree.prepare(task.pid)
-            with tree:
-                process = tree.processes[0]
-                tree.prepare_scratch(process)
-                task.tracker.disarm(process.leader)
-            return
-        except TargetError:
-            if not leftovers(task.identity):
-                return
-    # No batches there, be it for a thread that does not stop or in which no call can be made: through any other, then.
-    task.tracker.disarm(Guarded(task.pid))
+        tree.close()
 
 
 def _is_left(pid: int, address: int, size: int) -> bool:

@@ -16,6 +16,7 @@ from lamina.core.attach.procfs import describe, read_cmdline, read_maps, tree_of
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.state import lock_target
+from lamina.core.dump.arming import arm_missing, end_tracking, frozen
 from lamina.core.dump.capture import Captured, Prepared, areas_of, capture_rest, capture_task, prepare
 from lamina.core.dump.companion import Beside
 from lamina.core.dump.destination import LocalPages, Shipment
@@ -29,7 +30,6 @@ from lamina.core.dump.publish import describe_layer, put_images, put_inventory, 
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.request import DumpRequest, DumpResult
 from lamina.core.dump.task_memory import TaskMemory
-from lamina.core.dump.tracking import arm_missing, end_tracking, frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
 from lamina.core.events import CancelToken, Listener, ignore

@@ -14,7 +14,7 @@ from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
 from lamina.core.kinds.task import cgroups, rlimits
 from lamina.core.objects.named_file import path_blocker
-from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, kcmp, sharing
+from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, is_shared, sharing
 
 _NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
 # setns(2) and unshare(2) of one thread reach these.
@@ -118,7 +118,7 @@ def _thread_blockers(stat: Stat, tids: Sequence[int]) -> list[Blocker]:
             add("uses huge pages (hugetlb): not supported yet")
         try:
             for kind in (KCMP_FILES, KCMP_FS) if tid != stat.pid else ():
-                if kcmp(stat.pid, tid, kind):
+                if not is_shared(stat.pid, tid, kind):
                     add(f"thread {tid} does not share {_SHARED[kind]} with the others: not supported yet")
         except NativeError as error:
             if error.errnum != 3:  # ESRCH: it ended

@@ -9,10 +9,10 @@ from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe
 from lamina.core.attach.tracer import tracer
 from lamina.core.dirty.state import lock_target
+from lamina.core.dump.arming import frozen
 from lamina.core.dump.capture import Prepared, areas_of, capture_rest, capture_task, prepare
 from lamina.core.dump.preflight import Examination, examine
 from lamina.core.dump.recover import recover_targets
-from lamina.core.dump.tracking import frozen
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import Blocker, LaminaError, RefusedError
 from lamina.core.kinds.thread.landlock import Peers

@@ -14,37 +14,29 @@ from lamina.core.attach.procfs import describe
 from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import fdinfo_entry
 from lamina.core.objects.file_table import FileTable, Images
-from lamina.core.objects.kind import CapturedFile, KindTable
-from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, kcmp, read_table, sharing
+from lamina.core.objects.kind import CapturedFile, KindTable, Surroundings
+from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, alike, read_table, sharing
 
 UFFD_LINK: Final = "anon_inode:[userfaultfd]"
 
 
-def group(raws: Iterable[RawFd]) -> list[list[RawFd]]:
+def group(raws: Sequence[RawFd]) -> list[list[RawFd]]:
     """Descriptors that are one open file description, together; in the order of first sight.
 
-    Only those with equal link and inode are compared, by kcmp(2), whose order makes it n log n.
+    Only those with equal link and inode are compared.
 
     Raises:
         NativeError: the kernel cannot compare.
     """
-    found: list[list[RawFd]] = []
-    ordered: dict[tuple[str, int, int], list[list[RawFd]]] = {}
-    for raw in raws:
-        peers = ordered.setdefault((raw.link, raw.dev, raw.ino), [])
-        low, high = 0, len(peers)
-        while low < high:
-            middle = (low + high) // 2
-            other = peers[middle][0]
-            order = kcmp(raw.pid, other.pid, KCMP_FILE, raw.fd, other.fd)
-            if order == 0:
-                peers[middle].append(raw)
-                break
-            low, high = (low, middle) if order == 1 else (middle + 1, high)
-        else:
-            peers.insert(low, [raw])
-            found.append(peers[low])
-    return found
+    peers: dict[tuple[str, int, int], list[int]] = {}
+    for at, raw in enumerate(raws):
+        peers.setdefault((raw.link, raw.dev, raw.ino), []).append(at)
+    found: dict[int, list[RawFd]] = {}
+    for places in peers.values():
+        firsts = alike([(raws[at].pid, raws[at].fd) for at in places], KCMP_FILE) if len(places) > 1 else [0]
+        for at, first in zip(places, firsts, strict=True):
+            found.setdefault(places[first], []).append(raws[at])
+    return [found[at] for at in sorted(found)]
 
 
 def shared_tables(pids: Sequence[int]) -> list[Blocker]:
@@ -168,12 +160,11 @@ def capture(pids: Sequence[int], kinds: KindTable, own_uffds: Collection[int] = 
     return captured
 
 
-def _capture(
-    captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], kinds: KindTable, own_uffds: Collection[int]
-) -> None:
+def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], kinds: KindTable, own_uffds: Collection[int]) -> None:
     captured.blockers += shared_tables(pids)
     raws = [raw for pid in pids for raw in read_table(pid, pidfds[pid])]
     once: dict[tuple[str, object], Any] = {}
+    surroundings = Surroundings()
     for holders in group(raws):
         first = holders[0]
         if first.link == UFFD_LINK and first.ino in own_uffds:
@@ -186,7 +177,7 @@ def _capture(
         if key is not None and (kind.name, key) in once:
             extra = once[kind.name, key]
         else:
-            extra = kind.capture(holders, pidfds[first.pid])
+            extra = kind.capture(holders, pidfds[first.pid], surroundings.of(kind))
             once[kind.name, key] = extra
         captured.files.append(CapturedFile(holders, kind, extra))
         for raw in holders:

@@ -10,7 +10,7 @@ are made, what stands between them is put back (`connect`, `connect_in_task`): p
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -46,6 +46,19 @@ class CapturedFile:
         return self.holders[0]
 
 
+class Surroundings:
+    """What the machine says that descriptors are held against, read once for a whole look at a tree (`DescriptorKind.surroundings`)."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Any] = {}
+
+    def of(self, kind: "DescriptorKind") -> Any:
+        """Those of *kind*."""
+        if kind.name not in self._read:
+            self._read[kind.name] = kind.surroundings()
+        return self._read[kind.name]
+
+
 @dataclass(frozen=True)
 class TreeView:
     """What a kind may ask about the tree.
@@ -55,12 +68,14 @@ class TreeView:
         shell_job: `--shell-job` was given.
         outside: who outside the tree holds the same object as a descriptor, by its inode, as (pid, open flags).
         pidfd: pid → a pidfd of it, -1 if none could be had.
+        surroundings: see there.
     """
 
     pids: Collection[int]
     shell_job: bool = False
     outside: Callable[[RawFd], list[tuple[int, int]]] = lambda _raw: []
     pidfd: Callable[[int], int] = lambda _pid: -1
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
 
 @dataclass(frozen=True)
@@ -107,10 +122,13 @@ class DescriptorKind(ABC):
     def capture_key(self, raw: RawFd) -> Hashable | None:
         """Descriptions with the same key are captured once and share what was captured; None: each for itself."""
 
-    def capture(self, holders: Holders, pidfd: int) -> Any:
+    def surroundings(self) -> Any:
+        """What `capture` is to be given for each of them. Inside the freeze, once."""
+
+    def capture(self, holders: Holders, pidfd: int, around: Any) -> Any:
         """Inside the freeze: take what /proc does not show, quickly.
 
-        *pidfd* is of the first holder's process. Descriptors in the result are closed by `release`.
+        *pidfd* is of the first holder's process, *around* what `surroundings` said. Descriptors in the result are closed by `release`.
         """
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:

@@ -138,36 +138,36 @@ def read_table(pid: int, pidfd: int = -1) -> list[RawFd]:
     ]  # fmt: skip
 
 
-def kcmp(pid1: int, pid2: int, kind: int, a: int = 0, b: int = 0) -> int:
-    """kcmp(2): 0 the same, 1 less, 2 greater, 3 different without order.
+def alike(things: Sequence[tuple[int, int]], kind: int) -> list[int]:
+    """Which of *things* are the same by kcmp(2): for each the index of the first that is.
+
+    things: (pid, descriptor) for `KCMP_FILE`, else (pid, 0).
 
     Raises:
-        NativeError: not permitted, or the kernel has no kcmp.
+        NativeError: not permitted, gone, or the kernel has no kcmp.
     """
-    err = new_error()
-    return check(C.lm_kcmp(pid1, pid2, kind, a, b, err), err)
+    if len(things) < 2:
+        return [0] * len(things)
+    count, err = len(things), new_error()
+    pids, fds = (ffi.new("int32_t[]", column) for column in zip(*things, strict=True))
+    first, room = ffi.new("int32_t[]", count), ffi.new("int32_t[]", count)
+    check(C.lm_kcmp_alike(pids, fds, count, kind, first, room, err), err)
+    return list(first)
+
+
+def is_shared(pid: int, other: int, kind: int) -> bool:
+    """Whether two tasks have a thing in common. Raises as `alike`."""
+    return alike([(pid, 0), (other, 0)], kind)[1] == 0
 
 
 def sharing(pids: Sequence[int], kind: int) -> list[tuple[int, int]]:
     """Pairs of tasks that share a thing (`KCMP_FILES`, …): each with the first before it that has the same one.
 
     Raises:
-        NativeError: as `kcmp`.
+        NativeError: as `alike`.
     """
-    found: list[tuple[int, int]] = []
-    ordered: list[int] = []
-    for pid in pids:
-        low, high = 0, len(ordered)
-        while low < high:
-            middle = (low + high) // 2
-            order = kcmp(pid, ordered[middle], kind)
-            if order == 0:
-                found.append((pid, ordered[middle]))
-                break
-            low, high = (low, middle) if order == 1 else (middle + 1, high)
-        else:
-            ordered.insert(low, pid)
-    return found
+    firsts = alike([(pid, 0) for pid in pids], kind)
+    return [(pid, pids[first]) for at, (pid, first) in enumerate(zip(pids, firsts, strict=True)) if first != at]
 
 
 def grab(pidfd: int, fd: int) -> int:

@@ -23,8 +23,9 @@ typedef struct {
 /* All descriptors of `pid`, ascending. With pidfd >= 0 also what only a copy of each can tell (owner, pipe).
    Returns how many; -1 with ENOSPC if `room` or `text_room` is too small, with ESRCH if it is gone. A descriptor closed meanwhile is left out. */
 int lm_fd_table(int pid, int pidfd, lm_fd *fds, int room, char *text, uint64_t text_room, lm_error *err);
-/* kcmp(2). type: LM_KCMP_*. Returns 0 equal, 1 less, 2 greater, 3 unequal without order. */
-int lm_kcmp(int pid1, int pid2, int type, uint64_t a, uint64_t b, lm_error *err);
+/* kcmp(2) among `count` things of one type (KCMP_*); `fds` are descriptors of `pids` for KCMP_FILE, else 0. first[i]: the lowest index of
+   what is the same as i. `sorted`: room for `count`. Its order makes it n log n calls. Returns how many different ones there are. */
+int lm_kcmp_alike(const int32_t *pids, const int32_t *fds, int count, int type, int32_t *first, int32_t *sorted, lm_error *err);
 /* kcmp(KCMP_EPOLL_TFD): 0 if descriptor `fd` of `pid` is the file that its epoll `epfd` watches under number `tfd` (nth of that number). */
 int lm_kcmp_epoll(int pid, int fd, int epfd, int tfd, int nth, lm_error *err);
 /* The contents of a pipe as a pipe of our own, by tee(2), consuming nothing: returns its reading end. `end` may be either end.

@@ -200,7 +200,7 @@ LEAVE = """
 import os, sys
 from lamina.core.attach.procfs import read_maps
 from lamina.core.attach.tracer import tracer
-from lamina.core.dump.tracking import arm_missing, frozen
+from lamina.core.dump.arming import arm_missing, frozen
 from lamina.core.dump.watched import WatchedTree
 pid, what = int(sys.argv[1]), sys.argv[2]
 tree = WatchedTree((pid,))

@@ -171,7 +171,7 @@ class Epoll(DescriptorKind):
                 return None  # closed while we looked: the freeze looks again
             raise
 
-    def capture(self, holders: Holders, pidfd: int) -> Trouble | None:
+    def capture(self, holders: Holders, pidfd: int, around: None) -> Trouble | None:
         """The same, for the moment of the freeze: the numbers can be compared only while nothing moves."""
         return trouble(holders)
 

@@ -90,7 +90,7 @@ class Pipe(DescriptorKind):
         """All ends of a pipe have one content."""
         return raw.ino
 
-    def capture(self, holders: Holders, pidfd: int) -> PipeCopy | None:
+    def capture(self, holders: Holders, pidfd: int, around: None) -> PipeCopy | None:
         """A copy of the contents; none if it is empty."""
         raw = holders[0]
         if not raw.pipe_bytes:
@@ -205,9 +205,7 @@ def fill(writing: int, size: int, content: bytes, packets: bool) -> None:
 
 def _make(pipe_id: int, opening: Opening) -> Ends:
     size, content = contents(pipe_id, opening, PIPES_DATA)
-    packets = any(
-        entry.pipe.flags & os.O_DIRECT and entry.pipe.flags & os.O_ACCMODE for entry in opening.sharers(("pipe", pipe_id))
-    )
+    packets = any(entry.pipe.flags & os.O_DIRECT and entry.pipe.flags & os.O_ACCMODE for entry in opening.sharers(("pipe", pipe_id)))
     ends = Ends(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
     try:
         fill(ends.writing, size, content, packets)

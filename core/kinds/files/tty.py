@@ -90,7 +90,7 @@ class Terminal(DescriptorKind):
             return raw.blocker("a terminal that was closed", "start the program in a terminal that stays, or with its streams in files")
         return None if view.shell_job else raw.blocker("a terminal of its own session", f"add {_KEEP}")
 
-    def capture(self, holders: Holders, pidfd: int) -> TerminalState | str:
+    def capture(self, holders: Holders, pidfd: int, around: None) -> TerminalState | str:
         """Its settings; a sentence if it cannot be asked any more."""
         raw = holders[0]
         with grabbed(pidfd, raw.fd) as fd:

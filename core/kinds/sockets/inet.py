@@ -142,8 +142,8 @@ def _has_filter(sock: socket.socket) -> bool:
         return True
 
 
-def look(sock: socket.socket) -> Listener:
-    """Everything about a socket, or why it cannot be saved."""
+def look(sock: socket.socket, groups: multicast.Groups) -> Listener:
+    """Everything about a socket, or why it cannot be saved. *groups*: of this machine."""
     internet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM and sock.proto in (0, TCP)
     if not internet or not _get(sock, SOL, socket.SO_ACCEPTCONN):
         return Listener(_name(sock))
@@ -153,7 +153,7 @@ def look(sock: socket.socket) -> Listener:
         return Listener(f"{at} with a packet filter attached")
     if option := segment_keys.name(sock):
         return Listener(f"{at} with keys for signed segments ({option}), which images cannot hold")
-    if group := multicast.group(sock):
+    if group := groups.of(sock):
         return Listener(f"{at} as a member of the multicast group {group}, which images cannot hold")
     waiting, backlog = _TCP_INFO.unpack(sock.getsockopt(TCP, socket.TCP_INFO, _TCP_INFO.size))
     if waiting:
@@ -186,7 +186,7 @@ class TcpListener(DescriptorKind):
         """Not a listening TCP socket, or one with what the images cannot hold."""
         raw = holders[0]
         try:
-            found = self.capture(holders, view.pidfd(raw.pid))
+            found = self.capture(holders, view.pidfd(raw.pid), view.surroundings.of(self))
         except (NativeError, OSError) as error:
             if (error.errnum if isinstance(error, NativeError) else error.errno) in (errno.EBADF, errno.ESRCH):
                 return None  # closed while we looked
@@ -200,10 +200,14 @@ class TcpListener(DescriptorKind):
         fix = "try again in a moment" if "to be accepted" in found.refusal else "let it close, then dump"
         return raw.blocker(found.refusal, fix)
 
-    def capture(self, holders: Holders, pidfd: int) -> Listener:
+    def surroundings(self) -> multicast.Groups:
+        """Groups that it may be in."""
+        return multicast.Groups()
+
+    def capture(self, holders: Holders, pidfd: int, around: multicast.Groups) -> Listener:
         """All options of it, about 30 system calls."""
         with socket.socket(fileno=grab(pidfd, holders[0].fd)) as sock:
-            return look(sock)
+            return look(sock, around)
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
         """As `blocker`, for the moment of the freeze."""

@@ -21,14 +21,20 @@ _ALL_HOSTS: Final = "010000E0"
 """224.0.0.1, which no socket joins: the machine is in it."""
 
 
-def group(sock: socket.socket) -> str:
-    """One that it is in, as text, or ""."""
-    for level, address, asked in _questions():
-        if level == socket.IPPROTO_IPV6 and sock.family != socket.AF_INET6:
-            continue
-        if _answers(sock, level, asked):
-            return socket.inet_ntop(socket.AF_INET6 if level == socket.IPPROTO_IPV6 else socket.AF_INET, address)
-    return ""
+class Groups:
+    """Those that this machine is in, as of now."""
+
+    def __init__(self) -> None:
+        self._questions = tuple(_questions())
+
+    def of(self, sock: socket.socket) -> str:
+        """One that *sock* is in, as text, or ""."""
+        for level, address, asked in self._questions:
+            if level == socket.IPPROTO_IPV6 and sock.family != socket.AF_INET6:
+                continue
+            if _answers(sock, level, asked):
+                return socket.inet_ntop(socket.AF_INET6 if level == socket.IPPROTO_IPV6 else socket.AF_INET, address)
+        return ""
 
 
 def _answers(sock: socket.socket, level: int, asked: bytes) -> bool:
