@@ -19,6 +19,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import fd_types, file_entry, fown_entry
 from lamina.core.image.supplement import Values
+from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import Holders, RawFd
 
 T = TypeVar("T")
@@ -100,6 +101,7 @@ class DescriptorKind(ABC):
         name: in the field's words.
         type: its number in `fd_types`.
         field: which field of `file_entry` holds its record.
+        images: those it reads and writes beside its record, as in "pipes-data".
         made_in_task: it can only be made by a task that has the numbers it `watches`, and not by the restorer.
         shared_fds: descriptors that the object behind it needs in the restorer while it is being opened.
     """
@@ -107,6 +109,7 @@ class DescriptorKind(ABC):
     name: str
     type: fd_types
     field: str
+    images: tuple[str, ...] = ()
     made_in_task = False
     shared_fds = 0
 
@@ -149,6 +152,23 @@ class DescriptorKind(ABC):
     def save(self, file: CapturedFile, ident: int, saving: "Saving") -> file_entry:
         """Its record, and whatever else it puts into *saving*. Called after the thaw."""
 
+    # -- its records, on any machine ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record says and cannot be, as in "has the offset 0x…"."""
+
+    def unsupported(self, record: Any) -> Iterator[str]:
+        """What is whole, and not rebuilt."""
+        yield from ()
+
+    def layer_damage(self, layer: LayerFiles, tables: Tables) -> Iterator[tuple[str, str]]:
+        """What cannot be of all descriptions of a layer together, and in `images`: name of the file, and a sentence.
+
+        *tables*: of the tasks whose table could be read.
+        """
+        yield from ()
+
     # -- restore -----------------------------------------------------------------------------------------------------------------------
 
     def shares(self, entry: file_entry) -> Key | None:
@@ -180,11 +200,10 @@ class DescriptorKind(ABC):
     def before_run(self, opening: "Opening", groups: Collection[int]) -> None:
         """The last thing before a tree runs that has any of this kind and gets our terminal; *groups*: its process groups."""
 
-    def owner(self, entry: file_entry) -> fown_entry | None:
-        """Who gets SIGIO; None if it can have no owner."""
-        found = getattr(entry, self.field).fown
-        assert isinstance(found, fown_entry)
-        return found
+    def owner_and_flags(self, entry: file_entry, opening: "Opening") -> tuple[fown_entry, int]:
+        """Who gets SIGIO, and the flags of the description."""
+        record = getattr(entry, self.field)
+        return record.fown, int(record.flags)
 
     # -- restore, made in a task -------------------------------------------------------------------------------------------------------
 

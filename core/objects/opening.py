@@ -19,8 +19,9 @@ from lamina.core.image.schema import fdinfo_entry
 from lamina.core.objects.file_table import path_blockers
 from lamina.core.objects.install import FreeNumbers, take_calls
 from lamina.core.objects.kind import DescriptorKind, KindTable, OpenOptions
+from lamina.core.objects.layer_files import LayerFiles, read_tables
 from lamina.core.objects.rawfd import O_ASYNC
-from lamina.core.objects.restorer import LayerFiles, Restorer, maker_of, read_tables
+from lamina.core.objects.restorer import Restorer, maker_of
 from lamina.core.objects.rights import may_raise_limits
 
 __all__ = ["Descriptions", "OpenOptions", "open_descriptions", "plan_descriptions"]
@@ -200,16 +201,15 @@ class Descriptions:
                 continue
             file = self._files[entry.id]
             kind = self._restorer.kind(entry.id)
-            owner = kind.owner(file) if kind else None
-            if kind is None or owner is None:
+            if kind is None:
                 continue
+            owner, flags = kind.owner_and_flags(file, self._restorer)
             about = f"set who gets signals of fd {entry.fd}"
             if owner.signum:
                 calls.add("fcntl", entry.fd, _F_SETSIG, owner.signum, expect=0, about=about)
             if owner.pid:
                 where = calls.data(struct.pack("<ii", owner.pid_type, owner.pid))
                 calls.add("fcntl", entry.fd, _F_SETOWN_EX, where, expect=0, about=about)
-            flags = int(getattr(file, kind.field).flags)
             if flags & O_ASYNC:
                 calls.add("fcntl", entry.fd, _F_SETFL, flags, expect=0, about=about)
 

@@ -1,69 +1,17 @@
-"""What a layer says about descriptors, checked, and what kinds may use while they plan and open them in the restorer."""
+"""What kinds may use while they plan and open the descriptions of a layer in the restorer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lamina.core.errors import ImageError
-from lamina.core.image.format import TaskState
-from lamina.core.image.schema import fdinfo_entry, file_entry, task_kobj_ids_entry
-from lamina.core.image.sidecar import Sidecar
+from lamina.core.image.schema import file_entry
 from lamina.core.image.supplement import Supplement, Values
 from lamina.core.objects.kind import DescriptorKind, Key, KindTable, Opening, OpenOptions
+from lamina.core.objects.layer_files import LayerFiles, Tables, users_of
 from lamina.core.objects.named_file import path_of
 
 T = TypeVar("T")
-# Above any fs.nr_open in use; a larger number in an image is a lie.
-_FD_LIMIT: Final = 1 << 30
-Tables = dict[int, tuple[fdinfo_entry, ...]]
-"""pid → its descriptors, ascending by number."""
-
-
-class LayerFiles(Protocol):
-    """What is read of a layer; `image.layer.Layer` is one."""
-
-    @property
-    def pids(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def sidecar(self) -> Sidecar | None: ...  # noqa: D102
-    @property
-    def files(self) -> dict[int, file_entry]: ...  # noqa: D102
-    def records(self, name: str) -> Sequence[tuple[Any, bytes]]: ...  # noqa: D102
-    def fdinfo(self, files_id: int) -> tuple[fdinfo_entry, ...]: ...  # noqa: D102
-    def ids(self, pid: int) -> task_kobj_ids_entry: ...  # noqa: D102
-    def core(self, tid: int) -> Any: ...  # noqa: D102
-
-
-def read_tables(layer: LayerFiles) -> Tables:
-    """pid → its descriptors, ascending; tasks that have ended have none.
-
-    Raises:
-        ImageError: a table is missing or cannot be one.
-    """
-    tables = {}
-    for pid in layer.pids:
-        if layer.core(pid).tc.task_state == TaskState.DEAD:
-            continue
-        entries = tuple(sorted(layer.fdinfo(layer.ids(pid).files_id), key=lambda entry: entry.fd))
-        numbers = [entry.fd for entry in entries]
-        if len(set(numbers)) != len(numbers) or (numbers and numbers[-1] >= _FD_LIMIT):
-            raise ImageError("damaged image", f"fdinfo-{layer.ids(pid).files_id}.img", "a descriptor number occurs twice or is none")
-        for entry in entries:
-            if entry.id not in layer.files:
-                raise ImageError("damaged image", "files.img", f"it lacks file {entry.id}, fd {entry.fd} of process {pid}")
-        tables[pid] = entries
-    return tables
-
-
-def users_of(tables: Tables) -> dict[int, list[tuple[int, int]]]:
-    """File id → the descriptors that name it, as (pid, number), in tree order."""
-    found: dict[int, list[tuple[int, int]]] = {}
-    for pid, entries in tables.items():
-        for entry in entries:
-            found.setdefault(entry.id, []).append((pid, entry.fd))
-    return found
-
-
 def maker_of(ident: int, watched: Iterable[int], users: Iterable[tuple[int, int]], tables: Tables) -> tuple[int, int]:
     """Which task makes a description, and as which number: the first of its users that has all the numbers it watches.
 

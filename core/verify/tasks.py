@@ -11,9 +11,11 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import areas, descriptors, memory, tasks, threads
+from lamina.core.image.records import areas, memory, tasks, threads
 from lamina.core.image.schema import fdinfo_entry, mm_entry, pstree_entry, vma_entry
 from lamina.core.image.supplement import problems
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.file_records import file_damage, table_damage
 from lamina.core.verify.collect import first, pages, some
 
 _FILE_STATUS = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
@@ -42,7 +44,6 @@ def check_tasks(layer: Layer, used: set[str]) -> Iterator[Finding]:
     yield from _files(layer, living, used)
     for task in living:
         yield from _task(layer, task, used)
-    yield from _terminals(layer, used)
     yield from some(layer, "lamina.json", _supplement(layer, living))
 
 
@@ -73,21 +74,19 @@ def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
 
 def _files(layer: Layer, living: Sequence[pstree_entry], used: set[str]) -> Iterator[Finding]:
     used |= {"files.img"}
-    yield from some(layer, "files.img", (why for entry in layer.files.values() for why in descriptors.file_damage(entry)))
-    yield from some(layer, "pipes-data.img", descriptors.pipe_damage(layer.pipes_data))
+    yield from some(layer, "files.img", (why for entry in layer.files.values() for why in file_damage(entry, DESCRIPTORS)))
     tables = {}
     for task in living:
         name = f"ids-{task.pid}.img"
         if layer.has(name) and layer.has(f"fdinfo-{layer.ids(task.pid).files_id}.img"):
             tables[task.pid] = layer.fdinfo(layer.ids(task.pid).files_id)
-    yield from some(layer, "files.img", descriptors.epoll_damage(layer.files, tables))
-
-
-def _terminals(layer: Layer, used: set[str]) -> Iterator[Finding]:
-    used |= {"tty-info.img"} if layer.has("tty-info.img") else set()
-    for entry in layer.files.values():
-        if entry.HasField("tty") and entry.tty.tty_info_id not in layer.tty_info:
-            yield Finding.of(layer, "tty-info.img", f"has no entry {entry.tty.tty_info_id} for the terminal {entry.id} of files.img")
+    for kind in DESCRIPTORS:
+        used |= {f"{name}.img" for name in kind.images if layer.has(f"{name}.img")}
+        by_file: dict[str, list[str]] = {}
+        for name, why in kind.layer_damage(layer, tables):
+            by_file.setdefault(name, []).append(why)
+        for name, sentences in by_file.items():
+            yield from some(layer, name, sentences)
 
 
 def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]:
@@ -138,7 +137,7 @@ def _descriptors(layer: Layer, pid: int, files_id: int, used: set[str]) -> Itera
         yield Finding.of(layer, name, "missing")
         return
     entries = layer.fdinfo(files_id)
-    yield from some(layer, name, descriptors.table_damage(entries))
+    yield from some(layer, name, table_damage(entries))
     yield from some(layer, "files.img", _unknown(layer, entries, pid))
 
 

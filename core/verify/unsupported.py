@@ -12,9 +12,11 @@ from lamina.core.image import format as fmt
 from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import areas, descriptors, tasks, threads
+from lamina.core.image.records import areas, tasks, threads
 from lamina.core.image.schema import pstree_entry, task_kobj_ids_entry
 from lamina.core.image.sessions import plan_memberships
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.file_records import unsupported
 from lamina.core.verify.collect import some
 
 _CONTENTS: Final = MappingProxyType(
@@ -31,7 +33,7 @@ _CONTENTS: Final = MappingProxyType(
         "apparmor": "AppArmor policies",
     }
 )
-"""Kind of image → what is in it. Of a pipe it would be pipes-data, which is put back."""
+"""Kind of image → what is in it. What a kind of descriptor reads is put back."""
 _HEAD: Final = 8
 """Bytes of an image that holds nothing."""
 _RELEASED: Final = "dump when the program has released it"
@@ -83,9 +85,10 @@ def images(layer: Layer) -> Iterator[Finding]:
     plugins = layer.inventory.plugins_entry.plugins
     if plugins:
         yield _finding(layer, "inventory.img", f"it was dumped with criu's plugin {', '.join(plugins)}, whose part cannot be put back")
+    read = {name for kind in DESCRIPTORS for name in kind.images}
     for name in layer.names():
         kind = fmt.kind_of_file(name)
-        if kind is None or kind.name not in _CONTENTS:
+        if kind is None or kind.name not in _CONTENTS or kind.name in read:
             continue
         info = layer.info(name)
         if info and info.size > _HEAD:
@@ -106,7 +109,7 @@ def _files(layer: Layer, living: Iterable[pstree_entry]) -> Iterator[str]:
         for entry in layer.fdinfo(layer.ids(task.pid).files_id):
             if entry.id not in seen:
                 seen.add(entry.id)
-                for why in descriptors.unsupported(layer.files[entry.id], ids):
+                for why in unsupported(layer.files[entry.id], ids, DESCRIPTORS):
                     yield f"descriptor {entry.fd} of process {task.pid} {why}"
 
 

@@ -1,9 +1,12 @@
 """Devices without state of their own (/dev/null, /dev/zero, /dev/full, /dev/random, /dev/urandom): opened again by path, as CRIU does."""
 
 import stat
+from collections.abc import Iterator
+from typing import Any
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import fd_types, file_entry
+from lamina.core.kinds.files.regfile import RegularFile
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.named_file import SIMPLE_DEVICES, changed, entry_of, open_reg, path_blocker
 from lamina.core.objects.rawfd import Holders, RawFd
@@ -29,6 +32,10 @@ class SimpleDevice(DescriptorKind):
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """A regular-file record, its mode says what it is."""
         return file_entry(type=fd_types.REG, id=ident, reg=entry_of(ident, file.raw))
+
+    def damage(self, record: Any) -> Iterator[str]:
+        """A regular-file record."""
+        return RegularFile().damage(record)
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """There, and still such a device."""

@@ -8,22 +8,28 @@ import errno
 import fcntl
 import os
 import select
+import stat
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, NativeError, RefusedError
 from lamina.core.ffi import C, check, new_error
-from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, file_entry
+from lamina.core.image.schema import eventpoll_file_entry, eventpoll_tfd_entry, fd_types, fdinfo_entry, file_entry
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import Holders, RawFd, grabbed, read_table
 
 _PARAMS: Final = 8  # struct epoll_params
 _EPIOCGPARAMS: Final = 0x8008_8A02
 _EPOLL_CTL_ADD: Final = 1
+_EXCLUSIVE: Final = 1 << 28
+# fs/eventpoll.c, EPOLLEXCLUSIVE_OK_BITS: in, out, error, hang-up, wake-up, edge, exclusive.
+_EXCLUSIVE_WITH: Final = 0x1 | 0x4 | 0x8 | 0x10 | 1 << 29 | 1 << 31 | _EXCLUSIVE
+_EPOLL_DEPTH: Final = 5  # EP_MAX_NESTS, and the innermost
 READY: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP
 _HOW: Final = select.EPOLLONESHOT | 0x80000000 | 1 << 29  # EPOLLET, EPOLLWAKEUP
 _EPOLL_EVENT: Final = struct.Struct("<IQ" if os.uname().machine == "x86_64" else "<IxxxxQ")
@@ -192,6 +198,22 @@ class Epoll(DescriptorKind):
             )  # fmt: skip
         return file_entry(type=fd_types.EVENTPOLL, id=ident, epfd=record)
 
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        seen: set[int] = set()
+        for watch in record.tfd:
+            if watch.tfd in seen:
+                yield f"watches descriptor {watch.tfd} twice"
+            seen.add(watch.tfd)
+            if watch.events & _EXCLUSIVE and watch.events & ~_EXCLUSIVE_WITH:
+                yield f"watches descriptor {watch.tfd} for the events {watch.events:#x}, which cannot be together"
+        if record.flags & os.O_DIRECT:
+            yield "has the flag O_DIRECT, which it cannot have"
+
+    def layer_damage(self, layer: LayerFiles, tables: Tables) -> Iterator[tuple[str, str]]:
+        """See `watch_damage`."""
+        return (("files.img", why) for why in watch_damage(layer.files, tables))
+
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """Nothing outside the task can stand in the way."""
         return None
@@ -264,3 +286,47 @@ def has_fired(events: int) -> bool:
 
 def _refusal(raw: RawFd, found: Trouble | None) -> Blocker | None:
     return raw.blocker(found.why, found.fix) if found else None
+
+
+def watch_damage(files: Mapping[int, file_entry], tables: Mapping[int, Sequence[fdinfo_entry]]) -> Iterator[str]:
+    """Epolls that no task can make: one that watches a number that none of its holders has, what cannot be waited for, or itself.
+
+    *tables*: pid → its descriptors, parents first.
+    """
+    numbers = {pid: {entry.fd: entry.id for entry in entries} for pid, entries in tables.items()}
+    inside: dict[int, list[int]] = {}
+    for pid, entries in tables.items():
+        for holder in entries:
+            file = files.get(holder.id)
+            if file is None or holder.id in inside or not file.HasField("epfd"):
+                continue
+            if all(watch.tfd in numbers[pid] for watch in file.epfd.tfd):
+                inside[holder.id] = [numbers[pid][watch.tfd] for watch in file.epfd.tfd]
+    held = {entry.id for entries in tables.values() for entry in entries}
+    for ident in held:
+        if ident in files and files[ident].HasField("epfd") and ident not in inside:
+            yield f"its epfd {ident} watches descriptors that no task has"
+    for ident, watched in inside.items():
+        for other in watched:
+            if other in files and files[other].HasField("reg") and _is_plain(files[other].reg):
+                yield f"its epfd {ident} watches a file or directory, which epoll cannot"
+                break
+    yield from _nested(inside)
+
+
+def _is_plain(record: Any) -> bool:
+    """A file or directory of a disk. Some files of /proc and /sys can be waited for."""
+    kind = stat.S_IFMT(record.mode)
+    return kind in (stat.S_IFREG, stat.S_IFDIR) and not record.name.lstrip(b"/").startswith((b"proc/", b"sys/", b"dev/"))
+
+
+def _nested(inside: Mapping[int, Sequence[int]]) -> Iterator[str]:
+    """Epolls in epolls: never in themselves, and not too deep. By taking away the innermost ones, again and again."""
+    left = {ident: {other for other in watched if other in inside} for ident, watched in inside.items()}
+    for _ in range(_EPOLL_DEPTH):
+        innermost = {ident for ident, watched in left.items() if not watched & left.keys()}
+        if not innermost:
+            break
+        left = {ident: watched for ident, watched in left.items() if ident not in innermost}
+    for ident in left:
+        yield f"its epfd {ident} watches itself, or one that watches one, too deep"

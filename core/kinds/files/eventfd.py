@@ -1,7 +1,8 @@
 """eventfd(2): a counter. Rebuilt with its count and flags."""
 
 import os
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import eventfd_file_entry, fd_types, file_entry
@@ -31,6 +32,13 @@ class EventFd(DescriptorKind):
         count = int(raw.line("eventfd-count"), 16)
         record = eventfd_file_entry(id=ident, flags=raw.flags | semaphore, counter=count, fown=raw.owner.entry())
         return file_entry(type=fd_types.EVENTFD, id=ident, efd=record)
+
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        if record.counter == 2**64 - 1:
+            yield "has counted further than it can"
+        if record.flags & os.O_DIRECT:
+            yield "has the flag O_DIRECT, which it cannot have"
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """Nothing can stand in the way."""

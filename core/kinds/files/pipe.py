@@ -6,19 +6,22 @@ the target writes later goes behind the copied bytes of a page, never into them.
 
 import fcntl
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from lamina.core.attach.procfs import describe
 from lamina.core.errors import Blocker
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.schema import fd_types, file_entry, pipe_data_entry, pipe_entry
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Key, Opening, Saving, TreeView
+from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import Holders, RawFd, grabbed
 
 PIPE_BUF: Final = 4096
 # Of the kernel's own making (fs/pipe.c): more slots than this cannot be asked for by anyone.
 SIZE_LIMIT: Final = 1 << 31
+_USUAL_SIZE: Final = 65536  # of one whose size is not recorded
 O_LARGEFILE: Final = 0o100000 if os.uname().machine == "x86_64" else 0o400000
 PIPES_DATA: Final = "pipes-data"
 STREAMS: Final = ("standard input", "standard output", "standard error")
@@ -61,6 +64,7 @@ class Pipe(DescriptorKind):
     name = "pipe"
     type = fd_types.PIPE
     field = "pipe"
+    images = (PIPES_DATA,)
     shared_fds = 2
 
     def recognise(self, raw: RawFd) -> bool:
@@ -119,6 +123,15 @@ class Pipe(DescriptorKind):
         record = pipe_entry(id=ident, pipe_id=pipe_id, flags=raw.flags, fown=raw.owner.entry())
         return file_entry(type=fd_types.PIPE, id=ident, pipe=record)
 
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        if record.flags & os.O_ACCMODE == os.O_ACCMODE:
+            yield "is open for neither reading nor writing"
+
+    def layer_damage(self, layer: LayerFiles, tables: Tables) -> Iterator[tuple[str, str]]:
+        """Contents that do not fit, or are there twice."""
+        return ((f"{PIPES_DATA}.img", why) for why in contents_damage(layer.records(PIPES_DATA)))
+
     def shares(self, entry: file_entry) -> Key | None:
         """Both ends have one pipe."""
         return "pipe", entry.pipe.pipe_id
@@ -164,6 +177,17 @@ def save_contents(file: CapturedFile, saving: Saving, image: str) -> int:
     ident = raw.ino & 0xFFFFFFFF
     saving.put(image, pipe_data_entry(pipe_id=ident, bytes=len(content), size=raw.pipe_size), content)
     return ident
+
+
+def contents_damage(records: Sequence[tuple[Any, bytes]]) -> Iterator[str]:
+    """What is wrong with the contents of pipes."""
+    seen: set[int] = set()
+    for record, content in records:
+        if record.pipe_id in seen:
+            yield f"pipe {record.pipe_id} is there twice"
+        seen.add(record.pipe_id)
+        if record.size >= SIZE_LIMIT or len(content) > (record.size or _USUAL_SIZE):
+            yield f"pipe {record.pipe_id} has {record.size} bytes of room, and {len(content)} in it"
 
 
 def contents(pipe_id: int, opening: Opening, image: str) -> tuple[int, bytes]:

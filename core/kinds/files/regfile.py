@@ -2,14 +2,18 @@
 
 import os
 import stat
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from lamina.core.errors import Blocker
+from lamina.core.image.records.limits import LONG_MAX
 from lamina.core.image.schema import fd_types, file_entry
+from lamina.core.objects.file_records import path_damage
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.named_file import DELETED, changed, entry_of, is_process_file, open_reg, path_blocker
 from lamina.core.objects.rawfd import Holders, RawFd
 
+_O_TMPFILE: Final = 0o20000000
 _PROCESS_FILE: Final = "a file of /proc/PID, which a restored process could not open before it exists"
 
 
@@ -44,6 +48,17 @@ class RegularFile(DescriptorKind):
     def save(self, file: CapturedFile, ident: int, saving: Saving) -> file_entry:
         """Path, flags, offset, size, mode."""
         return file_entry(type=fd_types.REG, id=ident, reg=entry_of(ident, file.raw))
+
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        if why := path_damage(record.name):
+            yield why
+        if record.pos > LONG_MAX:
+            yield f"has the offset {record.pos:#x}"
+        if record.flags & _O_TMPFILE:
+            yield "was opened without a name"
+        if record.HasField("size") and record.size > LONG_MAX:
+            yield f"has {record.size} bytes"
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """See `changed`."""

@@ -8,9 +8,9 @@ import signal
 import stat
 import struct
 import termios
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import (
@@ -24,6 +24,7 @@ from lamina.core.image.schema import (
     winsize_entry,
 )
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
+from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import ONCE, Holders, RawFd, grabbed
 
 _KEEP: Final = "--shell-job"
@@ -78,6 +79,7 @@ class Terminal(DescriptorKind):
     name = "terminal"
     type = fd_types.TTY
     field = "tty"
+    images = (TTY_INFO,)
 
     def recognise(self, raw: RawFd) -> bool:
         """By device number."""
@@ -114,6 +116,20 @@ class Terminal(DescriptorKind):
         info = saving.once(("terminal", raw.rdev), lambda: _save_info(raw, state, saving))
         record = tty_file_entry(id=ident, tty_info_id=info, flags=raw.flags & ~ONCE, fown=raw.owner.entry(), regf_id=saving.named_file(raw))
         return file_entry(type=fd_types.TTY, id=ident, tty=record)
+
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        if record.flags & os.O_ACCMODE == os.O_ACCMODE:
+            yield "is open for neither reading nor writing"
+        if record.flags & os.O_DIRECT:
+            yield "has the flag O_DIRECT, which it cannot have"
+
+    def layer_damage(self, layer: LayerFiles, tables: Tables) -> Iterator[tuple[str, str]]:
+        """A terminal that nothing is said of."""
+        known = {record.id for record, _ in layer.records(TTY_INFO)}
+        for entry in layer.files.values():
+            if entry.HasField("tty") and entry.tty.tty_info_id not in known:
+                yield f"{TTY_INFO}.img", f"has no entry {entry.tty.tty_info_id} for the terminal {entry.id} of files.img"
 
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """`--shell-job` was given and we have a terminal to hand on."""

@@ -8,12 +8,13 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lamina.core.errors import Blocker, NativeError
+from lamina.core.image.records.limits import INT_MAX, LONG_MAX
 from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
 from lamina.core.image.supplement import Value, Values
 from lamina.core.kinds.sockets import inet_options, multicast, segment_keys
@@ -23,6 +24,9 @@ from lamina.core.objects.rawfd import Holders, RawFd, grab
 
 SOL, TCP, IP, IP6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6
 TCP_LISTEN: Final = 10
+_WORDS: Final = {int(socket.AF_INET): 1, int(socket.AF_INET6): 4}
+_STATES: Final = range(1, 13)  # net/tcp_states.h
+_MICROS: Final = 1_000_000
 # asm-generic/socket.h, linux/in.h: not in Python's socket module.
 SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND, IP_PKTINFO = 72, 32, 33, 26, 11, 15, 8
 # struct tcp_info: for a listening socket "unacked" counts connections that wait for accept(2), "sacked" is the backlog.
@@ -237,6 +241,25 @@ class TcpListener(DescriptorKind):
         more: Values = file.extra.more
         return more
 
+    def damage(self, record: Any) -> Iterator[str]:
+        """What its record cannot say."""
+        if record.family not in _WORDS or len(record.src_addr) != _WORDS[record.family]:
+            yield f"has an address of {len(record.src_addr)} words and family {record.family}"
+        if record.src_port > 0xFFFF or record.dst_port > 0xFFFF:
+            yield "has a port that is none"
+        if record.state not in _STATES:
+            yield f"is in state {record.state}, which is unknown"
+        if record.state == TCP_LISTEN and (record.proto != TCP or record.type != socket.SOCK_STREAM):
+            yield "listens, but is no TCP socket"
+        yield from option_damage(record.opts)
+        if record.flags & os.O_DIRECT:
+            yield "has the flag O_DIRECT, which it cannot have"
+
+    def unsupported(self, record: Any) -> Iterator[str]:
+        """Any socket that does not listen."""
+        if record.state != TCP_LISTEN or record.proto != TCP:
+            yield "is a socket that does not listen; only listening TCP sockets can be rebuilt yet"
+
     def plan(self, entry: file_entry, opening: Opening) -> Blocker | None:
         """Is the address ours and the port free, and can its options be set? Found by binding a socket for a moment, without listening."""
         record = entry.isk
@@ -329,3 +352,19 @@ def _apply(sock: socket.socket, record: inet_sk_entry, kept: Values) -> None:
     inet_options.rebuild(sock, kept, early=False)
     if record.flags & os.O_NONBLOCK:
         sock.setblocking(False)
+
+
+def option_damage(opts: sk_opts_entry) -> Iterator[str]:
+    """What options of a socket cannot be."""
+    for name in ("so_snd_tmo", "so_rcv_tmo"):
+        if getattr(opts, f"{name}_sec") > LONG_MAX or getattr(opts, f"{name}_usec") >= _MICROS:
+            yield f"has a time in {name} that is none"
+    for name in ("so_sndbuf", "so_rcvbuf", "so_priority", "so_rcvlowat", "so_oobinline", "so_linger"):
+        if (value := getattr(opts, name)) > INT_MAX:
+            yield f"has {value} for {name}"
+    # include/net/tcp.h, MAX_TCP_KEEPIDLE and so on. 0 is "as usual".
+    for name, most in (("tcp_keepidle", 32767), ("tcp_keepintvl", 32767), ("tcp_keepcnt", 127)):
+        if (value := getattr(opts, name)) > most:
+            yield f"has {value} for {name}"
+    if len(opts.so_bound_dev.encode()) > 15 or "\0" in opts.so_bound_dev:
+        yield "is bound to a device whose name is none"

@@ -9,7 +9,11 @@ import pytest
 from lamina.core.dirty.runs import PAGE
 from lamina.core.image import schema
 from lamina.core.image.format import VmaStatus
-from lamina.core.image.records import areas, credentials, descriptors, memory, registers, signals, tasks, threads, timers
+from lamina.core.image.records import areas, credentials, memory, registers, signals, tasks, threads, timers
+from lamina.core.kinds.files.epoll import watch_damage
+from lamina.core.kinds.files.pipe import contents_damage
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.file_records import file_damage, table_damage, unsupported
 from tests.unit.image.layers import BASE, core, creds, fown, mm, reg
 
 Change = Callable[[Any], object]
@@ -235,7 +239,7 @@ def epoll(ident: int, *watched: int, events: int = 1) -> schema.file_entry:
 def test_epolls_that_nobody_can_make() -> None:
     def found(*files: schema.file_entry) -> str:
         table = [schema.fdinfo_entry(id=file.id, flags=0, type=file.type, fd=file.id) for file in files]
-        return told(descriptors.epoll_damage({file.id: file for file in files}, {7: table}))
+        return told(watch_damage({file.id: file for file in files}, {7: table}))
 
     counter = schema.file_entry(type=schema.fd_types.EVENTFD, id=3, efd=schema.eventfd_file_entry(id=3, flags=2, fown=fown(), counter=0))
     assert not found(counter, epoll(4, 3), epoll(5, 4))
@@ -245,25 +249,26 @@ def test_epolls_that_nobody_can_make() -> None:
     plain = reg(6, b"tmp/x")
     plain.reg.mode = 0o100600
     assert "a file or directory" in found(plain, epoll(4, 6))
-    assert "twice" in told(descriptors.file_damage(epoll(4, 3, 3)))
-    assert "cannot be together" in told(descriptors.file_damage(epoll(4, 3, events=1 << 28 | 1 << 30)))
+    assert "twice" in told(file_damage(epoll(4, 3, 3), DESCRIPTORS))
+    assert "cannot be together" in told(file_damage(epoll(4, 3, events=1 << 28 | 1 << 30), DESCRIPTORS))
 
 
 def test_descriptors_and_descriptions() -> None:
     table = [schema.fdinfo_entry(id=1, flags=at, type=schema.fd_types.REG, fd=2**31) for at in (0, 4)]
-    assert told(descriptors.table_damage(table)).split("; ") == [
+    assert told(table_damage(table)).split("; ") == [
         "2147483648 is no descriptor", "a descriptor occurs twice: 2147483648", "2147483648 is no descriptor",
         "descriptor 2147483648 has the flags 0x4",
     ]  # fmt: skip
     full = schema.file_entry(
         type=schema.fd_types.EVENTFD, id=3, efd=schema.eventfd_file_entry(id=3, flags=2, fown=fown(), counter=2**64 - 1)
     )
-    assert "counted" in told(descriptors.file_damage(full))
+    assert "counted" in told(file_damage(full, DESCRIPTORS))
     for name in (b"", b"a\0b", b"x" * 4096):
-        assert "path" in told(descriptors.file_damage(reg(1, name)))
+        assert "path" in told(file_damage(reg(1, name), DESCRIPTORS))
     owned = reg(1, b"x")
     owned.reg.fown.pid, owned.reg.fown.signum = 5, 65
-    assert "signal 65" in told(descriptors.file_damage(owned))
-    assert "5, which is not in the tree" in told(descriptors.unsupported(owned, {7})) and not told(descriptors.unsupported(owned, {5}))
+    assert "signal 65" in told(file_damage(owned, DESCRIPTORS))
+    assert "5, which is not in the tree" in told(unsupported(owned, {7}, DESCRIPTORS))
+    assert not told(unsupported(owned, {5}, DESCRIPTORS))
     record = schema.pipe_data_entry(pipe_id=1, bytes=3, size=2)
-    assert "2 bytes of room, and 3 in it" in told(descriptors.pipe_damage([(record, b"abc")]))
+    assert "2 bytes of room, and 3 in it" in told(contents_damage([(record, b"abc")]))

@@ -6,9 +6,7 @@ import pytest
 
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import descriptors
 from lamina.core.image.schema import file_lock_entry, plugins_entry, task_kobj_ids_entry
-from lamina.core.kinds.table import DESCRIPTORS as KINDS
 from lamina.core.verify import State, check_chain, verify_layer
 from lamina.core.verify.unsupported import images, namespaces, shared
 from tests.corpus import unpack
@@ -66,7 +64,3 @@ def test_what_processes_share_and_namespaces_of_their_own() -> None:
     assert len([*shared({10: one, 20: one})]) == 4
     assert not [*namespaces(one, one)]
     assert [*namespaces(one, two)] == ["it had a net namespace of its own, which is not supported"]
-
-
-def test_the_types_that_are_called_rebuilt_are_those_that_kinds_rebuild() -> None:
-    assert {kind.type for kind in KINDS} == descriptors.REBUILT
