@@ -48,10 +48,9 @@ schema: dev ## generate the protobuf modules from core/image/schema/*.proto
 	@$(BIN)/python core/image/schema/generate.py
 
 .PHONY: lint
-lint: dev build/typing/lamina/.linked ## ruff, mypy --strict, import contracts, C warnings as errors
+lint: dev ## ruff, mypy --strict, import contracts, C warnings as errors
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy -p lamina.core -p lamina.tui
-	@$(BIN)/mypy --explicit-package-bases --exclude tests/victims tests benches screenshots
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --cache-dir build/import_linter
 	@$(if $(strip $(C_SOURCES)),for source in $(C_SOURCES); do gcc $(C_STRICT) -c -o /dev/null $$source; done)
 	@echo "lint: clean"
@@ -130,13 +129,6 @@ build/.inputs: FORCE
 
 build/.native: build/.inputs $(NATIVE_INPUTS) $(VENV)/.built
 	@$(BIN)/python setup.py -q build_ext --inplace
-	@touch $@
-
-# The folders are called core and tui, the packages lamina.core and lamina.tui: mypy sees them through this tree of links.
-build/typing/lamina/.linked: Makefile
-	@mkdir -p build/typing/lamina
-	@ln -sfn ../../../core build/typing/lamina/core
-	@ln -sfn ../../../tui build/typing/lamina/tui
 	@touch $@
 
 .PHONY: FORCE

@@ -9,5 +9,7 @@ import grimp
 
 
 def test_no_circle_of_imports() -> None:
-    graph = grimp.build_graph("lamina.core", cache_dir=None, exclude_type_checking_imports=False)
-    TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}).prepare()
+    graph = grimp.build_graph("lamina", cache_dir=None, exclude_type_checking_imports=False)
+    engine = [module for module in graph.modules if module.startswith("lamina.core.")]
+    assert len(engine) > 300
+    TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in engine}).prepare()

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.corpus import extract
 from tests.live.harness import ROOT
 
 # What a build needs of the tree, as a user of git has it: nothing that an earlier build left.
-SOURCES = ("core", "docs", "native", "tui", "pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md",
+SOURCES = ("core", "docs", "lamina", "native", "tui", "pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "README.md", "CHANGELOG.md",
            "ARCHITECTURE.md", "CONTRIBUTING.md", "Makefile")  # fmt: skip
 
 
@@ -28,10 +27,12 @@ def built(what: str, tree: Path, out: Path) -> Path:
     return out / done.stdout.splitlines()[-1]
 
 
-def test_every_package_is_listed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = [path.parent.relative_to(ROOT) for top in ("core", "tui") for path in (ROOT / top).rglob("__init__.py")]
-    assert {"lamina." + ".".join(folder.parts) for folder in folders} == set(listed)
+def test_a_plain_clone_has_the_names_that_are_imported() -> None:
+    links = {path.name: str(path.readlink()) for path in (ROOT / "lamina").iterdir() if path.is_symlink()}
+    assert links == {"core": "../core", "tui": "../tui"}
+    # -S: without what an editable install puts in the way.
+    words = [sys.executable, "-S", "-c", "import lamina.core.errors as it, lamina.tui; print(it.__file__)"]
+    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == str(ROOT / "lamina/core/errors.py")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = shutil.ignore_patterns("__pycache__", "*.so", "_native.c")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tree / name, ignore=made)
+            shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=made)
         else:
             shutil.copy(ROOT / name, tree)
     return built("sdist", tree, tmp_path_factory.mktemp("sdist"))
@@ -50,13 +51,14 @@ def test_the_sdist_has_every_source_and_nothing_that_was_made(sdist: Path) -> No
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {
-        str(path.relative_to(ROOT))
+        str(Path("" if top == "native" else "lamina") / path.relative_to(ROOT))
         for top in ("core", "tui", "native")
         for path in (ROOT / top).rglob("*")
         if path.suffix in {".py", ".pyi", ".c", ".h", ".proto", ".tcss", ".typed"} and path.name != "_native.c"
     }
     assert wanted - names == set()
-    assert {"LICENSE", "README.md", "pyproject.toml", "setup.py"} <= names
+    assert not [name for name in names if name.startswith(("core/", "tui/"))], "each file once"
+    assert {"LICENSE", "README.md", "pyproject.toml", "setup.py", "lamina/__init__.py"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc", "_native.c"))]
 
 
@@ -69,6 +71,7 @@ def test_a_wheel_made_of_the_sdist_runs_from_anywhere(sdist: Path, tmp_path: Pat
     shutil.rmtree(tree)
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
+        assert {name.partition("/")[0] for name in archive.namelist()} == {"lamina", f"{wheel.name.rsplit('-', 3)[0]}.dist-info"}
         archive.extractall(installed)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PYTHONPATH": str(installed)}
     words = [sys.executable, "-c", "import lamina.core.ffi, lamina.tui.app.lamina; print(lamina.core.ffi.__file__)"]
