@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from lamina.core.image.socket_options import OPTIONS
-
 Value = int | str
 Values = Mapping[str, Value]
 """Name of a setting → its value."""
@@ -26,7 +24,6 @@ _CPUS: Final = re.compile(_LIST)
 _GROUPS: Final = re.compile(r"[^\n:]{0,200}:/[^\n]{0,4095}(\n[^\n:]{0,200}:/[^\n]{0,4095})*")
 _KEYRING: Final = re.compile(r"[^\0;]{1,255}(;user)?")
 # Documentation/core-api/mm: what PR_SET_VMA_ANON_NAME takes.
-_HEX: Final = re.compile(r"([0-9a-f]{2}){0,2048}")
 _AREA_NAME: Final = re.compile(r"[\x20-\x7e]{1,79}")
 _SPECULATION: Final = frozenset({2, 4, 8, 16})
 
@@ -64,12 +61,9 @@ TASK_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
 AREA_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType({"mempolicy": _POLICY, "mlock_onfault": frozenset({1}), "name": _AREA_NAME})
 """What is kept of a part of its memory."""
 
-FILE_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
-    {name: range(1 << 8 * option.size) if option.size else _HEX for name, option in OPTIONS.items()}
-)
-"""What is kept of an open file description: socket options, a number or bytes as hex digits."""
-
-_TABLES: Final = MappingProxyType({"threads": THREAD_FIELDS, "tasks": TASK_FIELDS, "areas": AREA_FIELDS, "files": FILE_FIELDS})
+_TABLES: Final = MappingProxyType({"threads": THREAD_FIELDS, "tasks": TASK_FIELDS, "areas": AREA_FIELDS})
+_LONGEST: Final = 4096
+"""Characters of a value of a file; what it may be says its kind (`DescriptorKind.kept`)."""
 _IDS: Final = range(1 << 32)
 _ADDRESSES: Final = range(1 << 56)
 _PAGE: Final = 4096
@@ -91,7 +85,7 @@ class Supplement:
     Attributes:
         threads, tasks: id → `THREAD_FIELDS`, `TASK_FIELDS`.
         areas: pid → notes about its memory, ascending, `AREA_FIELDS`.
-        files: id in files.img → `FILE_FIELDS`.
+        files: id in files.img → what its kind keeps (`DescriptorKind.kept`).
         other: tables that a newer lamina wrote; kept as they are.
     """
 
@@ -116,7 +110,7 @@ class Supplement:
     @property
     def unknown(self) -> list[str]:
         """What a newer lamina keeps and this one could not set again."""
-        held = {"threads": self.threads.values(), "tasks": self.tasks.values(), "files": self.files.values(),
+        held = {"threads": self.threads.values(), "tasks": self.tasks.values(),
                 "areas": [note.values for notes in self.areas.values() for note in notes]}  # fmt: skip
         names = {name for table, values in held.items() for each in values for name in each if name not in _TABLES[table]}
         return sorted(names | set(self.other))
@@ -128,11 +122,12 @@ class Supplement:
         Raises:
             ValueError, TypeError, AttributeError: it is not what it should be.
         """
-        known = {name: record.get(name, {}) for name in _TABLES}
+        known = {name: record.get(name, {}) for name in (*_TABLES, "files")}
         return cls(
-            **{name: {_number(key): _values(name, value) for key, value in known[name].items()} for name in ("threads", "tasks", "files")},
+            **{name: {_number(key): _values(name, value) for key, value in known[name].items()} for name in ("threads", "tasks")},
+            files={_number(key): _plain(value) for key, value in known["files"].items()},
             areas={_number(pid): _notes(pid, notes) for pid, notes in known["areas"].items()},
-            other={name: table for name, table in record.items() if name not in _TABLES},
+            other={name: table for name, table in record.items() if name not in known},
         )
 
 
@@ -142,13 +137,26 @@ def _number(text: Any) -> int:
     return int(text)
 
 
+def fits(rule: Rule, value: Value) -> bool:
+    """Whether a setting can have that value."""
+    if isinstance(rule, re.Pattern):
+        return isinstance(value, str) and rule.fullmatch(value) is not None
+    return type(value) is int and value in rule
+
+
+def _plain(values: Any) -> dict[str, Value]:
+    for name, value in values.items():
+        if not (type(value) is int or (isinstance(value, str) and len(value) <= _LONGEST)):
+            raise ValueError(f"its supplement has {name} {value!r:.60}, which it cannot be")
+    return dict(values)
+
+
 def _values(table: str, values: Any) -> dict[str, Value]:
     for name, value in values.items():
         rule = _TABLES[table].get(name)
         if rule is None:
             continue  # a newer lamina's: see `problems`
-        right = rule.fullmatch(value) is not None if isinstance(rule, re.Pattern) and isinstance(value, str) else False
-        if not (right or (not isinstance(rule, re.Pattern) and type(value) is int and value in rule)):
+        if not fits(rule, value):
             raise ValueError(f"its supplement has {name} {value!r:.60}, which it cannot be")
         if name == "cgroups" and any(part == ".." for line in value.splitlines() for part in line.split("/")):
             raise ValueError("its supplement has a control group outside the hierarchy")
@@ -167,17 +175,16 @@ def _notes(pid: Any, notes: Any) -> tuple[AreaNote, ...]:
     return tuple(found)
 
 
-def problems(
-    supplement: Supplement, threads: Iterable[int], areas: Mapping[int, list[tuple[int, int]]], sockets: Iterable[int]
-) -> Iterator[str]:
+def problems(supplement: Supplement, threads: Iterable[int], areas: Mapping[int, list[tuple[int, int]]]) -> Iterator[str]:
     """What the supplement says about things that the layer does not have, as sentences.
 
-    *threads*: all thread ids; *areas*: pid of each living process → its mappings as (start, end), ascending; *sockets*: ids in files.img.
+    *threads*: all thread ids; *areas*: pid of each living process → its mappings as (start, end), ascending. Of files: see
+    `lamina.core.objects.file_records.kept_damage`.
     """
     if supplement.unknown:
         yield f"its supplement keeps {supplement.unknown[0]!r:.60}, which this lamina does not know"
     for what, said, there in (("thread", supplement.threads, threads), ("process", supplement.tasks, areas),
-                              ("process", supplement.areas, areas), ("socket", supplement.files, sockets)):  # fmt: skip
+                              ("process", supplement.areas, areas)):  # fmt: skip
         if lost := sorted(set(said) - set(there)):
             yield f"its supplement is about {what} {lost[0]}, which the layer does not have"
     for pid, notes in supplement.areas.items():

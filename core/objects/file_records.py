@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from lamina.core.image.records.limits import FD_LIMIT, INT_MAX, PATH_MAX, SIGNALS
 from lamina.core.image.schema import fd_types, fdinfo_entry, file_entry
+from lamina.core.image.supplement import Values, fits
 from lamina.core.objects.kind import KindTable
 
 FIELDS: Final[Mapping[int, str]] = {
@@ -43,6 +44,22 @@ def file_damage(entry: file_entry, kinds: KindTable) -> Iterator[str]:
         yield f"{name} sends signals to an owner of type {record.fown.pid_type}"
     elif record.fown.pid > INT_MAX:
         yield f"{name} sends signals to {record.fown.pid}, which is no process"
+
+
+def kept_damage(kept: Mapping[int, Values], files: Mapping[int, file_entry], kinds: KindTable) -> Iterator[str]:
+    """What the supplement says of descriptions that are not there, or cannot be. *kept*: `Supplement.files`."""
+    for ident, values in kept.items():
+        entry = files.get(ident)
+        if entry is None:
+            yield f"its supplement is about file {ident}, which the layer does not have"
+            continue
+        kind = kinds.of_entry(entry)
+        for name, value in values.items():
+            rule = kind.kept.get(name) if kind else None
+            if rule is None:
+                yield f"its supplement keeps {name!r:.60} of file {ident}, which this lamina does not know"
+            elif not fits(rule, value):
+                yield f"its supplement has {name} {value!r:.60} of file {ident}, which it cannot be"
 
 
 def path_damage(name: bytes) -> str:

@@ -11,6 +11,7 @@ are made, what stands between them is put back (`connect`, `connect_in_task`): p
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -18,7 +19,7 @@ from google.protobuf.message import Message
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import fd_types, file_entry, fown_entry
-from lamina.core.image.supplement import Values
+from lamina.core.image.supplement import Rule, Values
 from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import Holders, RawFd
 
@@ -102,6 +103,7 @@ class DescriptorKind(ABC):
         type: its number in `fd_types`.
         field: which field of `file_entry` holds its record.
         images: those it reads and writes beside its record, as in "pipes-data".
+        kept: what the supplement may have of it → which values that can have.
         made_in_task: it can only be made by a task that has the numbers it `watches`, and not by the restorer.
         shared_fds: descriptors that the object behind it needs in the restorer while it is being opened.
     """
@@ -110,6 +112,7 @@ class DescriptorKind(ABC):
     type: fd_types
     field: str
     images: tuple[str, ...] = ()
+    kept: Mapping[str, Rule] = MappingProxyType({})
     made_in_task = False
     shared_fds = 0
 
@@ -136,10 +139,6 @@ class DescriptorKind(ABC):
 
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
         """Why what was captured cannot be saved: what only the freeze shows. Called after the thaw."""
-
-    def notes(self, holders: Holders, view: TreeView) -> Iterable[str]:
-        """What the user should know although it can be dumped, as sentences."""
-        return ()
 
     def supplement(self, file: CapturedFile) -> Values:
         """What its record has no field for; `make` is told it again by `Opening.supplement`."""

@@ -15,7 +15,7 @@ from lamina.core.image.records import areas, memory, tasks, threads
 from lamina.core.image.schema import fdinfo_entry, mm_entry, pstree_entry, vma_entry
 from lamina.core.image.supplement import problems
 from lamina.core.kinds.table import DESCRIPTORS
-from lamina.core.objects.file_records import file_damage, table_damage
+from lamina.core.objects.file_records import file_damage, kept_damage, table_damage
 from lamina.core.verify.collect import first, pages, some
 
 _FILE_STATUS = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
@@ -56,8 +56,8 @@ def _supplement(layer: Layer, living: Sequence[pstree_entry]) -> Iterator[str]:
         for task in living
         if layer.has(f"mm-{task.pid}.img")
     }
-    sockets = [ident for ident, entry in layer.files.items() if entry.HasField("isk")]
-    yield from problems(layer.sidecar.supplement, [tid for task in layer.pstree for tid in _threads(task)], mapped, sockets)
+    yield from problems(layer.sidecar.supplement, [tid for task in layer.pstree for tid in _threads(task)], mapped)
+    yield from kept_damage(layer.sidecar.supplement.files, layer.files, DESCRIPTORS)
 
 
 def _threads(task: pstree_entry) -> Sequence[int]:

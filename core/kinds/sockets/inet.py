@@ -6,16 +6,19 @@ of the descriptor (pidfd_getfd), which changes nothing and tells more than /proc
 
 import errno
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from lamina.core.errors import Blocker, NativeError
 from lamina.core.image.records.limits import INT_MAX, LONG_MAX
 from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
+from lamina.core.image.socket_options import OPTIONS
 from lamina.core.image.supplement import Value, Values
 from lamina.core.kinds.sockets import inet_options, multicast, segment_keys
 from lamina.core.kinds.sockets.portholder import holder_of_port
@@ -27,6 +30,7 @@ TCP_LISTEN: Final = 10
 _WORDS: Final = {int(socket.AF_INET): 1, int(socket.AF_INET6): 4}
 _STATES: Final = range(1, 13)  # net/tcp_states.h
 _MICROS: Final = 1_000_000
+_HEX: Final = re.compile(r"([0-9a-f]{2}){0,2048}")  # an option of bytes
 # asm-generic/socket.h, linux/in.h: not in Python's socket module.
 SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND, IP_PKTINFO = 72, 32, 33, 26, 11, 15, 8
 # struct tcp_info: for a listening socket "unacked" counts connections that wait for accept(2), "sacked" is the backlog.
@@ -181,6 +185,7 @@ class TcpListener(DescriptorKind):
     name = "listening TCP socket"
     type = fd_types.INETSK
     field = "isk"
+    kept = MappingProxyType({name: range(1 << 8 * option.size) if option.size else _HEX for name, option in OPTIONS.items()})
 
     def recognise(self, raw: RawFd) -> bool:
         """Every socket: what it is shows only a copy."""

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from lamina.core.errors import ImageError
+from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.supplement import AreaNote, Supplement, problems
+from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.objects.file_records import kept_damage
 
 FULL = Supplement(
     threads={7: {"cpus": "0-3,8", "ioprio": 24576, "mempolicy": "bind=static:0", "cgroups": "cpu:/a:b\n:/c"}},
@@ -35,8 +38,8 @@ def test_it_is_read_back_as_written() -> None:
         {"threads": {"7": 5}}, {"threads": {"7": {"cpus": 5}}}, {"threads": {"7": {"cpus": "0-"}}}, {"threads": {"7": {"ioprio": "5"}}},
         {"threads": {"7": {"ioprio": 1 << 16}}}, {"threads": {"7": {"ioprio": True}}}, {"threads": {"7": {"ioprio": -1}}},
         {"threads": {"7": {"cgroups": "cpu:/a/../../b"}}}, {"threads": {"7": {"cgroups": "cpu:a"}}}, {"threads": {"7": {"mempolicy": "x"}}},
-        {"tasks": {"7": {"mlock_future": 1}}}, {"tasks": {"7": {"session_keyring": ""}}}, {"files": {"7": {"TCP_SYNCNT": 1 << 32}}},
-        {"files": {"7": {"TCP_CONGESTION": "zz"}}}, {"areas": {"7": [[1, 4096, {}]]}}, {"areas": {"7": [[4096, 4096, {}]]}},
+        {"tasks": {"7": {"mlock_future": 1}}}, {"tasks": {"7": {"session_keyring": ""}}}, {"files": {"7": {"TCP_SYNCNT": [1]}}},
+        {"files": {"7": {"TCP_CONGESTION": "z" * 5000}}}, {"areas": {"7": [[1, 4096, {}]]}}, {"areas": {"7": [[4096, 4096, {}]]}},
         {"areas": {"7": [[8192, 12288, {}], [4096, 8192, {}]]}}, {"areas": {"7": [[4096, 1 << 60, {}]]}}, {"areas": {"7": [[4096]]}},
         {"areas": {"7": [["4096", 8192, {}]]}}, {"areas": {"7": [[4096, 8192, {"name": "a\nb"}]]}}, {"areas": {"7": {}, "8": 5}},
     ],
@@ -48,14 +51,24 @@ def test_what_it_cannot_mean_is_a_damaged_sidecar(record: Any) -> None:
 
 def test_what_the_layer_does_not_have_is_a_problem() -> None:
     areas = {7: [(4096, 16384)]}
-    assert list(problems(FULL, [7], areas, [3])) == []
-    assert len(list(problems(FULL, [8], areas, [3]))) == 1
-    assert len(list(problems(FULL, [7], {7: [(4096, 8192)]}, [3]))) == 1
-    assert len(list(problems(FULL, [7], areas, [4]))) == 1
+    assert list(problems(FULL, [7], areas)) == []
+    assert len(list(problems(FULL, [8], areas))) == 1
+    assert len(list(problems(FULL, [7], {7: [(4096, 8192)]}))) == 1
+
+
+def test_what_a_file_cannot_have_is_a_problem() -> None:
+    def told(**values: Any) -> str:
+        return "; ".join(kept_damage({5: values}, {5: listener}, DESCRIPTORS))
+
+    listener = file_entry(type=fd_types.INETSK, id=5, isk=inet_sk_entry())
+    assert not told(TCP_SYNCNT=3, TCP_CONGESTION="72656e6f")
+    assert "which it cannot be" in told(TCP_SYNCNT=1 << 32) and "which it cannot be" in told(TCP_CONGESTION="zz")
+    assert "which it cannot be" in told(TCP_SYNCNT=True) and "does not know" in told(hung_up=1)
+    assert "file 6, which the layer does not have" in "; ".join(kept_damage({6: {}}, {5: listener}, DESCRIPTORS))
 
 
 def test_what_a_newer_lamina_keeps_is_kept_and_said() -> None:
     newer = read({"threads": {"7": {"colour": 5, "ioprio": 3}}, "dreams": [1]})
     assert newer.unknown == ["colour", "dreams"]
     assert Sidecar.from_json(Sidecar(layer_id="x", supplement=newer).to_json()).supplement == newer
-    assert any("does not know" in why for why in problems(newer, [7], {}, []))
+    assert any("does not know" in why for why in problems(newer, [7], {}))
