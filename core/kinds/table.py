@@ -5,6 +5,7 @@ from typing import Final
 from lamina.core.kinds.files.chardev import SimpleDevice
 from lamina.core.kinds.files.epoll import Epoll
 from lamina.core.kinds.files.eventfd import EventFd
+from lamina.core.kinds.files.fifo import Fifo
 from lamina.core.kinds.files.pipe import Pipe
 from lamina.core.kinds.files.regfile import RegularFile
 from lamina.core.kinds.files.tty import Terminal
@@ -15,6 +16,7 @@ from lamina.core.objects.kind import KindTable
 DESCRIPTORS: Final = KindTable(
     (
         Pipe(),
+        Fifo(),
         TcpListener(),
         Epoll(),
         EventFd(),

@@ -48,7 +48,6 @@ BLOCKERS = {
     ),
     "netlink": ("a = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)", "a netlink socket"),
     "a raw packet socket": ("a = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)", "a packet socket"),
-    "a fifo": ("os.mkfifo(sys.argv[1] + 'f'); os.open(sys.argv[1] + 'f', os.O_RDWR)", "a named pipe (FIFO)"),
     "a deleted file": ("os.open(sys.argv[1], os.O_RDONLY); os.unlink(sys.argv[1])", "the file was deleted"),
     "a deleted directory": ("os.mkdir(sys.argv[1] + 'd'); os.chdir(sys.argv[1] + 'd'); os.rmdir(sys.argv[1] + 'd')", "working directory"),
     "a lock": ("fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "holds a flock lock"),

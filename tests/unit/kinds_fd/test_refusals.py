@@ -25,7 +25,6 @@ LATE = {
     "a flock": ("fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "flock lock"),
     "a record lock": ("fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "fcntl lock"),
     "two packets": ("r, w = os.pipe2(os.O_DIRECT); os.write(w, b'1'); os.write(w, b'2')", "2 packets"),
-    "a fifo": ("os.mkfifo(sys.argv[1] + 'f'); os.open(sys.argv[1] + 'f', os.O_RDWR)", "named pipe"),
     "a unix socket": ("a = socket.socketpair()", "unix socket"),
     "an udp socket": ("a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(('127.0.0.1', 0))", "UDP socket, bound to 127.0.0.1"),
     "a connection": (
