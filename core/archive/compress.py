@@ -13,7 +13,6 @@ from pathlib import Path
 
 import xxhash
 
-from lamina.core.archive.checked import Checked
 from lamina.core.archive.compress_plan import (
     CompressedFile,
     CompressResult,
@@ -23,13 +22,14 @@ from lamina.core.archive.compress_plan import (
     refuse_full,
     unwritten,
 )
+from lamina.core.archive.entries import Checked
 from lamina.core.archive.progress import Work
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image import lock
 from lamina.core.image.layer import Layer
-from lamina.core.image.leftovers import NEW_FILE, sweep_beside
+from lamina.core.image.leftovers import NEW_FILE, sweep_whole_stack
 from lamina.core.image.renames import sync_directory
 from lamina.core.image.storage.compressed import CompressedContent, Original
 from lamina.core.image.storage.content import Content, PlainContent
@@ -83,7 +83,7 @@ def expand(layer: Layer, listener: Listener = ignore, cancel: CancelToken | None
 @contextmanager
 def _work(directory: Path, verb: str, listener: Listener, cancel: CancelToken | None) -> Iterator[Work]:
     with lock.locked(lock.stack_of(directory)):
-        sweep_beside(directory)
+        sweep_whole_stack(directory)
         try:
             yield Work(verb, f"layer {directory}", listener, cancel)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What an archive holds of a layer: its files, and of each what is no hole."""
+"""The files of a layer as they go into an archive: which, what of each is no hole, and whether it is still what was written."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError
@@ -15,6 +16,7 @@ from lamina.core.image.sidecar import RECEIVED_NAME
 from lamina.core.image.storage.archive import MemberContent
 from lamina.core.image.storage.compressed import CompressedContent
 from lamina.core.image.storage.content import Content
+from lamina.core.image.sums import BLOCK
 
 # What a file of a layer can be called, in an archive too: anything else could mean something to whoever finds it in a directory.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -81,3 +83,31 @@ def copy(content: Content, pieces: list[tuple[int, int]], put: Callable[[bytes, 
                 raise ImageError("cannot read image", "", f"ends at offset {at} of {start + size}")
             put(data, at)
             at += len(data)
+
+
+class Checked:
+    """One file of a layer. Blocks with punched ranges are not compared: their content is gone."""
+
+    def __init__(self, layer: Layer, name: str, size: int) -> None:
+        """*size* is what it has now.
+
+        Raises:
+            ImageError: it was written with another size.
+        """
+        sidecar = layer.sidecar
+        self._path = layer.file(name)
+        self._expected = sidecar.checksums.get(name) if sidecar else None
+        self._punched = sidecar.punched.get(name, PageRuns.empty()) if sidecar else PageRuns.empty()
+        if self._expected is not None and self._expected.size != size:
+            raise ImageError("damaged image", str(self._path), f"has {size} bytes, was written with {self._expected.size}")
+
+    def block(self, data: bytes, at: int) -> int:
+        """The checksum of the `BLOCK` bytes (the last ones fewer) at *at*.
+
+        Raises:
+            ImageError: they are not what was written.
+        """
+        found = xxhash.xxh3_64_intdigest(data)
+        if self._expected is not None and found != self._expected.blocks[at // BLOCK] and not self._punched.clip(at, at + BLOCK):
+            raise ImageError("damaged image", str(self._path), f"its content changed since it was written (checksum of MiB {at // BLOCK})")
+        return found

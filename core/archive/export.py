@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lamina.core.archive.checked import Checked
-from lamina.core.archive.entries import Entry, copy, entries_of, pieces_of
+from lamina.core.archive.entries import Checked, Entry, copy, entries_of, pieces_of
 from lamina.core.archive.flat import flat_entries, flat_sidecar
-from lamina.core.archive.manifest import Packed, files_beside, places_for
+from lamina.core.archive.manifest import Packed, files_at_the_top, places_for
 from lamina.core.archive.progress import Work
 from lamina.core.archive.tarwriter import TarWriter
 from lamina.core.errors import ImageError
@@ -99,7 +98,7 @@ def _refuse_broken(layer: Layer) -> None:
 def _write_layers(tar: TarWriter, members: tuple[Layer, ...], packed: list[Packed], flat: bool, work: Work) -> None:
     leaf = members[0]
     when = round(summary_of(leaf).time, 6)
-    for name, content in files_beside(leaf, packed).items():
+    for name, content in files_at_the_top(leaf, packed).items():
         tar.put(name, content, when)
     if leaf.has("stats-dump"):
         tar.put("stats-dump", leaf.read("stats-dump", 1 << 20), when)

@@ -54,7 +54,7 @@ def _sound(name: str) -> str:
     return name if NAME.fullmatch(name) else "layer"
 
 
-def files_beside(layer: Layer, packed: Sequence[Packed]) -> dict[str, bytes]:
+def files_at_the_top(layer: Layer, packed: Sequence[Packed]) -> dict[str, bytes]:
     """The files at the top of an archive of *layer*, by name."""
     summary = summary_of(layer)
     sidecar = layer.sidecar

@@ -10,8 +10,10 @@ from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import LaminaError, TransferError, UsageError
 from lamina.core.events import CancelToken
 from lamina.core.transfer.connection import Address
-from lamina.core.transfer.receiver import PageServer, Received, ServerRequest
-from lamina.core.transfer.sender import PageServerPages, Server, settle
+from lamina.core.transfer.conversation import Server
+from lamina.core.transfer.received_layer import Received, ServerRequest
+from lamina.core.transfer.receiver import PageServer
+from lamina.core.transfer.sender import PageServerPages, settle
 from lamina.core.transfer.tls import CACERT, CACRL, CERT, KEY, Tls
 
 _TLS = ("tls_cacert", "tls_cacrl", "tls_cert", "tls_key", "tls_no_cn_verify")

@@ -35,7 +35,7 @@ from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetErr
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.layer import Layer
-from lamina.core.image.leftovers import cannot_write, sweep_beside
+from lamina.core.image.leftovers import cannot_write, sweep_whole_stack
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.sidecar import new_layer_id
 from lamina.core.image.supplement import Supplement
@@ -67,7 +67,7 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
     with ExitStack() as stack:
         stack.enter_context(lock_target(identity))
         stack.enter_context(locked(stack_of(request.images_dir)))
-        sweep_beside(request.images_dir)  # before the parent is looked for: it may be a layer that is only to be finished
+        sweep_whole_stack(request.images_dir)  # before the parent is looked for: it may be a layer that is only to be finished
         parent = None if request.prev_images_dir is None else Layer(request.images_dir / request.prev_images_dir)
         tree = WatchedTree(examination.pids)
         stack.callback(tree.close)

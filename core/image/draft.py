@@ -18,15 +18,15 @@ from google.protobuf.message import Message
 
 from lamina.core.errors import BusyError, ImageError, Unanswered
 from lamina.core.image import lock
-from lamina.core.image.awaiting import NAME as AWAITING
-from lamina.core.image.awaiting import Awaiting, awaited_in
 from lamina.core.image.format import IMAGES, Head, ImageKind, encode_image
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
-from lamina.core.image.leftovers import COMMITTING, DRAFT, FOLDER, NAME, cannot_write, clear_draft, sweep_beside, take_back
+from lamina.core.image.leftovers import COMMITTING, DRAFT, FOLDER, NAME, cannot_write, clear_draft, sweep_whole_stack, take_back
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.sums import FileSum, sum_bytes, sum_file
+from lamina.core.image.unconfirmed import NAME as AWAITING
+from lamina.core.image.unconfirmed import Unconfirmed, unconfirmed_in
 
 # What the images of even a small task need beside its pages.
 MARGIN = 1 << 20
@@ -70,7 +70,7 @@ class LayerDraft:
         except OSError as error:
             raise cannot_write(images_dir, error.errno or 0) from error
         try:
-            sweep_beside(images_dir)
+            sweep_whole_stack(images_dir)
             _refuse_used(images_dir, images_fd)
             above = _parent_layer(images_dir, parent)
             _refuse_full(images_dir, images_fd, need_bytes)
@@ -165,14 +165,14 @@ class LayerDraft:
     def commit(
         self,
         sidecar: Sidecar,
-        awaiting: Awaiting | None = None,
+        unconfirmed: Unconfirmed | None = None,
         deliver: Callable[[], None] | None = None,
         unsummed: Collection[str] = (),
     ) -> Layer:
         """Make it a layer: sum and fsync every file, rename each into place, inventory.img last. Returns the layer.
 
-        If its pages go elsewhere, *awaiting* says where, and *deliver* is called when all but inventory.img is in place and on the disk: it
-        returns once they arrived. The sidecar gets the checksum of every file but the *unsummed*.
+        If its pages go elsewhere, *unconfirmed* says where, and *deliver* is called when all but inventory.img is in place and on the
+        disk: it returns once they arrived. The sidecar gets the checksum of every file but the *unsummed*.
 
         Raises:
             Unanswered: what *deliver* raised; everything stays as it is, to be settled by the next command (`leftovers.sweep`).
@@ -195,8 +195,8 @@ class LayerDraft:
                 os.symlink(self._parent_link, "parent", dir_fd=self._draft_fd)
                 names.append("parent")
             names.append("inventory.img")
-            if awaiting is not None:
-                self.put_bytes(AWAITING, awaiting.encode())
+            if unconfirmed is not None:
+                self.put_bytes(AWAITING, unconfirmed.encode())
             self.put_bytes(COMMITTING, "\n".join(names).encode("ascii"))
             for name in os.listdir(self._draft_fd):
                 if name != "parent":
@@ -259,7 +259,7 @@ def _refuse_used(images_dir: Path, images_fd: int) -> None:
     names = set(os.listdir(images_fd))
     if "inventory.img" in names:
         raise ImageError("cannot write layer", str(images_dir), "it already holds a layer", "choose an empty directory")
-    if sent := awaited_in(images_dir):
+    if sent := unconfirmed_in(images_dir):
         raise ImageError("cannot write layer", str(images_dir), sent.why, "choose an empty directory")
     used = sorted(name for name in names if name.endswith(".img") or name == SIDECAR)
     if used:

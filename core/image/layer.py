@@ -12,12 +12,12 @@ from lamina.core.image import format as fmt
 from lamina.core.image import schema
 from lamina.core.image.old_forms import complete_core, complete_mm, files_by_kind
 from lamina.core.image.pagemap import PageMap
-from lamina.core.image.pstree import checked_tasks
+from lamina.core.image.records.tasks import checked_tasks
 from lamina.core.image.sidecar import MAX_SIZE, RECEIVED_NAME, Sidecar
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.storage.base import FileInfo, Storage
 from lamina.core.image.storage.content import Content
 from lamina.core.image.storage.locate import storage_of
-from lamina.core.image.storage.storage import FileInfo, Storage
 
 MAX_DEPTH = 1000
 # Where the sender of a layer keeps its maps: not under the names that say that the pages are here.

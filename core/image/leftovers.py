@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lamina.core.errors import ImageError
-from lamina.core.image import awaiting, lock
+from lamina.core.image import lock, unconfirmed
 from lamina.core.image.renames import NEW_LINK, rename_new, settle_renames, sync_directory
 from lamina.core.image.sidecar import NEW_NAME as NEW_SIDECAR
 
@@ -108,7 +108,7 @@ def sweep(images_dir: Path) -> bool:
                 return False
             names = _names_of(draft_fd)
             if names and not _committed(images_fd, draft_fd):
-                sent = awaiting.read_from(draft_fd)
+                sent = unconfirmed.read_from(draft_fd)
                 arrived = sent.arrived() if sent else False
                 if arrived is None:
                     return False
@@ -132,7 +132,7 @@ def _settle(images_fd: int, draft_fd: int, names: list[str], whole: bool) -> Non
         take_back(images_fd, names)
 
 
-def settle_awaited(images_dir: Path, whole: bool) -> None:
+def settle_unconfirmed(images_dir: Path, whole: bool) -> None:
     """The receiver has said whether it has the *whole* layer whose pages were sent to it: commit the rest of it, or remove it.
 
     Raises:
@@ -172,7 +172,7 @@ def _committed(images_fd: int, draft_fd: int) -> bool:
     return "inventory.img" in names[0] and "inventory.img" not in names[1]
 
 
-def sweep_beside(images_dir: Path) -> None:
+def sweep_whole_stack(images_dir: Path) -> None:
     """`sweep` the directory of a layer and those of the other layers of its stack: what every command that writes there begins with.
 
     Raises:

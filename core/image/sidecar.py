@@ -18,6 +18,7 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image import lock
 from lamina.core.image.format import read_file
+from lamina.core.image.renames import sync_directory
 from lamina.core.image.sums import ALGORITHM, BLOCK, FileSum
 from lamina.core.image.supplement import Supplement
 
@@ -249,15 +250,6 @@ _PLAIN: dict[str, type] = {
     "punched_by": tuple,
     "pinned": bool, "pin_reason": str, "squashed": tuple, "dropped": float, "dropped_name": str,
 }  # fmt: skip
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and removals in *directory* durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def shown_time(moment: float) -> float:

@@ -10,11 +10,11 @@ from pathlib import Path
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image import owners
-from lamina.core.image.awaiting import awaited_in
 from lamina.core.image.layer import MAX_DEPTH, Layer, Object
 from lamina.core.image.leftovers import DRAFT, TRASH
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.storage.locate import layers_in
+from lamina.core.image.unconfirmed import unconfirmed_in
 
 Key = tuple[object, ...]
 
@@ -146,7 +146,7 @@ class _Opener:
         try:
             if path.is_dir() and not os.path.lexists(path / "inventory.img"):
                 names = os.listdir(path)
-                if sent := awaited_in(path):
+                if sent := unconfirmed_in(path):
                     return sent.why
                 if DRAFT in names or not any(name.endswith(".img") or name == SIDECAR for name in names):
                     return ""

@@ -22,7 +22,7 @@ from lamina.core.image.layer import Layer
 from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea
 from lamina.core.inspect.corenotes import notes_of, segment_flags
 from lamina.core.inspect.layer_memory import open_layer_memory, require_task
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
 from lamina.core.inspect.sources import OwnerKind
 
 _EHDR: Final = struct.Struct("<16s2HI3QI6H")

@@ -13,7 +13,7 @@ from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry, pstree_entry, user_x86_fpregs_entry, user_x86_regs_mode
 from lamina.core.inspect.areas import AreaKind
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
 from lamina.core.kinds.thread import registers, xstate
 
 PAGE: Final = 4096

@@ -15,9 +15,9 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
 from lamina.core.image.schema import vma_entry
 from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea, area_of_entry
-from lamina.core.inspect.holdings import USER_END, Holdings
 from lamina.core.inspect.image_areas import ImageFiles, entries_of, object_of
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
+from lamina.core.inspect.owned_pieces import USER_END, OwnedPieces
 from lamina.core.inspect.pieces import columns_of, cut
 from lamina.core.inspect.sources import FilePages, OwnerKind, ZeroPages, whole_pages
 
@@ -55,41 +55,41 @@ class _Opening:
     def __init__(self, layer: Layer, pid: int) -> None:
         self.layer, self.pid = layer, pid
         self.chain = layer.chain()
-        self.held = Holdings()
+        self.pieces = OwnedPieces()
 
     def memory(self) -> Memory:
         owners = resolve(self.chain, self.pid)
         if self.layer.is_pre_dump:  # pages without mappings
             areas = [MemoryArea(start, end) for start, end in self.layer.pagemap(self.pid).all]
-            self.held.own(owners, _runs_of(areas))
+            self.pieces.own(owners, _runs_of(areas))
         else:
             entries = entries_of(self.layer, self.pid)
             files = ImageFiles(self.layer, self.pid)
             areas = [area_of_entry(entry, files.path(entry)) for entry in entries]
-            self.held.own(owners, _runs_of(area for area in areas if area.kind in _PRIVATE or area.flags & 2))
+            self.pieces.own(owners, _runs_of(area for area in areas if area.kind in _PRIVATE or area.flags & 2))
             for entry, area in zip(entries, areas, strict=True):
                 if area.kind is AreaKind.SHARED:
                     self._object(entry, area)
             self._background(entries, areas, files)
-        return Memory(f"process {self.pid} of layer {self.layer}", self.pid, areas, self.held.pieces.build(), self.held.sources)
+        return Memory(f"process {self.pid} of layer {self.layer}", self.pid, areas, self.pieces.table.build(), self.pieces.sources)
 
     def _object(self, entry: vma_entry, area: MemoryArea) -> None:
         """A mapping of shared memory: what the task itself has of it (a private copy) is covered already."""
         which = object_of(self.layer, entry)
         within = _runs_of([area])
         if which not in self.layer.objects:
-            self.held.add(within, self.held.nobody(OwnerKind.MISSING, f"the layer has no pagemap-{which}.img"))
+            self.pieces.add(within, self.pieces.nobody(OwnerKind.MISSING, f"the layer has no pagemap-{which}.img"))
             return
         shift = area.start - area.offset
-        self.held.own(resolve(self.chain, which), within, area.offset, area.offset + area.size, shift)
+        self.pieces.own(resolve(self.chain, which), within, area.offset, area.offset + area.size, shift)
 
     # -- what nobody holds -----------------------------------------------------------------------------------------------------------
 
     def _background(self, entries: Sequence[vma_entry], areas: Sequence[MemoryArea], files: ImageFiles) -> None:
         within = _runs_of(area for area in areas if area.end <= USER_END)
-        rest = within - self.held.covered
-        zero = self.held.source(ZeroPages())
-        kernel = self.held.nobody(OwnerKind.ABSENT, "the kernel makes it anew at any moment")
+        rest = within - self.pieces.covered
+        zero = self.pieces.source(ZeroPages())
+        kernel = self.pieces.nobody(OwnerKind.ABSENT, "the kernel makes it anew at any moment")
         parts: list[tuple[int, int, int, int]] = []
         for entry, area in zip(entries, areas, strict=True):
             if not rest.clip(area.start, area.end):
@@ -103,29 +103,29 @@ class _Opening:
         begins, stops = columns_of([part[:2] for part in parts])
         starts, ends, index = cut(rest, begins, stops)
         offsets = np.array([part[3] for part in parts], dtype=np.uint64)[index] + (starts - begins[index])
-        self.held.pieces.add(starts, ends, offsets, np.array([part[2] for part in parts], dtype=np.int32)[index])
+        self.pieces.table.add(starts, ends, offsets, np.array([part[2] for part in parts], dtype=np.int32)[index])
 
     def _file_parts(self, entry: vma_entry, area: MemoryArea, files: ImageFiles) -> list[tuple[int, int, int, int]]:
         """(start, end, source, offset): the part that the file has, and the part behind its end."""
         why = files.why_not(entry)
         if why:
-            return [(area.start, area.end, self.held.nobody(OwnerKind.ABSENT, why, area.name), 0)]
+            return [(area.start, area.end, self.pieces.nobody(OwnerKind.ABSENT, why, area.name), 0)]
         file = FilePages(area.name)
         try:
             there = max(0, min(area.size, whole_pages(file.size) - area.offset))
         except ImageError as error:
-            return [(area.start, area.end, self.held.nobody(OwnerKind.ABSENT, error.why, area.name), 0)]
+            return [(area.start, area.end, self.pieces.nobody(OwnerKind.ABSENT, error.why, area.name), 0)]
         finally:
             file.close()
         parts = []
         if there:
-            parts.append((area.start, area.start + there, self.held.source(file), area.offset))
+            parts.append((area.start, area.start + there, self.pieces.source(file), area.offset))
         if there < area.size:
             parts.append(
                 (
                     area.start + there,
                     area.end,
-                    self.held.nobody(OwnerKind.ABSENT, "it lies behind the end of the mapped file", area.name),
+                    self.pieces.nobody(OwnerKind.ABSENT, "it lies behind the end of the mapped file", area.name),
                     0,
                 )
             )

@@ -17,7 +17,7 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.inspect.areas import KERNEL_OWN, AreaKind, MemoryArea, area_of_maps
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
 from lamina.core.inspect.pieces import PieceBuilder, columns_of, cut
 from lamina.core.inspect.sources import FilePages, NoPages, OwnerKind, ProcessPages, Source, ZeroPages, whole_pages
 

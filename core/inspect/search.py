@@ -15,7 +15,7 @@ from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.events import CancelToken, Listener, Progress, ignore
 from lamina.core.ffi import C, ffi
 from lamina.core.inspect.areas import AreaFilter, MemoryArea
-from lamina.core.inspect.memory import WINDOW, Memory
+from lamina.core.inspect.memory_reader import WINDOW, Memory
 from lamina.core.inspect.patterns import Pattern
 from lamina.core.inspect.sources import Owner
 

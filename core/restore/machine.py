@@ -14,7 +14,7 @@ from lamina.core.image.format import VmaStatus
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.schema import vma_entry
 from lamina.core.image.sidecar import Sidecar
-from lamina.core.inspect.holdings import read_owned
+from lamina.core.inspect.owned_pieces import read_owned
 from lamina.core.kinds.memory import special
 from lamina.core.objects.rights import effective_capabilities
 

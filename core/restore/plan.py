@@ -13,7 +13,6 @@ from pathlib import Path
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image import owners as owning
-from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
@@ -32,6 +31,7 @@ from lamina.core.objects.rights import effective_capabilities, may_raise_limits
 from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
 from lamina.core.verify import check_chain
+from lamina.core.verify.findings import Finding
 from lamina.core.verify.reading import Meter
 
 _SLICE = 16384

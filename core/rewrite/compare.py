@@ -6,11 +6,11 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.events import CancelToken
 from lamina.core.image import owners
-from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer, Object
 from lamina.core.rewrite.copying import Pieces, first_difference
 from lamina.core.rewrite.layout import descriptor_of
 from lamina.core.verify import check_chain
+from lamina.core.verify.findings import Finding
 
 
 def require_same(old: Layer, new: Layer, changed: Iterable[Object], cancel: CancelToken) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import NativeError
 from lamina.core.events import CancelToken
-from lamina.core.image.comparing import equal_stretches
+from lamina.core.image.compare_pages import equal_stretches
 from lamina.core.image.holes import holes_of
 from lamina.core.image.owners import to_addresses, to_offsets
 

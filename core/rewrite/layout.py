@@ -42,7 +42,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Cost:
-    """What `lamina.core.rewrite.rewrite.rewrite` would cost.
+    """What `lamina.core.rewrite.one_layer.rewrite` would cost.
 
     Attributes:
         copied: bytes written, for the time being beside the old layer.

@@ -19,13 +19,13 @@ from lamina.core.image import owners
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.punched import freed_in
-from lamina.core.image.reflink import why_not_shared
 from lamina.core.image.stack import Stack
 from lamina.core.image.storage.content import Content
 from lamina.core.rewrite.checksums import NONE, Meter
 from lamina.core.rewrite.copying import Pieces
 from lamina.core.rewrite.needed_pages import hold_stacks
-from lamina.core.rewrite.rewrite import rewrite
+from lamina.core.rewrite.one_layer import rewrite
+from lamina.core.rewrite.reflink import why_not_shared
 from lamina.core.rewrite.sharing import Equal, find_equal, make_shared, pages_files
 
 WHAT = "cannot dedup"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer, Object
-from lamina.core.image.leftovers import sweep_beside
+from lamina.core.image.leftovers import sweep_whole_stack
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.owners import to_offsets
 from lamina.core.image.stack import Stack
@@ -54,7 +54,7 @@ def hold_stacks(layers: Iterable[Layer], own_held: bool = False) -> Iterator[Non
             if stack not in own or not own_held:
                 held.enter_context(locked(stack))
         for layer in {stack_of(layer.directory): layer for layer in listed}.values():
-            sweep_beside(layer.directory)
+            sweep_whole_stack(layer.directory)
         yield
 
 

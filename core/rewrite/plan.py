@@ -14,8 +14,8 @@ from lamina.core.image.leftovers import sweep_stack
 from lamina.core.image.lock import locked, shared, stack_of
 from lamina.core.image.stack import Stack
 from lamina.core.rewrite.layout import cost_of
+from lamina.core.rewrite.one_layer import rewrite
 from lamina.core.rewrite.other_stacks import children_elsewhere
-from lamina.core.rewrite.rewrite import rewrite
 from lamina.core.rewrite.trash import disk_bytes, move_to_trash, remove, take_back
 from lamina.core.rewrite.tree import Node, Tree
 

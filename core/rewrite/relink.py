@@ -15,7 +15,8 @@ from lamina.core.errors import ImageError
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.lock import locked, stack_of
-from lamina.core.image.sidecar import Sidecar, sync_directory
+from lamina.core.image.renames import sync_directory
+from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
 from lamina.core.verify.missing_pages import Cause, missing_finding, missing_pages
 

@@ -19,9 +19,9 @@ from lamina.core.errors import ImageError, NativeError
 from lamina.core.events import CancelToken, Listener, ignore
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
-from lamina.core.image.reflink import NO_PLACE, places, share
 from lamina.core.rewrite.checksums import Meter, open_plain
 from lamina.core.rewrite.needed_pages import NONE, FileKey, file_key
+from lamina.core.rewrite.reflink import NOT_KNOWN, physical_addresses, share
 
 _CHUNK = 1 << 20
 # Ranges handed to the kernel between two looks at the cancel token.
@@ -112,14 +112,14 @@ def find_equal(
     none = np.empty(0, dtype=np.uint64)
     offsets, hashes, where = (np.concatenate(it) for it in zip(*columns, strict=True)) if columns else (none, none, none)
     later, earlier = _pairs(hashes)
-    same = (where[later] == where[earlier]) & (where[later] != NO_PLACE)
+    same = (where[later] == where[earlier]) & (where[later] != NOT_KNOWN)
     apart_later, apart_earlier = later[~same], earlier[~same]
     if wanted is not None:
         may = np.array([it.layer.key in wanted for it in ordered], dtype=np.bool_)
         keep = may[of[apart_later]] if may.size else np.zeros(0, dtype=np.bool_)
         apart_later, apart_earlier = apart_later[keep], apart_earlier[keep]
-    known = where[apart_later][where[apart_later] != NO_PLACE]
-    free = int(np.unique(known).size) + int((where[apart_later] == NO_PLACE).sum())
+    known = where[apart_later][where[apart_later] != NOT_KNOWN]
+    free = int(np.unique(known).size) + int((where[apart_later] == NOT_KNOWN).sum())
     return Equal(tuple(ordered), int(of.size), int(same.sum()), free, *_ranges(of, offsets, apart_earlier, apart_later))
 
 
@@ -171,7 +171,7 @@ def _hashed(file: PagesFile, meter: Meter, cancel: CancelToken) -> tuple[Address
         offsets = ranges.addresses()
         if len(digests) != offsets.size:
             raise ImageError("truncated image", str(file.path), "it became shorter while it was read")
-        return offsets, np.array(digests, dtype=np.uint64), places(fd, offsets)
+        return offsets, np.array(digests, dtype=np.uint64), physical_addresses(fd, offsets)
     except OSError as error:
         raise ImageError("cannot read image", str(file.path), os.strerror(error.errno or 0)) from error
     finally:

@@ -1,1 +1,1 @@
-"""Pages over a wire: page server, page client, migration. Empty for now; the room is kept for it."""
+"""Pages over a wire: the page server, and the destination of a dump that sends its pages to one."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lamina.core.errors import ImageError
-from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.verify.collect import collect, readable
 from lamina.core.verify.files import check_files
+from lamina.core.verify.findings import Finding, Severity
 from lamina.core.verify.missing_pages import MissingPages, missing_finding, missing_pages
 from lamina.core.verify.page_files import check_memory
 from lamina.core.verify.reading import Meter

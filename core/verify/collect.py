@@ -9,8 +9,8 @@ from typing import Final
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
+from lamina.core.verify.findings import Finding, Severity
 
 MOST: Final = 100
 """Findings of one check."""

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator
 from functools import partial
 
 from lamina.core.image import format as fmt
-from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import DRAFT
 from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sidecar import RECEIVED_NAME, TERMINAL_NAME
 from lamina.core.image.sums import differing_block
 from lamina.core.verify.collect import collect, readable
+from lamina.core.verify.findings import Finding, Severity
 from lamina.core.verify.page_files import is_memory
 
 # No program is restored from statistics, nor from what a terminal showed.

@@ -6,11 +6,11 @@ from enum import Enum
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.owners import to_addresses
 from lamina.core.image.punched import freed_in
 from lamina.core.verify.collect import first, pages
+from lamina.core.verify.findings import Finding
 
 
 class Cause(Enum):

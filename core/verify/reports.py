@@ -8,11 +8,11 @@ from pathlib import Path
 
 from lamina.core.errors import ImageError, in_one_line
 from lamina.core.events import CancelToken, Listener, ignore
-from lamina.core.image.findings import Finding
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import TRASH
 from lamina.core.image.stack import Stack
 from lamina.core.verify.chain import Checker, elsewhere
+from lamina.core.verify.findings import Finding
 from lamina.core.verify.page_files import pages_files
 from lamina.core.verify.reading import Meter
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from lamina.core.dirty.runs import PAGE, PageRuns
-from lamina.core.image.findings import Finding
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import areas, memory, tasks, threads
+from lamina.core.image.records import address_space, areas, tasks, threads
 from lamina.core.image.schema import fdinfo_entry, mm_entry, pstree_entry, vma_entry
 from lamina.core.image.supplement import problems
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.file_records import file_damage, kept_damage, table_damage
 from lamina.core.verify.collect import first, pages, some
+from lamina.core.verify.findings import Finding
 
 _FILE_STATUS = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
 
@@ -108,7 +108,7 @@ def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]
     if names[1] in missing:
         return
     mm = layer.mm(pid)
-    wrong = [*some(layer, names[1], areas.damage(mm.vmas)), *some(layer, names[1], memory.damage(mm))]
+    wrong = [*some(layer, names[1], areas.damage(mm.vmas)), *some(layer, names[1], address_space.damage(mm))]
     yield from wrong
     if not wrong:
         yield from _areas(layer, pid, mm)

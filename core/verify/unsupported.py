@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Final
 
 from lamina.core.image import format as fmt
-from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.records import areas, tasks, threads
@@ -18,6 +17,7 @@ from lamina.core.image.sessions import plan_memberships
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.file_records import unsupported
 from lamina.core.verify.collect import some
+from lamina.core.verify.findings import Finding, Severity
 
 _CONTENTS: Final = MappingProxyType(
     {

@@ -21,9 +21,9 @@ from lamina.core.image.show import as_overview, as_text, as_tree
 from lamina.core.image.show.tree import show_file
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.stack import Stack
+from lamina.core.image.storage.base import FileInfo, Storage
 from lamina.core.image.storage.content import Content
 from lamina.core.image.storage.directory import DirectoryStorage
-from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.summary import summary_of
 from lamina.core.inspect.corefile import write_core
 from lamina.core.inspect.diff import diff

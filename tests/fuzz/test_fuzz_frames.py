@@ -16,7 +16,7 @@ from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken, ignore
 from lamina.core.image.layer import Layer
 from lamina.core.transfer.connection import Connection
-from lamina.core.transfer.receiver import Received, ServerRequest, Session
+from lamina.core.transfer.received_layer import Received, ServerRequest, Session
 from lamina.core.verify import State, verify_layer
 from tests.unit.transfer.peers import (
     ADD_F,

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from lamina.core.dirty.runs import PAGE
-from lamina.core.image.awaiting import NAME as AWAITING
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import DRAFT
 from lamina.core.image.owners import resolve
+from lamina.core.image.unconfirmed import NAME as AWAITING
 from tests.live.harness import FULL, PATIENCE_S, Layers, Reaper, alive, full, wait_gone
 from tests.live.page_servers import Server, copy_images, resize, start_ready_server, used_of
 from tests.live.programs import Cells

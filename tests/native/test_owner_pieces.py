@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import NativeError
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.image.comparing import OTHER, compare_places, equal_pages, equal_stretches
+from lamina.core.image.compare_pages import OTHER, compare_owners, equal_pages, equal_stretches
 from lamina.core.image.format import PageFlag
 from lamina.core.image.owners import Pieces, pieces_of
 from lamina.core.image.pagemap import PageMap
@@ -98,7 +98,7 @@ def test_places_are_compared_as_the_model_does(a: list[Any], b: list[Any], share
     numbers = np.arange(len(b) + 1, dtype=np.uint16) + np.uint16(100)
     for back in range(1, shared + 1):
         numbers[len(b) - back] = len(a) - back
-    places = compare_places(first, second.renumbered(numbers))
+    places = compare_owners(first, second.renumbered(numbers))
     seen: dict[int, int] = {}
     for start, end, kind in zip(places.starts.tolist(), places.ends.tolist(), places.kinds.tolist(), strict=True):
         seen |= dict.fromkeys(range(start // PAGE, end // PAGE), kind)
@@ -164,7 +164,7 @@ def test_nothing_leaks(tmp_path: Path) -> None:
 
     def once() -> None:
         pieces = pieces_of(maps).data
-        compare_places(pieces, pieces)
+        compare_owners(pieces, pieces)
         with (tmp_path / "file").open("rb") as file:
             assert equal_stretches(file.fileno(), zero, file.fileno(), zero, sizes).all()
 

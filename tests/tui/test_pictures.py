@@ -15,8 +15,8 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.types import SerializableData, SerializedData
 from textual.pilot import Pilot
 
+from lamina.core.image.storage.base import FileInfo
 from lamina.core.image.storage.directory import DirectoryStorage
-from lamina.core.image.storage.storage import FileInfo
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.model.session import Session
 from lamina.tui.screens.help_screen import HelpScreen

@@ -15,7 +15,7 @@ from lamina.tui.read.examining import needs_shell_job
 
 if TYPE_CHECKING:
     from lamina.core.dump.request import Companion
-    from lamina.core.transfer.receiver import Received
+    from lamina.core.transfer.received_layer import Received
 
 
 def send(
@@ -34,7 +34,8 @@ def send(
     def run(work: Work) -> DumpResult:
         from lamina.core.dump.session import dump as dump_tree
         from lamina.core.transfer.connection import Address
-        from lamina.core.transfer.sender import PageServerPages, Server, settle
+        from lamina.core.transfer.conversation import Server
+        from lamina.core.transfer.sender import PageServerPages, settle
 
         server = Server(Address(host, port), wire)
         place = look_up(pid, stack)
@@ -62,7 +63,8 @@ def receive(stack: Path, parent: Path | None, host: str, port: int, auto_dedup: 
 
     def run(work: Work) -> "Received":
         from lamina.core.transfer.connection import Address
-        from lamina.core.transfer.receiver import PageServer, ServerRequest
+        from lamina.core.transfer.received_layer import ServerRequest
+        from lamina.core.transfer.receiver import PageServer
 
         layer = make_layer_dir(stack)
         try:

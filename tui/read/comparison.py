@@ -18,9 +18,9 @@ from lamina.tui.model.difference import ADDED, CHANGED, GONE, LOST, MAYBE, SAME,
 
 if TYPE_CHECKING:
     from lamina.core.inspect.diff.difference import AreaPages, Difference, MemoryDiff
-    from lamina.core.inspect.diff.pages import Held
+    from lamina.core.inspect.diff.pages import SidePages
     from lamina.core.inspect.diff.sides import Side
-    from lamina.core.inspect.memory import Memory
+    from lamina.core.inspect.memory_reader import Memory
 
 _EVENT_S = 0.1
 
@@ -93,7 +93,7 @@ class Comparison:
 
     def _page(self, at: int, path: Path | None, which: int | str, start: int) -> SidePage:
         if isinstance(which, str):
-            held = self._opened()[at].held(which)
+            held = self._opened()[at].pages_of(which)
             return _held_page(held, start) if held is not None else SidePage(None, "not held")
         with self._lock:
             window = self._memory(path, which).window(start, PAGE)
@@ -118,7 +118,7 @@ class Comparison:
                 self._memories.popitem()[1].close()
 
 
-def _held_page(held: "Held", start: int) -> SidePage:
+def _held_page(held: "SidePages", start: int) -> SidePage:
     page = PageRuns.of([(start, start + PAGE)])
     try:
         if not held.runs & page:

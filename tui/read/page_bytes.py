@@ -11,7 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from lamina.core.inspect.areas import MemoryArea
-    from lamina.core.inspect.memory import Memory, Window
+    from lamina.core.inspect.memory_reader import Memory, Window
 
 _KEPT = 4
 # How far is looked for a byte that is worth to begin with.

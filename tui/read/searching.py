@@ -10,7 +10,7 @@ from lamina.tui.read.page_bytes import MemorySource, area_name
 if TYPE_CHECKING:
     from lamina.core.events import CancelToken, Event, Progress
     from lamina.core.inspect.areas import AreaFilter
-    from lamina.core.inspect.memory import Memory
+    from lamina.core.inspect.memory_reader import Memory
     from lamina.core.inspect.patterns import Pattern
 
 MOST_HITS = 10_000

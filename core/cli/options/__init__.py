@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from lamina.core.cli.options import archives, looking, running, screen, shaping, transferring, trusting
+from lamina.core.cli.options import reading, running, screen, stacks
 from lamina.core.cli.options.common import OneLineParser, Verb
 from lamina.core.errors import UsageError
 
-_GROUPS = (running, transferring, looking, trusting, shaping, archives, screen)
+_GROUPS = (running, reading, stacks, screen)
 VERBS: dict[str, Verb] = {name: how for group in _GROUPS for name, how in group.VERBS.items()}
 
 

@@ -1,14 +1,15 @@
-"""One task (`task_core_entry`, in the core of the leader): its state, limits, timers, signal actions, registrations."""
+"""The tree of tasks (pstree.img), and one task (`task_core_entry`, in the core of the leader): state, limits, timers, signal actions."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from lamina.core.errors import ImageError
 from lamina.core.image.format import TaskState
 from lamina.core.image.records import timers
 from lamina.core.image.records.limits import SIGNALS
 from lamina.core.image.records.signals import action_damage, queue_damage
 from lamina.core.image.records.threads import COMM_BYTES
-from lamina.core.image.schema import task_core_entry
+from lamina.core.image.schema import pstree_entry, task_core_entry
 
 REGISTRATIONS: Final = 1 << 2 | 1 << 4 | 1 << 6 | 1 << 8
 """MEMBARRIER_CMD_REGISTER_* (linux/membarrier.h)."""
@@ -17,6 +18,37 @@ _OOM: Final = range(-1000, 1001)
 _NOT_DEADLY: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 28})
 _PERSONALITY: Final = 0x0FFF_FFFF
 _PAGE_ZERO: Final = 0x0010_0000  # sealed since Linux 6.14 (mseal(2)): exec maps it, and nothing can take it away
+PID_LIMIT: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+
+
+def checked_tasks(
+    entries: Iterable[pstree_entry], name: str, is_zombie: Callable[[int], bool] = lambda _pid: False
+) -> tuple[pstree_entry, ...]:
+    """The tasks of pstree.img, which *name* is for messages: parents before children; exactly one root; every pid once.
+
+    *is_zombie* tells whether a process had ended when it was dumped: criu writes a zombie with one thread, whose id is 0, or in 4.1 what
+    was in memory there.
+
+    Raises:
+        ImageError: it is otherwise, or a number is no pid.
+    """
+    tasks = tuple(entries)
+    seen: set[int] = set()
+    for task in tasks:
+        if len(task.threads) == 1 and task.threads[0] != task.pid and (not task.threads[0] or is_zombie(task.pid)):
+            task.threads[:] = [task.pid]
+        threads = list(task.threads)
+        if not 0 < task.pid < PID_LIMIT or not all(0 < tid < PID_LIMIT for tid in threads):
+            raise ImageError("damaged image", name, f"{task.pid} is not a pid, or one of its threads is not")
+        if (task.ppid not in seen) if seen else task.ppid != 0:
+            raise ImageError("damaged image", name, f"task {task.pid} stands before its parent {task.ppid}")
+        new = {task.pid, *threads}
+        if len(new) != len(threads or [task.pid]) or new & seen or (threads and threads[0] != task.pid):
+            raise ImageError("damaged image", name, f"the threads of task {task.pid} are not its own")
+        seen |= new
+    if not tasks:
+        raise ImageError("damaged image", name, "it holds no task")
+    return tasks
 
 
 def damage(tc: task_core_entry, tids: Collection[int], x86: bool = True) -> Iterator[str]:

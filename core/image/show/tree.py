@@ -22,9 +22,9 @@ from lamina.core.image.show.summary import summary_of_map, summary_of_raw, summa
 from lamina.core.image.show.values import Bytes, Number, Row, bits
 from lamina.core.image.sidecar import MAX_SIZE
 from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.storage.base import Storage
 from lamina.core.image.storage.directory import DirectoryStorage
 from lamina.core.image.storage.locate import storage_of
-from lamina.core.image.storage.storage import Storage
 
 Tree = dict[str, Any]
 BYTES_PER_ROW = 16

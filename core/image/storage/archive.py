@@ -16,10 +16,10 @@ from threading import Lock
 import numpy as np
 
 from lamina.core.errors import ImageError
+from lamina.core.image.storage.base import FileInfo, Storage
 from lamina.core.image.storage.compressed import CompressedContent
 from lamina.core.image.storage.content import Content, PlainContent
 from lamina.core.image.storage.directory import COMPRESSED, is_compressed_name
-from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.storage.streams import open_stream
 from lamina.core.image.storage.tar_members import HARD_LINK, Member, members_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE, read_file
+from lamina.core.image.storage.base import FileInfo, Storage
 from lamina.core.image.storage.content import Content, PlainContent
-from lamina.core.image.storage.storage import FileInfo, Storage
 from lamina.core.image.storage.walk import Check, ignore, open_directory
 
 COMPRESSED = ".zst"
@@ -16,7 +16,7 @@ COMPRESSED = ".zst"
 class DirectoryStorage(Storage):
     """A directory that holds the files of a layer.
 
-    A layer is changed by exchanging its directory for another one (`lamina.core.rewrite.rewrite`). Who read a map before that must not
+    A layer is changed by exchanging its directory for another one (`lamina.core.rewrite.one_layer`). Who read a map before that must not
     read pages after it, so a file of another directory than the one that was opened is an error. While it is held, everything is read below
     the directory that was opened, wherever that is by then.
     """

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from lamina.core.image.storage.base import Storage
 from lamina.core.image.storage.directory import DirectoryStorage
-from lamina.core.image.storage.storage import Storage
 
 
 def storage_of(path: Path) -> Storage:

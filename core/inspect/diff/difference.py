@@ -130,7 +130,7 @@ class _Compare:
 
     def memory(self, which_a: Object, which: Object, areas: tuple[MemoryArea, ...]) -> list[MemoryDiff]:
         """The pages of one task or object; nothing if a side has no memory of it."""
-        mine, theirs = self.a.held(which_a), self.b.held(which)
+        mine, theirs = self.a.pages_of(which_a), self.b.pages_of(which)
         if mine is None or theirs is None:
             return []
         try:
@@ -172,7 +172,7 @@ def read_pair(a: Side, b: Side, address: int, pid: int | None = None) -> PagePai
 
 
 def _page(side: Side, task: Task, page: PageRuns) -> bytes | None:
-    held = side.held(task.pid)
+    held = side.pages_of(task.pid)
     if held is None:
         return None
     try:

@@ -15,7 +15,7 @@ from lamina.core.image.owners import resolve
 from lamina.core.image.schema import core_entry, fd_types, fdinfo_entry, file_entry, inet_sk_entry, pstree_entry
 from lamina.core.inspect.areas import MemoryArea, area_of_entry
 from lamina.core.inspect.diff.descriptors import Descriptor
-from lamina.core.inspect.diff.pages import HeldByLayer
+from lamina.core.inspect.diff.pages import PagesOfLayer
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
 from lamina.core.inspect.image_areas import ImageFiles, entries_of
@@ -128,9 +128,9 @@ class LayerSide(Side):
 
     # -- pages -----------------------------------------------------------------------------------------------------------------------
 
-    def held(self, which: Object) -> HeldByLayer | None:
+    def pages_of(self, which: Object) -> PagesOfLayer | None:
         """See `Side`."""
-        return HeldByLayer(resolve(self.chain, which)) if which in self.layer.objects else None
+        return PagesOfLayer(resolve(self.chain, which)) if which in self.layer.objects else None
 
     @property
     def shared(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from lamina.core.image.layer import Object
 from lamina.core.inspect.areas import MemoryArea, area_of_maps
 from lamina.core.inspect.diff.descriptors import Descriptor
 from lamina.core.inspect.diff.layer_side import ACTING_ONCE, KIND_WORDS
-from lamina.core.inspect.diff.pages import STEP_PAGES, Held
+from lamina.core.inspect.diff.pages import STEP_PAGES, SidePages
 from lamina.core.inspect.diff.sides import Side
 from lamina.core.inspect.diff.tasks import Task, Thread
 from lamina.core.kinds.memory.vmas import Pages, pages_of
@@ -63,9 +63,9 @@ class LiveSide(Side):
         """See `Side`."""
         return self._ask(pid, lambda: tuple(area_of_maps(area) for area in read_maps(pid)))
 
-    def held(self, which: Object) -> "HeldByProcess | None":
+    def pages_of(self, which: Object) -> "PagesOfProcess | None":
         """See `Side`. Of shared objects nothing: no id of an image leads to them."""
-        return None if isinstance(which, str) else self._ask(which, lambda: HeldByProcess(which))
+        return None if isinstance(which, str) else self._ask(which, lambda: PagesOfProcess(which))
 
 
 def _task(pid: int, root: int) -> Task | None:
@@ -149,7 +149,7 @@ def _descriptor(raw: RawFd, sockets: dict[int, str]) -> Descriptor:
     return Descriptor(raw.fd, kind, what, offset, raw.flags & ~ACTING_ONCE, raw.cloexec, detail)
 
 
-class HeldByProcess(Held):
+class PagesOfProcess(SidePages):
     """What a dump would write of a running process now: what is there, is not zero, and is no longer a file's own page."""
 
     def __init__(self, pid: int) -> None:
@@ -167,7 +167,7 @@ class HeldByProcess(Held):
         self._buffer = WarmBuffer(min(self.runs.bytes, STEP_PAGES * PAGE))
 
     def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
-        """See `Held`."""
+        """See `SidePages`."""
         lost = copy_runs(self._pid, runs, self._buffer)
         view[:] = self._buffer.view[: len(view)]
         return lost

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import ImageError, NativeError
 from lamina.core.events import CancelToken
-from lamina.core.image.comparing import ADDED, GONE, OTHER, SAME, Places, compare_places, equal_pages, equal_stretches
+from lamina.core.image.compare_pages import ADDED, GONE, OTHER, SAME, ComparedPieces, compare_owners, equal_pages, equal_stretches
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.storage.content import Content
 from lamina.core.inspect.pieces import cut
@@ -59,7 +59,7 @@ class PageDiff:
         return bool(self.changed or self.maybe or self.added or self.gone or self.unreadable)
 
 
-class Held(ABC):
+class SidePages(ABC):
     """What one side knows of one address space. Close it after use.
 
     Attributes:
@@ -82,7 +82,7 @@ class Held(ABC):
         """Let go of what it holds open."""
 
 
-class HeldByLayer(Held):
+class PagesOfLayer(SidePages):
     """The pages of a task or shared object of a layer, through its parents."""
 
     def __init__(self, owners: OwnerMap) -> None:
@@ -96,7 +96,7 @@ class HeldByLayer(Held):
 
     @property
     def runs(self) -> PageRuns:  # type: ignore[override]  # computed when first asked for: by map it is not needed
-        """See `Held`."""
+        """See `SidePages`."""
         return self.owners.runs - self.punched
 
     def content(self, owner: int) -> Content:
@@ -114,7 +114,7 @@ class HeldByLayer(Held):
         return str(self.owners.chain[owner].pages_path(self.owners.which))
 
     def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
-        """See `Held`."""
+        """See `SidePages`."""
         pieces = self.owners.pieces.data
         starts, ends, index = cut(runs, pieces.starts, pieces.ends)
         offsets = pieces.offsets[index] + (starts - pieces.starts[index])
@@ -128,19 +128,19 @@ class HeldByLayer(Held):
         return _NONE
 
     def close(self) -> None:
-        """See `Held`."""
+        """See `SidePages`."""
         while self._open:
             self._open.popitem()[1].close()
 
 
-def diff_pages(a: Held, b: Held, contents: bool = True, cancel: CancelToken | None = None, done: Done | None = None) -> PageDiff:
+def diff_pages(a: SidePages, b: SidePages, contents: bool = True, cancel: CancelToken | None = None, done: Done | None = None) -> PageDiff:
     """The pages of both sides; by map only unless *contents*.
 
     Raises:
         LaminaError: a pages file is missing or too short, or the process has ended.
         Cancelled: *cancel* was set.
     """
-    if isinstance(a, HeldByLayer) and isinstance(b, HeldByLayer):
+    if isinstance(a, PagesOfLayer) and isinstance(b, PagesOfLayer):
         places = _places(a, b)
         same, other = places.of(SAME), places.of(OTHER)
         added, gone = places.of(ADDED), places.of(GONE)
@@ -157,7 +157,7 @@ def diff_pages(a: Held, b: Held, contents: bool = True, cancel: CancelToken | No
     if not contents:
         return PageDiff(same, maybe=other, added=added, gone=gone, unreadable=unreadable)
     compared = _Comparison(a, b, cancel, done)
-    if places is not None and isinstance(a, HeldByLayer) and isinstance(b, HeldByLayer):
+    if places is not None and isinstance(a, PagesOfLayer) and isinstance(b, PagesOfLayer):
         compared.by_files(a, b, places, other)
     else:
         compared.by_reading(other)
@@ -165,21 +165,21 @@ def diff_pages(a: Held, b: Held, contents: bool = True, cancel: CancelToken | No
     return PageDiff(same | (other - changed - lost), changed - lost, added=added, gone=gone, unreadable=unreadable | lost)
 
 
-def _places(a: HeldByLayer, b: HeldByLayer) -> Places:
+def _places(a: PagesOfLayer, b: PagesOfLayer) -> ComparedPieces:
     """Both sides' pieces, their owners numbered alike."""
     numbers: dict[tuple[object, ...], int] = {}
 
-    def numbered(held: HeldByLayer) -> NDArray[np.uint16]:
+    def numbered(held: PagesOfLayer) -> NDArray[np.uint16]:
         return np.array([numbers.setdefault(layer.key, len(numbers)) for layer in held.owners.chain], dtype=np.uint16)
 
     mine, theirs = numbered(a), numbered(b)
-    return compare_places(a.owners.pieces.data.renumbered(mine), b.owners.pieces.data.renumbered(theirs))
+    return compare_owners(a.owners.pieces.data.renumbered(mine), b.owners.pieces.data.renumbered(theirs))
 
 
 class _Comparison:
     """The reading and comparing of pages, and what was found."""
 
-    def __init__(self, a: Held, b: Held, cancel: CancelToken | None, done: Done | None) -> None:
+    def __init__(self, a: SidePages, b: SidePages, cancel: CancelToken | None, done: Done | None) -> None:
         self._a, self._b = a, b
         self._cancel, self._done = cancel, done
         self._changed: list[Addresses] = []
@@ -204,7 +204,7 @@ class _Comparison:
                 self.lost |= held.read_into(part, view[: part.bytes])
             self._step(part.addresses(), equal_pages(one[: part.bytes], other[: part.bytes]))
 
-    def by_files(self, a: HeldByLayer, b: HeldByLayer, places: Places, wanted: PageRuns) -> None:
+    def by_files(self, a: PagesOfLayer, b: PagesOfLayer, places: ComparedPieces, wanted: PageRuns) -> None:
         """Two layers: in C from file to file, the stretches of one pair of files together."""
         mask = places.kinds == OTHER
         starts, ends, index = _short(*cut(wanted, places.starts[mask], places.ends[mask]))

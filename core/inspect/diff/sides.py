@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from lamina.core.image.layer import Object
 from lamina.core.inspect.areas import MemoryArea
 from lamina.core.inspect.diff.descriptors import Descriptor
-from lamina.core.inspect.diff.pages import Held
+from lamina.core.inspect.diff.pages import SidePages
 from lamina.core.inspect.diff.tasks import Task
 
 
@@ -31,7 +31,7 @@ class Side(ABC):
         """The mappings of a task, ascending; None if the side knows none (a pre-dump, a zombie)."""
 
     @abstractmethod
-    def held(self, which: Object) -> Held | None:
+    def pages_of(self, which: Object) -> SidePages | None:
         """Its pages of a task (by pid) or of a shared object ("shmem-ID"); None if it has no memory of it."""
 
     @property

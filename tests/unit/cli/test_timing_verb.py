@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lamina.core.cli.dumping import every
 from lamina.core.cli.entry import parse
 from lamina.core.cli.output import Output
-from lamina.core.cli.timing import every
 from lamina.core.errors import UsageError
 from lamina.core.events import CancelToken
 

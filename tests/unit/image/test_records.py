@@ -9,7 +9,7 @@ import pytest
 from lamina.core.dirty.runs import PAGE
 from lamina.core.image import schema
 from lamina.core.image.format import VmaStatus
-from lamina.core.image.records import areas, credentials, memory, registers, signals, tasks, threads, timers
+from lamina.core.image.records import address_space, areas, credentials, registers, signals, tasks, threads, timers
 from lamina.core.kinds.files.epoll import watch_damage
 from lamina.core.kinds.files.pipe import contents_damage
 from lamina.core.kinds.table import DESCRIPTORS
@@ -90,8 +90,8 @@ def test_areas_that_are_right() -> None:
     ],
 )
 def test_memory(change: Change, why: str) -> None:
-    assert not told(memory.damage(mm()))
-    assert why in told(memory.damage(changed(mm(), change)))
+    assert not told(address_space.damage(mm()))
+    assert why in told(address_space.damage(changed(mm(), change)))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lamina.core.image.storage.content import Content
 from lamina.core.inspect.diff import diff
 from lamina.core.inspect.diff import pages as pages_room
 from lamina.core.inspect.diff.counts import PageCount, count_by_range
-from lamina.core.inspect.diff.pages import Held, HeldByLayer, PageDiff, diff_pages
+from lamina.core.inspect.diff.pages import PageDiff, PagesOfLayer, SidePages, diff_pages
 from tests.unit.image.layers import BASE, Spec, address, content, make, runs
 from tests.unit.image.stacks import Plan, build, new_stack, plans, resolve_naively
 
@@ -42,8 +42,8 @@ class Without(Content):
 
 
 @contextmanager
-def held(*layers: Layer) -> Iterator[list[HeldByLayer]]:
-    found = [HeldByLayer(resolve(layer.chain(), 7)) for layer in layers]
+def held(*layers: Layer) -> Iterator[list[PagesOfLayer]]:
+    found = [PagesOfLayer(resolve(layer.chain(), 7)) for layer in layers]
     try:
         yield found
     finally:
@@ -99,7 +99,7 @@ def test_every_page_is_in_the_set_of_the_model(plan: Plan, tags: list[int], data
             assert vars(diff_pages(one, other)) == vars(found)
 
 
-def without_files(side: HeldByLayer) -> None:
+def without_files(side: PagesOfLayer) -> None:
     """As if its pages files were in an archive."""
     opened = side.content
 
@@ -109,7 +109,7 @@ def without_files(side: HeldByLayer) -> None:
     side.content = content_of  # type: ignore[method-assign]  # this one object's
 
 
-class Living(Held):
+class Living(SidePages):
     """A process with these pages; some of them are unmapped when they are read."""
 
     def __init__(self, pages: dict[int, bytes], unmapped: frozenset[int]) -> None:

@@ -19,8 +19,8 @@ from lamina.core.image.owners import resolve
 from lamina.core.image.pagemap import PageMap
 from lamina.core.image.sidecar import Sidecar, new_layer_id
 from lamina.core.inspect.areas import AreaKind
-from lamina.core.inspect.holdings import read_owned
 from lamina.core.inspect.layer_memory import open_layer_memory, tasks_with_memory
+from lamina.core.inspect.owned_pieces import read_owned
 from lamina.core.inspect.sources import OwnerKind
 from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 from tests.unit.image.layers import AREA_PAGES, BASE, Spec, address, content, fown, inventory, make, runs, write_memory, write_tasks
@@ -53,7 +53,7 @@ def test_any_read_is_that_of_the_naive_reader(plan: Plan, data: st.DataObject) -
 
 def check_windows(wanted: PageRuns, memory: "object", data: st.DataObject) -> None:
     """Together the windows are all of it, whatever their size, and overlap as they say."""
-    from lamina.core.inspect.memory import Memory
+    from lamina.core.inspect.memory_reader import Memory
 
     assert isinstance(memory, Memory)
     size, overlap = data.draw(st.integers(1, 3 * PAGE)), data.draw(st.integers(0, 100))

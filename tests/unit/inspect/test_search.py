@@ -14,7 +14,7 @@ from lamina.core.events import CancelToken, Event, Progress
 from lamina.core.image.layer import Layer
 from lamina.core.inspect.areas import AreaFilter, AreaKind, MemoryArea
 from lamina.core.inspect.layer_memory import open_layer_memory
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
 from lamina.core.inspect.patterns import Pattern, float_pattern, hex_pattern, int_pattern, regex_pattern, text_pattern
 from lamina.core.inspect.search import find, hits_of, runs_to_search, search
 from tests.unit.image.layers import AREA_PAGES, BASE, Spec, address, make

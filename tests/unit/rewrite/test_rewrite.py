@@ -22,7 +22,7 @@ from lamina.core.image.sidecar import NAME as SIDECAR
 from lamina.core.image.sums import sum_file
 from lamina.core.rewrite import new_directory
 from lamina.core.rewrite.copying import Pieces, first_difference
-from lamina.core.rewrite.rewrite import rewrite
+from lamina.core.rewrite.one_layer import rewrite
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make, runs
 from tests.unit.rewrite.memory import leftovers, memories, memory_of

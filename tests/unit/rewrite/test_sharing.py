@@ -12,9 +12,9 @@ from lamina.core.cli.entry import main
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import NativeError
 from lamina.core.image.layer import Layer
-from lamina.core.image.reflink import NO_PLACE, places, share, why_not_shared
 from lamina.core.image.stack import Stack
 from lamina.core.rewrite.lossless import apply_lossless, plan_lossless
+from lamina.core.rewrite.reflink import NOT_KNOWN, physical_addresses, share, why_not_shared
 from lamina.core.rewrite.sharing import find_equal, pages_files
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make
@@ -132,16 +132,16 @@ def test_share_and_places(sharing_place: Path | None, tmp_path: Path) -> None:
             with pytest.raises(NativeError, match="FIDEDUPERANGE"):
                 share(*descriptors, column(0), column(0), column(PAGE))
             return
-        before = places(descriptors[0], every), places(descriptors[1], every)
-        assert not np.isin(before[0], before[1]).any() and (before[0] != NO_PLACE).all()
+        before = physical_addresses(descriptors[0], every), physical_addresses(descriptors[1], every)
+        assert not np.isin(before[0], before[1]).any() and (before[0] != NOT_KNOWN).all()
         shared = share(*descriptors, column(0, 4 * PAGE, 5 * PAGE), column(0, 4 * PAGE, 5 * PAGE), column(4 * PAGE, PAGE, 3 * PAGE))
         assert shared.tolist() == [4 * PAGE, 0, 3 * PAGE], "what differs is left alone"
-        after = places(descriptors[0], every), places(descriptors[1], every)
+        after = physical_addresses(descriptors[0], every), physical_addresses(descriptors[1], every)
         assert (after[0] == after[1]).tolist() == [True] * 4 + [False] + [True] * 3
 
         def once() -> None:
             share(*descriptors, column(0), column(0), column(4 * PAGE))
-            places(descriptors[0], every)
+            physical_addresses(descriptors[0], every)
             with pytest.raises(NativeError):
                 share(*descriptors, column(0), column(1), column(PAGE))
 
@@ -163,10 +163,10 @@ def test_places_of_a_sparse_file_and_of_memory(tmp_path: Path) -> None:
         file.truncate(64 * PAGE)
         for page in (3, 4, 40):
             os.pwrite(file.fileno(), b"x" * PAGE, page * PAGE)
-        found = places(file.fileno(), np.arange(64, dtype=np.uint64) * np.uint64(PAGE))
-    known = np.flatnonzero(found != NO_PLACE).tolist()
+        found = physical_addresses(file.fileno(), np.arange(64, dtype=np.uint64) * np.uint64(PAGE))
+    known = np.flatnonzero(found != NOT_KNOWN).tolist()
     assert known in ([3, 4, 40], []), "holes have no place; a file system that cannot be asked says nothing"
     with os.fdopen(os.memfd_create("pages"), "w+b") as file:
         file.write(bytes(PAGE))
         file.flush()
-        assert places(file.fileno(), column(0)).tolist() == [NO_PLACE]
+        assert physical_addresses(file.fileno(), column(0)).tolist() == [NOT_KNOWN]

@@ -11,7 +11,8 @@ from typing import Any
 
 from lamina.core.errors import LaminaError
 from lamina.core.events import CancelToken, Event, Notice
-from lamina.core.transfer.receiver import PageServer, Received, ServerRequest
+from lamina.core.transfer.received_layer import Received, ServerRequest
+from lamina.core.transfer.receiver import PageServer
 
 PAGE = 4096
 OPEN, OPEN2, PARENT, ADD_F, GET, CLOSE = 3, 4, 5, 6, 7, 0x1023

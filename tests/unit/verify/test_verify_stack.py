@@ -13,7 +13,6 @@ from lamina.core.errors import Cancelled
 from lamina.core.events import CancelToken, Event, Progress
 from lamina.core.image import format as fmt
 from lamina.core.image import schema
-from lamina.core.image.findings import Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import TRASH
 from lamina.core.image.pagemap import PageMap
@@ -22,6 +21,7 @@ from lamina.core.image.stack import Stack
 from lamina.core.image.sums import sum_bytes
 from lamina.core.rewrite.dedup import apply_dedup, plan_dedup
 from lamina.core.verify import Report, State, check_chain, verify_layer, verify_stack
+from lamina.core.verify.findings import Severity
 from lamina.core.verify.page_files import check_memory
 from tests.corpus import unpack
 from tests.made_stack import Shape, make_stack

@@ -9,10 +9,10 @@ from lamina.core.cli.naming import find_layer
 from lamina.core.cli.output import Output, duration, size, table
 from lamina.core.errors import EXIT_FAILED
 from lamina.core.events import CancelToken
-from lamina.core.image.findings import Finding, Severity
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
 from lamina.core.verify import Report, State, verify_layer, verify_stack
+from lamina.core.verify.findings import Finding, Severity
 from lamina.core.verify.reports import Verified
 
 

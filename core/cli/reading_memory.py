@@ -12,7 +12,7 @@ from lamina.core.errors import UsageError
 from lamina.core.events import CancelToken
 
 if TYPE_CHECKING:
-    from lamina.core.inspect.memory import Memory, Span
+    from lamina.core.inspect.memory_reader import Memory, Span
     from lamina.core.inspect.patterns import Pattern
     from lamina.core.inspect.search import Found, Hit
 

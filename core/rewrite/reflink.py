@@ -12,7 +12,7 @@ from lamina.core.ffi import C, check, ffi, new_error
 
 # Longer than the largest block of any file system that shares blocks.
 _TRIAL = 256 << 10
-NO_PLACE = np.iinfo(np.uint64).max
+NOT_KNOWN = np.iinfo(np.uint64).max
 
 
 def why_not_shared(directory: Path) -> str:
@@ -68,17 +68,17 @@ def share(from_fd: int, to_fd: int, starts: Addresses, targets: Addresses, lengt
     return shared
 
 
-def places(fd: int, offsets: Addresses) -> Addresses:
-    """Where the pages at *offsets* (ascending) of an open file lie on the device, bytes; `NO_PLACE` where that is not known.
+def physical_addresses(fd: int, offsets: Addresses) -> Addresses:
+    """Where the pages at *offsets* (ascending) of an open file lie on the device, bytes; `NOT_KNOWN` where that is not known.
 
     Two pages with the same place share their blocks.
     """
     starts, sizes, where = _extents(fd)
-    found = np.full(offsets.size, NO_PLACE, dtype=np.uint64)
+    found = np.full(offsets.size, NOT_KNOWN, dtype=np.uint64)
     if not starts.size:
         return found
     at = np.searchsorted(starts, offsets, side="right").astype(np.int64) - 1
-    inside = (at >= 0) & (offsets + np.uint64(PAGE) <= starts[at] + sizes[at]) & (where[at] != NO_PLACE)
+    inside = (at >= 0) & (offsets + np.uint64(PAGE) <= starts[at] + sizes[at]) & (where[at] != NOT_KNOWN)
     found[inside] = where[at[inside]] + (offsets[inside] - starts[at[inside]])
     return found
 

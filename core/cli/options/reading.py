@@ -1,4 +1,4 @@
-"""Options of the verbs that read memory: mem, search, core."""
+"""Options of the verbs that read: stacks, image files, memory, and what differs."""
 
 import argparse
 from pathlib import Path
@@ -6,21 +6,33 @@ from pathlib import Path
 from lamina.core.cli.options.common import Verb, Verbs, add, layer, pid, stack
 
 VERBS: dict[str, Verb] = {
-    "mem": ("memory", "mem"),
-    "search": ("memory", "search"),
-    "core": ("memory", "core"),
+    "stack": ("listing", "stack"),
+    "show": ("listing", "show"),
+    "mem": ("reading_memory", "mem"),
+    "search": ("reading_memory", "search"),
+    "core": ("reading_memory", "core"),
+    "owners": ("comparing", "owners"),
+    "diff": ("comparing", "diff"),
 }
 
 
 def declare(verbs: Verbs) -> None:
     """Add them."""
+    _stacks(verbs)
     _mem(verbs)
     _search(verbs)
-    parser = add(verbs, "core", "write a core file of a process of a layer, as gdb opens it")
-    layer(parser)
-    parser.add_argument("pid", type=pid, metavar="PID", help="a process of the layer")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the core file, which must not exist (default: core.PID)")
-    stack(parser)
+    _core(verbs)
+    _comparing(verbs)
+
+
+def _stacks(verbs: Verbs) -> None:
+    parser = add(verbs, "stack", "the layers under a directory")
+    parser.add_argument("dir", type=Path, metavar="DIR")
+    parser = add(verbs, "show", "the image files of a layer: a line each, or every field of one")
+    parser.add_argument("path", type=Path, metavar="FILE|DIR|ARCHIVE")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--all", action="store_true", help="every field of every file, contents and maps in full (as --json has them)")
+    amount.add_argument("--limit", type=int, metavar="N", help="at most N records, runs or rows of a content of each file")
 
 
 def _hexadecimal(text: str) -> int:
@@ -97,3 +109,33 @@ def _search(verbs: Verbs) -> None:
     parser.add_argument("--range", type=_range, action="append", default=[], metavar="START-END", help=text)
     parser.add_argument("--limit", type=_number, default=1000, metavar="N", help="stop after N hits (default: 1000; 0 for all)")
     parser.add_argument("-c", "--count", action="store_true", help="say only how many hits there are")
+
+
+def _core(verbs: Verbs) -> None:
+    parser = add(verbs, "core", "write a core file of a process of a layer, as gdb opens it")
+    layer(parser)
+    parser.add_argument("pid", type=pid, metavar="PID", help="a process of the layer")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the core file, which must not exist (default: core.PID)")
+    stack(parser)
+
+
+def _page(text: str) -> tuple[int | None, int]:
+    """[PID:]ADDR: a page of a task; ADDR is hexadecimal."""
+    task, colon, address = text.rpartition(":")
+    return (pid(task) if colon else None), _hexadecimal(address)
+
+
+def _comparing(verbs: Verbs) -> None:
+    parser = add(verbs, "owners", "which page of a layer comes from which layer of its chain")
+    layer(parser)
+    parser.add_argument("which", nargs="?", metavar="PID", help="one task only, or a shared object by its name: shmem-ID")
+    parser.add_argument("--runs", action="store_true", help="every run of pages, with its owner and its place in the pages file")
+    stack(parser)
+    parser = add(verbs, "diff", "what differs between two layers, or between a layer and the running tree")
+    layer(parser, "a", "LAYER")
+    parser.add_argument("b", nargs="?", metavar="LAYER", help="the layer to compare it with")
+    parser.add_argument("--live", type=pid, metavar="PID", help="compare it with the tree that runs at PID, which is not stopped")
+    parser.add_argument("--map", dest="by_map", action="store_true", help="by maps alone: do not read pages that lie at different places")
+    parser.add_argument("--pages", action="store_true", help="list the runs of pages that differ")
+    parser.add_argument("--hex", type=_page, metavar="[PID:]ADDR", help="show what differs in the page at ADDR, side by side")
+    stack(parser)

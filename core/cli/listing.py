@@ -1,4 +1,4 @@
-"""stack: the layers under a directory, as a tree, each with what the fast check says of it."""
+"""stack, show: the layers under a directory as a tree, and the fields of image files; without a target and without rights."""
 
 import argparse
 import dataclasses
@@ -17,6 +17,8 @@ from lamina.core.verify import Report, State, verify_stack
 
 _HEAD = ("LAYER", "PARENT", "OWN", "INHERITED", "ON DISK", "FROZEN", "TIME", "LABEL", "RESTORABLE")
 _RIGHT = frozenset({2, 3, 4, 5})
+
+_SHOWN = 100  # records, runs and rows of a file, if nothing else is asked for
 
 
 def stack(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
@@ -104,3 +106,18 @@ def _nothing(directory: Path) -> str:
     if (directory / "inventory.img").exists():
         return f"{directory} is a layer; its stack is {directory.resolve().parent}"
     return f"no layers under {directory}"
+
+
+def show(args: argparse.Namespace, output: Output, _cancel: CancelToken) -> int:
+    """`lamina show FILE|DIR|ARCHIVE [--all | --limit N]`. Text of a whole layer is one line a file, unless more is asked for."""
+    from lamina.core.image.show import as_overview, as_text, as_tree
+
+    whole = args.all or (output.json and args.limit is None)
+    limit = None if whole else args.limit
+    if output.json or whole or limit is not None:
+        tree = as_tree(args.path, limit)
+        output.result(tree, "" if output.json else as_text(tree))
+        return 0
+    tree = as_tree(args.path, _SHOWN)
+    output.result(tree, as_text(tree) if isinstance(tree.get("kind"), str) else as_overview(tree))
+    return 0

@@ -20,7 +20,7 @@ _MOST = 1 << 16
 
 
 @dataclass(frozen=True)
-class Awaiting:
+class Unconfirmed:
     """Where the pages of a layer went.
 
     Attributes:
@@ -80,18 +80,18 @@ def _this_boot() -> str:
         return ""
 
 
-def read_from(draft_fd: int) -> Awaiting | None:
+def read_from(draft_fd: int) -> Unconfirmed | None:
     """The record in an open draft directory; None if there is none that can be read."""
     try:
         fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=draft_fd)
         with os.fdopen(fd, "rb") as file:
             record: Any = json.loads(file.read(_MOST))
-        return Awaiting(*(str(record[name]) for name in ("address", "token", "boot", "path")))
+        return Unconfirmed(*(str(record[name]) for name in ("address", "token", "boot", "path")))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-def awaited_in(images_dir: Path) -> Awaiting | None:
+def unconfirmed_in(images_dir: Path) -> Unconfirmed | None:
     """The record of the layer that is to be in *images_dir*, or None if there is no such layer."""
     try:
         fd = os.open(images_dir / ".lamina-draft", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

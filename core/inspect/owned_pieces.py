@@ -9,23 +9,23 @@ from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap, Share, to_addresses
 from lamina.core.image.punched import freed_in
 from lamina.core.inspect.areas import MemoryArea
-from lamina.core.inspect.memory import Memory
+from lamina.core.inspect.memory_reader import Memory
 from lamina.core.inspect.pieces import PieceBuilder
 from lamina.core.inspect.sources import LayerPages, NoPages, OwnerKind, Source, ZeroPages
 
 USER_END: Final = 1 << 63
 
 
-class Holdings:
+class OwnedPieces:
     """Pieces and sources while they are collected.
 
     Attributes:
-        sources: by number; pieces: what comes from where; covered: the pages that have a source.
+        sources: by number; table: what comes from where; covered: the pages that have a source.
     """
 
     def __init__(self) -> None:
         self.sources: list[Source] = []
-        self.pieces = PieceBuilder()
+        self.table = PieceBuilder()
         self.covered = PageRuns.empty()
 
     def source(self, source: Source) -> int:
@@ -40,7 +40,7 @@ class Holdings:
     def add(self, runs: PageRuns, source: int) -> None:
         """The pages of *runs* that have no source yet come from *source*, which needs no offsets."""
         new = runs - self.covered
-        self.pieces.add_runs(new, source)
+        self.table.add_runs(new, source)
         self.covered |= new
 
     def own(self, owners: OwnerMap, within: PageRuns, low: int = 0, high: int = USER_END, shift: int = 0) -> None:
@@ -64,11 +64,11 @@ class Holdings:
             mine = (moved(share.runs) & within) - self.covered
             gone = mine & moved(share.punched)
             pages = self.source(LayerPages(share.layer, share.pages_file.name))
-            self.pieces.add_part((part.starts + delta, part.ends + delta, offsets), mine - gone, pages)
+            self.table.add_part((part.starts + delta, part.ends + delta, offsets), mine - gone, pages)
             if gone:
                 foreign = moved(_freed_by_others(share, owners)) & gone
-                self.pieces.add_runs(gone - foreign, self.source(_punched(share.layer)))
-                self.pieces.add_runs(foreign, self.source(_punched(share.layer, "another tool")))
+                self.table.add_runs(gone - foreign, self.source(_punched(share.layer)))
+                self.table.add_runs(foreign, self.source(_punched(share.layer, "another tool")))
             self.covered |= mine
         for lacking, runs in owners.missing:
             why = f"layer {lacking.name} should have it and has not"
@@ -86,10 +86,10 @@ def read_owned(owners: OwnerMap, start: int, size: int) -> bytes:
     """
     area = MemoryArea(start & -PAGE, -(-(start + size) // PAGE) * PAGE)
     within = PageRuns.of([(area.start, area.end)])
-    held = Holdings()
-    held.own(owners, within, area.start, area.end)
-    held.add(within, held.source(ZeroPages()))
-    with Memory(f"{owners.which} of layer {owners.chain[0]}", 0, [area], held.pieces.build(), held.sources) as memory:
+    pieces = OwnedPieces()
+    pieces.own(owners, within, area.start, area.end)
+    pieces.add(within, pieces.source(ZeroPages()))
+    with Memory(f"{owners.which} of layer {owners.chain[0]}", 0, [area], pieces.table.build(), pieces.sources) as memory:
         return memory.read(start, size)
 
 

@@ -20,7 +20,7 @@ BUFFER_BYTES: Final = 512 << 10
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class ComparedPieces:
     """What was found where, as columns in address order.
 
     Attributes:
@@ -41,7 +41,7 @@ class Places:
         return PageRuns.from_arrays(self.starts[wanted], self.ends[wanted])
 
 
-def compare_places(a: Pieces, b: Pieces) -> Places:
+def compare_owners(a: Pieces, b: Pieces) -> ComparedPieces:
     """Where the pages of two address spaces lie; owners of both are numbered alike, and all their pieces have data."""
     room = 2 * (len(a) + len(b)) + 1
     starts, ends = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint64)
@@ -60,7 +60,7 @@ def compare_places(a: Pieces, b: Pieces) -> Places:
         ),
         err,
     )  # fmt: skip
-    return Places(starts[:count].copy(), ends[:count].copy(), kinds[:count].copy(), at_a[:count].copy(), at_b[:count].copy())
+    return ComparedPieces(starts[:count].copy(), ends[:count].copy(), kinds[:count].copy(), at_a[:count].copy(), at_b[:count].copy())
 
 
 def equal_pages(a: bytes | memoryview, b: bytes | memoryview) -> NDArray[np.bool_]:
