@@ -54,29 +54,60 @@ static int work(struct job *job)
     return lm_thaw_task(thread, 1, failed ? NULL : &job->err) < 0 || failed ? -1 : 0;
 }
 
-/* Runs in lamina's memory but as a process of its own, on a stack of its own, while the calling thread is suspended (vfork(2)): it may use
-   that thread's errno, and must not allocate. A session of its own, so that nothing sent to lamina's terminal or group reaches it. */
-static int guardian(void *arg)
+struct apart {
+    void (*work)(void *);
+    void *own;
+};
+
+/* A session of its own, so that nothing sent to lamina's terminal or group reaches it. */
+static int begin(void *arg)
 {
-    struct job *job = arg;
+    struct apart *apart = arg;
 
     setsid();
-    job->failed = work(job) < 0;
+    apart->work(apart->own);
     return 0;
+}
+
+int lm_apart(void (*work)(void *), void *own, int shares, lm_error *err)
+{
+    struct apart apart = {work, own};
+    char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    sigset_t all, before;
+    int pid, got;
+
+    if (stack == MAP_FAILED)
+        return lm_fail(err, "mmap", 0, "no memory for a guardian");
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* Exit signal 0: nobody's SIGCHLD handler hears of it. */
+    pid = clone(begin, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | shares, &apart);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        lm_fail(err, "clone", 0, "no guardian can be started");
+    else
+        do
+            got = waitpid(pid, NULL, __WALL);
+        while (got < 0 && errno == EINTR);
+    munmap(stack, STACK_BYTES);
+    return pid < 0 ? -1 : 0;
+}
+
+static void guardian(void *own)
+{
+    struct job *job = own;
+
+    job->failed = work(job) < 0;
 }
 
 int lm_guarded_calls(int tid, uint64_t syscall_address, const uint64_t *calls, const int8_t *first, int count, int64_t *results,
                      lm_error *err)
 {
     struct job *job = calloc(1, sizeof *job);
-    char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    sigset_t all, before;
-    int pid, got, failed = 1;
+    int failed;
 
-    if (!job || stack == MAP_FAILED) {
-        lm_fail(err, "mmap", tid, "no memory for a guardian");
-        goto out;
-    }
+    if (!job)
+        return lm_fail(err, "calloc", tid, "no memory for a guardian");
     job->tid = tid;
     job->syscall_address = syscall_address;
     job->count = count < LM_GUARDED_MAX ? count : LM_GUARDED_MAX;
@@ -84,25 +115,12 @@ int lm_guarded_calls(int tid, uint64_t syscall_address, const uint64_t *calls, c
     memcpy(job->first, first, (size_t)job->count);
     for (int n = 0; n < LM_GUARDED_MAX; n++)
         job->results[n] = -ECANCELED;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    /* Exit signal 0: nobody's SIGCHLD handler hears of it. */
-    pid = clone(guardian, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (pid < 0) {
-        lm_fail(err, "clone", tid, "no guardian can be started");
-        goto out;
-    }
-    do
-        got = waitpid(pid, NULL, __WALL);
-    while (got < 0 && errno == EINTR);
-    failed = job->failed;
-    if (failed)
+    failed = lm_apart(guardian, job, 0, err) < 0;
+    if (!failed && job->failed) {
         *err = job->err;
+        failed = 1;
+    }
     memcpy(results, job->results, (size_t)job->count * sizeof *results);
-out:
-    if (stack != MAP_FAILED)
-        munmap(stack, STACK_BYTES);
     free(job);
     return failed ? -1 : 0;
 }

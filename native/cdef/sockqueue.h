@@ -1,0 +1,30 @@
+/* What waits in the receive queue of a unix socket, read without consuming any of it. */
+
+enum { LM_QUEUE_URGENT = 1, LM_QUEUE_RESET = 2 };
+
+/* One message; of a stream what one writer wrote, or what came together with descriptors. */
+typedef struct {
+    uint64_t at;                    /* where its bytes lie in `bytes` */
+    uint32_t length;
+    int32_t pid;                    /* who sent it (SCM_CREDENTIALS); 0 if it does not say */
+    uint32_t uid, gid;
+    int32_t first_fd, fd_count;     /* the descriptors in flight with it (SCM_RIGHTS), in `fds` */
+} lm_message;
+
+typedef struct {
+    lm_message *messages;
+    int32_t *fds;                   /* descriptors of ours now, close-on-exec; the caller closes them */
+    char *bytes;
+    uint64_t message_count, fd_count, byte_count;
+    uint64_t message_room, fd_room, byte_room;      /* bytes that are mapped for each */
+    int32_t state;                  /* LM_QUEUE_: out-of-band data waits, and nothing was read; an error waits to be reported */
+} lm_queue;
+
+/* Read the queue of `fd`, a copy of a descriptor of a frozen process; `stream`: messages have no borders.
+   It peeks at ascending offsets (SO_PEEK_OFF), and asks for the sender of each message (SO_PASSCRED). Both are state of the socket, so all is
+   done by a process that a SIGKILL of lamina does not reach, and they are put back. What cannot be put back: an empty datagram that was peeked
+   at counts as seen, and is passed over when somebody peeks at an offset again (net/core/datagram.c, skb->peeked).
+   Returns -1 with nothing in `queue` if a call fails, or if descriptors do not fit into our table. */
+int lm_queue_read(int fd, int stream, lm_queue *queue, lm_error *err);
+/* Unmap what `lm_queue_read` filled. The descriptors are not closed. */
+void lm_queue_free(lm_queue *queue);
