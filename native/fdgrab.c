@@ -272,28 +272,32 @@ static int holders_in(int pid, DIR *dir, const uint64_t *inodes, int inode_count
     while ((number = next_number(dir)) != -1) {
         uint64_t inode;
         ssize_t got;
+        int is_socket;
 
         if (number < 0)
             continue;
         snprintf(name, sizeof name, "%d", number);
         got = readlinkat(dirfd(dir), name, link, sizeof link - 1);
-        if (got < 7 || memcmp(link, "pipe:[", 6))
+        if (got < 0)
             continue;
         link[got] = 0;
-        inode = strtoull(link + 6, NULL, 10);
+        is_socket = !strncmp(link, "socket:[", 8);
+        if (!is_socket && strncmp(link, "pipe:[", 6))
+            continue;
+        inode = strtoull(link + (is_socket ? 8 : 6), NULL, 10);
         for (int i = 0; i < inode_count; i++) {
             if (inodes[i] != inode)
                 continue;
             if (count >= room)
                 return -1;
-            holders[count++] = (lm_holder){pid, number, inode, open_flags(pid, number)};
+            holders[count++] = (lm_holder){pid, number, inode, open_flags(pid, number), is_socket};
             break;
         }
     }
     return count;
 }
 
-int lm_pipe_holders(const uint64_t *inodes, int count, lm_holder *holders, int room, int *unreadable, lm_error *err)
+int lm_holders(const uint64_t *inodes, int count, lm_holder *holders, int room, int *unreadable, lm_error *err)
 {
     DIR *proc = opendir("/proc"), *dir;
     char path[32];
@@ -317,7 +321,7 @@ int lm_pipe_holders(const uint64_t *inodes, int count, lm_holder *holders, int r
     closedir(proc);
     if (found < 0) {
         errno = ENOSPC;
-        return lm_fail(err, "pipe holders", 0, "more holders than there is room for");
+        return lm_fail(err, "holders", 0, "more holders than there is room for");
     }
     return found;
 }

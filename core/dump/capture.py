@@ -226,7 +226,8 @@ class Captured:
     def notices(self) -> tuple[str, ...]:
         """What is different after a restore, as sentences."""
         mapped = {path for task in self.tasks for path in shared_files.mapped(task.areas)}
-        return shared_files.notices(mapped | shared_files.in_shm(file.raw.link for file in self.descriptors.files))
+        files = shared_files.notices(mapped | shared_files.in_shm(file.raw.link for file in self.descriptors.files))
+        return (*files, *self.descriptors.notes())
 
 
 def capture_rest(tree: FrozenTree, taken: Sequence[TakenTask], own_uffds: set[int]) -> Captured:

@@ -31,7 +31,7 @@ from lamina.core.kinds.files.tty import Terminal
 from lamina.core.kinds.memory import shared_files
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.capture import UFFD_LINK, group, held_lock
-from lamina.core.objects.holders import PipeHolders
+from lamina.core.objects.holders import ObjectHolders
 from lamina.core.objects.kind import TreeView
 from lamina.core.objects.rawfd import RawFd, read_table
 
@@ -61,10 +61,10 @@ class Examination:
     own_uffds: frozenset[int] = field(default=frozenset())
 
 
-def examine(pid: int, shell_job: bool = False, pipes: PipeHolders | None = None) -> Examination:
-    """Examine the tree below *pid*. A few ms for a small one; if it has pipes, a few more for every hundred processes there are.
+def examine(pid: int, shell_job: bool = False, holders: ObjectHolders | None = None) -> Examination:
+    """Examine the tree below *pid*. A few ms for a small one; if it has pipes or sockets, a few more for every hundred processes there are.
 
-    pipes: who holds them, if that was looked up a moment ago.
+    holders: who holds them, if that was looked up a moment ago.
 
     Raises:
         TargetError: there is no such process.
@@ -73,7 +73,7 @@ def examine(pid: int, shell_job: bool = False, pipes: PipeHolders | None = None)
     for _ in range(_TRIES):
         before = set(tree_of(pid))
         try:
-            found = _examine(pid, shell_job, pipes or PipeHolders())
+            found = _examine(pid, shell_job, holders or ObjectHolders())
         except NativeError as error:
             failure = error
             if error.errnum != errno.ESRCH:
@@ -82,13 +82,13 @@ def examine(pid: int, shell_job: bool = False, pipes: PipeHolders | None = None)
         if not found.blockers or set(tree_of(pid)) == before:
             return found
         # Children came or went meanwhile, and what was found may be about them.
-        failure, pipes = None, None
+        failure, holders = None, None
     if failure is None:
         return found
     return _refused(read_stat(pid), f"what its tasks share cannot be compared: {failure}", "see `lamina check`")
 
 
-def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
+def _examine(pid: int, shell_job: bool, holders: ObjectHolders) -> Examination:
     root = read_stat(pid)
     reason = protected(pid)
     if reason:
@@ -106,7 +106,7 @@ def _examine(pid: int, shell_job: bool, pipes: PipeHolders) -> Examination:
     blockers += relation_blockers(stats)
     blockers += sharing_blockers(stats)
     raws, own_uffds = _descriptors([stat for stat in stats if stat.state != "Z"])
-    with _view(stats, raws, shell_job, pipes) as view:
+    with _view(stats, raws, shell_job, holders) as view:
         blockers += _descriptor_blockers(raws, view)
     terminals = {raw.link for raw in raws if isinstance(DESCRIPTORS.of(raw), Terminal)}
     if len(terminals - {"/dev/tty"}) > 1:
@@ -184,7 +184,7 @@ def _is_of_tree(pid: int, pids: Collection[int]) -> bool:
 
 
 @contextmanager
-def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: PipeHolders) -> Iterator[TreeView]:
+def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, holders: ObjectHolders) -> Iterator[TreeView]:
     pids = frozenset(stat.pid for stat in stats)
     pidfds: dict[int, int] = {}
 
@@ -193,12 +193,14 @@ def _view(stats: Sequence[Stat], raws: Sequence[RawFd], shell_job: bool, pipes: 
             pidfds[pid] = os.pidfd_open(pid)
         return pidfds[pid]
 
-    def outside(wanted: RawFd) -> list[tuple[int, int]]:
-        found = pipes.outside(wanted.ino, pids, (raw.ino for raw in raws if raw.link.startswith("pipe:[")))
+    links = frozenset(raw.link for raw in raws)
+
+    def outside(link: str) -> list[tuple[int, int]]:
+        found = holders.outside(link, pids, links)
         return [(pid, flags) for pid, flags in found if not _is_of_tree(pid, pids)]
 
     try:
-        yield TreeView(pids, shell_job, outside, pidfd)
+        yield TreeView(pids, shell_job, links, outside, pidfd)
     finally:
         for fd in pidfds.values():
             os.close(fd)

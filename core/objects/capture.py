@@ -5,16 +5,16 @@ recognising of trouble, reading of pipe copies and encoding happens after the th
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lamina.core.attach.procfs import describe
 from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import fdinfo_entry
 from lamina.core.objects.file_table import FileTable, Images
-from lamina.core.objects.kind import CapturedFile, KindTable, Surroundings
+from lamina.core.objects.kind import IN_FLIGHT, CapturedFile, KindTable, Surroundings
 from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, alike, read_table, sharing
 
 UFFD_LINK: Final = "anon_inode:[userfaultfd]"
@@ -92,8 +92,14 @@ class Captured:
                 found.append(blocker)
             if blocker := file.kind.late_blocker(file):
                 found.append(blocker)
+        for kind in dict.fromkeys(file.kind for file in self.files):
+            found += kind.late_blockers([file for file in self.files if file.kind is kind])
         if found:
             raise RefusedError(what, obj, blockers=tuple(found))
+
+    def notes(self) -> list[str]:
+        """After the thaw: what will be different after a restore, as sentences."""
+        return [note for file in self.files for note in file.kind.late_notes(file, self.tables)]
 
     def close(self) -> None:
         """Let go of copies of pipes. Idempotent."""
@@ -152,7 +158,7 @@ def capture(pids: Sequence[int], kinds: KindTable, own_uffds: Collection[int] = 
     """
     captured = Captured([], {pid: [] for pid in pids}, [])
     try:
-        with _pidfds(pids) as pidfds:
+        with _pidfds([*pids, os.getpid()]) as pidfds:
             _capture(captured, pids, pidfds, kinds, own_uffds)
     except BaseException:
         captured.close()
@@ -165,14 +171,18 @@ def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int],
     raws = [raw for pid in pids for raw in read_table(pid, pidfds[pid])]
     once: dict[tuple[str, object], Any] = {}
     surroundings = Surroundings()
-    for holders in group(raws):
+
+    def take(holders: list[RawFd]) -> CapturedFile | None:
         first = holders[0]
         if first.link == UFFD_LINK and first.ino in own_uffds:
-            continue
+            return None
         kind = kinds.of(first)
         if kind is None:
             captured.blockers.append(kinds.unknown(first))
-            continue
+            return None
+        if first.carrier and kind.made_in_task:
+            captured.blockers.append(_made_in_flight(first))
+            return None
         key = kind.capture_key(first)
         if key is not None and (kind.name, key) in once:
             extra = once[kind.name, key]
@@ -180,10 +190,57 @@ def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int],
             extra = kind.capture(holders, pidfds[first.pid], surroundings.of(kind))
             once[kind.name, key] = extra
         captured.files.append(CapturedFile(holders, kind, extra))
-        for raw in holders:
-            captured.tables[raw.pid].append(Slot(raw, len(captured.files) - 1))
+        return captured.files[-1]
+
+    for holders in group(raws):
+        if take(holders):
+            for raw in holders:
+                captured.tables[raw.pid].append(Slot(raw, len(captured.files) - 1))
     for slots in captured.tables.values():
         slots.sort(key=lambda slot: slot.fd)
+    _capture_held(captured, pidfds[os.getpid()], take)
+
+
+def _capture_held(captured: Captured, own: int, take: Callable[[list[RawFd]], CapturedFile | None]) -> None:
+    """What descriptions of the tree hold, and what that holds, and so on. *own*: a pidfd of ours."""
+    new = list(captured.files)
+    known: dict[tuple[str, int, int], list[CapturedFile]] = {}
+    for file in new:
+        known.setdefault(_inode(file.raw), []).append(file)
+    opened: list[int] = []
+    try:
+        while new:
+            carried = [(file, fd) for file in new for fd in file.kind.held(file.extra)]
+            opened += [fd for _, fd in carried]
+            new = []
+            table = {raw.fd: raw for raw in read_table(os.getpid(), own)} if carried else {}
+            for carrier, fd in carried:
+                raw = replace(table[fd], carrier=carrier.raw)
+                found = _same(raw, known.get(_inode(raw), ()))
+                if found and found.kind.made_in_task:
+                    captured.blockers.append(_made_in_flight(raw))
+                if found is None and (found := take([raw])):
+                    new.append(found)
+                    known.setdefault(_inode(raw), []).append(found)
+                if found:
+                    carrier.held.append(found)
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _made_in_flight(raw: RawFd) -> Blocker:
+    return raw.blocker(f"{IN_FLIGHT}: not supported yet", "try again when it has been received")
+
+
+def _inode(raw: RawFd) -> tuple[str, int, int]:
+    return raw.link, raw.dev, raw.ino
+
+
+def _same(raw: RawFd, files: Sequence[CapturedFile]) -> CapturedFile | None:
+    """Which of *files* is the description of *raw*, or None."""
+    firsts = alike([*((file.raw.pid, file.raw.fd) for file in files), (raw.pid, raw.fd)], KCMP_FILE)
+    return files[firsts[-1]] if firsts[-1] < len(files) else None
 
 
 def save(captured: Captured, table: FileTable, files_ids: Mapping[int, int]) -> Images:

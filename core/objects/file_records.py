@@ -6,7 +6,7 @@ from typing import Any, Final
 from lamina.core.image.records.limits import FD_LIMIT, INT_MAX, PATH_MAX, SIGNALS
 from lamina.core.image.schema import fd_types, fdinfo_entry, file_entry
 from lamina.core.image.supplement import Values, fits
-from lamina.core.objects.kind import KindTable
+from lamina.core.objects.kind import IN_FLIGHT, KindTable
 
 FIELDS: Final[Mapping[int, str]] = {
     fd_types.REG: "reg", fd_types.PIPE: "pipe", fd_types.FIFO: "fifo", fd_types.INETSK: "isk", fd_types.UNIXSK: "usk",
@@ -82,13 +82,15 @@ def table_damage(entries: Sequence[fdinfo_entry]) -> Iterator[str]:
             yield f"descriptor {entry.fd} has the flags {entry.flags:#x}"
 
 
-def unsupported(entry: file_entry, ids: Collection[int], kinds: KindTable) -> Iterator[str]:
-    """What is whole and cannot be put back. *ids*: those of the processes and threads of the tree."""
+def unsupported(entry: file_entry, ids: Collection[int], kinds: KindTable, in_flight: bool = False) -> Iterator[str]:
+    """What is whole and cannot be put back. *ids*: of the processes and threads of the tree; *in_flight*: no task has a number for it."""
     kind = kinds.of_entry(entry)
     if kind is None:
         yield f"is of type {type_name(entry)}, which lamina cannot rebuild yet"
         return
     record: Any = getattr(entry, kind.field)
     yield from kind.unsupported(record)
+    if in_flight and kind.made_in_task:
+        yield f"cannot be made: {IN_FLIGHT}"
     if hasattr(record, "fown") and record.fown.pid and record.fown.pid not in ids:
         yield f"sends its signals to {record.fown.pid}, which is not in the tree"

@@ -32,6 +32,7 @@ class FileTable(Saving):
         self.supplements: dict[int, Values] = {}
         self._paths: dict[tuple[str, int], int] = {}
         self._objects: dict[Key, int] = {}
+        self._idents: dict[CapturedFile, int] = {}
         self._records: dict[str, list[Message | tuple[Message, bytes]]] = {}
 
     def _next(self) -> int:
@@ -66,10 +67,16 @@ class FileTable(Saving):
 
     def description(self, file: CapturedFile) -> int:
         """The id of a new record for a captured open file description."""
-        ident = self._next()
+        ident = self.ident(file)
         if kept := file.kind.supplement(file):
             self.supplements[ident] = kept
         return self._add(file.kind.save(file, ident, self))
+
+    def ident(self, file: CapturedFile) -> int:
+        """The id of a captured description: chosen when it is first asked for."""
+        if file not in self._idents:
+            self._idents[file] = self._next()
+        return self._idents[file]
 
     def named_file(self, raw: RawFd) -> int:
         """The id of a new regular-file entry for the path of *raw*."""

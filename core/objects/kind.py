@@ -6,13 +6,16 @@ is saved once, and is made once. Numbers are the business of `install.py`.
 
 The stages of a restore, in the order in which they come: a description is made, in the restorer or (`made_in_task`) in one task; when all
 are made, what stands between them is put back (`connect`, `connect_in_task`): peers, queues, watches; `before_run` is the last thing.
+An object that remembers who made it, or whose contents name processes, is `remade` when the processes exist: `make` is its trial.
+
+A description may hold others (in flight in the queue of a socket), also such that no task has a number for: `held`, `needs`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -24,23 +27,27 @@ from lamina.core.objects.layer_files import LayerFiles, Tables
 from lamina.core.objects.rawfd import Holders, RawFd
 
 T = TypeVar("T")
+IN_FLIGHT: Final = "it watches numbers of a task, and is in flight to another"
+"""Of one that is `made_in_task`, and that another description holds: by when it is made, that one is full."""
 Key = tuple[Hashable, ...]
 """An object behind descriptions: what it is and which one, as in ("pipe", 4711)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CapturedFile:
     """One open file description, as captured in the freeze.
 
     Attributes:
-        holders: every descriptor of it in the tree, in tree order.
+        holders: every descriptor of it in the tree, in tree order; of one that only another description holds, a copy of ours.
         kind: what it is.
         extra: what its kind captured.
+        held: what it holds, in the order of `DescriptorKind.held`.
     """
 
     holders: Holders
     kind: "DescriptorKind"
     extra: Any = None
+    held: list["CapturedFile"] = field(default_factory=list)
 
     @property
     def raw(self) -> RawFd:
@@ -68,14 +75,16 @@ class TreeView:
     Attributes:
         pids: the tree.
         shell_job: `--shell-job` was given.
-        outside: who outside the tree holds the same object as a descriptor, by its inode, as (pid, open flags).
+        links: where the descriptors of the tree lead, as in "pipe:[4711]".
+        outside: who outside the tree has a descriptor that leads there, as (pid, open flags).
         pidfd: pid → a pidfd of it, -1 if none could be had.
         surroundings: see there.
     """
 
     pids: Collection[int]
     shell_job: bool = False
-    outside: Callable[[RawFd], list[tuple[int, int]]] = lambda _raw: []
+    links: Collection[str] = ()
+    outside: Callable[[str], list[tuple[int, int]]] = lambda _link: []
     pidfd: Callable[[int], int] = lambda _pid: -1
     surroundings: Surroundings = field(default_factory=Surroundings)
 
@@ -105,6 +114,7 @@ class DescriptorKind(ABC):
         images: those it reads and writes beside its record, as in "pipes-data".
         kept: what the supplement may have of it → which values that can have.
         made_in_task: it can only be made by a task that has the numbers it `watches`, and not by the restorer.
+        remade: it is made once more when the processes exist, see `remake`; it always `shares` an object.
         shared_fds: descriptors that the object behind it needs in the restorer while it is being opened.
     """
 
@@ -114,6 +124,7 @@ class DescriptorKind(ABC):
     images: tuple[str, ...] = ()
     kept: Mapping[str, Rule] = MappingProxyType({})
     made_in_task = False
+    remade = False
     shared_fds = 0
 
     # -- dump --------------------------------------------------------------------------------------------------------------------------
@@ -137,8 +148,22 @@ class DescriptorKind(ABC):
         *pidfd* is of the first holder's process, *around* what `surroundings` said. Descriptors in the result are closed by `release`.
         """
 
+    def held(self, extra: Any) -> Sequence[int]:
+        """Of what `capture` returned: descriptors of ours for the descriptions that this one holds. They are captured too, and closed
+        before the thaw.
+        """
+        return ()
+
     def late_blocker(self, file: CapturedFile) -> Blocker | None:
         """Why what was captured cannot be saved: what only the freeze shows. Called after the thaw."""
+
+    def late_blockers(self, files: Sequence[CapturedFile]) -> Iterable[Blocker]:
+        """Likewise, what only all captured descriptions of this kind together show."""
+        return ()
+
+    def late_notes(self, file: CapturedFile, pids: Collection[int]) -> Iterable[str]:
+        """What will be different after a restore of the tree *pids*, as sentences. Called after the thaw."""
+        return ()
 
     def supplement(self, file: CapturedFile) -> Values:
         """What its record has no field for; `make` is told it again by `Opening.supplement`."""
@@ -173,7 +198,7 @@ class DescriptorKind(ABC):
     def shares(self, entry: file_entry) -> Key | None:
         """The object behind this description, if others may have it, too: the restorer lets go of it when all of them are open."""
 
-    def needs(self, entry: file_entry, opening: "Opening") -> Iterable[int]:
+    def needs(self, entry: file_entry, layer: "Records") -> Iterable[int]:
         """Ids of other descriptions that this one holds, whether or not a task has a number for them: what is in flight in its queue."""
         return ()
 
@@ -204,6 +229,22 @@ class DescriptorKind(ABC):
         record = getattr(entry, self.field)
         return record.fown, int(record.flags)
 
+    # -- restore, when the processes exist ----------------------------------------------------------------------------------------------
+
+    def author(self, key: Key, opening: "Opening") -> int:
+        """The process that the object *key* says it was made by; 0 if it may be the restorer."""
+        return 0
+
+    def remake(self, key: Key, author: "TaskHands | None", opening: "Opening") -> Mapping[int, int]:
+        """Make the object once more, in *author* or here: file id → descriptor here, of every description that `shares` it.
+
+        None of its tasks has a descriptor yet. The caller owns what is returned. Raises as `make`.
+        """
+        raise NotImplementedError
+
+    def fill(self, entry: file_entry, opening: "Opening") -> None:
+        """In the restorer, after all were remade: what names processes. Raises as `make`."""
+
     # -- restore, made in a task -------------------------------------------------------------------------------------------------------
 
     def watches(self, entry: file_entry) -> Collection[int]:
@@ -228,6 +269,10 @@ class Saving(ABC):
     """What a kind may add to the images beside its own record."""
 
     @abstractmethod
+    def ident(self, file: CapturedFile) -> int:
+        """The id of another description, saved or to be saved."""
+
+    @abstractmethod
     def once(self, key: Key, make: Callable[[], int]) -> int:
         """The id of the object behind a description, which *make* chooses and records the first time."""
 
@@ -244,14 +289,45 @@ class Saving(ABC):
         """The id of a new regular-file entry for the path of *raw* (a terminal has its record and this one)."""
 
 
+class Records(Protocol):
+    """Where records come from: a layer, or an `Opening` of one."""
+
+    def records(self, image: str, /) -> Sequence[tuple[Any, bytes]]:
+        """The records of an image with what follows each; none if there is no such image."""
+        ...
+
+
+class TaskHands(ABC):
+    """A process of the tree that does what only it can."""
+
+    pid: int
+
+    @abstractmethod
+    def run(self, calls: CallList) -> None:
+        """Make calls in it. Raises as `attach.calls.Inside.run`."""
+
+    @abstractmethod
+    def fetch(self, fd: int) -> int:
+        """A copy here of its descriptor *fd*, close-on-exec. Raises `NativeError`."""
+
+
 class Opening(ABC):
     """What a kind may use while descriptions are opened in the restorer."""
 
     options: OpenOptions
 
     @abstractmethod
-    def records(self, image: str) -> Sequence[tuple[Any, bytes]]:
-        """The records of an image with what follows each; none if there is no such image."""
+    def records(self, image: str, /) -> Sequence[tuple[Any, bytes]]:
+        """See `Records`."""
+
+    @property
+    @abstractmethod
+    def pids(self) -> Collection[int]:
+        """The living tasks of the layer."""
+
+    @abstractmethod
+    def notice(self, sentence: str) -> None:
+        """Something is not as it was: the user is told once the tree runs."""
 
     @abstractmethod
     def sharers(self, key: Key) -> Sequence[file_entry]:
@@ -298,6 +374,11 @@ class KindTable:
         if raw.link.startswith(_MEMORY):
             return None
         return next((kind for kind in self._kinds if kind.recognise(raw)), None)
+
+    def held_by(self, entry: file_entry, layer: Records) -> Iterable[int]:
+        """`DescriptorKind.needs` of a record of whatever kind."""
+        kind = self.of_entry(entry)
+        return kind.needs(entry, layer) if kind else ()
 
     def of_entry(self, entry: file_entry) -> DescriptorKind | None:
         """The kind of a record, or None."""

@@ -1,6 +1,6 @@
 """What a layer says about descriptors: who has which, checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from lamina.core.errors import ImageError
@@ -47,6 +47,25 @@ def read_tables(layer: LayerFiles) -> Tables:
                 raise ImageError("damaged image", "files.img", f"it lacks file {entry.id}, fd {entry.fd} of process {pid}")
         tables[pid] = entries
     return tables
+
+
+def reachable(users: Iterable[int], holds: Callable[[file_entry], Iterable[int]], files: Mapping[int, file_entry]) -> tuple[int, ...]:
+    """Ids of all descriptions that tasks have (*users*), and of all that those hold, and so on. *holds*: see `KindTable.held_by`.
+
+    Raises:
+        ImageError: one is missing.
+    """
+    found = dict.fromkeys(users)
+    left = list(found)
+    while left:
+        ident = left.pop()
+        if ident not in files:
+            raise ImageError("damaged image", "files.img", f"it lacks file {ident}")
+        for other in holds(files[ident]):
+            if other not in found:
+                found[other] = None
+                left.append(other)
+    return tuple(found)
 
 
 def users_of(tables: Tables) -> dict[int, list[tuple[int, int]]]:

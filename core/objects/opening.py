@@ -4,11 +4,12 @@ That keeps what is shared by dup and fork shared, and a refusal costs nothing, b
 """
 
 import errno
+import fcntl
 import os
 import resource
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,9 +19,9 @@ from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.image.schema import fdinfo_entry
 from lamina.core.objects.file_table import path_blockers
 from lamina.core.objects.install import FreeNumbers, take_calls
-from lamina.core.objects.kind import DescriptorKind, KindTable, OpenOptions
+from lamina.core.objects.kind import IN_FLIGHT, DescriptorKind, KindTable, OpenOptions, TaskHands
 from lamina.core.objects.layer_files import LayerFiles, read_tables
-from lamina.core.objects.rawfd import O_ASYNC
+from lamina.core.objects.rawfd import O_ASYNC, grab
 from lamina.core.objects.restorer import Restorer, maker_of
 from lamina.core.objects.rights import may_raise_limits
 
@@ -62,6 +63,8 @@ def _blocker(ident: int, restorer: Restorer) -> Blocker | None:
     if kind is None:
         return Blocker(restorer.name(ident), _UNKNOWN)
     if kind.made_in_task:
+        if ident not in restorer.users:
+            return Blocker(restorer.name(ident), f"{IN_FLIGHT}: not supported yet")
         maker_of(ident, kind.watches(entry), restorer.users.get(ident, ()), restorer.tables)
     return kind.plan(entry, restorer)
 
@@ -114,6 +117,31 @@ class Descriptions:
             self._limit = None
 
     # -- opening ---------------------------------------------------------------------------------------------------------------------
+
+    def remake(self, processes: Mapping[int, Callable[[CallList], None]]) -> list[str]:
+        """When the processes exist, their tables still empty: make anew what remembers its maker or names processes, and fill it.
+
+        processes: how to make calls in each, by pid. Returns what is not as it was, as sentences.
+
+        Raises:
+            RefusedError: one cannot be, although the trial of it could.
+            LaminaError: a call in a process failed.
+        """
+        restorer = self._restorer
+        for kind, key in restorer.remade():
+            author = kind.author(key, restorer)
+            about = restorer.sharers(key)[0].id
+            with ExitStack() as stack, self._about(about, kind):
+                hands = stack.enter_context(_hands(author, processes[author])) if author in processes else None
+                for ident, fd in kind.remake(key, hands, restorer).items():
+                    os.dup2(fd, restorer.fds[ident], inheritable=False)
+                    os.close(fd)
+        for ident in restorer.wanted:
+            owning = restorer.kind(ident)
+            if owning and owning.remade:
+                with self._about(ident, owning):
+                    owning.fill(self._files[ident], restorer)
+        return restorer.notices
 
     def _raise_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -213,6 +241,21 @@ class Descriptions:
             if flags & O_ASYNC:
                 calls.add("fcntl", entry.fd, _F_SETFL, flags, expect=0, about=about)
 
+    def finish_held(self) -> None:
+        """The same for descriptions that no task has a number for. After all processes and threads exist."""
+        for ident in self._restorer.wanted:
+            kind = self._restorer.kind(ident)
+            if ident in self._users or kind is None:
+                continue
+            owner, flags = kind.owner_and_flags(self._files[ident], self._restorer)
+            with self._about(ident, kind):
+                if owner.signum:
+                    fcntl.fcntl(self._restorer.fd(ident), _F_SETSIG, owner.signum)
+                if owner.pid:
+                    fcntl.fcntl(self._restorer.fd(ident), _F_SETOWN_EX, struct.pack("<ii", owner.pid_type, owner.pid))
+                if flags & O_ASYNC:
+                    fcntl.fcntl(self._restorer.fd(ident), fcntl.F_SETFL, flags)
+
     def _wanted(self, pid: int) -> set[int]:
         return {entry.fd for entry in self._tables.get(pid, ())}
 
@@ -226,6 +269,28 @@ class Descriptions:
     def _is_mine(self, pid: int, entry: fdinfo_entry) -> bool:
         maker = self._makers.get(entry.id)
         return maker is None or maker[0] == pid
+
+
+class _Hands(TaskHands):
+    def __init__(self, pid: int, pidfd: int, run: Callable[[CallList], None]) -> None:
+        self.pid, self._pidfd, self._run = pid, pidfd, run
+
+    def run(self, calls: CallList) -> None:
+        """See `TaskHands.run`."""
+        self._run(calls)
+
+    def fetch(self, fd: int) -> int:
+        """See `TaskHands.fetch`."""
+        return grab(self._pidfd, fd)
+
+
+@contextmanager
+def _hands(pid: int, run: Callable[[CallList], None]) -> Iterator[TaskHands]:
+    pidfd = os.pidfd_open(pid)
+    try:
+        yield _Hands(pid, pidfd, run)
+    finally:
+        os.close(pidfd)
 
 
 def open_descriptions(layer: LayerFiles, kinds: KindTable, options: OpenOptions | None = None) -> Descriptions:

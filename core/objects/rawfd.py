@@ -47,6 +47,7 @@ class RawFd:
         info: raw /proc/PID/fdinfo/FD.
         owner: who gets SIGIO; unknown (nobody) unless read through a copy.
         pipe_size, pipe_bytes: F_GETPIPE_SZ and what waits in it, bytes; 0 unless read through a copy.
+        carrier: the descriptor of the tree whose description holds this one; `pid` and `fd` are then of a copy of ours.
     """
 
     pid: int
@@ -62,6 +63,7 @@ class RawFd:
     owner: Owner = field(default_factory=Owner)
     pipe_size: int = 0
     pipe_bytes: int = 0
+    carrier: "RawFd | None" = None
 
     @cached_property
     def lines(self) -> list[tuple[str, str]]:
@@ -94,7 +96,19 @@ class RawFd:
 
     def blocker(self, why: str, fix: str = "") -> Blocker:
         """A blocker about this descriptor, which names what it is."""
-        return Blocker(f"fd {self.fd} ({self.link})", why, fix, self.pid)
+        return Blocker(self.words, why, fix, self.tree_pid)
+
+    @property
+    def words(self) -> str:
+        """Which descriptor it is, without its process."""
+        if self.carrier:
+            return f"a descriptor in flight ({self.link}) in {self.carrier.words}"
+        return f"fd {self.fd} ({self.link})"
+
+    @property
+    def tree_pid(self) -> int:
+        """The process of the tree that has it, or through which it can be reached."""
+        return self.carrier.tree_pid if self.carrier else self.pid
 
 
 Holders = Sequence[RawFd]

@@ -1,6 +1,6 @@
 """What kinds may use while they plan and open the descriptions of a layer in the restorer."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ from lamina.core.errors import ImageError
 from lamina.core.image.schema import file_entry
 from lamina.core.image.supplement import Supplement, Values
 from lamina.core.objects.kind import DescriptorKind, Key, KindTable, Opening, OpenOptions
-from lamina.core.objects.layer_files import LayerFiles, Tables, users_of
+from lamina.core.objects.layer_files import LayerFiles, Tables, reachable, users_of
 from lamina.core.objects.named_file import path_of
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class Restorer(Opening):
         files: every record, by id; users: file id → who has it, as (pid, number).
         wanted: ids of all that are to be made, also of those that only others hold.
         fds: file id → where it is open here, if it was made by now.
+        notices: what is not as it was, as sentences.
     """
 
     def __init__(self, layer: LayerFiles, tables: Tables, kinds: KindTable, options: OpenOptions) -> None:
@@ -43,26 +44,14 @@ class Restorer(Opening):
         self._layer = layer
         self._kinds = kinds
         self._supplement = layer.sidecar.supplement if layer.sidecar else Supplement()
-        self.wanted = self._wanted()
+        self.notices: list[str] = []
+        self.wanted = reachable(self.users, lambda entry: kinds.held_by(entry, layer), layer.files)
         self._sharers: dict[Key, list[file_entry]] = {}
         for ident in self.wanted:
             if key := self._shares(self.files[ident]):
                 self._sharers.setdefault(key, []).append(self.files[ident])
         self._waiting = {key: len(entries) for key, entries in self._sharers.items()}
         self._objects: dict[Key, tuple[Any, Callable[[Any], None]]] = {}
-
-    def _wanted(self) -> tuple[int, ...]:
-        """All descriptions that tasks have, and all that those hold, and so on."""
-        found = dict.fromkeys(self.users)
-        left = list(found)
-        while left:
-            ident = left.pop()
-            kind = self.kind(ident)
-            for other in kind.needs(self.files[ident], self) if kind else ():
-                if self.entry(other).id not in found:
-                    found[other] = None
-                    left.append(other)
-        return tuple(found)
 
     def kind(self, ident: int) -> DescriptorKind | None:
         """The kind of a description, or None."""
@@ -78,11 +67,24 @@ class Restorer(Opening):
             if kind := self._kinds.of_entry(entries[0]):
                 yield kind, key
 
+    def remade(self) -> Iterable[tuple[DescriptorKind, Key]]:
+        """Those that are made again when the processes exist."""
+        return [(kind, key) for kind, key in self.shared() if kind.remade]
+
     # -- what kinds use ----------------------------------------------------------------------------------------------------------------
 
     def records(self, image: str) -> Sequence[tuple[Any, bytes]]:
         """See `Opening.records`."""
         return self._layer.records(image)
+
+    @property
+    def pids(self) -> Collection[int]:
+        """See `Opening.pids`."""
+        return self.tables.keys()
+
+    def notice(self, sentence: str) -> None:
+        """See `Opening.notice`."""
+        self.notices.append(sentence)
 
     def sharers(self, key: Key) -> Sequence[file_entry]:
         """See `Opening.sharers`."""

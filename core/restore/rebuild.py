@@ -70,7 +70,7 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         for process, task in pairs:
             memory.protect_areas(process, task)
             notices += _put_back_memory(process, plan, task)
-        _put_back_descriptors(pairs, descriptions)
+        notices += _put_back_descriptors(pairs, descriptions)
         for process, task in pairs:
             _put_back_process(process, plan, task)
         for process, task in pairs:
@@ -81,6 +81,7 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
             descriptions.finish(task.pid, calls)
             process.run(calls)
             notices += steps.put_back_from_outside(task.core, task.kept, process.pid)
+        descriptions.finish_held()
         for process, _ in pairs:
             # After all writing from outside, which would count as changes.
             notices += filter(None, [tracking.stand_on(process, plan.layer, wishes.arm)])
@@ -108,13 +109,15 @@ def _put_back_memory(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> 
     return said(wanted)
 
 
-def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> None:
+def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> list[str]:
     """Into empty tables: the files of areas are closed by now. In all tasks, before what one of them takes from another."""
+    notices = descriptions.remake({task.pid: process.run for process, task in pairs})
     for append in (descriptions.install, descriptions.share):
         for process, task in pairs:
             calls = CallList()
             append(task.pid, calls)
             process.run(calls)
+    return notices
 
 
 def _put_back_process(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:

@@ -16,6 +16,7 @@ from lamina.core.image.schema import pstree_entry, task_kobj_ids_entry
 from lamina.core.image.sessions import plan_memberships
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.file_records import unsupported
+from lamina.core.objects.layer_files import reachable
 from lamina.core.verify.collect import some
 from lamina.core.verify.findings import Finding, Severity
 
@@ -104,13 +105,14 @@ def _sessions(entries: tuple[pstree_entry, ...]) -> Iterator[str]:
 def _files(layer: Layer, living: Iterable[pstree_entry]) -> Iterator[str]:
     """Open file descriptions, each by the first descriptor that names it."""
     ids = {tid for task in layer.pstree for tid in (task.pid, *task.threads)}
-    seen: set[int] = set()
+    users: dict[int, str] = {}
     for task in living:
         for entry in layer.fdinfo(layer.ids(task.pid).files_id):
-            if entry.id not in seen:
-                seen.add(entry.id)
-                for why in unsupported(layer.files[entry.id], ids, DESCRIPTORS):
-                    yield f"descriptor {entry.fd} of process {task.pid} {why}"
+            users.setdefault(entry.id, f"descriptor {entry.fd} of process {task.pid}")
+    for ident in reachable(users, lambda entry: DESCRIPTORS.held_by(entry, layer), layer.files):
+        name = users.get(ident, f"file {ident}, which is in flight,")
+        for why in unsupported(layer.files[ident], ids, DESCRIPTORS, in_flight=ident not in users):
+            yield f"{name} {why}"
 
 
 def namespaces(root: task_kobj_ids_entry, entry: task_kobj_ids_entry) -> Iterator[str]:

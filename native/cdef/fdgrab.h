@@ -18,6 +18,7 @@ typedef struct {
     int32_t pid, fd;
     uint64_t inode;
     uint32_t flags;             /* open flags from its fdinfo, octal there */
+    int32_t is_socket;          /* "socket:[N]", else "pipe:[N]": each has inodes of its own */
 } lm_holder;
 
 /* All descriptors of `pid`, ascending. With pidfd >= 0 also what only a copy of each can tell (owner, pipe).
@@ -31,7 +32,7 @@ int lm_kcmp_epoll(int pid, int fd, int epfd, int tfd, int nth, lm_error *err);
 /* The contents of a pipe as a pipe of our own, by tee(2), consuming nothing: returns its reading end. `end` may be either end.
    *bytes: how much is in it. */
 int lm_pipe_copy(int end, int *bytes, lm_error *err);
-/* Every process that holds one of `inodes` ("pipe:[N]"). *unreadable: processes whose descriptors we may not see. */
-int lm_pipe_holders(const uint64_t *inodes, int count, lm_holder *holders, int room, int *unreadable, lm_error *err);
+/* Every process that holds one of `inodes` (a pipe or socket). *unreadable: processes whose descriptors we may not see. */
+int lm_holders(const uint64_t *inodes, int count, lm_holder *holders, int room, int *unreadable, lm_error *err);
 /* getsockopt(2) for options that read from the buffer what they are asked about: 0, or the errno. */
 int lm_option_get(int fd, int level, int option, void *value, uint32_t size);

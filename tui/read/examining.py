@@ -12,12 +12,12 @@ from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker, LaminaError, TargetError
 
 if TYPE_CHECKING:
-    from lamina.core.objects.holders import PipeHolders
+    from lamina.core.objects.holders import ObjectHolders
 
 # A tree of so many processes takes long to look at.
 _MANY = 500
 # How long it may be believed who holds which pipe, s; and how many times as long as it took to find out.
-_PIPES_S, _REST = 2.0, 10
+_HOLDERS_S, _REST = 2.0, 10
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,24 @@ class Examined:
         return (then.pid, then.start_time, then.name, then.cmdline) == (process.pid, process.start_time, process.name, process.cmdline)
 
 
-def examine(process: ProcessInfo, pipes: "PipeHolders | None" = None, closely: bool = False) -> Examined:
+def examine(process: ProcessInfo, holders: "ObjectHolders | None" = None, closely: bool = False) -> Examined:
     """What stands in the way of dumping *process*; touches nothing.
 
     Args:
         process: the one to look at.
-        pipes: who holds pipes, if that was looked up a moment ago.
+        holders: who holds pipes and sockets, if that was looked up a moment ago.
         closely: say also what is kept.
     """
     from lamina.core.dump.preflight import examine as look
 
     began = time.monotonic()
     try:
-        plain = look(process.pid, pipes=pipes)
+        plain = look(process.pid, holders=holders)
         # The option helps against nothing but what names it.
         shell_job = (
             bool(plain.blockers)
             and all("--shell-job" in blocker.fix for blocker in plain.blockers)
-            and not look(process.pid, shell_job=True, pipes=pipes).blockers
+            and not look(process.pid, shell_job=True, holders=holders).blockers
         )
     except LaminaError as error:
         return Examined(process, unreadable=str(error), closely=closely, moment=time.monotonic())
@@ -105,7 +105,7 @@ class Examiner:
     """Examines those on the screen, a few at a time."""
 
     def __init__(self) -> None:
-        self._pipes: PipeHolders | None = None
+        self._holders: ObjectHolders | None = None
         self._good_until = 0.0
 
     def look(self, rows: Iterable[ProcessInfo], wanted: Sequence[tuple[ProcessInfo, bool]], seconds: float) -> tuple[Examined, ...]:
@@ -114,9 +114,9 @@ class Examiner:
         Args:
             rows: all processes.
             wanted: the processes to look at, the most urgent first.
-            seconds: no new look is begun after that; looking through everyone's pipes does not count.
+            seconds: no new look is begun after that; looking through everyone's descriptors does not count.
         """
-        from lamina.core.objects.holders import PipeHolders, pipes_of
+        from lamina.core.objects.holders import ObjectHolders, links_of
 
         children: dict[int, list[int]] = defaultdict(list)
         for row in rows:
@@ -124,19 +124,19 @@ class Examiner:
         trees = {process.pid: _tree(process.pid, children, _MANY) for process, _ in wanted}
         now = [(process, closely) for process, closely in wanted if closely or len(trees[process.pid]) < _MANY]
         began = time.monotonic()
-        fresh = self._pipes is None or began > self._good_until
-        if self._pipes is None or fresh:
-            self._pipes = PipeHolders(pipes_of({pid for process, _ in now for pid in trees[process.pid]}))
+        fresh = self._holders is None or began > self._good_until
+        if self._holders is None or fresh:
+            self._holders = ObjectHolders(links_of({pid for process, _ in now for pid in trees[process.pid]}))
         found: list[Examined] = []
         until = began
         for process, closely in now:
             if found and time.monotonic() > until:
                 break
-            found.append(examine(process, self._pipes, closely))
+            found.append(examine(process, self._holders, closely))
             until = until if len(found) > 1 else time.monotonic() + seconds
         if fresh:
             ended = time.monotonic()
-            self._good_until = ended + max(_PIPES_S, _REST * (ended - began))
+            self._good_until = ended + max(_HOLDERS_S, _REST * (ended - began))
         return tuple(found)
 
 

@@ -74,7 +74,7 @@ class Pipe(DescriptorKind):
     def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
         """An end outside the tree: that program would talk to a pipe that is no longer there."""
         raw = holders[0]
-        outside = view.outside(raw)
+        outside = view.outside(raw.link)
         if not outside:
             return None
         ours = raw.flags & os.O_ACCMODE

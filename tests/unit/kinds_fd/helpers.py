@@ -136,6 +136,7 @@ def rebuilt(layer: Layer, options: OpenOptions | None = None) -> Iterator[dict[i
         opened = open_descriptions(layer, DESCRIPTORS, options)
         with opened:
             new = {}
+            opened.remake({})
             for pid in layer.pids:
                 calls = CallList()
                 opened.install(pid, calls)

@@ -75,9 +75,9 @@ stay()
         one, two = new[pid], new[child]
         assert alike([(one, 3), (two, 3), (two, 60), (two, 6), (one, 4), (two, 4)], KCMP_FILE) == [0, 0, 0, 3, 4, 4]
         # The restorer let go of its copies: the tree holds the only ends.
-        from lamina.core.objects.holders import PipeHolders
+        from lamina.core.objects.holders import ObjectHolders
 
-        assert PipeHolders().outside(os.stat(f"/proc/{one}/fd/4").st_ino, {one, two}) == []
+        assert ObjectHolders().outside(os.readlink(f"/proc/{one}/fd/4"), {one, two}) == []
 
 
 @pytest.mark.parametrize("size", [4096, 65536, 1 << 20])
