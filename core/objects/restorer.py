@@ -12,6 +12,8 @@ from lamina.core.objects.layer_files import LayerFiles, Tables, reachable, users
 from lamina.core.objects.named_file import path_of
 
 T = TypeVar("T")
+
+
 def maker_of(ident: int, watched: Iterable[int], users: Iterable[tuple[int, int]], tables: Tables) -> tuple[int, int]:
     """Which task makes a description, and as which number: the first of its users that has all the numbers it watches.
 
