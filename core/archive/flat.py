@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
+from typing_extensions import override
 
 from lamina.core.archive.entries import Entry, entries_of
 from lamina.core.dirty.runs import PageRuns
@@ -38,8 +39,8 @@ class ResolvedContent(Content):
         self._at = np.cumsum(self._sizes, dtype=np.uint64) - self._sizes
         self.size = int(self._sizes.sum())
 
+    @override
     def pread(self, size: int, offset: int) -> bytes:
-        """See `Content`."""
         end = min(offset + size, self.size)
         parts: list[bytes] = []
         index = int(np.searchsorted(self._at, np.uint64(offset), side="right")) - 1
@@ -54,8 +55,8 @@ class ResolvedContent(Content):
             index += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @override
     def close(self) -> None:
-        """See `Content`."""
         self._held.close()
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from typing_extensions import override
+
 from lamina.core.dirty.runs import PAGE
 from lamina.core.errors import ImageError, LaminaError, TargetError
 from lamina.core.image.layer import Layer
@@ -95,8 +97,9 @@ class LayerPages(Source):
                 self._content = self._layer.open(self._name)
             return self._content
 
+    @override
     def read_into(self, view: memoryview, offset: int) -> None:
-        """See `Source`. A pages file that ends early is an `ImageError` that names it."""
+        """A pages file that ends early is an `ImageError` that names it."""
         content = self._open()
         if offset + len(view) > content.size:
             raise ImageError(
@@ -107,8 +110,8 @@ class LayerPages(Source):
         else:
             view[:] = content.pread(len(view), offset)
 
+    @override
     def close(self) -> None:
-        """See `Source`."""
         if self._content is not None:
             self._content.close()
             self._content = None
@@ -150,15 +153,15 @@ class FilePages(Source):
                 self._fd = _open_file(self._path, self.owner.name)
             return self._fd
 
+    @override
     def read_into(self, view: memoryview, offset: int) -> None:
-        """See `Source`."""
         fd = self._open()
         there = max(0, min(len(view), os.fstat(fd).st_size - offset))
         _read_fd(fd, view[:there], offset, self.owner.name)
         fill_zero(view[there:])
 
+    @override
     def close(self) -> None:
-        """See `Source`."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -183,8 +186,8 @@ class ZeroPages(Source):
 
     owner = Owner(OwnerKind.ZERO)
 
+    @override
     def read_into(self, view: memoryview, offset: int) -> None:
-        """See `Source`."""
         fill_zero(view)
 
 
@@ -210,8 +213,8 @@ class ProcessPages(Source):
         except OSError as error:
             raise TargetError("may not read", f"process {pid}", os.strerror(error.errno or 0), "run lamina as root") from error
 
+    @override
     def read_into(self, view: memoryview, offset: int) -> None:
-        """See `Source`."""
         done = 0
         try:
             while done < len(view) and (got := os.preadv(self._fd, [view[done:]], offset + done)):
@@ -222,8 +225,9 @@ class ProcessPages(Source):
         if done < len(view):
             raise TargetError("cannot read", f"memory of process {self._pid} at {offset + done:#x}", "the process has ended")
 
+    @override
     def close(self) -> None:
-        """See `Source`. It stays closed: the process may be another by then."""
+        """It stays closed: the process may be another by then."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

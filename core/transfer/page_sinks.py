@@ -11,10 +11,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 from lamina.core.attach.procfs import describe
 from lamina.core.dirty.copy import copy_runs
 from lamina.core.dirty.runs import PageRuns
+from lamina.core.dump.destination import PageSink
 from lamina.core.dump.memory import Moved, PageStore, Piece, Segment, WarmMemory, slots_of
 from lamina.core.errors import ImageError, TargetError, TransferError
 from lamina.core.ffi import C
@@ -29,7 +31,7 @@ _BUFFER = 256 << 10
 _KINDS = np.uint8
 
 
-class Sink:
+class Sink(PageSink):
     """The pages of one task on their way to a page server: what all ways have in common.
 
     Attributes: as `PageSink`.
@@ -44,16 +46,16 @@ class Sink:
         self._draft = draft
         self._warm = warm
 
+    @override
     def add(self, runs: PageRuns, moved: Moved) -> None:
-        """See `PageSink`."""
         raise NotImplementedError
 
+    @override
     def add_residue(self, runs: PageRuns, moved: Moved) -> None:
-        """See `PageSink`."""
         self.add(runs, moved)
 
+    @override
     def deliver(self, own: PageRuns, inherited: PageRuns, moved: Moved) -> None:
-        """See `PageSink`."""
         if own & self.lost:
             raise TargetError("cannot copy memory of", describe(self.pid), f"{(own & self.lost).pages} pages cannot be read")
         self._deliver(own, inherited, moved)

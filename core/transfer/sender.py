@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lamina.core.dump.destination import PageSink, Shipment
+from typing_extensions import override
+
+from lamina.core.dump.destination import Destination, PageSink, Shipment
 from lamina.core.dump.memory import WarmMemory
 from lamina.core.errors import Unanswered
 from lamina.core.image.leftovers import settle_unconfirmed, sweep
@@ -22,7 +24,7 @@ from lamina.core.transfer.page_sinks import FrozenSink, LiveSink, Sink, WaitingS
 from lamina.core.transfer.page_stream import Stream
 
 
-class PageServerPages:
+class PageServerPages(Destination):
     """A `lamina.core.dump.destination.Destination`: the pages go to a page server, their maps stay."""
 
     def __init__(self, server: Server) -> None:
@@ -33,16 +35,16 @@ class PageServerPages:
         self._heeding: Any = None
 
     @property
+    @override
     def where(self) -> str:
-        """See `Destination`."""
         return str(self.server.address)
 
+    @override
     def room(self, pages: int) -> int:
-        """See `Destination`."""
         return 0
 
+    @override
     def open(self, shipment: Shipment) -> None:
-        """See `Destination`."""
         if not self.server.tls and not self.server.address.is_loopback:
             shipment.notice(f"{self.server.address}: {OPEN_TO_ALL}")
         talk = Conversation(self.server)
@@ -55,16 +57,16 @@ class PageServerPages:
             where = shipment.draft.path
             shipment.notice(f"{self.server.address} takes pages in order only: what is copied live waits in {where} until then")
 
+    @override
     def sink(self, pid: int, pages_id: int, warm: WarmMemory) -> PageSink:
-        """See `Destination`."""
         if self._shipment is None or self._stream is None:
             raise RuntimeError("a destination must be opened first")
         kind = FrozenSink if not self._shipment.keeps_running else LiveSink if self._stream.talk.lamina else WaitingSink
         self._sinks.append(kind(pid, pages_id, self._stream, self._shipment.draft, warm))
         return self._sinks[-1]
 
+    @override
     def commit(self, sidecar: Sidecar) -> None:
-        """See `Destination`."""
         if self._shipment is None or self._stream is None:
             raise RuntimeError("a destination must be opened first")
         talk, draft = self._stream.talk, self._shipment.draft
@@ -77,8 +79,8 @@ class PageServerPages:
             if not (draft.path / "inventory.img").exists():
                 raise
 
+    @override
     def close(self) -> None:
-        """See `Destination`."""
         for sink in self._sinks:
             sink.close()
         if self._stream:

@@ -98,7 +98,7 @@ class Records:
         self._left = 0
 
     def __call__(self, waiting: bytes) -> int:
-        """See `lamina.core.transfer.tls.Cut`."""
+        """How many bytes of *waiting* the next record takes; 0: more must come first (`lamina.core.transfer.tls.Cut`)."""
         if not self._left:
             if len(waiting) < self._form:
                 return 0

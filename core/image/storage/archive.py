@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 import numpy as np
+from typing_extensions import override
 
 from lamina.core.errors import ImageError
 from lamina.core.image.storage.base import FileInfo, Storage
@@ -39,8 +40,8 @@ class MemberContent(Content):
         self.member = member
         self.size = member.size
 
+    @override
     def pread(self, size: int, offset: int) -> bytes:
-        """See `Content`."""
         end = min(offset + size, self.size)
         member = self.member
         at = max(0, int(np.searchsorted(member.starts, offset, side="right")) - 1)
@@ -61,8 +62,9 @@ class MemberContent(Content):
                 offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @override
     def close(self) -> None:
-        """See `Content`. The archive stays open."""
+        """The archive stays open."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +220,13 @@ class ArchiveStorage(Storage):
         self.key = (*archive.key, layer)
         self._files = archive.layers[layer]
 
+    @override
     def names(self) -> tuple[str, ...]:
-        """See `Storage`."""
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in self._files}))
 
+    @override
     def info(self, name: str) -> FileInfo | None:
-        """See `Storage`. What a file takes on disk is what the archive has of it, before compression."""
+        """What a file takes on disk is what the archive has of it, before compression."""
         member = self._files.get(name)
         if member is None:
             packed = self._files.get(name + COMPRESSED)
@@ -237,8 +240,8 @@ class ArchiveStorage(Storage):
         mode = _TYPES[member.kind] | self.archive.mode
         return FileInfo(size, member.stored, member.mtime, self.archive.uid, mode, (*self.archive.key, member.offset))
 
+    @override
     def open(self, name: str) -> Content:
-        """See `Storage`."""
         member = self._files.get(name)
         if member is None and (packed := self._files.get(name + COMPRESSED)) is not None and is_compressed_name(name + COMPRESSED):
             return CompressedContent(MemberContent(self.archive.content, packed), str(self.path / packed.name))
@@ -246,20 +249,22 @@ class ArchiveStorage(Storage):
             raise ImageError("cannot read image", str(self.path / name), "not a regular file" if member else "missing")
         return MemberContent(self.archive.content, member)
 
+    @override
     def link(self, name: str) -> str:
-        """See `Storage`."""
         member = self._files.get(name)
         if member is None or member.kind != "link":
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link")
         return member.target
 
+    @override
     def stats(self) -> Iterator[tuple[str, os.stat_result]]:
-        """See `Storage`. What is in the archive is as trustworthy as its file."""
+        """What is in the archive is as trustworthy as its file."""
         owner = os.stat_result((stat.S_IFREG | self.archive.mode, 0, 0, 1, self.archive.uid, self.archive.gid, 0, 0, 0, 0))
         yield str(self.archive.path), owner
 
+    @override
     def follow(self, link: str) -> Storage:
-        """See `Storage`. Never leaves the archive."""
+        """Never leaves the archive."""
         target = self.archive.resolve(self.layer, link)
         if target not in self.archive.layers:
             raise ImageError("not a layer", str(self.archive.path / target), "the archive does not hold it")

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from typing_extensions import override
+
 from lamina.core.errors import ImageError
 from lamina.core.image.storage.walk import Check, ignore
 
@@ -70,8 +72,8 @@ class PlainContent(Content):
             raise ImageError("cannot read image", str(path), "not a regular file")
         check(str(path), self.info)
 
+    @override
     def pread(self, size: int, offset: int) -> bytes:
-        """See `Content`."""
         if self.fd is None:
             raise ValueError("it was closed")
         parts: list[bytes] = []
@@ -84,8 +86,8 @@ class PlainContent(Content):
             raise ImageError("cannot read image", str(self.path), os.strerror(error.errno or 0)) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @override
     def close(self) -> None:
-        """See `Content`."""
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None

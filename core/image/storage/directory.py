@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from typing_extensions import override
+
 from lamina.core.errors import ImageError
 from lamina.core.image.format import MAX_FILE, read_file
 from lamina.core.image.storage.base import FileInfo, Storage
@@ -57,8 +59,9 @@ class DirectoryStorage(Storage):
 
     # -- held ------------------------------------------------------------------------------------------------------------------------
 
+    @override
     def hold(self, check: Check) -> None:
-        """See `Storage`. Every directory on the way is shown to *check*, too."""
+        """Every directory on the way is shown to *check*, too."""
         self.release()
         try:
             fd = open_directory(self._given, check=check)
@@ -70,14 +73,14 @@ class DirectoryStorage(Storage):
             self.release()
             raise self._exchanged("")
 
+    @override
     def release(self) -> None:
-        """See `Storage`."""
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._check = None, ignore
 
+    @override
     def stats(self) -> Iterator[tuple[str, os.stat_result]]:
-        """See `Storage`."""
         yield str(self.path), self.path.stat() if self._fd is None else os.fstat(self._fd)
         for name in sorted(self._listed()):
             yield str(self.path / name), self._lstat(name)
@@ -98,16 +101,17 @@ class DirectoryStorage(Storage):
 
     # -- read ------------------------------------------------------------------------------------------------------------------------
 
+    @override
     def names(self) -> tuple[str, ...]:
-        """See `Storage`. A compressed file goes by the name of its content."""
+        """A compressed file goes by the name of its content."""
         try:
             names = set(self._listed())
         except OSError as error:
             raise ImageError("cannot read", f"layer {self.path}", os.strerror(error.errno or 0)) from error
         return tuple(sorted({name.removesuffix(COMPRESSED) if is_compressed_name(name) else name for name in names}))
 
+    @override
     def names_in(self, folder: str) -> tuple[str, ...]:
-        """See `Storage`."""
         try:
             fd = self._folder(folder)
         except OSError:
@@ -122,15 +126,15 @@ class DirectoryStorage(Storage):
         return os.open(self.path / folder if self._fd is None else folder, flags, dir_fd=self._fd)
 
     @property
+    @override
     def compressed(self) -> bool:
-        """See `Storage`."""
         try:
             return any(is_compressed_name(name) for name in self._listed())
         except OSError:
             return False
 
+    @override
     def info(self, name: str) -> FileInfo | None:
-        """See `Storage`."""
         try:
             found = self._lstat(name)
             size = found.st_size
@@ -147,8 +151,8 @@ class DirectoryStorage(Storage):
         stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
         return FileInfo(size, found.st_blocks * 512, found.st_mtime, found.st_uid, found.st_mode, stamp)
 
+    @override
     def open(self, name: str) -> Content:
-        """See `Storage`."""
         folder, _, inside = name.rpartition("/")
         if folder and self._fd is not None:
             return self._open_in(folder, inside)
@@ -190,8 +194,8 @@ class DirectoryStorage(Storage):
         """Whether the file is there in its compressed form only; while it is being compressed or expanded, there are both."""
         return is_compressed_name(name + COMPRESSED) and self._has(name + COMPRESSED) and not self._has(name)
 
+    @override
     def read(self, name: str, limit: int = MAX_FILE) -> bytes:
-        """See `Storage`."""
         if self._fd is not None or self._is_compressed(name):
             return super().read(name, limit)
         data = read_file(self.path / name, limit)
@@ -199,15 +203,16 @@ class DirectoryStorage(Storage):
             raise self._exchanged(name)
         return data
 
+    @override
     def link(self, name: str) -> str:
-        """See `Storage`."""
         try:
             return os.readlink(self.path / name) if self._fd is None else os.readlink(name, dir_fd=self._fd)
         except OSError as error:
             raise ImageError("cannot use layer", str(self.path), f"its `{name}` is not a symbolic link") from error
 
+    @override
     def follow(self, link: str) -> Storage:
-        """See `Storage`. Of a storage that is held, the other one is held, too."""
+        """Of a storage that is held, the other one is held, too."""
         if self._fd is None:
             return DirectoryStorage(self.path / link)
         try:

@@ -15,6 +15,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from lamina.core.errors import ImageError
 from lamina.core.image.storage.content import Content
@@ -204,8 +205,8 @@ class FramedContent(Content):
         self._lock = threading.Lock()
         self.size = table.size
 
+    @override
     def pread(self, size: int, offset: int) -> bytes:
-        """See `Content`."""
         parts = list(self._parts(size, offset))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -233,8 +234,8 @@ class FramedContent(Content):
                 self._kept.popitem(last=False)
         return data
 
+    @override
     def close(self) -> None:
-        """See `Content`."""
         self._source.close()
         with self._lock:
             self._kept.clear()

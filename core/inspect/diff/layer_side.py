@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.message import Message
+from typing_extensions import override
 
 from lamina.core.errors import ImageError
 from lamina.core.image.format import TaskState
@@ -85,8 +86,8 @@ class LayerSide(Side):
 
     # -- descriptors and areas -------------------------------------------------------------------------------------------------------
 
+    @override
     def descriptors(self, pid: int) -> tuple[Descriptor, ...] | None:
-        """See `Side`."""
         if self.layer.is_pre_dump or self._dead(pid):
             return None
         found = []
@@ -119,8 +120,8 @@ class LayerSide(Side):
         kind = KIND_WORDS.get(entry.type, f"type {entry.type}")
         return Descriptor(entry.fd, kind, what, offset, flags & ~ACTING_ONCE, bool(entry.flags & 1), detail)
 
+    @override
     def areas(self, pid: int) -> tuple[MemoryArea, ...] | None:
-        """See `Side`."""
         if self.layer.is_pre_dump or self._dead(pid):
             return None
         files = ImageFiles(self.layer, pid)
@@ -128,13 +129,13 @@ class LayerSide(Side):
 
     # -- pages -----------------------------------------------------------------------------------------------------------------------
 
+    @override
     def pages_of(self, which: Object) -> PagesOfLayer | None:
-        """See `Side`."""
         return PagesOfLayer(resolve(self.chain, which)) if which in self.layer.objects else None
 
     @property
+    @override
     def shared(self) -> tuple[str, ...]:
-        """See `Side`."""
         return tuple(which for which in self.layer.objects if isinstance(which, str))
 
 

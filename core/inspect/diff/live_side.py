@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import psutil
+from typing_extensions import override
 
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe, is_running, read_maps, read_smaps, read_stat, threads_of, tree_of
@@ -55,16 +56,17 @@ class LiveSide(Side):
                 raise
             return None
 
+    @override
     def descriptors(self, pid: int) -> tuple[Descriptor, ...] | None:
-        """See `Side`."""
         return self._ask(pid, lambda: live_descriptors(pid))
 
+    @override
     def areas(self, pid: int) -> tuple[MemoryArea, ...] | None:
-        """See `Side`."""
         return self._ask(pid, lambda: tuple(area_of_maps(area) for area in read_maps(pid)))
 
+    @override
     def pages_of(self, which: Object) -> "PagesOfProcess | None":
-        """See `Side`. Of shared objects nothing: no id of an image leads to them."""
+        """Of shared objects nothing: no id of an image leads to them."""
         return None if isinstance(which, str) else self._ask(which, lambda: PagesOfProcess(which))
 
 
@@ -166,8 +168,8 @@ class PagesOfProcess(SidePages):
         self.lost = PageRuns.empty()
         self._buffer = WarmBuffer(min(self.runs.bytes, STEP_PAGES * PAGE))
 
+    @override
     def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
-        """See `SidePages`."""
         lost = copy_runs(self._pid, runs, self._buffer)
         view[:] = self._buffer.view[: len(view)]
         return lost

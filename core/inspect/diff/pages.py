@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import ImageError, NativeError
@@ -95,8 +96,8 @@ class PagesOfLayer(SidePages):
         self._open: OrderedDict[int, Content] = OrderedDict()
 
     @property
+    @override
     def runs(self) -> PageRuns:  # type: ignore[override]  # computed when first asked for: by map it is not needed
-        """See `SidePages`."""
         return self.owners.runs - self.punched
 
     def content(self, owner: int) -> Content:
@@ -113,8 +114,8 @@ class PagesOfLayer(SidePages):
         """The name of that pages file, for messages."""
         return str(self.owners.chain[owner].pages_path(self.owners.which))
 
+    @override
     def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
-        """See `SidePages`."""
         pieces = self.owners.pieces.data
         starts, ends, index = cut(runs, pieces.starts, pieces.ends)
         offsets = pieces.offsets[index] + (starts - pieces.starts[index])
@@ -127,8 +128,8 @@ class PagesOfLayer(SidePages):
             at += size
         return _NONE
 
+    @override
     def close(self) -> None:
-        """See `SidePages`."""
         while self._open:
             self._open.popitem()[1].close()
 
