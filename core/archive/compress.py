@@ -1,8 +1,8 @@
-"""Layers at rest: their pages files as zstd, and back to the very bytes.
+"""Compresses the pages files of a layer in place (zstd), and expands them to exactly the same bytes.
 
-A file is compressed beside the old one, read back and compared, and only then takes its place: `.lamina-new.NAME`, then
-pages-1.img.zst, and then pages-1.img goes. At any moment one of the two is there and whole; while both are, the plain one counts, and
-compressing or expanding again goes on from there.
+The compressed file is written beside the old one as `.lamina-new.NAME`, read back and compared, renamed to pages-1.img.zst, and then
+pages-1.img is removed. One of the two is complete at any moment. While both exist, the plain one counts, and the next compress or expand
+continues from there.
 """
 
 import os
@@ -63,7 +63,7 @@ def compress(layer: Layer, listener: Listener = ignore, cancel: CancelToken | No
 
 
 def expand(layer: Layer, listener: Listener = ignore, cancel: CancelToken | None = None) -> CompressResult:
-    """Bring the pages files of *layer* back: the same bytes, holes, mode and time of change. Raises as `compress`."""
+    """Expand the pages files of *layer*: the same bytes, holes, mode and time of change as before. Raises as `compress`."""
     directory = directory_of(layer, "cannot expand")
     with _work(directory, "expand", listener, cancel) as work:
         names = packed_files(directory)
@@ -199,7 +199,7 @@ def _write(fd: int, data: bytes | memoryview, offset: int | None = None) -> None
 
 
 def _written(holes: PageRuns, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What of [start, end) is no hole."""
+    """The parts of [start, end) that are not holes."""
     at = start
     for low, high in holes.clip(start, end):
         if low > at:

@@ -1,4 +1,4 @@
-"""What compressing and expanding a layer at rest would do, and which of its files it is about."""
+"""What compressing or expanding a layer would do, and to which of its files."""
 
 import os
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class CompressedFile:
     Attributes:
         name: the pages file.
         size: its bytes.
-        disk_before, disk_after: what it takes on disk; before it was done, disk_after is a guess from samples.
+        disk_before, disk_after: bytes on disk; in a plan, disk_after is estimated from samples.
     """
 
     name: str
@@ -41,7 +41,7 @@ class CompressResult:
     Attributes:
         layer: its directory.
         files: those that were compressed or expanded.
-        kept: those that are left as they are: too small, or with nothing to gain.
+        kept: those that stay as they are: too small, or nothing to gain.
         elapsed_us: how long it took.
     """
 
@@ -57,7 +57,7 @@ class CompressResult:
 
 
 def plan_compress(layer: Layer) -> CompressResult:
-    """What compressing would save, guessed from a few dozen pieces of each file. Changes nothing.
+    """What compressing would save, estimated from a few dozen pieces of each file. Changes nothing.
 
     Raises:
         ImageError: it is in an archive, or a file cannot be read.
@@ -110,7 +110,7 @@ def packed_files(directory: Path) -> list[str]:
 
 
 def unwritten(content: Content) -> PageRuns:
-    """The ranges of an open plain file that have no blocks; none where the file system does not tell: then all of it is written again."""
+    """The ranges of an open plain file that have no blocks; none if the file system does not tell: then the whole file is written."""
     assert content.fd is not None
     try:
         return holes_of(content.fd, content.size)

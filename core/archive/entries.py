@@ -39,7 +39,7 @@ class Entry:
 
 
 def entries_of(layer: Layer) -> Iterator[Entry]:
-    """The regular files of *layer*, the small images before the pages; not the `parent` link, the sidecar and what belongs into that.
+    """The regular files of *layer*, the small images before the pages; without the `parent` link and the sidecar.
 
     Raises:
         ImageError: it cannot be read.
@@ -52,7 +52,7 @@ def entries_of(layer: Layer) -> Iterator[Entry]:
 
 
 def pieces_of(content: Content) -> list[tuple[int, int]]:
-    """What of an open file is no hole, as (offset, bytes), ascending."""
+    """The parts of an open file that are not holes, as (offset, bytes), ascending."""
     if isinstance(content, MemberContent):
         return list(zip(content.member.starts.tolist(), content.member.sizes.tolist(), strict=True))
     holes = PageRuns.empty()
@@ -69,7 +69,7 @@ def pieces_of(content: Content) -> list[tuple[int, int]]:
 
 
 def copy(content: Content, pieces: list[tuple[int, int]], put: Callable[[bytes, int], None]) -> None:
-    """Hand what the *pieces* of an open file hold to *put*, with its offset, a MiB at most at a time.
+    """Pass the content of the *pieces* of an open file to *put*, with its offset, at most 1 MiB at a time.
 
     Raises:
         ImageError: it cannot be read, or has become shorter.
@@ -86,7 +86,7 @@ def copy(content: Content, pieces: list[tuple[int, int]], put: Callable[[bytes, 
 
 
 class Checked:
-    """One file of a layer. Blocks with punched ranges are not compared: their content is gone."""
+    """Verifies one file of a layer, block by block. Blocks with punched ranges are not compared: their content is gone."""
 
     def __init__(self, layer: Layer, name: str, size: int) -> None:
         """*size* is what it has now.

@@ -1,7 +1,7 @@
-"""One archive of a layer with all it needs: `lamina export`.
+"""`lamina export`: writes a layer and everything it needs into one archive.
 
-The archive is a tar in zstd frames with a table, so that every page of it can be read in place; holes stay holes. It appears under its name
-only when all of it is on the disk.
+The archive is a tar in zstd frames with a table, so that every page of it can be read in place; holes stay holes. It gets its
+name only once all of it is on the disk.
 """
 
 import errno
@@ -53,8 +53,8 @@ def export(
 ) -> ExportResult:
     """Write *layer* and its ancestors into the archive *output*, which must not exist.
 
-    *alone*: without its ancestors, to be imported where they are. *flat*: as one full layer, its memory resolved; what knows nothing of
-    parents (checkpointctl memparse) then reads the right pages.
+    *alone*: without its ancestors, to be imported where they are. *flat*: as one full layer that inherits nothing, for tools that do not
+    know parents (checkpointctl memparse).
 
     Raises:
         ImageError: the layer is not whole, or the archive cannot be written. Nothing is left of it.
@@ -132,7 +132,7 @@ def _link(packed: list[Packed], at: int) -> str | None:
 
 
 def _write_file(tar: TarWriter, layer: Layer, place: str, entry: Entry, new: bool, work: Work) -> FileSum:
-    """Returns its checksum if it is *new*: the sidecar knows those of the others, and they are compared."""
+    """Returns its checksum if it is *new*; the others are verified against the sidecar."""
     blocks: list[int] = []
     with entry.open() as content:
         pieces = pieces_of(content)
@@ -154,7 +154,7 @@ def _write_file(tar: TarWriter, layer: Layer, place: str, entry: Entry, new: boo
 
 @contextmanager
 def _new_archive(output: Path) -> Iterator[int]:
-    """A file that gets the name *output* at the end, if nothing has it: until then it has none, so that nothing is left if we die."""
+    """A file that gets the name *output* at the end, unless that is taken. Until then it has no name, so a crash leaves nothing."""
     if os.path.lexists(output):
         raise ImageError("cannot export", f"to {output}", "it is there already", "choose another name")
     new: Path | None = None

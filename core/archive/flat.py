@@ -1,4 +1,4 @@
-"""A layer with all its memory in it: what the chain resolves, as if the dump had been a full one."""
+"""A layer as if its dump had been a full one: all pages of its chain in its own pages files."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack

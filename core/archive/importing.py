@@ -1,4 +1,4 @@
-"""An archive becomes layers of a stack: `lamina import`. Whole and checked, or not at all; nothing that is there is overwritten."""
+"""`lamina import`: makes the layers of an archive layers of a stack, complete and verified or not at all. Nothing is overwritten."""
 
 import os
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Imported:
     Attributes:
         place: its directory in the archive.
         path: its directory.
-        reused: it was there already: the same layer, by its id.
+        reused: the stack had this layer already (the same id).
     """
 
     place: str
@@ -62,8 +62,8 @@ def import_archive(
 ) -> ImportResult:
     """Make the layer that *archive* (a file, or FILE/NAME) stands for a layer of *stack*, with the ancestors that are in the archive.
 
-    Ancestors that are not in it are looked for in the stack, by id. *name* is what it is called; ancestors whose names are taken are then
-    called NAME.THEIRS. *trust*: also if somebody else owns the file.
+    Ancestors that are not in it are looked for in the stack, by id. *name* is its new name; ancestors whose names are taken are then called
+    NAME.THEIRS. *trust*: accept a file that somebody else owns.
 
     Raises:
         ImageError: it is no archive, is damaged, belongs to another user, or does not fit into the stack. Nothing was changed.
@@ -105,7 +105,7 @@ def _existing(stack: Path) -> Iterator[None]:
 
 
 def _chain_in(storage: ArchiveStorage) -> list[Layer]:
-    """The layer and its ancestors, as far as the archive has them."""
+    """The layer and those of its ancestors that the archive has."""
     found: list[Layer] = []
     seen: set[str] = set()
     at: str | None = storage.layer
@@ -142,7 +142,7 @@ def _bring_in(chain: list[Layer], stack: Path, name: str | None, work: Work) -> 
 
 
 def _parent_outside(layer: Layer, there: dict[str, Path]) -> Path:
-    """The layer of the stack that the last one in the archive stands on."""
+    """The layer of the stack that is the parent of the last one in the archive."""
     wanted = layer.sidecar.parent_id if layer.sidecar else None
     found = there.get(wanted) if wanted else None
     if found is None:
@@ -152,7 +152,7 @@ def _parent_outside(layer: Layer, there: dict[str, Path]) -> Path:
 
 
 def _names_for(new: list[Layer], stack: Path, name: str | None) -> list[str]:
-    """What each is called in the stack, the leaf first."""
+    """The name of each in the stack, the leaf first."""
     taken: set[str] = set()
     found: list[str] = []
     for at, layer in enumerate(new):

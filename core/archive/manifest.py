@@ -1,4 +1,4 @@
-"""What lamina writes into an archive beside the layers: which layer is which, and the files that checkpointctl looks for.
+"""The files that lamina writes into an archive beside the layers: a list of the layers, and what checkpointctl looks for.
 
 checkpointctl (and podman) know archives of containers: `config.dump` and `spec.dump` beside a directory `checkpoint`. The layer that was
 exported is that directory; its ancestors are `layers/NAME`, where those tools do not look. The two files say only what is true of a process
@@ -28,7 +28,7 @@ class Packed:
     """A layer and where it is in an archive.
 
     Attributes:
-        place: its directory in the archive; name: the one of the directory it was in.
+        place: its directory in the archive; name: the name of its directory outside.
     """
 
     place: str
@@ -86,7 +86,7 @@ def _directory_of(layer: Layer) -> str:
 
 
 def names_in(archive: Archive) -> dict[str, str]:
-    """What the layers of an archive were called, by their directory in it, as far as its manifest says.
+    """The names of the layers of an archive, by their directory in it, as far as its manifest says.
 
     Raises:
         ImageError: there is a manifest, and it is not one.

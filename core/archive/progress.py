@@ -1,4 +1,4 @@
-"""What long work over files says while it goes on, and how it is stopped."""
+"""Progress and cancelling of long work on files."""
 
 import time
 
@@ -11,7 +11,7 @@ class Work:
     """One run: counts bytes, tells the listener, and ends when it was cancelled.
 
     Attributes:
-        what: the act, as in "compress".
+        what: the verb, as in "compress".
         obj: what it is about, for messages.
         total: bytes it will handle; may grow.
         done: bytes it has handled.

@@ -1,4 +1,4 @@
-"""Layers of an archive written into a directory, complete and checked, before any of them is where others would find it."""
+"""Writes layers of an archive into a hidden directory, and moves them into the stack once they are complete and checked."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _LINK = "parent"
 
 @contextmanager
 def staging(stack: Path) -> Iterator[Path]:
-    """A directory in *stack* for layers that are not there yet; removed at the end. A dead lamina's is finished or removed first.
+    """A directory in *stack* for layers that are not there yet; removed at the end. What a killed lamina left is finished or removed first.
 
     Raises:
         BusyError: another process is at it.
@@ -85,9 +85,9 @@ def _fill(layer: Layer, name: str, fd: int, work: Work) -> None:
 
 
 def publish(staged: Path, names: list[str]) -> None:
-    """Give the layers *names*, ancestors first, their place beside the directory *staged*: all of them, or none.
+    """Move the layers *names*, ancestors first, from *staged* to the directory it is in: all of them, or none.
 
-    Once the list is on the disk, the next command finishes what a dead lamina began.
+    Once the list is on the disk, the next command finishes what a killed lamina began.
 
     Raises:
         FileExistsError: one of the names was taken meanwhile.

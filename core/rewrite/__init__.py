@@ -1,1 +1,1 @@
-"""What changes a stack: dedup, squash, drop, prune, marks. Every step leaves each layer as restorable as it was, or says why not."""
+"""What changes a stack: squash, drop, prune, undo, dedup, relink, labels, pins. No step silently makes a layer less restorable."""

@@ -1,4 +1,4 @@
-"""Checksums around a dedup: the layer that keeps its pages is compared with its own, those of the files that lose some are renewed."""
+"""Checksums during a dedup: the layer that keeps its pages is verified first; files that lose pages get new checksums."""
 
 import os
 import time
@@ -30,7 +30,7 @@ class Meter:
         self._done = 0
 
     def moved(self, pages: int) -> None:
-        """That many more are done."""
+        """*pages* more are done."""
         self._done += pages
         now = time.monotonic()
         if now - self._said > 0.02 or self._done >= self._total:
@@ -40,7 +40,7 @@ class Meter:
 
 
 def in_threads(act: Callable[[list[int]], dict[int, int]], blocks: Iterable[int], meter: Meter, cancel: CancelToken) -> dict[int, int]:
-    """`act` on shares of *blocks*, on as many processors as there are: what it returned, together.
+    """Run `act` on shares of *blocks*, on all processors (at most 4), and merge what it returns.
 
     Raises:
         Cancelled: as asked; also whatever *act* raises.
@@ -60,7 +60,7 @@ def in_threads(act: Callable[[list[int]], dict[int, int]], blocks: Iterable[int]
 
 
 def require_contents(layer: Layer, what: str, listen: Listener, cancel: CancelToken) -> None:
-    """Compare the layer's own pages files with its checksums, and put them on the disk: they are about to become the only copy.
+    """Verify the layer's own pages files and fsync them: they are about to become the only copy.
 
     Raises:
         ImageError: one is not what was written; *what* begins the line.
@@ -101,9 +101,9 @@ def open_plain(path: Path, what: str, flags: int = os.O_RDONLY) -> int:
 def renew(
     fd: int, path: Path, expected: FileSum, before: PageRuns, after: PageRuns, what: str, meter: Meter, cancel: CancelToken
 ) -> FileSum:
-    """The checksum of an open file once *after* is punched as well; *before* is what counts as punched in *expected*.
+    """The checksum that an open file will have once *after* is punched too; *before* is what *expected* already counts as punched.
 
-    Each block is compared with its old checksum in the same read: a damaged page must not get a new one that fits it.
+    Each block is verified against its old checksum in the same read, so that a damaged page never gets a new checksum that fits it.
 
     Raises:
         ImageError: a block is not what was written; *what* begins the line.
@@ -150,7 +150,7 @@ def _blocks(ranges: PageRuns) -> list[int]:
 
 
 def _whole_blocks(ranges: PageRuns, size: int) -> list[int]:
-    """Indices of the blocks of which nothing is left."""
+    """Indices of the blocks that are punched entirely."""
     block = np.uint64(BLOCK)
     ends = np.where(ranges.ends >= size, np.uint64(-(-size // BLOCK) * BLOCK), ranges.ends)
     first, last = (ranges.starts + block - np.uint64(1)) // block, ends // block

@@ -1,4 +1,4 @@
-"""Is a layer that was made anew the same memory as before? Asked before the old one goes."""
+"""Checks that a rewritten layer holds the same memory as the old one, before it replaces it."""
 
 from collections.abc import Iterable
 
@@ -14,9 +14,9 @@ from lamina.core.verify.findings import Finding
 
 
 def require_same(old: Layer, new: Layer, changed: Iterable[Object], cancel: CancelToken) -> None:
-    """Refuse *new* unless it knows the same pages as *old*, with the same content, and is as whole.
+    """Refuse *new* unless it maps the same pages as *old*, with the same content, and has no finding that *old* has not.
 
-    Contents are read where they lie elsewhere than before; *changed* are the objects whose own pages were copied.
+    Content is read only where it is stored in another place than before; *changed* are the objects whose own pages were copied.
 
     Raises:
         ImageError: it is not the same; the first difference is named.
@@ -62,7 +62,7 @@ def _all(parts: Iterable[PageRuns]) -> PageRuns:
 
 
 def _place(layer: Layer, finding: Finding) -> tuple[str, str]:
-    """The layer itself goes by another name while it is built, so it is "" here."""
+    """The layer has another name while it is built, so it is "" here."""
     return ("" if finding.layer == layer.directory else str(finding.layer)), finding.file
 
 

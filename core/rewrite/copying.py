@@ -1,4 +1,4 @@
-"""Pages from one pages file to another, by copy_file_range(2) where it can: a file system that shares blocks copies nothing then."""
+"""Copies pages between pages files, by copy_file_range(2) where possible: a file system that shares blocks then copies nothing."""
 
 import errno
 import fcntl
@@ -25,7 +25,7 @@ _FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """Stretches of one file and where they lie in another, ascending in both.
+    """Ranges of one file and their positions in another, ascending in both.
 
     Attributes:
         source, target: file offsets in bytes.
@@ -38,9 +38,9 @@ class Pieces:
 
     @classmethod
     def of(cls, pages: PageRuns, source: PageRuns, target: PageRuns) -> "Pieces":
-        """Where *pages* (addresses) lie in two pages files whose maps say that they hold *source* and *target*.
+        """Where *pages* (addresses) are in two pages files that hold *source* and *target* according to their maps.
 
-        *pages* must be a part of both. Stretches that follow each other in both files are one.
+        *pages* must be a part of both. Ranges that are adjacent in both files become one.
         """
         starts, sizes = pages.starts, pages.sizes
         first, second = _offsets(source, starts), _offsets(target, starts)
@@ -56,7 +56,7 @@ class Pieces:
         return int(self.size.sum(dtype=np.uint64))
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        """(source, target, size) of each, cut to pieces of at most `CHUNK`."""
+        """(source, target, size) of each, cut into pieces of at most `CHUNK` bytes."""
         for source, target, size in zip(self.source.tolist(), self.target.tolist(), self.size.tolist(), strict=True):
             for at in range(0, size, CHUNK):
                 yield source + at, target + at, min(CHUNK, size - at)
@@ -69,7 +69,7 @@ def _offsets(present: PageRuns, starts: Addresses) -> Addresses:
 
 
 def without_holes(fd: int, present: PageRuns, pages: PageRuns) -> PageRuns:
-    """Those of *pages* that have blocks in the open pages file *fd*, whose map says that it holds *present*.
+    """Those of *pages* that have blocks in the open pages file *fd*, which holds *present* according to its map.
 
     Raises:
         OSError: the file cannot be asked.

@@ -1,7 +1,8 @@
-"""Dedup: the ancestors of a layer give back the blocks of pages that the layer itself holds (docs/image-format.md).
+"""Dedup: frees the blocks of pages in a layer's ancestors that the layer itself holds (docs/image-format.md).
 
-What any layer off the chain resolves there stays. An ancestor that lost pages it needs is no longer restorable, and its sidecar says so,
-with the ranges, on the disk before the first block is freed; so a dedup that is interrupted can be repeated and is never hidden.
+Pages that any layer outside the chain still needs are kept. An ancestor that loses pages of its own memory is no longer restorable. Its
+sidecar says so, with the ranges, and is on the disk before the first block is freed, so an interrupted dedup is visible and can be
+repeated.
 """
 
 import errno
@@ -48,7 +49,7 @@ class DedupPlan:
     """What `dedup` of a layer would do.
 
     Attributes:
-        layer: the layer whose ancestors are thinned out.
+        layer: the layer whose ancestors lose pages.
         cuts: by ancestor and pages file; empty if there is nothing to take out.
         losing: ancestors that can be restored now and no longer after it, the nearest first.
         marks: ancestors whose sidecar must say that they cannot be restored; more than `losing` if an earlier dedup was interrupted.
@@ -97,8 +98,8 @@ def apply_dedup(plan: DedupPlan, locked_already: bool = False, listen: Listener 
 def plan_dedup(layer: Layer, unreached: bool = False) -> DedupPlan:
     """What can be taken out of the ancestors of *layer*. Changes nothing: this is the dry run.
 
-    With *unreached* that is all that neither the layer nor one off its chain resolves there: what the layer holds itself, and what it does
-    not have any more. A page server does that, so that its file system holds one copy of the newest layer.
+    With *unreached* that is everything in the ancestors that neither the layer nor a layer outside its chain needs: pages that it holds
+    itself, and pages that it no longer has. A page server does that, so that its file system holds one copy of the newest layer.
 
     Raises:
         ImageError: *layer* has no parent, or is itself not whole, or a layer beside the chain cannot be read (what it needs is unknown),
@@ -130,7 +131,7 @@ def _shape(plan: DedupPlan) -> tuple[object, ...]:
 
 
 def _held_twice(family: Family) -> dict[FileKey, PageRuns]:
-    """Where the ancestors keep pages that the layer itself holds: offsets by pages file."""
+    """Where the ancestors store pages that the layer holds itself: offsets by pages file."""
     layer, *ancestors = family.chain
     wanted: dict[FileKey, PageRuns] = {}
     for which in layer.objects:
@@ -179,7 +180,7 @@ def _cuts_of(family: Family, places: list[tuple[Layer, str]], ranges: PageRuns) 
 
 
 def _losing(chain: tuple[Layer, ...], cuts: list[Cut]) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """Of the ancestors that resolve a page to one that is cut or was: those that resolved all of theirs before; those to be marked."""
+    """Ancestors that need a page that is freed now or was freed before: those that were restorable until now; those to be marked."""
     lost: dict[Object, PageRuns] = {}  # as addresses, in the layer last looked at
     gone: dict[Object, PageRuns] = {}  # the same, lost before
     losing: list[Layer] = []
@@ -224,7 +225,7 @@ def _carry_out(plan: DedupPlan, listen: Listener, cancel: CancelToken) -> int:
 
 
 def _open_for_punch(cut: Cut, opened: ExitStack) -> int:
-    """Open the file of a cut, and see that its file system can punch holes, by one behind its end."""
+    """Open the file of a cut, and test that its file system can punch holes by punching past the end."""
     path = cut.layer.file(cut.pages_file)
     fd = open_plain(path, WHAT, os.O_RDWR)
     opened.callback(os.close, fd)

@@ -1,4 +1,4 @@
-"""Drop: a layer goes to the trash; every layer that stands on it first takes what it resolves there."""
+"""Drop: moves layers to the trash. Their children first take over the pages that they inherit from them."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -13,12 +13,12 @@ WHAT = "cannot drop"
 
 
 def plan_drop(layers: Iterable[Layer], for_good: bool = False) -> Plan:
-    """What dropping some layers of one stack would do. Each that stays is made anew at most once, however many go.
+    """What dropping some layers of one stack would do. Each layer that stays is rewritten at most once, however many go.
 
     *for_good*: they do not stay in the trash.
 
     Raises:
-        ImageError: one of them is pinned, or what stands on them cannot take what it needs.
+        ImageError: one of them is pinned, or a child cannot take over what it needs.
         ValueError: they are of several stacks, or there is none.
     """
     going = list(layers)

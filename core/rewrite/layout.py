@@ -1,4 +1,4 @@
-"""What a layer that is made anew will hold: which pages, from where, and at what cost. Reads maps; changes nothing."""
+"""What a rewritten layer will hold: which pages, copied from where, and at what cost. Reads maps only."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Memory:
         which: the task or object.
         owned: who owns its pages now.
         pagemap: the map it will have.
-        punched: pages that stay the layer's own although their content is gone.
+        punched: pages that stay the layer's own although their content was punched.
     """
 
     which: Object
@@ -45,7 +45,7 @@ class Cost:
     """What `lamina.core.rewrite.one_layer.rewrite` would cost.
 
     Attributes:
-        copied: bytes written, for the time being beside the old layer.
+        copied: bytes written; until the exchange they exist beside the old layer.
         grown: bytes by which the layer takes more space afterwards; negative if it takes less.
     """
 
@@ -54,7 +54,7 @@ class Cost:
 
 
 def lay_out(layer: Layer, own: Mapping[Object, PageRuns]) -> list[Memory]:
-    """Those tasks and shared objects of *layer* whose maps become others if it owns exactly `own[which]` of each.
+    """The tasks and shared objects of *layer* whose maps change if it owns exactly `own[which]` of each.
 
     Raises:
         ImageError: it is not a plain directory, or a page that it would own is in no layer, or is another's and was punched.
@@ -66,7 +66,7 @@ def lay_out(layer: Layer, own: Mapping[Object, PageRuns]) -> list[Memory]:
 
 
 def cost_of(layer: Layer, own: Mapping[Object, PageRuns]) -> Cost:
-    """What it would cost to make *layer* anew. Raises as `lay_out`."""
+    """What rewriting *layer* would cost. Raises as `lay_out`."""
     changed = lay_out(layer, own)
     copied = data_bytes(changed)
     before = [layer.info(layer.pages_name(it.which)) for it in changed]
@@ -126,7 +126,7 @@ def _memory(chain: tuple[Layer, ...], which: Object, own: PageRuns) -> Memory:
 def _new_map(which: Object, old: PageMap, own: PageRuns, owned: owners.OwnerMap) -> PageMap:
     """The map with *own* present and the rest of what *old* names inherited, or named without data as before.
 
-    An entry that was lazy where its data lies stays so: it only says that CRIU may fetch the page on demand.
+    An entry that is lazy in the layer that has its data stays lazy: it only says that CRIU may fetch the page on demand.
     """
     lazy = _NONE
     for share in owned.shares:

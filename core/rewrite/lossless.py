@@ -1,7 +1,7 @@
-"""Lossless dedup: a page that the parent has as well becomes an inherited run; every layer stays as restorable as it was.
+"""Lossless dedup: pages that are equal in a layer and its parent become inherited. Every layer stays as restorable as it was.
 
-Nothing is punched. The layer is made anew with fewer pages of its own (`rewrite`), and where the file system shares blocks all other equal
-pages of the stack share theirs (`sharing`).
+Nothing is punched. The layer is rewritten with fewer pages of its own (`one_layer`). Where the file system can share blocks, all other
+equal pages of the stack share theirs (`sharing`).
 """
 
 import os
@@ -59,10 +59,10 @@ class LosslessPlan:
     Attributes:
         stack: the directory of the stack.
         layers: every layer looked at.
-        skipped: layers that cannot be made anew, each with the reason.
+        skipped: layers that cannot be rewritten, each with the reason.
         pages: pages that become inherited.
         bytes_freed: their blocks.
-        equal: pages beside those that are equal to another of the stack; None if nobody looked, because they cannot be shared.
+        equal: other pages that are equal to a page of the stack; None if blocks cannot be shared here, so nothing was compared.
         why_not: why equal pages cannot share blocks here, or "".
         shared_bytes: bytes that were made to share blocks; 0 in a dry run.
     """
@@ -83,7 +83,7 @@ def plan_lossless(
     """What `apply_lossless` would do. Reads every page of the stack, changes nothing.
 
     Raises:
-        ImageError: a pages file cannot be read; or a layer asked for by name cannot be made anew.
+        ImageError: a pages file cannot be read; or a layer that was named cannot be rewritten.
         Cancelled: as asked.
     """
     token = cancel or CancelToken()
@@ -121,12 +121,12 @@ def apply_lossless(
 ) -> LosslessPlan:
     """Do it for the layers in *layers* (all of the stack in *directory* if None).
 
-    Each layer is exchanged for its thinner self in one step, descendants before ancestors; a crash or a cancel between two leaves every
-    layer as restorable as before. Returns what was done.
+    Each layer is replaced by its smaller version in one step, descendants before ancestors. A crash or a cancel between two steps leaves
+    every layer as restorable as before. Returns what was done.
 
     Raises:
         BusyError: another process writes to the stack.
-        ImageError: as `plan_lossless`; a layer of a whole stack that cannot be made anew is skipped instead, and said.
+        ImageError: as `plan_lossless`; in a whole stack, a layer that cannot be rewritten is skipped and reported instead.
         Cancelled: as asked.
     """
     token = cancel or CancelToken()
@@ -186,7 +186,7 @@ def thin(layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = N
 
 
 def _same(chain: tuple[Layer, ...], which: Object, meter: Meter, cancel: CancelToken) -> PageRuns:
-    """The pages of `chain[0]` that its parent resolves to the same content. What was punched on either side has none."""
+    """The pages of `chain[0]` that have the same content in its parent. Pages punched on either side do not count."""
     layer = chain[0]
     present = layer.pagemap(which).present
     mine = present - owners.to_addresses(present, freed_in(layer, layer.pages_name(which)).all)
@@ -227,7 +227,7 @@ def _compare(one: Content, other: Content, pieces: Pieces, meter: Meter, cancel:
 
 
 def _announced(pieces: Pieces, one: Content, other: Content) -> Iterator[tuple[int, int, int]]:
-    """*pieces*, of which the kernel is told some before they are read: scattered pages wait for the disk together, not one by one."""
+    """*pieces*, some of them announced to the kernel before they are read, so that scattered pages are fetched together, not one by one."""
     listed = iter(pieces)
     while batch := list(islice(listed, _AHEAD)):
         for begin, there, size in batch:
@@ -242,7 +242,7 @@ def _offsets(layer: Layer, which: Object, runs: PageRuns) -> PageRuns:
 
 
 def _blocks(layer: Layer, which: Object, runs: PageRuns) -> int:
-    """Bytes of blocks under pages of a layer's own: what is a hole takes none."""
+    """Bytes of the blocks under a layer's own pages; holes take none."""
     with layer.open_pages(which) as content:
         try:
             holes = holes_of(content.fd, content.size) if content.fd is not None else NONE

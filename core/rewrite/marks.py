@@ -1,4 +1,4 @@
-"""Marks on a layer, in its sidecar: a label to find it by, and a pin that keeps it."""
+"""Labels and pins, kept in the sidecar: a label is a name for people; a pinned layer is never dropped, pruned or squashed away."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Who needs which bytes of which pages file: what dedup asks before it frees any.
+"""Which bytes of which pages files are still needed, and by which layers: asked by dedup before it frees any.
 
-Counted by file and offset, not by layer and address: a pages file can have several names (hard links), and a set made by hand can give
-two maps one file.
+Counted by file and offset, not by layer and address: a pages file can have several names (hard links), and in a set made by hand two maps
+can name one file.
 """
 
 import os
@@ -24,7 +24,7 @@ NONE = PageRuns.empty()
 
 
 def file_key(layer: Layer, name: str) -> FileKey:
-    """What tells a file of a layer from every other, whatever its names.
+    """Identifies a file of a layer, whatever its names.
 
     Raises:
         ImageError: it is missing.
@@ -40,9 +40,9 @@ def file_key(layer: Layer, name: str) -> FileKey:
 
 @contextmanager
 def hold_stacks(layers: Iterable[Layer], own_held: bool = False) -> Iterator[None]:
-    """Hold every stack that the chains of *layers* pass through, swept of what a dead lamina left.
+    """Lock every stack that the chains of *layers* pass through, and clean up what a killed lamina left there.
 
-    *own_held*: the caller holds the ones that the layers themselves are in.
+    *own_held*: the caller already holds the locks of the stacks that the layers themselves are in.
 
     Raises:
         BusyError: another process writes to one of them.
@@ -60,10 +60,10 @@ def hold_stacks(layers: Iterable[Layer], own_held: bool = False) -> Iterator[Non
 
 @dataclass
 class Family:
-    """The layers among which a layer lives: those of every stack directory that its chain passes through, dropped ones too,
-    and those in directories near by that stand on one of its ancestors.
+    """All layers that may need pages of a layer's ancestors: those of every stack that its chain passes through, dropped ones too, and
+    children of its ancestors in directories nearby.
 
-    Each is one object, so that its maps are decoded once. The chain's own order is `chain`, the layer itself first.
+    Each layer is one object, so its maps are decoded once. `chain` is the layer itself, then its ancestors.
     """
 
     chain: tuple[Layer, ...]
@@ -106,7 +106,7 @@ class Family:
         return self._parents[layer.key]
 
     def youngest_first(self) -> list[Layer]:
-        """Every layer before its parent. Circles were refused when the stacks were read."""
+        """Every layer before its parent. Circular parents were refused when the stacks were read."""
         depth: dict[LayerKey, int] = {}
         for layer in list(self.layers.values()):
             path: list[Layer] = []
@@ -134,11 +134,11 @@ class Family:
 def needed_by_others(
     family: Family, names: dict[FileKey, list[tuple[Layer, str]]], pinned: Iterable[Layer] = ()
 ) -> dict[FileKey, PageRuns]:
-    """What must stay of the files in *names* when the ancestors of `family.chain[0]` may lose pages.
+    """What must be kept of the files in *names* when the ancestors of `family.chain[0]` may lose pages.
 
-    That is what the layer itself resolves, what every layer off the chain does, what the *pinned* ancestors do, and what a layer that does
-    descend from it holds under another name of the same file. One pass from the youngest layers to the full ones: each asks of its parent
-    what it inherits itself, and what was asked of it and it inherits.
+    That is what is needed by the layer itself, by every layer outside the chain, by the *pinned* ancestors, and what a descendant holds
+    under another name of the same file. One pass from the youngest layers to the full ones: each passes on to its parent what it inherits
+    itself, and what its children need and it inherits.
     """
     losing = {member.key for member in family.chain[1:]} - {member.key for member in pinned}
     order = family.youngest_first()
@@ -161,7 +161,7 @@ def needed_by_others(
 
 
 def _descendants(family: Family, youngest_first: list[Layer]) -> set[LayerKey]:
-    """The layers that stand on `family.chain[0]`."""
+    """The descendants of `family.chain[0]`."""
     found: set[LayerKey] = set()
     for other in reversed(youngest_first):
         above = family.parent_of(other)

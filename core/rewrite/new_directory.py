@@ -1,7 +1,7 @@
-"""A complete directory built beside the one it will replace, and exchanged with it in one step (renameat2(2), RENAME_EXCHANGE).
+"""Builds a new directory beside an existing one and exchanges the two in one step (renameat2(2), RENAME_EXCHANGE).
 
-Its name begins with `lamina.core.image.leftovers.REBUILT`. Before the exchange it holds what is being built, after it what was replaced: in
-both cases nothing that anybody needs, so the next command removes it once nobody holds it locked.
+Its name begins with `lamina.core.image.leftovers.REBUILT`. Before the exchange it holds an unfinished layer, afterwards the
+replaced one. Neither is needed, so the next command removes it unless its writer is alive and holds the lock.
 """
 
 import errno
@@ -87,7 +87,7 @@ class NewDirectory:
         self._remove()
 
     def carry_over(self, without: set[str]) -> None:
-        """Take everything of the directory it will replace but the names in *without*: files as hard links, links and directories as such.
+        """Take over the old directory except the names in *without*: files as hard links, symbolic links and directories as copies.
 
         Raises:
             OSError: something cannot be linked.
@@ -110,7 +110,7 @@ class NewDirectory:
         return fd
 
     def exchange(self) -> None:
-        """Make it durable and put it in its place; what was there is removed. The caller has fsynced the files.
+        """Sync it, exchange it with the old directory and remove that. The caller has fsynced the files.
 
         Raises:
             OSError: it could not be done; the old directory is in its place as it was.

@@ -1,8 +1,8 @@
-"""A layer made anew with the same memory: other pages its own, other pages inherited, perhaps from another parent.
+"""Rewrites one layer with the same memory: it owns other pages than before and inherits others, perhaps from another parent.
 
-Squash, drop and prune give a layer what it resolved in layers that go; lossless dedup takes out what its parent has as well. The new
-layer is built beside the old one, compared with it, and takes its place in one step, so at any moment one of the two is there, whole. What
-the map covers does not change, so children go on as before; nor does the layer's id, for the memory is the same.
+Squash, drop and prune give a layer the pages that it inherited from layers that go; lossless dedup takes out pages that its parent has too.
+The new layer is built beside the old one, compared with it, and replaces it in one step, so one of the two is complete at any moment.
+The pages that the map covers stay the same, so children are not affected; the layer keeps its id, because its memory is the same.
 """
 
 import os
@@ -35,9 +35,9 @@ def rewrite(
     cancel: CancelToken | None = None,
     squashed: Sequence[str] = (),
 ) -> Layer:
-    """Make *layer* anew on *parent*, owning exactly `own[which]` of each task or shared object; returns it, opened again.
+    """Rewrite *layer* as a child of *parent* that owns exactly `own[which]` of each task or shared object; returns it, reopened.
 
-    What it knows beside that is inherited from *parent*, whose map must cover it. Objects that *own* does not name keep what they own. The
+    All its other pages are inherited from *parent*, whose map must cover them. Objects that *own* does not name keep what they own. The
     sidecar remembers the ids of the layers *squashed* into it. The caller holds the writer's lock of the stack.
 
     Raises:
@@ -61,7 +61,7 @@ def rewrite(
 
 
 def _require_space(layer: Layer, changed: list[Memory]) -> None:
-    """Refuse what would not fit. Nothing is asked of a file system that shares blocks."""
+    """Refuse to start without enough free space. A file system that shares blocks needs none."""
     need = data_bytes(changed) + MARGIN
     info = os.statvfs(layer.directory)
     free = (info.f_bfree if os.geteuid() == 0 else info.f_bavail) * info.f_frsize
@@ -174,7 +174,7 @@ class _Work:
 
 
 def _require_unchanged(share: owners.Share, fd: int, ranges: PageRuns) -> None:
-    """The blocks that are copied, compared with their checksums: a copy gets new ones, which must not vouch for damage."""
+    """Verify the blocks that are copied: the copy gets new checksums, which must not hide damage."""
     sidecar = share.layer.sidecar
     name = share.pages_file.name
     expected = sidecar.checksums.get(name) if sidecar else None

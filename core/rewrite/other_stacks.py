@@ -1,6 +1,6 @@
-"""Layers that stand on one of a stack without being of it: in directories beside the stack's, inside layers, or unreadable.
+"""Children of a stack's layers that are outside the stack: in directories next to it or inside its layers, or unreadable.
 
-Only links are read. A layer farther away is not found; when what it stands on is dropped, it says so, and `undo` helps.
+Only `parent` links are read. Children farther away are not found; once their parent is dropped, verifying them says so, and `undo` helps.
 """
 
 import os
@@ -13,7 +13,7 @@ MOST = 10_000
 
 
 def children_elsewhere(stack: Path, wanted: Container[Path]) -> Iterator[tuple[Path, Path]]:
-    """(directory, the one of *wanted* that its `parent` link names), for all within reach. *stack* and *wanted* are resolved paths."""
+    """(directory of the child, its parent among *wanted*) for each child nearby. *stack* and *wanted* are resolved paths."""
     for directory in islice(_within_reach(stack), MOST):
         try:
             link = os.readlink(directory / "parent")
@@ -25,7 +25,7 @@ def children_elsewhere(stack: Path, wanted: Container[Path]) -> Iterator[tuple[P
 
 
 def _within_reach(stack: Path) -> Iterator[Path]:
-    """The directories in the stack's, those in them, and those beside the stack's with what is in them."""
+    """The directories in the stack and in its layers, and the directories next to the stack with those in them."""
     own = _below(stack)
     yield from own
     for layer in own:

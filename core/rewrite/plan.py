@@ -1,4 +1,4 @@
-"""A change of a stack as a value: what each verb works out, its dry run shows, and `apply` does."""
+"""A planned change of a stack: each verb makes a plan, its dry run shows it, and `apply` carries it out."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -22,11 +22,11 @@ from lamina.core.rewrite.tree import Node, Tree
 
 @dataclass(frozen=True, eq=False)
 class Rewriting:
-    """A layer that stays and is made anew, because what it stood on goes.
+    """A layer that stays and is rewritten, because its parent goes.
 
     Attributes:
         layer: as it is now.
-        parent: the layer it will stand on, or None.
+        parent: its new parent, or None.
         own: what it will hold itself, by task or shared object, where that changes.
         pages: pages it takes from the layers that go.
         copied: bytes written for it; grown: bytes by which it takes more space afterwards.
@@ -47,12 +47,12 @@ class Plan:
     """What a verb would do to a stack.
 
     Attributes:
-        what: the act, as in "cannot drop".
+        what: the beginning of an error, as in "cannot drop".
         stack: the directory.
-        rewritings: layers made anew, first.
-        dropped: layers that go to the trash, those that stand on others first.
-        emptied: dropped layers removed for good before that, on which nothing stands.
-        removed: dropped layers removed for good at the end, those that stand on others first.
+        rewritings: layers that are rewritten, before anything goes.
+        dropped: layers that go to the trash, children before parents.
+        emptied: dropped layers without children that are removed for good before that.
+        removed: dropped layers removed for good at the end, children before parents.
         back: dropped layers that come back, each with its name.
         kept: layers that the verb could have taken and leaves where they are, because others need them.
         again: makes the same plan of the stack as it is when it is applied.
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def bytes_freed(self) -> int:
-        """Disk this gives back in the end: of what goes, without what others grow by. Negative if it costs more than it frees.
+        """Disk that is free in the end: what goes, minus what others grow by. Negative if it costs more than it frees.
 
         What goes to the trash counts: it is given back when the trash is emptied.
         """
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What two plans have in common that would do the same."""
+        """Equal for two plans that would do the same."""
         lists = (self.dropped, self.emptied, self.removed, [layer for layer, _ in self.back])
         anew = [(it.layer.key, it.parent.key if it.parent else None, tuple(it.own.items())) for it in self.rewritings]
         return tuple(anew), *(tuple(layer.key for layer in each) for each in lists)
@@ -131,7 +131,7 @@ def require_free(tree: Tree, going: Iterable[Node], what: str) -> None:
 
 
 def with_rewritings(tree: Tree, plan: Plan) -> Plan:
-    """*plan* with what it takes to make the stack what *tree* says.
+    """*plan* with the rewritings that make the stack what *tree* says.
 
     Raises:
         ImageError: a layer that stays cannot take what it would need.
@@ -149,12 +149,12 @@ def with_rewritings(tree: Tree, plan: Plan) -> Plan:
 
 
 def deepest_first(nodes: Iterable[Node]) -> tuple[Layer, ...]:
-    """The layers of *nodes*, each before what it stands on."""
+    """The layers of *nodes*, each before its parent."""
     return tuple(node.layer for node in sorted(nodes, key=lambda node: -len(node.layer.chain())))
 
 
 def apply(plan: Plan, listen: Listener = ignore, cancel: CancelToken | None = None) -> None:
-    """Do it. Every layer that stays is whole at every moment, so one that dies in the middle is finished by repeating the command.
+    """Carry it out. Every layer that stays is complete at any moment; after a crash, the same command finishes the work.
 
     Raises:
         BusyError: another process writes to the stack, or reads it for a restore.

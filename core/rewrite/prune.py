@@ -1,8 +1,8 @@
 """Prune: which layers of a stack to keep, by number, by time and by size; the others are dropped.
 
-A layer is kept if any rule keeps it, as in restic and borg. A limit on size is no rule but a limit: it takes the oldest of those that the
-rules keep as well, until layers and trash fit, and to keep it the trash is emptied as far as needed. Pinned layers and the newest one never
-go. Nothing else protects the head of a branch: it is old or new like any other layer.
+A layer is kept if any rule keeps it, as in restic and borg. The size is a limit and not a rule: the oldest layers go, even those that a
+rule keeps, until layers and trash fit, and the trash is emptied as far as needed. Pinned layers and the newest layer never go. The head of
+a branch has no other protection: it is old or new like any other layer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ class Policy:
     Attributes:
         keep_last: the newest so many restorable layers.
         keep_every: the newest restorable layer of each period of so many seconds (counted from 1970, UTC).
-        max_bytes: what layers and trash may take on disk together.
+        max_bytes: the most that layers and trash together may take on disk.
     """
 
     keep_last: int | None = None
@@ -37,11 +37,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the rules look at.
+    """One layer as the rules see it.
 
     Attributes:
         key: tells it from the others; time: of its dump, seconds since 1970.
-        pinned: never goes; restorable: counts for the rules, because it can be gone back to.
+        pinned: never goes; restorable: counts for the rules.
     """
 
     key: Key
@@ -58,7 +58,7 @@ class Verdict:
         layer: as it is; time: of its dump, seconds since 1970; bytes: the disk it takes now.
         kept_by: the rules that keep it; empty if it goes.
         why: why it goes, or "".
-        for_good: it goes past the trash.
+        for_good: it is removed at once, without the trash.
     """
 
     layer: Layer
@@ -77,7 +77,7 @@ class PrunePlan:
         plan: the change of the stack.
         verdicts: one for each layer, the newest first.
         bytes_after: what layers and trash will take together.
-        over: bytes by which that is more than the limit, although all that may go goes; 0 if it fits.
+        over: bytes above the limit that remain although everything goes that may; 0 if it fits.
     """
 
     plan: Plan
@@ -87,7 +87,7 @@ class PrunePlan:
 
 
 def kept_by(candidates: Iterable[Candidate], policy: Policy) -> dict[Key, tuple[str, ...]]:
-    """The rules that keep each layer, the size aside; without one of them the size alone decides ("max-bytes")."""
+    """The rules that keep each layer, apart from the size. If no rule is given, the size alone decides ("max-bytes")."""
     ordered = sorted(candidates, key=lambda it: it.time, reverse=True)
     rules: dict[Key, list[str]] = {it.key: ["pinned"] if it.pinned else [] for it in ordered}
     if ordered:
@@ -171,7 +171,7 @@ def _candidate(layer: Layer) -> Candidate:
 
 
 def _drop(tree: Tree, going: Iterable[Node], live: Iterable[Node], sizes: dict[Key, int]) -> None:
-    """`Tree.drop`, and *sizes* grown by what those that stay take."""
+    """`Tree.drop`; adds to *sizes* what the layers that stay take over."""
     away = list(going)
     staying = [node for node in live if node not in away]
     before = [_own_bytes(node) for node in staying]
@@ -185,7 +185,7 @@ def _own_bytes(node: Node) -> int:
 
 
 def _beyond(trash: list[Node], sizes: Mapping[Key, int], room: int | None) -> list[Node]:
-    """Those of the trash that must go for good so that the rest fits into *room* bytes: the oldest, but nothing that others stand on."""
+    """Layers of the trash that must be removed so that the rest fits into *room* bytes: the oldest without children."""
     left = list(trash)
     gone: list[Node] = []
     while room is not None and left and sum(sizes[node.layer.key] for node in left) > room:

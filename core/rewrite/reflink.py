@@ -1,4 +1,4 @@
-"""Files that share blocks: whether a file system can, where the data of a file lies, and making equal ranges one."""
+"""Block sharing (reflinks): whether a file system can do it, where a file's data is on the device, and making equal ranges share blocks."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ NOT_KNOWN = np.iinfo(np.uint64).max
 
 
 def why_not_shared(directory: Path) -> str:
-    """Why files in *directory* cannot share blocks page by page, or "" if they can: tried with two files that have no name."""
+    """Why files in *directory* cannot share blocks page by page, or "" if they can: tried with two temporary files."""
     kind = file_system_of(directory)
     block = os.statvfs(directory).f_bsize
     try:
@@ -69,9 +69,9 @@ def share(from_fd: int, to_fd: int, starts: Addresses, targets: Addresses, lengt
 
 
 def physical_addresses(fd: int, offsets: Addresses) -> Addresses:
-    """Where the pages at *offsets* (ascending) of an open file lie on the device, bytes; `NOT_KNOWN` where that is not known.
+    """Where the pages at *offsets* (ascending) of an open file are on the device, bytes; `NOT_KNOWN` where the file system does not say.
 
-    Two pages with the same place share their blocks.
+    Two pages with the same address share their blocks.
     """
     starts, sizes, where = _extents(fd)
     found = np.full(offsets.size, NOT_KNOWN, dtype=np.uint64)

@@ -1,8 +1,8 @@
-"""A `parent` link that leads nowhere, or to the wrong layer, after layers were moved or renamed: finding the right one, and putting it in.
+"""Relink: repairs a `parent` link that is broken or names the wrong layer after layers were moved or renamed.
 
-The right parent is the one with the id that the sidecar names. A layer of CRIU's knows no ids; there it must be dumped before, and its maps
-must name every page that is inherited. Often several do, for each layer of a chain names all of it: then the name that the old link ends in
-decides, and if that does not, nobody but the user can.
+The right parent has the id that the sidecar names. Layers made by CRIU have no ids; there the parent must be older, and its maps must cover
+every inherited page. Often several layers do, because each layer of a chain maps the whole memory: then the name at the end of the old link
+decides, and if that does not help, the user must.
 """
 
 import os
@@ -46,7 +46,7 @@ class Relinking:
 
     @property
     def still(self) -> str:
-        """What is broken farther up: the parent's own link, or one above it; "" if the chain is whole."""
+        """What is still broken above: the parent's own link, or one of its ancestors'; "" if the chain is complete."""
         try:
             self.parent.chain()
         except ImageError as error:
@@ -57,7 +57,7 @@ class Relinking:
 def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = ()) -> Relinking:
     """Find the parent of *layer*, or check that *to* can be it. Changes nothing: this is the dry run.
 
-    *search*: directories of layers to look in beside the layer's own stack.
+    *search*: more directories of layers to look in besides the layer's own stack.
 
     Raises:
         ImageError: the layer lies in an archive, has no parent, or no layer or several could be it; or *to* cannot.
@@ -78,7 +78,7 @@ def plan_relink(layer: Layer, to: Path | None = None, search: Iterable[Path] = (
 
 
 def apply_relink(plan: Relinking) -> None:
-    """Put the new link in the place of the old one, in one step, under the lock of the stack.
+    """Replace the old link by the new one in one step, under the lock of the stack.
 
     Raises:
         BusyError: another process writes to the stack.
@@ -141,7 +141,7 @@ def _only(layer: Layer, fit: list[Layer], before: str | None) -> Layer:
 
 
 def _candidates(layer: Layer, search: tuple[Path, ...]) -> list[Layer]:
-    """Every layer under the searched directories but this one and what stands on it. Their own links may be broken, too."""
+    """Every layer in the searched directories except this one and its descendants. Their own links may be broken too."""
     found: dict[tuple[object, ...], Layer] = {}
     for directory in dict.fromkeys((stack_of(layer.directory), *search)):
         stack = Stack.open(directory)
@@ -160,7 +160,7 @@ def _opened(path: Path) -> Layer | None:
 
 
 def _above(layer: Layer) -> set[tuple[object, ...]]:
-    """The ancestors of a layer, as far as the links lead."""
+    """The ancestors of a layer, up to the first broken link."""
     found: set[tuple[object, ...]] = set()
     try:
         while (above := layer.parent()) is not None and above.key not in found:

@@ -1,7 +1,7 @@
-"""Equal pages anywhere in a stack: found by hashing every page, and made one on disk where the file system shares blocks.
+"""Equal pages anywhere in a stack: found by hashing every page, and stored once where the file system shares blocks.
 
-The kernel compares the bytes itself before it lets two ranges share blocks (ioctl_fideduperange(2)), so neither a collision of hashes nor
-a writer beside us can change what a layer reads as; nothing is recorded, and a crash leaves every layer as it was.
+The kernel compares the bytes itself before it lets two ranges share blocks (ioctl_fideduperange(2)), so neither a hash collision nor
+another writer can change the content of a layer. Nothing is recorded, and a crash leaves every layer as it was.
 """
 
 import os
@@ -35,7 +35,7 @@ class PagesFile:
     Attributes:
         layer, name: where it is.
         size: bytes that its maps claim.
-        left_out: file offsets that do not count: they are about to go, or were punched.
+        left_out: file offsets that do not count: they are about to be freed, or were punched.
     """
 
     layer: Layer
@@ -51,7 +51,7 @@ class PagesFile:
 
 @dataclass(frozen=True, eq=False)
 class Equal:
-    """Pages that are equal to an earlier one and do not share its blocks yet.
+    """Pages that are equal to an earlier page and do not share its blocks yet.
 
     Attributes:
         files: the pages files looked at.
@@ -93,7 +93,7 @@ def pages_files(layers: Iterable[Layer], left_out: Mapping[tuple[tuple[object, .
 def find_equal(
     files: Sequence[PagesFile], targets: Iterable[Layer] | None = None, listen: Listener = ignore, cancel: CancelToken | None = None
 ) -> Equal:
-    """Read and hash every page of *files*; what is equal to an earlier page comes to be a target, in *targets* only if those are given.
+    """Read and hash every page of *files*. Pages that are equal to an earlier one become targets, only those in *targets* if given.
 
     Raises:
         ImageError: a file cannot be read.
@@ -155,7 +155,7 @@ def make_shared(equal: Equal, listen: Listener = ignore, cancel: CancelToken | N
 
 
 def _hashed(file: PagesFile, meter: Meter, cancel: CancelToken) -> tuple[Addresses, Addresses, Addresses]:
-    """Of each page that has blocks: its offset, its hash, its place on the device."""
+    """Offset, hash and device address of each page that has blocks."""
     fd = open_plain(file.path, "cannot read image")
     try:
         size = min(file.size, os.fstat(fd).st_size // PAGE * PAGE)

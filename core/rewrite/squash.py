@@ -1,7 +1,7 @@
-"""Squash: of a stretch of a chain only the last layer stays, holding all that it resolved there, on what the first one stood on.
+"""Squash: replaces several consecutive layers by the last of them, which takes over all pages it inherited from the others.
 
-The last layer's sidecar remembers which layers were squashed into it, so that a squash that was interrupted before they all went can be
-repeated, although they are no longer its ancestors.
+The last layer's sidecar lists the layers squashed into it. So a squash that was interrupted before they all went can be repeated, although
+they are no longer its ancestors.
 """
 
 from dataclasses import replace
@@ -19,9 +19,9 @@ WHAT = "cannot squash"
 
 
 def plan_squash(first: Layer, last: Layer) -> Plan:
-    """What squashing the layers from *first* to *last* would do: *last* stays, on the parent of *first*.
+    """What squashing the layers from *first* to *last* would do: *last* stays, as a child of the parent of *first*.
 
-    A layer between on which others stand, too, is kept, and so are those whose pages it needs; the rest goes to the trash.
+    A layer in between that has other children is kept, and so are the layers whose pages it needs; the rest goes to the trash.
 
     Raises:
         ImageError: *first* is no ancestor of *last*, a layer that would go is pinned, or *last* cannot take what it needs.
@@ -67,7 +67,7 @@ def _id(node: Node) -> str:
 
 
 def _needed(tree: Tree, top: Node, between: list[Node]) -> set[Key]:
-    """Those of *between* on which others stand, too, and those whose pages these need."""
+    """The layers of *between* that have other children, and the layers whose pages those need."""
     inside = {node.layer.key for node in (top, *between)}
     needed: set[Key] = set()
     for node in between:

@@ -1,8 +1,8 @@
 """The trash of a stack: dropped layers, in the stack's directory under hidden names, until the trash is emptied.
 
-A dropped layer is renamed within its directory, so its `parent` link stays right. Dropped layers may stand on dropped layers; nothing
-else does. When a layer is renamed, those that stand on it follow in a way that leaves no link dangling at any moment: the new name is
-first a symbolic link to the old one, the followers are linked through it, and then the two names are exchanged.
+A dropped layer is renamed within its directory, so its `parent` link stays right. Only dropped layers may be children of dropped layers.
+When a layer is renamed, the links of its children are never broken: the new name is first a symbolic link to the old one, the children are
+relinked through it, and then the two names are exchanged.
 """
 
 import os
@@ -37,7 +37,7 @@ def disk_bytes(layer: Layer) -> int:
 
 
 def move_to_trash(layer: Layer, followers: Iterable[Layer]) -> Path:
-    """Drop *layer*, on which only *followers* stand; returns where it lies now. The caller holds the writer's lock of the stack.
+    """Drop *layer*, whose only children are *followers*; returns where it is now. The caller holds the writer's lock of the stack.
 
     Raises:
         ImageError: it cannot be renamed; everything is as before.
@@ -65,7 +65,7 @@ def take_back(layer: Layer, name: str, followers: Iterable[Layer]) -> Layer:
 
 
 def remove(layer: Layer) -> None:
-    """Remove a layer on which nothing stands, for good. Once it begins to go it is no layer any more, so nobody sees half of one.
+    """Remove a layer without children for good. The first step makes it no layer, so nobody sees half of one.
 
     Raises:
         ImageError: it cannot be removed.

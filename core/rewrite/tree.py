@@ -1,7 +1,7 @@
-"""The layers of a stack as they would be: who stands on whom, and what each would own, worked out with page runs alone.
+"""The layers of a stack as they will be: the parent of each and the pages it will own, worked out from page runs alone.
 
-A layer that goes hands what it owns to the children that inherit it, and its own inherited pages become theirs; so however many
-go, each that stays is made anew at most once.
+A layer that goes passes its own pages to the children that inherit them, and they inherit what it inherited. So each layer that stays is
+rewritten at most once, however many go.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class Node:
 
     Attributes:
         layer: as it is now.
-        parent: the key of the layer it would stand on, or None.
+        parent: the key of its parent then, or None.
         trashed: it lies in the trash.
         own, inherited: by object, where it would differ from the layer's map; ask `owns` and `inherits`.
     """
@@ -69,15 +69,15 @@ class Tree:
         return found
 
     def parent(self, node: Node) -> Node | None:
-        """What it would stand on."""
+        """Its parent then."""
         return None if node.parent is None else self.nodes[node.parent]
 
     def children(self, node: Node) -> list[Node]:
-        """What would stand on it, dropped layers among them."""
+        """Its children then, dropped layers among them."""
         return [it for it in self.nodes.values() if it.parent == node.layer.key]
 
     def ancestors(self, node: Node) -> list[Node]:
-        """What it would stand on, and so on to the full one."""
+        """Its ancestors then, up to the full layer."""
         found: list[Node] = []
         while (above := self.parent(found[-1] if found else node)) is not None:
             found.append(above)
@@ -88,7 +88,7 @@ class Tree:
         return node.layer.storage.writable and node.layer.directory.parent == self.directory
 
     def take(self, node: Node) -> None:
-        """Let *node* have what it inherits from its parent, and stand on that one's parent.
+        """Give *node* what it inherits from its parent, and make it a child of that parent's parent.
 
         Raises:
             ImageError: it inherits pages that its parent does not have.
@@ -111,9 +111,9 @@ class Tree:
         node.parent = above.parent
 
     def drop(self, going: Iterable[Node], for_good: bool = False) -> None:
-        """Let every layer that stays, and stands on one of *going*, have what it resolves there.
+        """Give every layer that stays what it inherits from *going*.
 
-        Dropped layers stay on what they stand on, in the trash, unless that goes *for_good*.
+        Layers in the trash keep their parents there, unless those go *for_good*.
 
         Raises:
             ImageError: as `take`.
@@ -126,7 +126,7 @@ class Tree:
                 self.take(node)
 
     def changed(self) -> list[Node]:
-        """The layers that would be other than they are."""
+        """The layers that would change."""
         found = []
         for node in self.nodes.values():
             above = self.stack.parent_of(node.layer)
@@ -136,5 +136,5 @@ class Tree:
 
 
 def in_trash(layer: Layer) -> bool:
-    """Whether a layer lies in a trash."""
+    """Whether a layer is in a trash."""
     return layer.name.startswith(TRASH)

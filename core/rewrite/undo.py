@@ -1,4 +1,4 @@
-"""Undo brings a dropped layer back as a leaf; emptying the trash removes dropped layers for good."""
+"""Undo: brings a dropped layer back as a leaf. Empty: removes dropped layers for good."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def find_dropped(stack: Stack, word: str | None = None) -> Layer:
 def plan_undo(directory: Path, word: str | None = None, name: str | None = None) -> Plan:
     """What bringing back the dropped layer *word* (or the newest one) of the stack in *directory* would do; *name* instead of its old one.
 
-    If what it stands on is in the trash, too, it first takes what it resolves there.
+    If its parent is in the trash too, it first takes over what it inherits from it.
 
     Raises:
         ImageError: there is none, its name is taken, or it cannot take what it needs.
@@ -68,7 +68,7 @@ def _plan_undo(place: Path, name: str | None, stack: Stack) -> Plan:
 
 
 def plan_empty(directory: Path, word: str | None = None) -> Plan:
-    """What removing the dropped layer *word*, or all of them, for good would do. Dropped layers that stay take what they need first.
+    """What removing the dropped layer *word*, or all of them, for good would do. Dropped layers that stay first take over what they need.
 
     Raises:
         ImageError: there is none, or one that stays cannot take what it needs.

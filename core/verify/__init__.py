@@ -1,8 +1,8 @@
 """Is a layer whole? Everything that would make a restore fail, hang or run on wrong memory, found before anything is touched.
 
 CRIU notices little of it: a pages file that is too short makes it loop for ever, a missing fdinfo gives a task without descriptors, a
-punched page reads as zeros. Here each layer is checked once, and against its direct parent only, however many layers stand on it
-(`chain`); the rest are the parts of that check.
+punched page reads as zeros. Here each layer is checked once, against its direct parent only, however many descendants it has (`chain`);
+the other files are the parts of that check.
 """
 
 from lamina.core.verify.chain import Checker, check_chain, require_whole

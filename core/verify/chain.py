@@ -1,4 +1,4 @@
-"""A layer and what it needs of its ancestors. Each is checked once, against its direct parent, whatever the number of layers on top."""
+"""Checks a layer and what it needs of its ancestors: each layer once, against its direct parent, however many descendants it has."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -27,8 +27,8 @@ class _Member:
         depth: ancestors.
         above: findings about the memory of its ancestors, the nearest first.
         memory: those about its own.
-        lost: pages that do not resolve.
-        rest: findings that concern nobody else; None until somebody asks.
+        lost: pages whose content no layer has.
+        rest: findings that matter to this layer alone; None until they are asked for.
     """
 
     layer: Layer
@@ -40,7 +40,7 @@ class _Member:
 
 
 class Checker:
-    """Checks layers; what it has found out about one it uses for all that stand on it."""
+    """Checks layers, and uses what it found about one for all its descendants."""
 
     def __init__(self, meter: Meter | None = None, known: Iterable[Layer] = ()) -> None:
         """*meter*: read the contents, too. *known*: layers that are open already, so that their maps are decoded once."""
@@ -122,8 +122,8 @@ def _marked(layer: Layer) -> list[Finding]:
 
 
 def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None, ours: bool = False) -> list[Finding]:
-    """All that stands in the way of restoring *layer*, in itself and in what it needs of its ancestors; an empty list means that it can be:
-    by criu, or with *ours* by us, who cannot put back everything.
+    """Everything in *layer*, and in what it needs of its ancestors, that stands in the way of a restore. An empty list means that criu can
+    restore it, or with *ours* that lamina can, which does not support everything.
 
     With *contents*, or a *meter* that tells how far it is, every byte is compared with the checksums in the sidecars, as fast as the disk
     reads; without, only what the maps and the small images say: some ms for a layer of any size.
@@ -141,7 +141,7 @@ def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None
 
 
 def elsewhere(layer: Layer) -> Finding | None:
-    """What to say of a layer whose pages, or some that it needs, are at a page server; None if all are here."""
+    """The finding about a layer that needs pages which are at a page server; None if all are here."""
     for member in layer.chain():
         if where := member.pages_elsewhere:
             fix = "restore it there: copy what is here into its directory, beside the pages"

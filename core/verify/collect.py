@@ -1,6 +1,6 @@
-"""How findings are gathered: a check yields them and may stop with an error, which is the last one.
+"""Collects findings: a check yields them and may end with an error, which becomes the last one.
 
-An image can be wrong in a million places, and nobody reads a million lines: so many are kept, and that there are more is one more finding.
+An image can be wrong in a million places, and nobody reads a million lines: findings are limited, and one more says that there are more.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +19,8 @@ _ALIKE: Final = 5
 
 
 def collect(layer: Layer, file: str, check: Callable[[], Iterator[Finding]], severity: Severity = Severity.STOPS) -> list[Finding]:
-    """What *check* yields, at most `MOST`, after which it is not asked any more; an `ImageError` ends it and becomes a finding about *file*
-    of that *severity*, unless it names another.
+    """What *check* yields, at most `MOST` findings. An `ImageError` ends it and becomes a finding of that *severity*, about *file* unless
+    the error names another.
     """
     found: list[Finding] = []
     try:
@@ -44,7 +44,7 @@ def some(layer: Layer, file: str, sentences: Iterable[str], severity: Severity =
 
 
 def readable(read: Callable[[], object]) -> bool:
-    """Whether *read* comes to its end; why not is said elsewhere."""
+    """Whether *read* succeeds; the reason for a failure is reported elsewhere."""
     try:
         read()
     except ImageError:

@@ -1,4 +1,4 @@
-"""Every file of a layer, also those that no restore reads: is it what its name says, and what was written?"""
+"""Checks every file of a layer, also those that no restore reads: is it what its name says, and what was written?"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -56,7 +56,7 @@ def _decodes(layer: Layer, name: str, kind: fmt.ImageKind) -> Iterator[Finding]:
 
 
 def _recorded(layer: Layer) -> Iterator[Finding]:
-    """The files that the sidecar lists, without those of the memory. They are small: always compared, for a bit is a wrong register."""
+    """The files that the sidecar lists, except those of the memory. They are small and always verified: one bit is a wrong register."""
     sidecar = layer.sidecar
     there = set(layer.names())  # a name in a sidecar may be anything: what is not in the list is not looked at
     for name, expected in sidecar.checksums.items() if sidecar else ():

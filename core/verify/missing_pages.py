@@ -1,4 +1,7 @@
-"""Pages that a layer's map names and that nobody has: found by one look at the direct parent, whose own lost pages are known by then."""
+"""Missing pages: a layer's map lists them, and no layer has their content.
+
+Only the direct parent is looked at, whose own missing pages are known by then.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +17,7 @@ from lamina.core.verify.findings import Finding
 
 
 class Cause(Enum):
-    """Why a page is lost."""
+    """Why a page is missing."""
 
     NO_PARENT = "inherited by a layer without a parent"
     NO_MAP = "inherited, but the parent has no map of this task"
@@ -26,11 +29,11 @@ class Cause(Enum):
 
 @dataclass(frozen=True)
 class Missing:
-    """Pages lost for one cause.
+    """Pages that are missing for one cause.
 
     Attributes:
         cause: why.
-        layer: where: the layer that inherits from nobody, whose map lacks them, or whose pages file was punched.
+        layer: the layer where they are missing: it has no parent to inherit from, its map lacks them, or its pages file was punched.
         runs: the pages, as addresses.
     """
 
@@ -43,9 +46,9 @@ MissingPages = Mapping[Object, tuple[Missing, ...]]
 
 
 def missing_pages(layer: Layer, parent: Layer | None, missing_there: MissingPages) -> dict[Object, tuple[Missing, ...]]:
-    """By task or shared object, the pages of *layer* that do not resolve. *missing_there* are those of its *parent*.
+    """By task or shared object, the pages of *layer* whose content no layer has. *missing_there* are those of its *parent*.
 
-    Maps that cannot be read are left out: they are findings themselves.
+    Maps that cannot be read are left out; other checks report them.
     """
     table: dict[Object, tuple[Missing, ...]] = {}
     for which in layer.objects:
@@ -86,7 +89,7 @@ def _inherited(layer: Layer, which: Object, parent: Layer | None, missing_there:
 
 
 def missing_finding(layer: Layer, which: Object, lost: Missing) -> Finding:
-    """What to say of pages that *layer* names and does not have."""
+    """The finding about pages that *layer* lists and does not have."""
     file = f"pagemap-{which}.img"
     count, where, owner = pages(lost.runs.pages), first(lost.runs), lost.layer.name
     own = lost.layer is layer

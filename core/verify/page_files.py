@@ -1,4 +1,4 @@
-"""The files that children need of a layer, too: the maps, the pages files, the inventory."""
+"""Checks the files of a layer that its children need too: the maps, the pages files, the inventory."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +13,7 @@ from lamina.core.verify.reading import Meter, read_through
 
 
 def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:
-    """What is wrong with the memory of *layer*, its ancestors apart. With a *meter*, the contents of the pages files are read, too."""
+    """What is wrong with the memory of *layer* itself, without its ancestors. With a *meter*, the pages files are read too."""
     found = collect(layer, "inventory.img", partial(_inventory, layer))
     owners: dict[str, Object] = {}
     for which in layer.objects:
@@ -71,7 +71,7 @@ def _pages_file(layer: Layer, which: Object, owners: dict[str, Object]) -> Itera
 
 
 def _recorded(layer: Layer) -> Iterator[Finding]:
-    """The maps and the inventory are always compared with their checksums: they are read anyway, and one bit is a wrong page."""
+    """The maps and the inventory are always verified: they are read anyway, and one wrong bit is a wrong page."""
     sidecar = layer.sidecar
     there = set(layer.names())  # a name in a sidecar may be anything: what is not in the list is not looked at
     for name, expected in sidecar.checksums.items() if sidecar else ():
@@ -89,7 +89,7 @@ def _recorded(layer: Layer) -> Iterator[Finding]:
 
 
 def _contents(layer: Layer, name: str, wanted: int, meter: Meter, unsummed: list[str]) -> Iterator[Finding]:
-    """*wanted*: how long its map says the file is. One of another size is refused for that already, and may be without end to read."""
+    """*wanted*: the size of the file according to its map. A file of another size is a finding already, and reading it might never end."""
     sidecar = layer.sidecar
     expected = sidecar.checksums.get(name) if sidecar else None
     with layer.open(name) as content:

@@ -1,4 +1,4 @@
-"""Reading every byte: how far it is, how fast, and whether to go on."""
+"""Reading every byte of a layer: progress, rate and cancelling."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ class Meter:
         self._lock = threading.Lock()
 
     def expect(self, size: int) -> None:
-        """Add to the bytes that there will be."""
+        """Add *size* to the total."""
         self._total += size
 
     def step(self, size: int) -> None:
@@ -53,7 +53,7 @@ class Meter:
 
 
 def read_through(content: Content, holes: PageRuns, meter: Meter) -> None:
-    """Read all of a file that has no checksum, but its *holes*: a disk that cannot read it says so. A terabyte of holes takes no time.
+    """Read a whole file that has no checksum, except its *holes*, to see that the disk can read it. A terabyte of holes takes no time.
 
     Raises:
         ImageError: it cannot be read.
