@@ -1,1 +1,1 @@
-"""Images on disk: CRIU's format, layers, stacks, who owns a page, dedup. Needs no privileges and no process."""
+"""Images on disk: CRIU's format, layers, stacks, and which layer owns a page. Needs no process and no privileges."""

@@ -1,4 +1,4 @@
-"""Two address spaces side by side: where their pages lie, and which of them are equal. All in C, by runs and at the speed of memory."""
+"""Compares two address spaces: where their pages are stored, and which pages are equal. All in C, by runs."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,12 +21,12 @@ BUFFER_BYTES: Final = 512 << 10
 
 @dataclass(frozen=True, eq=False)
 class ComparedPieces:
-    """What was found where, as columns in address order.
+    """The result of `compare_owners`, as columns in address order.
 
     Attributes:
         starts, ends: addresses, bytes.
         kinds: GONE (only in the first), ADDED (only in the second), SAME (the same bytes of the same file) or OTHER.
-        at_a, at_b: of a piece that is OTHER, the index of the piece of each side that it lies in.
+        at_a, at_b: for OTHER, the index of the piece on each side that contains it.
     """
 
     starts: Addresses
@@ -42,7 +42,7 @@ class ComparedPieces:
 
 
 def compare_owners(a: Pieces, b: Pieces) -> ComparedPieces:
-    """Where the pages of two address spaces lie; owners of both are numbered alike, and all their pieces have data."""
+    """Compare where the pages of two address spaces are stored. Owners have the same numbers on both sides, and all pieces have data."""
     room = 2 * (len(a) + len(b)) + 1
     starts, ends = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint64)
     kinds = np.empty(room, dtype=np.uint8)
@@ -77,7 +77,7 @@ def equal_pages(a: bytes | memoryview, b: bytes | memoryview) -> NDArray[np.bool
 def equal_stretches(
     a: int, a_offsets: Addresses, b: int, b_offsets: Addresses, sizes: Addresses, buffer_bytes: int = BUFFER_BYTES
 ) -> NDArray[np.bool_]:
-    """Which pages of two open files are equal, in the order of the stretches: sizes[n] bytes at a_offsets[n] and b_offsets[n].
+    """Which pages of two open files are equal, range by range: sizes[n] bytes at a_offsets[n] and b_offsets[n].
 
     Raises:
         NativeError: a file cannot be read or ends before a stretch does; `object_id` is its descriptor.

@@ -1,4 +1,4 @@
-"""A layer being written: it appears whole or not at all.
+"""Writes a layer: it appears complete or not at all.
 
 Everything is written into a hidden directory inside the directory the user made (see `leftovers`), then fsynced, then renamed into place;
 inventory.img, without which neither criu nor lamina restores, is renamed last and is the commit. Files are 0600 and the directory becomes
@@ -36,7 +36,7 @@ class LayerDraft:
     """The one writer of a layer. Use as a context manager: leaving it without `commit` leaves the directory as it was.
 
     Attributes:
-        path: the directory of the layer; after `commit` where that is by then, should somebody have renamed it meanwhile.
+        path: the directory of the layer; after `commit` its current path, if somebody renamed it meanwhile.
         parent: the parent layer, or None for a full dump.
     """
 
@@ -103,7 +103,7 @@ class LayerDraft:
         self.put_bytes(f"pagemap-{which}.img", pagemap.encode())
 
     def put_bytes(self, name: str, data: bytes) -> None:
-        """Write a file as it is. Raises as `put`."""
+        """Write a file with this content. Raises as `put`."""
         fd = self._create(name)
         try:
             with os.fdopen(fd, "wb", buffering=0, closefd=False) as file:
@@ -241,7 +241,7 @@ class LayerDraft:
             moved.append(name)
 
     def abort(self) -> None:
-        """Remove what was written, unless it was committed. Never raises; what cannot be removed now is swept by the next command."""
+        """Remove what was written, unless it was committed. Never raises; what cannot be removed now, the next command removes."""
         if not self._open:
             return
         with suppress(OSError):

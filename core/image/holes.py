@@ -1,4 +1,4 @@
-"""Holes in pages files: finding them and making them."""
+"""Holes in pages files: finds and punches them."""
 
 import os
 from pathlib import Path

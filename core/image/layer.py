@@ -1,4 +1,4 @@
-"""One layer, read: its files as values, each decoded when first asked for. Opening one runs nothing and touches nothing."""
+"""Reads one layer: its files as values, each decoded on first use. Opening a layer runs nothing and changes nothing."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -98,7 +98,7 @@ class Layer:
 
     @property
     def compressed(self) -> bool:
-        """Whether its pages lie there compressed (`lamina compress`)."""
+        """Whether its pages files are compressed (`lamina compress`)."""
         return self.storage.compressed
 
     def require_writable(self, what: str) -> None:
@@ -224,7 +224,7 @@ class Layer:
 
     @cached_property
     def objects(self) -> tuple[Object, ...]:
-        """What it has memory of: pids, and "shmem-ID" for shared objects."""
+        """The tasks and shared objects whose memory it has: pids, and "shmem-ID"."""
         found: list[Object] = []
         prefix = f"{SENT_FOLDER}/{SENT}" if self.pages_elsewhere else "pagemap-"
         for name in self.storage.names_in(SENT_FOLDER) if self.pages_elsewhere else self.names():
@@ -235,11 +235,11 @@ class Layer:
 
     @cached_property
     def held(self) -> frozenset[Object]:
-        """`objects`, to look one up."""
+        """`objects` as a set."""
         return frozenset(self.objects)
 
     def pagemap(self, which: Object) -> PageMap:
-        """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"; of a layer whose pages are elsewhere what its sender kept of it."""
+        """pagemap-PID.img, or pagemap-shmem-ID.img for "shmem-ID"; if the pages are at a page server, the copy that the sender kept."""
         value = self._cache.get(("pagemap", which))
         if not isinstance(value, PageMap):
             value = self._cache[("pagemap", which)] = self._pagemap(self.map_name(which))
@@ -295,7 +295,7 @@ class Layer:
 
     @property
     def is_pre_dump(self) -> bool:
-        """Memory only: a parent for others, never restored itself."""
+        """Memory only: a parent for other layers, not restorable itself."""
         if self.sidecar and self.sidecar.made_by == "lamina":
             return self.sidecar.memory_only  # then a missing pstree.img is a missing file
         if self.inventory.HasField("pre_dump_mode"):
@@ -335,12 +335,12 @@ class Layer:
             ) from error
 
     def adopt(self, parent: "Layer") -> None:
-        """Give this object from `parent` for as long as the link does not change: so an ancestor of many layers is decoded once."""
+        """Let `parent` return this object as long as the link does not change, so that a common ancestor is decoded once."""
         if link := self.parent_link:
             self._adopted = (link, parent)
 
     def chain(self) -> "tuple[Layer, ...]":
-        """This layer, its parent, and so on to the full one.
+        """This layer, its parent, and so on up to the full layer.
 
         Raises:
             ImageError: a parent is missing, the links form a circle, or there are more than `MAX_DEPTH`.

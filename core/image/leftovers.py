@@ -1,10 +1,10 @@
-"""What a lamina that died while writing a layer leaves, and how the next command removes it.
+"""What a killed lamina leaves of a layer it was writing, and how the next command removes it.
 
-A draft lives in one directory, `.lamina-draft`, inside the directory of the layer, and its writer holds a lock on it; so a draft that can
-be locked is dead. If the writer died between the renames of its commit, the list of names in the draft says which files to take back.
+A draft is a directory `.lamina-draft` inside the directory of the layer, and its writer holds a lock on it. So a draft that can be locked
+has no writer any more. If the writer died between the renames of its commit, the list of names in the draft says which files to take back.
 
-A layer that is made anew is built in a directory beside it (`lamina.core.rewrite.new_directory`), also held locked, and then exchanged with
-it. Whatever has such a name is not needed: it is not finished, or was replaced.
+A layer is rewritten in a directory beside it (`lamina.core.rewrite.new_directory`), also locked, which is then exchanged with it. What has
+such a name is not needed: it is unfinished, or was replaced.
 """
 
 import errno
@@ -23,7 +23,7 @@ DRAFT = ".lamina-draft"
 COMMITTING = ".committing"
 # In a layer's directory: what is large and nobody but lamina reads.
 FOLDER = "lamina"
-# Beside the layers of a stack: REBUILT is one that is being made anew, or what it was before, or one that is being removed.
+# Beside the layers of a stack: REBUILT is a layer that is being rewritten, or the old version of one, or one that is being removed.
 REBUILT = ".lamina-rewrite."
 # A dropped layer is renamed to this and its name, in the same directory, so that its `parent` link stays right.
 TRASH = ".lamina-trash."
@@ -50,7 +50,7 @@ def cannot_write(path: Path, errnum: int) -> ImageError:
 
 
 def take_back(images_fd: int, names: list[str]) -> None:
-    """Remove *names* from the directory *images_fd*, the inventory first: without it nothing is a layer."""
+    """Remove *names* from the directory *images_fd*, the inventory first: without it the directory is no layer."""
     for name in sorted(names, key=lambda name: name != "inventory.img"):
         _remove(name, images_fd)
 
@@ -82,10 +82,10 @@ def _names_of(draft_fd: int) -> list[str]:
 
 
 def sweep(images_dir: Path) -> bool:
-    """Remove what a dead lamina left in the directory of a layer. Returns whether there was something.
+    """Remove what a killed lamina left in the directory of a layer. Returns whether there was anything.
 
-    A layer that was committed is kept; one that was not is gone afterwards. What a living lamina is writing is not touched. One whose pages
-    were sent away is committed if they arrived, gone if they did not, and stays if that cannot be seen from here.
+    A layer that was committed is kept; one that was not is gone afterwards. What a living lamina is writing is not touched. A layer
+    whose pages were sent away is committed if they arrived, removed if they did not, and stays if that is not known here.
 
     Raises:
         ImageError: it cannot be removed.
@@ -173,7 +173,7 @@ def _committed(images_fd: int, draft_fd: int) -> bool:
 
 
 def sweep_whole_stack(images_dir: Path) -> None:
-    """`sweep` the directory of a layer and those of the other layers of its stack: what every command that writes there begins with.
+    """`sweep` a layer and all other layers of its stack: the first step of every command that writes there.
 
     Raises:
         ImageError: leftovers in *images_dir* itself cannot be removed.
@@ -206,7 +206,7 @@ def sweep_stack(stack_dir: Path) -> list[Path]:
 
 
 def finish_import(path: Path) -> bool:
-    """Move the layers of an import that were complete to where they belong; remove one that was not. Returns whether it was nobody's.
+    """Move the layers of an import that were complete to where they belong; remove one that was not. Returns whether its writer was gone.
 
     Raises:
         OSError: one of them cannot be moved; it stays.
@@ -226,7 +226,7 @@ def finish_import(path: Path) -> bool:
 
 
 def remove_rebuilt(path: Path) -> bool:
-    """Remove a directory of the name `REBUILT`… unless a living lamina is building it. Returns whether it was there and nobody's.
+    """Remove a directory of the name `REBUILT`… unless a living lamina is building it. Returns whether it was there and its writer gone.
 
     Raises:
         OSError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""One writer per stack: an advisory lock (flock(2)) on the directory itself, so a dead holder holds nothing and nothing is left behind."""
+"""One writer per stack: an advisory lock (flock(2)) on the directory itself, so nothing is left behind when the holder dies."""
 
 import errno
 import fcntl
@@ -49,7 +49,7 @@ def stack_of(images_dir: Path) -> Path:
 
 @contextmanager
 def shared(stack_dirs: Iterable[Path], what: str) -> Iterator[None]:
-    """Keep writers out of some stacks while they are read; *what* as in "cannot restore from".
+    """Lock some stacks against writers while they are read; *what* as in "cannot restore from".
 
     Raises:
         BusyError: somebody writes in one of them now; it is named.

@@ -1,7 +1,7 @@
-"""What old releases of CRIU kept in files of their own, put where later ones have it, so that readers know one form.
+"""Images of old CRIU releases, converted to the form of later ones, so that readers know only that.
 
 The areas were in vmas-PID.img; credentials, signal actions, timers, limits and queued signals each beside core-PID.img; and every kind of
-open file had an image, where there is now files.img. A record that has a field itself is left as it is.
+open file had its own image instead of files.img. A record that has a field already is left as it is.
 """
 
 from collections.abc import Callable

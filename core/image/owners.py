@@ -1,7 +1,7 @@
-"""Who owns a page: the layer whose pages file holds its content, found through direct parents only, by arrays.
+"""Which layer owns a page: the one whose pages file has its content, found from parent to parent, with arrays.
 
-CRIU's rule, kept: an inherited run must be in the map of the direct parent, as data or inherited in turn; what only a grandparent has does
-not count.
+CRIU's rule: an inherited run must be in the map of the direct parent, with data or inherited in turn. A page that only a grandparent has
+does not count.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ from lamina.core.image.storage.content import Content
 
 
 def to_offsets(present: PageRuns, runs: PageRuns) -> PageRuns:
-    """Where in the pages file the pages *runs* lie, as runs of file offsets; *runs* must be a part of *present*."""
+    """The file offsets of the pages *runs* in the pages file; *runs* must be a part of *present*."""
     at = np.searchsorted(present.starts, runs.starts, side="right") - 1
     starts = present.offsets[at] + (runs.starts - present.starts[at])
     return PageRuns.from_arrays(starts, starts + runs.sizes)
 
 
 def to_addresses(present: PageRuns, offsets: PageRuns) -> PageRuns:
-    """The pages whose content lies at *offsets* of the pages file: the inverse of `to_offsets`. What lies behind the data is left out."""
+    """The pages at *offsets* of the pages file: the inverse of `to_offsets`. Offsets past the data are left out."""
     if not present or not offsets:
         return PageRuns.empty()
     begin = present.offsets
@@ -61,7 +61,7 @@ class Share:
 
     Attributes:
         layer: the owner.
-        pages_file: its pages file; `open` reads it wherever the layer lies.
+        pages_file: its pages file; `open` reads it wherever the layer is stored.
         runs: the pages it owns, as addresses.
         offsets: where each run begins in the pages file, bytes.
         punched: those of `runs` whose content dedup freed.
@@ -80,7 +80,7 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """An address space cut where the owner changes, as columns: ascending, disjoint, read-only.
+    """An address space, cut where the owner changes. Columns: ascending, disjoint, read-only.
 
     Attributes:
         starts, ends: addresses, bytes.
@@ -126,7 +126,7 @@ class Pieces:
 
 @dataclass(frozen=True, eq=False)
 class OwnerMap:
-    """Every page a layer knows of one task or shared object, and who owns it.
+    """Every page in a layer's map of one task or shared object, and its owner.
 
     Attributes:
         chain: the layer itself, then its ancestors.
@@ -150,7 +150,7 @@ class OwnerMap:
 
     @cached_property
     def missing(self) -> tuple[tuple[Layer, PageRuns], ...]:
-        """Inherited pages that the chain does not resolve, each with the layer whose map lacks them."""
+        """Inherited pages that no layer of the chain has, each with the layer whose map lacks them."""
         lacking = self.pieces.select(self.pieces.kinds == C.LM_OWNED_MISSING)
         return tuple(
             (self.chain[min(owner, len(self.chain) - 1)], PageRuns.from_arrays(pieces.starts, pieces.ends))
@@ -159,18 +159,18 @@ class OwnerMap:
 
     @cached_property
     def nowhere(self) -> PageRuns:
-        """Pages that a map names without data."""
+        """Pages that a map lists without data."""
         pieces = self.pieces.select(self.pieces.kinds == C.LM_OWNED_NOWHERE)
         return PageRuns.from_arrays(pieces.starts, pieces.ends)
 
     @cached_property
     def runs(self) -> PageRuns:
-        """All pages that resolve, punched or not."""
+        """All pages with an owner, punched or not."""
         return PageRuns.from_arrays(self.pieces.data.starts, self.pieces.data.ends)
 
     @cached_property
     def punched(self) -> PageRuns:
-        """Pages that resolve to blocks that dedup freed."""
+        """Pages whose blocks were freed by dedup."""
         parts = []
         for owner in np.unique(self.pieces.data.owners).tolist():
             if freed := punched_in(self.chain[owner], self.which):
@@ -181,7 +181,7 @@ class OwnerMap:
         return PageRuns.from_arrays(np.concatenate([it.starts for it in parts]), np.concatenate([it.ends for it in parts]))
 
     def of(self, address: int) -> tuple[Layer, int] | None:
-        """The owner of the page at *address* and where it lies in its pages file, or None if no layer has it."""
+        """The owner of the page at *address* and its offset in the pages file, or None if no layer has it."""
         pieces = self.pieces
         at = int(np.searchsorted(pieces.starts, np.uint64(address), side="right")) - 1
         if at < 0 or address >= int(pieces.ends[at]) or pieces.kinds[at] != C.LM_OWNED_DATA:
@@ -234,7 +234,7 @@ def pieces_of(maps: Sequence[PageMap]) -> Pieces:
 
 
 def covered(chain: Sequence[Layer], which: Object) -> PageRuns:
-    """What a child dumped on `chain[0]` may inherit of *which*: pages that resolve and were not punched."""
+    """What a child dumped on `chain[0]` may inherit of *which*: pages that have an owner and were not punched."""
     if which not in chain[0].held:
         return PageRuns.empty()
     owners = resolve(chain, which)

@@ -1,4 +1,4 @@
-"""The map of pages: which runs of an address space a layer has, and where (docs/image-format.md).
+"""The pagemap: which runs of an address space a layer has, and where (docs/image-format.md).
 
 A pagemap image is a head that names the pages file, then runs in ascending order. The content of the runs with data lies in the pages
 file in that order, end to end; the file itself holds nothing else, and no offset is written anywhere.
@@ -139,12 +139,12 @@ class PageMap:
 
     @cached_property
     def nowhere(self) -> PageRuns:
-        """Pages that are named without data (a lazy dump whose data never came)."""
+        """Pages without data (a lazy dump that was never completed)."""
         return self._runs((self.flags & np.uint32(PageFlag.PARENT | PageFlag.PRESENT)) == 0)
 
     @cached_property
     def all(self) -> PageRuns:
-        """Every page the map names."""
+        """Every page in the map."""
         return self._runs(np.ones(self.vaddr.size, dtype=np.bool_))
 
     @property

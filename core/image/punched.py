@@ -1,8 +1,8 @@
-"""Which parts of a layer's pages files are gone: recorded by our dedup, or freed by another tool.
+"""Which pages of a layer's pages files were punched: by our dedup, which records it, or by another tool.
 
-A punched page still stands in the map and reads as zeros; only the file system knows (SEEK_HOLE). But a hole alone is no proof: a sparse
-copy and a file system that stores no zeros make holes of pages that were zero anyway. A checksum decides; without one the page counts as
-punched, because what criu's dedup leaves looks exactly like that.
+A punched page is still in the map and reads as zeros; only the file system knows (SEEK_HOLE). But a hole alone proves nothing: a sparse
+copy, or a file system that stores no zeros, has holes where pages are really zero. The checksum decides. Without a checksum the page counts
+as punched, because criu's dedup leaves the same.
 """
 
 import os
@@ -22,10 +22,10 @@ _found: WeakKeyDictionary[Layer, dict[str, PageRuns]] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Freed:
-    """What a pages file no longer holds, as file offsets.
+    """What was punched in a pages file, as file offsets.
 
     Attributes:
-        recorded: what the sidecar says that dedup freed, or was about to.
+        recorded: freed by dedup, or about to be, according to the sidecar.
         foreign: holes that nobody recorded.
     """
 

@@ -1,4 +1,4 @@
-"""Renames that rename(2) cannot do, and links replaced whole: a change of a stack appears at once or not at all."""
+"""Atomic renames that rename(2) cannot do, and atomic replacement of links: a change of a stack appears at once or not at all."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def rename_new(old: Path, new: Path) -> None:
 
 
 def relink(directory: Path, text: str) -> None:
-    """Replace the `parent` link of the layer in *directory* by one with this text; durable when this returns.
+    """Replace the `parent` link of the layer in *directory*; it is on the disk when this returns.
 
     Raises:
         OSError: it cannot be written; the old one is still there.
@@ -44,7 +44,7 @@ def relink(directory: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make what was created, renamed and removed in *directory* durable.
+    """Fsync *directory*, so that what was created, renamed and removed in it is on the disk.
 
     Raises:
         OSError: the disk failed.
@@ -57,10 +57,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def settle_renames(stack_dir: Path, hidden: str) -> None:
-    """Finish or undo what a dead lamina was renaming: symbolic links between the names of two layers, one of them beginning with *hidden*.
+    """Finish or undo what a killed lamina was renaming: symbolic links between two layers' names, one of them beginning with *hidden*.
 
-    Such a link stands in for a layer's new name while those that stand on the layer are linked through it
-    (`lamina.core.rewrite.trash`); in the end it names itself. Afterwards the layers name the layer itself, and the link is gone.
+    Such a link stands in for a layer's new name while the layer's children are relinked through it (`lamina.core.rewrite.trash`); in the
+    end it names itself. Afterwards the children name the layer itself, and the link is gone.
 
     Raises:
         OSError: a link cannot be replaced.

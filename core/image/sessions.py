@@ -1,7 +1,7 @@
-"""Sessions and process groups of a tree, planned: who calls setsid(2) and setpgid(2), and which children must exist before that.
+"""Plans the sessions and process groups of a tree: which process calls setsid(2) and setpgid(2), and which children must exist before that.
 
-A session can only be inherited or made new by its leader. A session or group whose leader is not in the tree cannot be joined again: what
-stood in it gets, in its place, a session of the root's own, or with a shell job ours (DESIGN, issue 2).
+A session can only be inherited, or created by its leader. A session or group whose leader is not in the tree cannot be joined again: its
+members get a session of the root's own instead, or ours for a shell job.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Membership:
         children_before: its children that must be made before it leads its session (or always, if it leads none).
         leads_session: whether it calls setsid.
         children_after: its children that inherit the session it leads.
-        group: the group it moves to by setpgid once all processes exist, 0 if it already stands where it must.
+        group: the group it moves to by setpgid once all processes exist, 0 if it is in the right one already.
         final_group: the group it ends up in; 0: the restorer's.
         final_session: its session; 0: the restorer's.
     """

@@ -1,4 +1,4 @@
-"""The sidecar, lamina.json: what CRIU's images do not record, and what was done to a layer since (docs/image-format.md).
+"""The sidecar, lamina.json: what CRIU's images do not record, and what was done to the layer later (docs/image-format.md).
 
 CRIU ignores it. A layer that CRIU wrote has none until lamina first changes it.
 """
@@ -61,7 +61,7 @@ class Sidecar:
         live_rounds: rounds of copying before the freeze.
         memory_only: a pre-dump.
         made_by: "lamina", "criu" for a layer that lamina only annotated, or "page-server" for one whose pages were received.
-        pages_at: the page server that its pages were sent to, or ""; they are there unless its directory has them by now.
+        pages_at: the page server that its pages were sent to, or ""; they are there unless they were copied here since.
         restorable: False once something it needs was punched, or if it never was; why_not says why.
         checksums: file name → what it held when it was written. Punched ranges count as zeros.
         punched: pages file → ranges (of file offsets) that dedup freed, recorded before they are.
@@ -69,7 +69,7 @@ class Sidecar:
         restarts: thread id → code of the kernel (512 to 514) of the call that the thread was in and makes again; images do not hold it.
         supplement: kernel state that images have no field for, to be set again (docs/inventory.md).
         pinned: it may not be dropped, pruned or squashed away; pin_reason says why, or is "".
-        squashed: ids of the layers whose pages it took when they were squashed into it.
+        squashed: ids of the layers that were squashed into it.
         dropped: when it went to the trash, seconds since 1970 (UTC); dropped_name: the name it had. Mean nothing outside the trash.
         other: fields a newer lamina wrote; kept as they are.
     """
@@ -129,7 +129,7 @@ class Sidecar:
         return self if not self.restorable else replace(self, restorable=False, why_not=why)
 
     def with_received(self, pages: "Sidecar") -> "Sidecar":
-        """The same with what a page server wrote of the pages: it alone knows them."""
+        """The same with the page server's entries for the pages, which it alone knows."""
         punched = {
             name: self.punched.get(name, PageRuns.empty()) | pages.punched.get(name, PageRuns.empty())
             for name in {**self.punched, **pages.punched}

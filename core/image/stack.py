@@ -1,4 +1,4 @@
-"""The layers under one directory, joined by their `parent` links: a tree, because an old layer can be restored and dumped from again."""
+"""A stack: the layers in one directory, joined by `parent` links. It is a tree, because any layer can be restored and dumped again."""
 
 import os
 import re
@@ -28,9 +28,9 @@ class Unreadable:
 
 
 class Stack:
-    """Every layer directly under one directory, and every ancestor their `parent` links name, wherever it is.
+    """Every layer directly in one directory, and all their ancestors, wherever those are.
 
-    Each layer is one object, which `Layer.parent` and `Layer.chain` of its descendants give, too: so its maps are decoded once.
+    Each layer is one object, which `Layer.parent` and `Layer.chain` of its descendants return too, so its maps are decoded once.
 
     Attributes:
         path: the directory.
@@ -64,7 +64,7 @@ class Stack:
 
     @classmethod
     def of(cls, directory: Path, candidates: Iterable[Path]) -> "Stack":
-        """The stack of the layers among *candidates* and their ancestors; *directory* is where it is said to be."""
+        """The stack of the layers among *candidates* and their ancestors; *directory* is used in messages."""
         opener = _Opener()
         dropped: dict[Key, Layer] = {}
         unreadable: list[Unreadable] = []
@@ -124,12 +124,12 @@ class Stack:
         return owners.resolve(layer.chain(), which)
 
     def covered(self, layer: Layer, which: Object) -> PageRuns:
-        """What a child of *layer* may inherit: pages that resolve and are not punched."""
+        """What a child of *layer* may inherit: pages that have an owner and are not punched."""
         return covered(layer, which)
 
 
 def covered(layer: Layer, which: Object) -> PageRuns:
-    """What a child of *layer* may inherit of a task (its pid) or shared object ("shmem-ID"): pages that resolve and are not punched."""
+    """What a child of *layer* may inherit of a task (its pid) or shared object ("shmem-ID"): pages with an owner that are not punched."""
     return owners.covered(layer.chain(), which)
 
 
@@ -142,7 +142,7 @@ class _Opener:
         self._broken: dict[Key, str] = {}
 
     def open(self, path: Path) -> Layer | str:
-        """The layer in a directory, or why it is none: "" if it does not even look like one."""
+        """The layer in a directory, or why it is none; "" if it does not look like one at all."""
         try:
             if path.is_dir() and not os.path.lexists(path / "inventory.img"):
                 names = os.listdir(path)
@@ -159,7 +159,7 @@ class _Opener:
         return self.layers.setdefault(layer.key, layer)
 
     def follow(self, layer: Layer) -> str:
-        """Follow its links up to what is known; why that cannot be done, or ""."""
+        """Follow its links up to a layer that is open already. Returns why that fails, or ""."""
         path = [layer]
         why = ""
         while not (why := self._broken.get(path[-1].key, "")) and path[-1].key not in self.depth:

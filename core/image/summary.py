@@ -17,7 +17,7 @@ class Summary:
     Attributes:
         name: its directory's name; path: the directory; layer_id: "" for a layer without sidecar.
         parent: the text of its `parent` link, or None.
-        own_pages: pages in its pages files; inherited_pages: pages its maps leave to the parent.
+        own_pages: pages in its pages files; inherited_pages: pages that it inherits.
         disk_bytes: blocks its files occupy; logical_bytes: their sizes.
         time: seconds since 1970 (UTC).
         freeze_us: how long the target stood still, 0 if not known.

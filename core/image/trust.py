@@ -1,7 +1,7 @@
-"""Restoring an image is running a program, so it matters who could have written it, and who can exchange it before it is read.
+"""Restoring an image runs a program, so it matters who could have written the image, and who can exchange it before it is read.
 
-A name is not looked at and then opened: between the two, whoever owns a directory above could put something else there. `held_layer` opens
-the directories of a layer and of its ancestors one below the other, looks at each descriptor, and reads everything from them.
+Checking a path and then opening it is not safe: in between, the owner of a directory above could put something else there. `held_layer`
+opens the directories of a layer and its ancestors one below the other, checks each descriptor, and reads everything through them.
 """
 
 import os

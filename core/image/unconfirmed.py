@@ -1,8 +1,8 @@
-"""A layer whose pages were sent to a page server that has not answered: it becomes one if they arrived, and goes if they did not.
+"""A layer whose pages were sent to a page server that has not confirmed them: it is committed if they arrived, else removed.
 
-Everything but inventory.img is in place by then, and the draft holds a record of where the pages went (`NAME`). If the sender dies before
-the answer, or the connection does, only the receiver knows. On one machine its directory tells; else it is asked when it is next spoken
-to (`lamina.core.transfer.sender`).
+Everything but inventory.img is in place by then, and the draft holds a record of where the pages went (`NAME`). If the sender or the
+connection dies before the answer, only the receiver knows. On the same machine its directory shows it; else it is asked on the next
+connection (`lamina.core.transfer.sender`).
 """
 
 import json
@@ -41,7 +41,7 @@ class Unconfirmed:
 
     @property
     def why(self) -> str:
-        """What to say of such a layer."""
+        """What to tell users about such a layer."""
         there = f", into {self.path}" if self.path else ""
         return f"it was sent to {self.address}{there}, and whether it arrived there whole is not known yet"
 

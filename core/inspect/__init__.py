@@ -1,1 +1,1 @@
-"""What is in memory, of a layer or of a living process: read, search, compare, write as a core file. Changes nothing."""
+"""The memory of a layer or of a running process: read, search, compare, write as a core file. Changes nothing."""

@@ -1,7 +1,7 @@
 """The memory of one task as a layer has it, resolved through its parents (docs/image-format.md, "Pages and who owns them").
 
-What no image holds is what restore would make of it: zero in anonymous memory, the file's own page in a mapping of a file. A file that is
-no longer the one it was is never read in its place, and punched pages are never read as zeros.
+Pages that no image holds are what a restore would make of them: zero in anonymous memory, the file's own page in a mapping of a file. A
+file that has changed since is never read instead, and punched pages are never read as zeros.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ def open_layer_memory(layer: Layer, pid: int) -> Memory:
 
 
 class _Opening:
-    """A memory while it is put together: first what layers hold, then the background of what nobody holds."""
+    """Puts a memory together: first the pages that layers hold, then everything else."""
 
     def __init__(self, layer: Layer, pid: int) -> None:
         self.layer, self.pid = layer, pid

@@ -1,7 +1,7 @@
-"""The memory of a running process, which is neither frozen nor changed by looking.
+"""The memory of a running process, read without freezing or changing it.
 
-Only pages that the process has are read through it (/proc/PID/mem). Reading one it has not would give it one, and in memory that the
-program fills by a userfaultfd it would wait for the program. Such a page is zero, or the mapped file has it, which is opened by itself.
+Only pages that the process has are read from /proc/PID/mem. Reading another page would allocate it, and in memory that the program fills by
+a userfaultfd it would wait for the program. Such pages are zero, or are read from the mapped file.
 """
 
 import errno

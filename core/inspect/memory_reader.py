@@ -1,4 +1,4 @@
-"""The memory of one task, read: of a layer through its parents, or of a running process. Every page knows who has it.
+"""Reads the memory of one task: of a layer through its parents, or of a running process. Every page has a known owner.
 
 `lamina.core.inspect.layer_memory` and `lamina.core.inspect.live_memory` open one; readers need not know which it is.
 """
@@ -23,7 +23,7 @@ WINDOW: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of addresses with one owner, in one area.
+    """A range of addresses with one owner, in one area.
 
     Attributes:
         start, end: bytes, end exclusive; not always page aligned.
@@ -84,12 +84,12 @@ class Memory:
 
     @cached_property
     def known(self) -> PageRuns:
-        """The pages whose content somebody has: a layer, a mapped file, the process. Not those that are zero because nobody wrote them."""
+        """The pages that a layer, a mapped file or the process has; without pages that are zero because they were never written."""
         return self._of(lambda source: source.readable and source.owner.kind is not OwnerKind.ZERO)
 
     @cached_property
     def readable(self) -> PageRuns:
-        """The pages that can be read: `known`, and those nobody wrote."""
+        """The pages that can be read: `known`, and pages that were never written."""
         return self._of(lambda source: source.readable)
 
     def owned_by(self, *kinds: OwnerKind) -> PageRuns:
@@ -116,7 +116,7 @@ class Memory:
         return self._sources[found[0]].owner
 
     def spans(self, start: int, end: int) -> Iterator[Span]:
-        """Who has what of [start, end): neighbouring pages of one owner in one area are one span. What is not mapped is left out."""
+        """The owners in [start, end): neighbouring pages of one owner in one area are one span. Unmapped addresses are left out."""
         last: Span | None = None
         for low, high, _, number in self._table.between(start, end):
             owner = self._sources[number].owner

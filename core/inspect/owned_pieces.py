@@ -1,4 +1,4 @@
-"""What the layers of a chain hold of an address space, as pieces with their sources."""
+"""The pages of an address space that the layers of a chain hold, as pieces with their sources."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ USER_END: Final = 1 << 63
 
 
 class OwnedPieces:
-    """Pieces and sources while they are collected.
+    """Collects pieces and their sources.
 
     Attributes:
         sources: by number; table: what comes from where; covered: the pages that have a source.
@@ -44,7 +44,7 @@ class OwnedPieces:
         self.covered |= new
 
     def own(self, owners: OwnerMap, within: PageRuns, low: int = 0, high: int = USER_END, shift: int = 0) -> None:
-        """Of a task or object its bytes [low, high), *shift* bytes further in memory: what of them is *within* and not covered.
+        """Add the bytes [low, high) of a task or object, mapped *shift* bytes higher: the part that is *within* and not covered yet.
 
         Raises:
             ImageError: a pages file or sidecar cannot be looked at.
@@ -94,7 +94,7 @@ def read_owned(owners: OwnerMap, start: int, size: int) -> bytes:
 
 
 def _freed_by_others(share: Share, owners: OwnerMap) -> PageRuns:
-    """The pages of *share* under holes that no dedup of ours made."""
+    """The pages of *share* under holes that our dedup did not make."""
     foreign = freed_in(share.layer, share.pages_file.name).foreign
     return to_addresses(share.layer.pagemap(owners.which).present, foreign) if foreign else PageRuns.empty()
 

@@ -26,7 +26,7 @@ _AREAS_AT_ONCE: Final = 64
 
 
 class OwnedRun(NamedTuple):
-    """Pages that lie together. *owner* is the index in the chain, *offset* the place in its pages file; both None for what nobody has.
+    """Adjacent pages. *owner* is the index in the chain, *offset* the place in its pages file; both None for pages that no layer has.
 
     *state* is "data", "punched", "nowhere" (a map names it without data) or "missing" (a map leaves it to a parent that lacks it).
     """
@@ -58,7 +58,7 @@ class OwnerSum:
 
 @dataclass(frozen=True)
 class AreaStrip:
-    """One area as a line of signs, each for as many pages as the others.
+    """One area as a line of signs, each for the same number of pages.
 
     Attributes:
         area: which; None for memory without areas (a pre-dump, a shared object): then the strip goes from its first page to its last.

@@ -1,4 +1,4 @@
-"""An address space as pieces that each come from one source: columns, so that millions of pieces are looked up and cut by arrays."""
+"""An address space as pieces with one source each, in columns, so that millions of pieces are searched and cut with arrays."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Finding patterns in memory, across the borders of pages, of runs and of their owners.
+"""Finds patterns in memory, also across the borders of pages, runs and owners.
 
-Searched is what somebody has (`Memory.known`). Memory that nobody ever wrote is zero, may be terabytes, and is looked at only as far as a
-hit can reach into it from what is known.
+Pages with known content are searched (`Memory.known`). Memory that was never written is zero and may be terabytes; it is searched only as
+far as a hit can reach into it.
 """
 
 import time
@@ -68,7 +68,7 @@ class Found:
 
 
 def runs_to_search(memory: Memory, pattern: Pattern, chosen: PageRuns) -> PageRuns:
-    """The pages of *chosen* to look at: what is known, and what a hit can reach from there."""
+    """The pages of *chosen* to search: those that are known, and those that a hit can reach from there."""
     known = memory.known & chosen
     reach = np.uint64(-(-pattern.reach // PAGE) * PAGE)
     low = np.where(known.starts > reach, known.starts - reach, np.uint64(0))

@@ -1,4 +1,4 @@
-"""Where the bytes of a page come from: a layer's pages file, a mapped file, nowhere (zeros), a process; or why they cannot be had."""
+"""Where the bytes of a page come from: a layer's pages file, a mapped file, a process, or nowhere (zeros); or why there are none."""
 
 import os
 import stat
@@ -79,7 +79,7 @@ class Source(ABC):
         """
 
     def close(self) -> None:
-        """Let go of what it holds open; opened again when asked."""
+        """Close what it has open; it is opened again when needed."""
 
 
 class LayerPages(Source):
@@ -129,7 +129,7 @@ def _read_fd(fd: int, view: memoryview, offset: int, name: str) -> None:
 
 
 class FilePages(Source):
-    """A mapped file. Behind its end, the rest of the last page is zero."""
+    """A mapped file. The last page is filled up with zeros."""
 
     def __init__(self, path: str, opened_as: str = "", kind: OwnerKind = OwnerKind.FILE) -> None:
         """*path* is what is shown, *opened_as* what is opened, if that is another name of it."""
@@ -234,7 +234,7 @@ class ProcessPages(Source):
 
 
 class NoPages(Source):
-    """Pages whose content nobody has; `owner` says why."""
+    """Pages whose content is not available; `owner` says why."""
 
     def __init__(self, kind: OwnerKind, why: str, name: str = "") -> None:
         self.owner = Owner(kind, name, why)

@@ -133,7 +133,7 @@ def apply_lossless(
     thinned: list[Thinned] = []
     skipped: list[tuple[Layer, str]] = []
     with hold_stacks(_chosen(Stack.open(directory), layers)):
-        # Descendants first: the ancestors that a layer reads while it is made anew are still those that were opened.
+        # Descendants first: the ancestors that a layer reads while it is rewritten are still those that were opened.
         for layer in reversed(_chosen(Stack.open(directory), layers)):
             try:
                 found = thin(layer, listen, token)
@@ -154,7 +154,7 @@ def apply_lossless(
             except Cancelled as error:
                 done = sum(bool(it.pages) for it in thinned)
                 raise Cancelled(
-                    "dedup --lossless", why=f"cancelled; {done} layers were made anew, all can be restored as before"
+                    "dedup --lossless", why=f"cancelled; {done} layers were rewritten, all can be restored as before"
                 ) from error
         why_not, equal, shared = why_not_shared(directory), None, 0
         if not why_not:

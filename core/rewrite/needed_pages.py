@@ -83,7 +83,7 @@ class Family:
         directories = list(dict.fromkeys(stack_of(member.directory) for member in family.chain))
         for directory in directories:
             family._take(Stack.open(directory), what)
-        # What stands on an ancestor from another directory needs its pages as well; what stands on that one is content with those.
+        # A child of an ancestor in another directory needs its pages too; the child's own descendants need no more than that.
         known = {member.directory for member in family.layers.values()}
         above = {member.directory for member in family.chain[1:]}
         for below in [path for directory in directories for path, _ in children_elsewhere(directory, above) if path not in known]:

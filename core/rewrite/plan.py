@@ -120,13 +120,13 @@ def require_free(tree: Tree, going: Iterable[Node], what: str) -> None:
             raise ImageError(what, f"layer {layer.path}", why, f"lamina unpin {layer.path}")
     for node in tree.nodes.values():
         if node.parent in keys and node.layer.key not in keys and not tree.here(node):
-            why = f"{node.layer.path}, in another directory, stands on it"
+            why = f"{node.layer.path}, in another directory, depends on it"
             raise ImageError(what, f"layer {tree.nodes[node.parent].layer.path}", why, f"drop {node.layer.path} first")
     places = {node.layer.directory: node.layer for node in nodes}
     known = {node.layer.directory for node in tree.nodes.values()}
     for below, above in children_elsewhere(tree.directory, places):
         if below not in known:
-            why = f"{below} stands on it, and cannot be read or lies in another directory"
+            why = f"{below} depends on it, and cannot be read or is in another directory"
             raise ImageError(what, f"layer {places[above].path}", why, f"repair, drop or remove {below} first")
 
 
@@ -158,7 +158,7 @@ def apply(plan: Plan, listen: Listener = ignore, cancel: CancelToken | None = No
 
     Raises:
         BusyError: another process writes to the stack, or reads it for a restore.
-        ImageError: the stack changed since the plan was made, or a layer cannot be made anew; nothing went then.
+        ImageError: the stack changed since the plan was made, or a layer cannot be rewritten; nothing was dropped then.
         Cancelled: *cancel* asked for it before anything went.
     """
     cancel = cancel or CancelToken()
@@ -181,7 +181,7 @@ def apply(plan: Plan, listen: Listener = ignore, cancel: CancelToken | None = No
 def _rewrite_all(plan: Plan, listen: Listener, cancel: CancelToken) -> None:
     for done, it in enumerate(plan.rewritings):
         try:
-            # Opened again: the layers of the plan remember what the ones made anew before were.
+            # Opened again: the layers of the plan remember the ones rewritten before as they were.
             parent = Layer(it.parent.directory) if it.parent else None
             rewrite(Layer(it.layer.directory), parent, it.own, listen, cancel, it.squashed)
         except Cancelled as error:

@@ -177,7 +177,7 @@ def _unfit(layer: Layer, parent: Layer) -> str:
     if parent.key == layer.key:
         return "it is the layer itself"
     if layer.key in _above(parent):
-        return f"it stands on {layer.name} itself"
+        return f"it depends on {layer.name} itself"
     if own and own.parent_id and other and other.made_by == "lamina" and other.layer_id != own.parent_id:
         return f"it has the id {other.layer_id[:8]}, not {own.parent_id[:8]}"
     for which, causes in missing_pages(layer, parent, {}).items():

@@ -1,4 +1,4 @@
-"""A TCP connection between the two sides: who may listen where, time limits, and answers that are waited for."""
+"""A TCP connection between the two sides: addresses, time limits, and waiting for answers."""
 
 import errno
 import ipaddress

@@ -1,4 +1,4 @@
-"""What a sender and a page server say to each other besides pages: who they are, what a layer stands on, and that it arrived."""
+"""What a sender and a page server say to each other besides pages: what they are, the parent of the layer, and that it arrived."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace

@@ -4,7 +4,7 @@
 * A dump that leaves running, to a lamina: live rounds go out as they are copied, pages that were rewritten once more, the residue of the
   freeze from memory after the thaw. The receiver keeps the last copy of each.
 * The same to a criu, which takes every page once and in order: what was copied live waits in a nameless file beside the layer until the
-  freeze has shown what is true, and goes in page order after the thaw. A freeze is as short as ever; the file is said.
+  freeze has shown what is true, and goes in page order after the thaw. The freeze stays as short; the file is announced.
 """
 
 import os

@@ -1,8 +1,8 @@
 """One connection to a page server, from the first frame to the layer that it leaves.
 
 What arrives becomes a layer of memory only, a pre-dump by its inventory, until the sender's other images are copied beside it. The
-sender's CLOSE is the commit: before it nothing is there, after it everything, on the disk. Then, if wanted, the ancestors lose what
-nobody needs of them any more.
+sender's CLOSE is the commit: before it nothing is there, after it everything, on the disk. Then, with --auto-dedup, the ancestors lose the
+pages that no layer needs any more.
 """
 
 import contextlib
@@ -209,11 +209,11 @@ class Session:
         self._layer_id = f"{frame.vaddr:016x}{new_layer_id()[16:]}"
         if frame.dst_id:
             if draft.parent is None:
-                why = "the dump stands on a parent, and the page server was started without one"
+                why = "the dump has a parent, and the page server was started without one"
                 raise TransferError("cannot receive", f"layer {self.request.images_dir}", why, "give it --prev-images-dir")
             here = layer_token(draft.parent)
             if here != frame.dst_id:
-                why = f"the dump does not stand on {draft.parent.path}, which the page server has as its parent"
+                why = f"the parent of the dump is not {draft.parent.path}, which the page server was started with"
                 raise TransferError("cannot receive", f"layer {self.request.images_dir}", why, "start it on the layer that was sent before")
         home = Home(boot_id(), str(self.request.images_dir.resolve()))
         self._connection.send(wire.answer(Answer.DONE) + wire.words(home.encode()))

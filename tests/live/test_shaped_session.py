@@ -32,7 +32,7 @@ def test_dump_shape_dump_restore(reaper: Reaper, layers: Layers, tmp_path: Path,
     lamina("squash", f"{two}..{four}")
     lamina("drop", one)
     lamina("squash", f"{five}..{six}")
-    # The layer that its dirty bits are counted from was made anew, and is still that layer.
+    # The layer that its dirty bits are counted from was rewritten, and is still that layer.
     seven, inherited = next_layer(program, layers, six)
     assert inherited > 1000
     dropping = lamina("drop", seven)

@@ -57,11 +57,11 @@ def _dedup(verbs: Verbs) -> None:
 
 
 def _dropping(verbs: Verbs) -> None:
-    parser = add(verbs, "squash", "leave only the last layer of a stretch, with all that it resolved there")
+    parser = add(verbs, "squash", "replace consecutive layers by the last of them, with all pages it inherited from the others")
     parser.add_argument("layers", metavar="A..B", help="the first and the last layer: S/1..S/4 or S/1..4, or with --stack 1..4")
     stack(parser)
     dry_run(parser)
-    parser = add(verbs, "drop", "move layers to the trash; those that stand on them first take what they need")
+    parser = add(verbs, "drop", "move layers to the trash; layers that depend on them first take over what they need")
     parser.add_argument("layers", nargs="+", metavar="LAYER", help="a layer of a stack: its directory, or with --stack its name or label")
     stack(parser)
     dry_run(parser)

@@ -93,7 +93,7 @@ def _is_of_a_layer(path: Path) -> bool:
 
 
 def show_file(storage: Storage, name: str, limit: int | None = None) -> Tree:
-    """One file of a layer; see `as_tree`."""
+    """One file of a layer, as in `as_tree`."""
     shown: Tree = {"kind": "raw"}
     try:
         info = storage.info(name)

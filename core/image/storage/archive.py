@@ -1,4 +1,4 @@
-"""Layers in an archive, read where they are: what podman, runc, crun and the kubelet export, and `lamina export`.
+"""Layers in an archive, read in place: what podman, runc, crun, the kubelet and `lamina export` write.
 
 A directory of the archive that holds an inventory.img is a layer. Its `parent` link names another directory of the same archive, as
 podman's `../pre-checkpoint` does; a link that leads out of the archive is refused, for what is outside is not what was archived.
@@ -73,7 +73,7 @@ class Archive:
 
     Attributes:
         path: the file.
-        key: tells it from other files, and from itself once it was written again.
+        key: identifies the file and its version.
         uid, mode, gid: owner, permissions and group of the file that was opened: what is in it is as trustworthy as the file,
             whatever its headers say.
         content: what the file holds, decompressed.
@@ -147,7 +147,7 @@ class Archive:
         return "" if target == "." else target
 
     def leaf(self) -> str:
-        """The directory of the layer that the archive as a whole stands for: the only one, or the one that is nobody's parent.
+        """The directory of the layer that the archive stands for: the only layer, or the only one that is no parent.
 
         Raises:
             ImageError: there are several.

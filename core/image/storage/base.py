@@ -1,4 +1,4 @@
-"""What a reader of a layer sees of where its files are: names, sizes and bytes, and no path to open.
+"""How readers see the files of a layer: names, sizes and bytes, but no path to open.
 
 So a directory, an archive and a layer with compressed pages are all read by the same code. Writers need a directory, and ask for one.
 """
@@ -74,7 +74,7 @@ class Storage(ABC):
 
     @property
     def compressed(self) -> bool:
-        """Whether some of its files lie there compressed."""
+        """Whether some of its files are compressed."""
         return False
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Storage(ABC):
         """
 
     def hold(self, check: Check) -> None:
-        """From here on, read everything through what is opened now, and show all of it to *check*, which raises to refuse it.
+        """From now on, read everything through what is opened now, and pass all of it to *check*, which raises to refuse it.
 
         Raises:
             ImageError: it is not what it was when this object was made.

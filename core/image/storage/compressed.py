@@ -1,7 +1,7 @@
-"""Pages files of a layer at rest: pages-1.img as pages-1.img.zst, read as if it were still there.
+"""Compressed pages files: pages-1.img.zst, read as if it were pages-1.img.
 
-The first frame, which decoders skip, holds what the file system knew of the file: mode, time of change, and the ranges without blocks
-(punched by dedup, or never written). So the file alone says all there is to bring back.
+The first frame, which decoders skip, holds the metadata of the original file: mode, time of change, and the ranges without blocks (punched
+by dedup, or never written). So expanding needs nothing but the file.
 """
 
 import json
@@ -27,7 +27,7 @@ _MAX_HEAD = 1 << 27
 
 @dataclass(frozen=True)
 class Original:
-    """What the file system knew of a file.
+    """The metadata of the original file.
 
     Attributes:
         size: bytes.
@@ -76,7 +76,7 @@ class CompressedContent(FramedContent):
     """The content of a compressed file.
 
     Attributes:
-        original: what the file system knew of the file.
+        original: the metadata of the original file.
     """
 
     def __init__(self, source: Content | Path, name: str = "") -> None:
@@ -111,7 +111,7 @@ _lock = Lock()
 
 
 def expanded_size(path: Path) -> int:
-    """The size of the content of a compressed file, from its head alone; 0 if it cannot be read, which reading it will say."""
+    """The size of the content of a compressed file, from its first frame; 0 if that cannot be read: reading the content will say why."""
     try:
         found = path.lstat()
     except OSError:

@@ -33,7 +33,7 @@ class Content(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let it go. More than once does no harm."""
+        """Close it. Closing it again does no harm."""
 
     def __enter__(self) -> Self:
         return self

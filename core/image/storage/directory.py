@@ -1,4 +1,4 @@
-"""A layer in a directory. Large files may lie there compressed, and are read as if they did not."""
+"""A layer in a directory. Pages files may be compressed, and are read as if they were not."""
 
 import os
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ COMPRESSED = ".zst"
 class DirectoryStorage(Storage):
     """A directory that holds the files of a layer.
 
-    A layer is changed by exchanging its directory for another one (`lamina.core.rewrite.one_layer`). Who read a map before that must not
-    read pages after it, so a file of another directory than the one that was opened is an error. While it is held, everything is read below
-    the directory that was opened, wherever that is by then.
+    A layer is changed by exchanging its directory for another one (`lamina.core.rewrite.one_layer`). A reader that read a map
+    before that must not read pages after it, so a file of another directory than the opened one is an error. While it is held, everything
+    is read below the opened directory, whatever its path is by then.
     """
 
     writable = True
@@ -61,7 +61,7 @@ class DirectoryStorage(Storage):
 
     @override
     def hold(self, check: Check) -> None:
-        """Every directory on the way is shown to *check*, too."""
+        """Every directory on the way is passed to *check* too."""
         self.release()
         try:
             fd = open_directory(self._given, check=check)
@@ -212,7 +212,7 @@ class DirectoryStorage(Storage):
 
     @override
     def follow(self, link: str) -> Storage:
-        """Of a storage that is held, the other one is held, too."""
+        """If this one is held, the other is held too."""
         if self._fd is None:
             return DirectoryStorage(self.path / link)
         try:

@@ -1,7 +1,7 @@
 """Zstandard in frames that can be read one by one: the seekable format (facebook/zstd, contrib/seekable_format, version 0.1.0).
 
-A file is frames end to end, each of them `FRAME` bytes of content by itself, and at the end a table of their sizes in a frame that
-decoders skip. `zstd -d` reads it as any other .zst file; we find the frame of an offset and decode only that.
+A file is a series of frames with `FRAME` bytes of content each, and at the end a table of their sizes in a frame that decoders skip.
+`zstd -d` reads it like any other .zst file; we look up the frame of an offset and decode only that.
 """
 
 import struct
@@ -192,7 +192,7 @@ class FrameWriter:
 
 
 class FramedContent(Content):
-    """The content of frames that lie in *source*. Closing it closes *source*."""
+    """The content of the frames in *source*. Closing it closes *source*."""
 
     fd = None
 

@@ -1,8 +1,8 @@
-"""An archive file as one run of bytes that can be read anywhere, whatever it was compressed with.
+"""Random access to the content of an archive file, whatever it was compressed with.
 
 A plain tar is read in place, and so is zstd in frames with a table (what `lamina export` writes). Any other compression can only be read
 from its beginning: it is decoded once, and kept as frames of our own, compressed again, in memory up to `MEMORY` bytes and above that in a
-temporary file that has no name and is gone with the process. Nothing of it is ever a file under a name.
+temporary file that has no name and is gone with the process. No named file is ever written.
 """
 
 import bz2

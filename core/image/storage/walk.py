@@ -1,7 +1,7 @@
-"""A directory opened step by step, so that what was looked at on the way is what was gone through.
+"""Opens a directory step by step, so that every directory on the way is checked through the descriptor that is used.
 
-A path says where something is; whoever owns a directory on the way decides what is there in the next moment. Here each directory is opened
-below the one before it, and shown to a check on its descriptor. Symbolic links are followed by hand, for the same reason.
+The owner of a directory on a path can exchange what is below it at any moment. So each directory is opened relative to the one above it,
+and its descriptor is checked. Symbolic links are followed here and not by the kernel, for the same reason.
 """
 
 import errno

@@ -11,7 +11,7 @@ _FILES = frozenset({AreaKind.FILE, AreaKind.SHARED_FILE})
 
 
 class AreaHow(StrEnum):
-    """What became of a stretch of addresses from side a to side b."""
+    """What happened to a range of addresses from side a to side b."""
 
     ADDED = "added"
     GONE = "gone"
@@ -26,7 +26,7 @@ class AreaHow(StrEnum):
 
 @dataclass(frozen=True)
 class AreaChange:
-    """A stretch of addresses that is not mapped alike on both sides.
+    """A range of addresses that is mapped differently on the two sides.
 
     Attributes:
         pid: the task, on side b.

@@ -8,7 +8,7 @@ from lamina.core.inspect.diff.tasks import FieldChange
 
 
 class How(StrEnum):
-    """What became of a thing from side a to side b."""
+    """What happened to a descriptor from side a to side b."""
 
     ADDED = "added"
     GONE = "gone"

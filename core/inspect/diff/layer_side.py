@@ -40,7 +40,7 @@ class LayerSide(Side):
     """A layer, through its parents."""
 
     def __init__(self, layer: Layer, beside: "LayerSide | None" = None) -> None:
-        """*beside* is the other side: what both stand on is read once.
+        """*beside* is the other side: common ancestors are read once.
 
         Raises:
             ImageError: its tree, or a parent, cannot be read.

@@ -1,4 +1,4 @@
-"""A running tree as one side of a comparison: everything from /proc. It is neither stopped nor changed, so what is told spans moments."""
+"""A running tree as one side of a comparison: everything from /proc. It is not stopped, so the values are not all of one moment."""
 
 import os
 import socket

@@ -1,7 +1,7 @@
 """Pages of one address space on two sides, in two levels.
 
-By map: pages whose content lies at the same place of the same file are the same without being looked at. That is arrays only, and says of
-all others "maybe". By content: these others, and only these, are read and compared.
+By map: pages at the same offset of the same file are equal without being read. That needs arrays only; all other pages are "maybe".
+By content: only these others are read and compared.
 """
 
 import os
@@ -73,14 +73,14 @@ class SidePages(ABC):
 
     @abstractmethod
     def read_into(self, runs: PageRuns, view: memoryview) -> PageRuns:
-        """Read *runs*, which it must have, one behind the other into *view*. Returns what could not be had after all.
+        """Read *runs*, which it must have, one after the other into *view*. Returns the pages that could not be read after all.
 
         Raises:
             LaminaError: a file or the process is gone.
         """
 
     def close(self) -> None:
-        """Let go of what it holds open."""
+        """Close what it has open."""
 
 
 class PagesOfLayer(SidePages):

@@ -1,4 +1,4 @@
-"""Tasks of two sides: who is new, who is gone, and what of the others is another: threads, state, name, directories, registers."""
+"""Tasks of two sides: new, gone, and changed: threads, state, name, directories, registers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Task:
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One thing that is another: its name, and what it is on both sides."""
+    """One thing that differs: its name, and its value on both sides."""
 
     name: str
     a: str

@@ -124,7 +124,7 @@ def leftovers_of(stack: Path) -> list[str]:
 
 
 def shape_of(stack: Path) -> dict[str, tuple[str | None, str]]:
-    """What a finished command leaves: each layer's name, what it stands on, and its own pages."""
+    """What a finished command leaves: each layer's name, its parent, and its own pages."""
     found = Stack.open(stack)
     return {
         layer.name: (layer.parent_link, repr([(which, hash(layer.pagemap(which).present)) for which in layer.objects]))

@@ -146,7 +146,7 @@ def test_one_writer_at_a_time_and_a_cancel(stack: Path) -> None:
         if isinstance(event, Progress) and event.phase == "compare 2":
             cancel.cancel()
 
-    with pytest.raises(Cancelled, match="1 layers were made anew, all can be restored as before"):
+    with pytest.raises(Cancelled, match="1 layers were rewritten, all can be restored as before"):
         apply_lossless(stack, listen=listen, cancel=cancel)
     assert memories(stack) == before
     assert leftovers(stack) == []

@@ -111,7 +111,7 @@ def test_a_full_layer_needs_none(stack: Path) -> None:
 
 
 def test_no_circle_comes_of_it(stack: Path) -> None:
-    with pytest.raises(ImageError, match="3 is not its parent: it stands on 2 itself"):
+    with pytest.raises(ImageError, match="3 is not its parent: it depends on 2 itself"):
         plan_relink(Layer(stack / "2"), to=stack / "3")
     with pytest.raises(ImageError, match="it is the layer itself"):
         plan_relink(Layer(stack / "2"), to=stack / "2")
@@ -128,7 +128,7 @@ def test_without_ids_only_one_may_fit(stack: Path) -> None:
     forget(stack)
     shutil.rmtree(stack / "4")
     (stack / "1").rename(stack / "one")
-    plan = plan_relink(Layer(stack / "2"))  # 3 stands on it, so only one is left
+    plan = plan_relink(Layer(stack / "2"))  # 3 is its child, so only one is left
     assert (plan.parent.name, plan.because) == ("one", "it was dumped before and has every page that is inherited")
     apply_relink(plan)
     (stack / "2").rename(stack / "two")

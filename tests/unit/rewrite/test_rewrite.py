@@ -1,4 +1,4 @@
-"""A layer made anew: the same memory, other owners; nothing changes when it cannot be done."""
+"""A rewritten layer: the same memory, other owners; nothing changes when it cannot be done."""
 
 import errno
 import fcntl

@@ -286,7 +286,7 @@ def test_ancestors_and_children_in_other_directories(tmp_path: Path) -> None:
     before = memories(other)
     drop(other, "4")
     assert Layer(other / "5").parent_link == "../../a/3" and memories(other)["5"] == before["5"]
-    with pytest.raises(ImageError, match=r"a/3: .*b/.*stands on it"):
+    with pytest.raises(ImageError, match=r"a/3: .*b/.*depends on it"):
         plan_drop([Layer(tmp_path / "a/3")])
     with pytest.raises(ImageError, match="is not in the stack|does not lie in the stack"):
         plan_squash(Layer(tmp_path / "a/2"), Layer(other / "5"))
@@ -297,7 +297,7 @@ def test_ancestors_and_children_in_other_directories(tmp_path: Path) -> None:
 def test_a_child_that_cannot_be_read(tmp_path: Path) -> None:
     layers = chain_of(tmp_path)
     layers[4].file("inventory.img").write_bytes(b"rot")
-    with pytest.raises(ImageError, match=r"4: .*/5 stands on it, and cannot be read"):
+    with pytest.raises(ImageError, match=r"4: .*/5 depends on it, and cannot be read"):
         plan_drop([layers[3]])
     drop(tmp_path, "2")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lamina-trash.2", "1", "3", "4", "5"]

@@ -168,7 +168,7 @@ def test_a_lamina_that_stands_on_another_parent_is_refused_before_a_page(tmp_pat
         peer.close()
         server.end()
     for parent, options, words in (
-        (0xDEF, {"prev_images_dir": "../1"}, "does not stand on"),
+        (0xDEF, {"prev_images_dir": "../1"}, "the parent of the dump is not"),
         (0xABC, {}, "was started without one"),
     ):
         with running(tmp_path / "2", **options) as server:
