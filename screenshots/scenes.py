@@ -203,7 +203,7 @@ async def rewind(camera: Camera) -> None:
         async with app.run_test(size=SMALL) as pilot:
 
             def shown() -> str:
-                return app.terminal.emulator.text.rstrip() if app.terminal else ""
+                return app.terminals.shown.emulator.text.rstrip() if app.terminals.shown else ""
 
             async def type_in(line: str) -> None:
                 for letter in line:
@@ -217,8 +217,8 @@ async def rewind(camera: Camera) -> None:
                 camera.film(app, seconds)
 
             await until(lambda: shown().endswith(">>>"))
-            assert app.terminal is not None
-            reaper.watch(app.terminal.pid)
+            assert app.terminals.shown is not None
+            reaper.watch(app.terminals.shown.pid)
             await type_in("words = 'a page is four kibibytes'.split()\n")
             await type_in("len(words)\n")
             await film(2.5)

@@ -12,23 +12,23 @@ from lamina.tui.model.operation import Operation
 
 if TYPE_CHECKING:
     from lamina.core.attach.identity import Identity
-    from lamina.tui.app.timed_layers import Run
     from lamina.tui.model.both_pages import BothPages
     from lamina.tui.model.compared import Compared
     from lamina.tui.model.difference import DiffView
+    from lamina.tui.model.dirty_pages import Dirty
+    from lamina.tui.model.examined import Examined
+    from lamina.tui.model.layer_status import LayerStatus
     from lamina.tui.model.layers import StackView
+    from lamina.tui.model.processes import Processes
     from lamina.tui.model.target import Target
     from lamina.tui.read.contents import Branch, Contents
-    from lamina.tui.read.dirty import Dirty
-    from lamina.tui.read.examining import Examined
     from lamina.tui.read.layer_memory import LayerMemory
-    from lamina.tui.read.layer_status import LayerStatus
     from lamina.tui.read.page_bytes import ByteWindow, MemorySource, SourceAreas
-    from lamina.tui.read.process import Processes
     from lamina.tui.read.searching import Search
     from lamina.tui.read.stacks import KnownStack
     from lamina.tui.read.target_memory import TargetMemory
     from lamina.tui.read.target_parts import TargetParts
+    from lamina.tui.read.timed_run import TimedRun
     from lamina.tui.terminal.holders import HeldTerminal
     from lamina.tui.terminal.leader import Held
 
@@ -200,7 +200,7 @@ class BothPagesRead(Message):
 class TimedRead(Message):
     """A program of which timed layers are taken was looked at: bytes written since the last one, or why there can be no more."""
 
-    run: "Run"
+    run: "TimedRun"
     dirty: int | None
     ended: str = ""
 

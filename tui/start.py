@@ -4,8 +4,7 @@ import os
 import sys
 
 from lamina.core.errors import LaminaError, UsageError
-from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.leaving import run
+from lamina.tui.app.lamina import LaminaApp, run
 from lamina.tui.model.session import Session
 from lamina.tui.read.stacks import stack_at
 from lamina.tui.settings.config import configure
@@ -41,8 +40,8 @@ def run_app(argv: list[str]) -> int:
     if args.verb == "run":
         app.first_command = args.command
     elif args.verb == "attach":
-        app.first_terminal, app.takes_over = terminal, args.take
+        app.terminals.wanted, app.terminals.takes_over = terminal, args.take
     code = run(app)
-    for line in (*app.what_runs_on(), *app.timed.what_ends(), *app.reader.what_stays(app.journal)):
+    for line in (*app.terminals.what_runs_on(), *app.timed.what_ends(), *app.reader.what_stays(app.journal)):
         print(line, file=sys.stderr)
     return code

@@ -59,7 +59,7 @@ async def play(seed: int, keys: int, readonly: bool) -> dict[str, object]:
                 while app.message_queue_size:
                     await asyncio.sleep(0.01)
             return {
-                "last words": app.last_words,
+                "last words": app.leaving.last_words,
                 "internal": [job.outcome for job in app.journal.jobs if "internal error" in job.outcome],
                 "dared": dared,
                 "jobs": sorted({job.operation.kind for job in app.journal.jobs}),

@@ -40,4 +40,4 @@ async def test_layers_that_others_take_away_and_bring(tmp_path: Path, monkeypatc
         await until(lambda: shown() == ["1", "2", "3"])
         shutil.rmtree(stack)
         await until(lambda: shown() == [])
-    assert not app.last_words
+    assert not app.leaving.last_words

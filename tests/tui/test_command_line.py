@@ -52,12 +52,12 @@ async def test_a_walk_by_names(tmp_path: Path) -> None:
         await until(lambda: "shots" in hint(line))
         await pilot.press("tab", "enter")
         await until(lambda: app.session.stack_dir == tmp_path / "shots" and app.current_mode == "stack")
-        typed = [*app.lines_typed]
+        typed = [*app.history.lines]
         await until(lambda: lines_file().is_file() and lines_file().read_text().splitlines() == typed)
     # The next lamina knows them, too.
     app = LaminaApp(Session())
     async with app.run_test(size=(110, 36)):
-        await until(lambda: app.lines_typed == typed)
+        await until(lambda: app.history.lines == typed)
     assert lines_file().stat().st_mode & 0o777 == 0o600
 
 

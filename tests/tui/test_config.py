@@ -158,7 +158,7 @@ async def test_the_screen_does_as_it_was_told(tmp_path: Path, monkeypatch: pytes
         await pilot.press("f9")
         await until(lambda: app.current_mode == "jobs")
         await pilot.press("f8")
-        await until(lambda: any("there is no pid" in entry.text for entry in app.logbook))
+        await until(lambda: any("there is no pid" in entry.text for entry in app.notices.log))
         await pilot.press("f2")
         await until(lambda: type(app.screen).__name__ == "HelpScreen")
 

@@ -126,7 +126,7 @@ async def follow_news(it: Story) -> None:
     news.focus()
     news.move_to(next(at for at, row in enumerate(news.rows) if f"fd {descriptor}" in row.text))
     await it.pilot.press("enter")
-    await until(lambda: any(f"fd {descriptor}" in entry.text for entry in app.logbook))
+    await until(lambda: any(f"fd {descriptor}" in entry.text for entry in app.notices.log))
     news.move_to(next(at for at, row in enumerate(news.rows) if row.address == start))
     await it.pilot.press("enter")
     await until(lambda: app.diff._pages.has_focus and app.diff._pages.pages and app.diff._pages.pages.address == start)

@@ -5,10 +5,10 @@ import os
 import signal
 from pathlib import Path
 
-from lamina.tui.app.external import _run, pager
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.app.settings_file import editor
 from lamina.tui.model.session import Session
+from lamina.tui.services.external_programs import _run, pager
 from tests.tui.waiting import until
 
 
@@ -33,9 +33,9 @@ async def test_ctrl_c_is_for_the_other_program_and_a_wish_to_leave_is_heard_afte
 async def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
     app = LaminaApp(Session(tmp_path))
     async with app.run_test():
-        app.run_outside(["no-such-program", "-x"])
-        app.run_outside(["true"])  # without a terminal there is nothing to give away
-        said = [entry.text for entry in app.logbook]
+        app.programs.run(["no-such-program", "-x"])
+        app.programs.run(["true"])  # without a terminal there is nothing to give away
+        said = [entry.text for entry in app.notices.log]
     assert "there is no program no-such-program here: install it, or put it on PATH" in said
     assert "cannot run true: this terminal cannot be given away" in said
 

@@ -51,7 +51,7 @@ async def test_the_keys_keep_to_the_rules() -> None:
     """Whatever has the focus: no key means two things, every key has a sentence."""
     app = LaminaApp(Session())
     async with app.run_test(size=(80, 24)) as pilot:
-        for mode, frame in app.frames():
+        for mode, frame in app.screens():
             await app.show(mode)
             assert app.screen is frame and isinstance(frame, PanedScreen)
             for pane in frame.panes:

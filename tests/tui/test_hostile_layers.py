@@ -58,7 +58,7 @@ async def test_a_hostile_layer_is_only_text(tmp_path: Path) -> None:
         await until(lambda: any("[/x]" in str(pane.border_title) for pane in app.screen.query(HitsPane)))
         await pilot.pause()
         assert not CONTROL.search(painted(app))
-    assert not app.last_words
+    assert not app.leaving.last_words
 
 
 def test_what_is_left_out_takes_no_room() -> None:

@@ -16,13 +16,13 @@ from lamina.core.dump.request import DumpResult, DumpStats
 from lamina.core.dump.rhythm import Due, Rhythm, Timed
 from lamina.core.errors import TargetError
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.timed_layers import Run
 from lamina.tui.dialogs.ask_timed import TimedDialog
 from lamina.tui.model import journal
 from lamina.tui.model.journal import Job
 from lamina.tui.model.log import Level
 from lamina.tui.model.session import Session
 from lamina.tui.operations import dump
+from lamina.tui.read.timed_run import TimedRun
 from tests.live.harness import Reaper, full, start_c
 from tests.tui.waiting import until
 
@@ -95,7 +95,7 @@ async def saved(app: LaminaApp, pilot: Pilot[None]) -> None:
     """The log as text, the command log as a table and exactly, the screen as a picture; and a command line copied."""
 
     def told() -> int:
-        return sum("saved" in entry.text for entry in app.logbook)
+        return sum("saved" in entry.text for entry in app.notices.log)
 
     for number, keys in enumerate((["w", *"log.txt"], ["tab", "Y"], ["Y", *"jobs.json"], ["Y", *"screen.svg"]), 1):
         await pilot.press(*keys, "enter")
@@ -130,7 +130,7 @@ async def test_timed_layers(reaper: Reaper, tmp_path: Path) -> None:
         await until(lambda: victim.pid in app.timed.runs and app.timed.runs[victim.pid].timed.layers)
         victim.end()
         await until(lambda: not app.timed.runs)
-        assert any("has ended" in entry.text and "after 1 layer" in entry.text for entry in app.logbook)
+        assert any("has ended" in entry.text and "after 1 layer" in entry.text for entry in app.notices.log)
 
 
 class Blind:
@@ -143,19 +143,19 @@ class Blind:
         pass
 
 
-def test_a_look_that_fails_is_not_taken_for_the_end(tmp_path: Path) -> None:
+def test_a_reading_that_fails_is_not_taken_for_the_end(tmp_path: Path) -> None:
     here = os.getpid()
-    run = Run(here, "python", tmp_path, Timed(Rhythm(30.0), 0.0), identify(here), counter=cast(Dirtied, Blind()))
-    assert "too many open files" in run.look().ended
+    run = TimedRun(here, "python", tmp_path, Timed(Rhythm(30.0), 0.0), identify(here), counter=cast(Dirtied, Blind()))
+    assert "too many open files" in run.read()[1]
     gone = replace(run, identity=replace(run.identity, start_time=1))
-    assert "another has its pid" in gone.look().ended
+    assert "another has its pid" in gone.read()[1]
 
 
 async def test_layers_that_could_not_be_removed_are_removed_later(tmp_path: Path) -> None:
     app = LaminaApp(Session(tmp_path, readonly=True))
     async with app.run_test():
         here = os.getpid()
-        run = app.timed.runs[here] = Run(here, "python", tmp_path, Timed(Rhythm(30.0, keep_last=1), 0.0), identify(here))
+        run = app.timed.runs[here] = TimedRun(here, "python", tmp_path, Timed(Rhythm(30.0, keep_last=1), 0.0), identify(here))
         for number in range(3):
             run.due, run.operation = Due("30 s went by", 0.0), dump(here, "python", tmp_path)
             app.timed.over(

@@ -7,12 +7,12 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from lamina.tui.app import reader, type_ahead
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
 from lamina.tui.model.target import Target, look_up
+from lamina.tui.services import reader, type_ahead
 from lamina.tui.widgets.filter_line import FilterLine
 from tests.live.harness import Reaper, start_c
 from tests.tui.typist import as_event
@@ -27,7 +27,7 @@ def send(app: LaminaApp, *keys: str) -> None:
 def noting_operations(app: LaminaApp, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The titles of what is asked of the engine; dry runs are done."""
     operations: list[str] = []
-    do = app.do
+    do = app.queue.do
 
     def noted(operation: Operation) -> bool:
         if operation.kind == "plan":
@@ -35,7 +35,7 @@ def noting_operations(app: LaminaApp, monkeypatch: pytest.MonkeyPatch) -> list[s
         operations.append(operation.title)
         return True
 
-    monkeypatch.setattr(app, "do", noted)
+    monkeypatch.setattr(app.queue, "do", noted)
     return operations
 
 
@@ -69,7 +69,7 @@ async def test_what_was_typed_for_a_line_that_does_not_come_does_nothing(
         # There is no layer to be labelled, and no filter on this screen.
         for times, key in enumerate(("l", "slash"), 1):
             send(app, "3", key, *"dump it t", "enter", "d")
-            await until(lambda: [entry.text for entry in app.logbook].count(f"{LOST}dump it t<enter>d") == times)  # noqa: B023
+            await until(lambda: [entry.text for entry in app.notices.log].count(f"{LOST}dump it t<enter>d") == times)  # noqa: B023
             assert not operations and app.screen is app.stack
             send(app, "d")
             await until(lambda: operations)
@@ -89,11 +89,11 @@ async def test_a_question_that_comes_late_is_not_answered_by_what_is_typed_for_s
         app.do(slow.operation)
         send(app, "right", "enter")
         await until(lambda: "keys wait for dry run of everything" in app.processes.key_bar._said)
-        await until(lambda: any("not taken: <right><enter>" in entry.text for entry in app.logbook))
+        await until(lambda: any("not taken: <right><enter>" in entry.text for entry in app.notices.log))
         send(app, "slash", *"right")
         await until(lambda: line(app) == "right")
         slow.may_end.set()
-        await until(lambda: any("comes when nothing is being typed" in entry.text for entry in app.logbook))
+        await until(lambda: any("comes when nothing is being typed" in entry.text for entry in app.notices.log))
         send(app, *"dd")
         await until(lambda: line(app) == "rightdd" and app.type_ahead.settled)
         assert not slow.answers and len(app.screen_stack) == 1
@@ -101,7 +101,7 @@ async def test_a_question_that_comes_late_is_not_answered_by_what_is_typed_for_s
         await until(lambda: isinstance(app.screen, Confirm))
         # Nobody has read it yet.
         send(app, "enter")
-        await until(lambda: any("not taken: <enter>" in entry.text for entry in app.logbook))
+        await until(lambda: any("not taken: <enter>" in entry.text for entry in app.notices.log))
         assert isinstance(app.screen, Confirm) and not slow.answers
         send(app, "right", "enter")
         await until(lambda: slow.answers == ["all"])

@@ -35,7 +35,7 @@ def left_running() -> HeldTerminal:
 
 
 def shown(app: LaminaApp) -> str:
-    return app.terminal.emulator.text.strip() if app.terminal else ""
+    return app.terminals.shown.emulator.text.strip() if app.terminals.shown else ""
 
 
 async def leave(app: LaminaApp, *keys: str) -> str:
@@ -56,7 +56,7 @@ async def test_left_running_and_shown_by_the_next_one() -> None:
         await until(lambda: shown(first) == "present")
         assert "Left running, it goes on without lamina" in await leave(first, "right", "enter")
     (held,) = held_terminals()
-    assert first.what_runs_on() == [f"{held.label} runs on in its terminal: lamina attach {held.pid}"]
+    assert first.terminals.what_runs_on() == [f"{held.label} runs on in its terminal: lamina attach {held.pid}"]
     second = LaminaApp(Session())
     async with second.run_test(size=(100, 30)):
         # In the background: the first screen is what it always is.
@@ -74,8 +74,8 @@ async def test_left_running_and_shown_by_the_next_one() -> None:
         await until(lambda: third.processes._list.row and third.processes._list.row.pid == held.pid)
         third.processes._list.action_choose()
         await until(lambda: third.current_mode == "terminal" and shown(third) == "present")
-        assert third.terminal is not None and third.terminal.size == third.terminal_screen.size_inside
-        third.terminal.write(b"words\n")
+        assert third.terminals.shown is not None and third.terminals.shown.size == third.terminal_screen.size_inside
+        third.terminals.shown.write(b"words\n")
         await until(lambda: shown(third).endswith("got words"))
         await leave(third, "tab", "tab", "tab", "enter")
     wait_gone(held.pid)
@@ -85,21 +85,21 @@ async def test_left_running_and_shown_by_the_next_one() -> None:
 async def test_what_was_asked_for_is_shown_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     held = left_running()
     app = LaminaApp(Session())
-    app.first_terminal = held
+    app.terminals.wanted = held
     async with app.run_test(size=(100, 30)):
         await until(lambda: shown(app) == "present")
         assert app.current_mode == "terminal" and app.terminal_screen.takes_keys
         # Another lamina takes it: said, and it runs on.
         line = attach(held, take=True)
         await until(lambda: f"lamina {os.getpid()} shows it" in app.terminal_screen._view.note)
-        assert app.terminal and app.terminal.elsewhere and not app.terminal.alive
+        assert app.terminals.shown and app.terminals.shown.elsewhere and not app.terminals.shown.alive
         line.close()
-        await until(lambda: app.held and not app.held[held.pid].lamina)
-        assert app.show_held(held.pid)
-        await until(lambda: app.terminal and app.terminal.alive)
+        await until(lambda: app.terminals.held and not app.terminals.held[held.pid].lamina)
+        assert app.terminals.show_program(held.pid)
+        await until(lambda: app.terminals.shown and app.terminals.shown.alive)
         os.kill(held.holder, signal.SIGKILL)
         await until(lambda: f"somebody ended its holder, process {held.holder}" in app.terminal_screen._view.note)
-        assert app.terminal and not app.terminal.alive
+        assert app.terminals.shown and not app.terminals.shown.alive
     wait_gone(held.pid)
 
 
@@ -112,10 +112,10 @@ async def test_a_terminal_of_another_lamina_is_asked_for() -> None:
     pid = another.pid
     app = LaminaApp(Session())
     async with app.run_test(size=(100, 30)):
-        await until(lambda: app.held)
-        assert not app.terminals
+        await until(lambda: app.terminals.held)
+        assert not app.terminals.all
         assert app.processes._known.terminals == {held.pid: f"lamina {pid}"}
-        assert app.show_held(held.pid)
+        assert app.terminals.show_program(held.pid)
         await until(lambda: isinstance(app.screen, Confirm) and app.focused is not None)
         assert f"lamina {pid} shows" in " ".join(str(part.render()) for part in app.screen.query("Static"))
         app.simulate_key("right")
@@ -128,8 +128,8 @@ async def test_read_only_shows_none() -> None:
     held = left_running()
     app = LaminaApp(Session(readonly=True))
     async with app.run_test(size=(100, 30)):
-        await until(lambda: app.held)
-        assert app.show_held(held.pid) and not app.terminals and not held_terminals()[0].lamina
+        await until(lambda: app.terminals.held)
+        assert app.terminals.show_program(held.pid) and not app.terminals.all and not held_terminals()[0].lamina
 
 
 async def test_the_end_that_nobody_saw_is_seen_by_the_next_one() -> None:
@@ -140,13 +140,13 @@ async def test_the_end_that_nobody_saw_is_seen_by_the_next_one() -> None:
     wait_gone(held.pid)
     app = LaminaApp(Session())
     async with app.run_test(size=(100, 30)):
-        await until(lambda: app.terminals and app.terminals[0].ending)
+        await until(lambda: app.terminals.all and app.terminals.all[0].ending)
         app.action_leave()
         await until(lambda: not app.is_running)
     assert [it.ended for it in held_terminals()] == [0]  # not seen yet
     app = LaminaApp(Session())
     async with app.run_test(size=(100, 30)):
-        await until(lambda: app.terminals and app.terminals[0].ending)
+        await until(lambda: app.terminals.all and app.terminals.all[0].ending)
         app.show("terminal")
         await until(lambda: app.current_mode == "terminal" and "got first" in shown(app))
         await until(lambda: "has ended with exit status 0" in app.terminal_screen._view.note)

@@ -69,7 +69,7 @@ async def test_the_screen_receives_a_layer(reaper: Reaper, tmp_path: Path) -> No
     app = LaminaApp(Session(tmp_path / "R"))
     port = free_port()
     async with app.run_test(size=(120, 34)) as pilot:
-        app.open_stack(tmp_path / "R")
+        app.reader.open_stack(tmp_path / "R")
         await until(lambda: app.session.stack)
         await pilot.press("3", "W")
         await until(lambda: isinstance(app.screen, ReceiveDialog))

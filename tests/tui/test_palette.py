@@ -27,7 +27,7 @@ async def test_actions_of_here_and_of_other_screens(monkeypatch: pytest.MonkeyPa
 
         # A key of another screen says where it belongs; one that belongs nowhere says nothing.
         said: list[str] = []
-        monkeypatch.setattr(app, "_toast", lambda text, **_: said.append(text))
+        monkeypatch.setattr(app.notices, "toast", lambda text, **_: said.append(text))
         for key in ("r", "delete", "e"):
             await pilot.press(key)
             await until(lambda: app.type_ahead.settled)

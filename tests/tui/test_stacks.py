@@ -54,7 +54,7 @@ async def test_of_a_stack_that_was_named_another_is_opened_and_the_way_back_is_t
         app.screen.query_one(Input).value = str(other)
         await pilot.press("enter")
         await until(lambda: app.session.stack and app.session.stack.path == other and app.session.stack.rows)
-        assert f"layers go to {other} now, no longer to {named}" in [entry.text for entry in app.logbook]
+        assert f"layers go to {other} now, no longer to {named}" in [entry.text for entry in app.notices.log]
         await pilot.press("o")
         await until(lambda: isinstance(app.screen, ChooseStack))
         assert isinstance(app.screen, ChooseStack)

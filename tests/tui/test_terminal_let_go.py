@@ -32,12 +32,12 @@ async def test_a_terminal_that_is_forgotten_is_closed() -> None:
     before = masters()
     app = LaminaApp(Session(None))
     async with app.run_test():
-        await app.start_program([sys.executable, "-c", "print('that was all')"])
-        await until(lambda: app.terminal is not None and not app.terminal.alive)
+        await app.terminals.start([sys.executable, "-c", "print('that was all')"])
+        await until(lambda: app.terminals.shown is not None and not app.terminals.shown.alive)
         assert masters() == before + 1
-        app.forget_terminal()
+        app.terminals.forget()
         await until(lambda: masters() == before)
-        assert not app.terminals
+        assert not app.terminals.all
         await until(lambda: not held_terminals())
         assert not list(terminals_dir().iterdir())
 

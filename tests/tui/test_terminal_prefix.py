@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lamina.tui.dialogs.new_program import words_of, wrong_command
+from lamina.tui.dialogs.new_program import wrong_command
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.typed import words_of
 from lamina.tui.terminal.emulator import Emulator
 from lamina.tui.terminal.prefix import Prefix, Whose
 from lamina.tui.widgets.terminal_rail import TerminalRail

@@ -35,7 +35,7 @@ def no_guide(own_places: None) -> None:
 
 
 def shown(app: LaminaApp) -> str:
-    return app.terminal.emulator.text.strip() if app.terminal else ""
+    return app.terminals.shown.emulator.text.strip() if app.terminals.shown else ""
 
 
 async def shows(app: LaminaApp, *lines: str) -> None:
@@ -80,10 +80,10 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
     app.first_command = [sys.executable, "-q"]
     async with app.run_test(size=(100, 30)):
         # What is typed while it starts is for it: q is no wish to leave.
-        await until(lambda: app.typed_ahead is not None and app.screen is app.terminal_screen)
+        await until(lambda: app.terminals.typed_ahead is not None and app.screen is app.terminal_screen)
         type_in(app, "q = 1\n")
         await shows(app, ">>> q = 1", ">>>")
-        terminal = app.terminal
+        terminal = app.terminals.shown
         assert terminal is not None and app.current_mode == "terminal"
         reaper.watch(terminal.pid)
         # Keys of lamina, of Textual and of the terminal line all go to the program.
@@ -122,7 +122,7 @@ async def test_a_python_prompt_and_its_screen_go_back(reaper: Reaper, tmp_path: 
         # Now keys are lamina's again, without the prefix.
         press(app, "up", "r")
         await answer(app, "right", "enter")
-        await until(lambda: app.typed_ahead is None and app.terminal_screen.takes_keys)
+        await until(lambda: app.terminals.typed_ahead is None and app.terminal_screen.takes_keys)
         type_in(app, "x\n")
         await shows(app, ">>> x", "1000", ">>>")
 
@@ -148,12 +148,12 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
     app.first_command = [sys.executable, "-c", "import itertools\nfor number in itertools.count(): print(number)"]
     async with app.run_test(size=(80, 24)):
         await until(lambda: shown(app).count("\n") > 10)
-        terminal = app.terminal
+        terminal = app.terminals.shown
         assert terminal is not None
         reaper.watch(terminal.pid)
         await layer(app, 1)
         press(app, "ctrl+c")
-        await until(lambda: app.program_left_at)  # the app has seen that it ended: a key before that was meant for the program
+        await until(lambda: app.key_rules.program_left_at)  # the app has seen that it ended: a key before that was meant for the program
         assert terminal.ending == "was ended by SIGINT" and "KeyboardInterrupt" in shown(app)
         before = kept(tmp_path / "shots" / "1")
         fed.clear()
@@ -161,7 +161,7 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
         await answer(app, "right", "enter")
         await until(lambda: terminal.alive and sum(map(len, fed)) > 1000)
         press(app, "ctrl+c")
-        await until(lambda: app.program_left_at)
+        await until(lambda: app.key_rules.program_left_at)
         written = before.replace("\n", "\r\n").encode() + b"".join(fed)
         numbers = [int(line) for line in written.split(b"\r\n")[:200]]
         assert numbers == list(range(numbers[0], numbers[0] + 200))
@@ -171,6 +171,6 @@ async def test_a_program_that_writes_without_end_loses_no_byte(reaper: Reaper, t
         await answer(app, "right", "enter")
         await until(lambda: app.journal.jobs[0].operation.kind == "restore" and app.journal.jobs[0].state == journal.FAILED)
         assert "files.img" in app.journal.jobs[0].outcome and not terminal.alive
-        await app.start_program(["no such program"])
+        await app.terminals.start(["no such program"])
         await until(lambda: app.journal.jobs[0].operation.title == "start no such program" and app.journal.jobs[0].state == journal.FAILED)
         assert app.journal.jobs[0].outcome == "cannot run no such program: No such file or directory"

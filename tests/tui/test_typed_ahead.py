@@ -7,10 +7,10 @@ import pytest
 from textual import events
 from textual.command import CommandList
 
-from lamina.tui.app import type_ahead as typing
 from lamina.tui.app.lamina import LaminaApp
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model.session import Session
+from lamina.tui.services import type_ahead as typing
 from tests.tui.waiting import type_ahead, until
 
 
@@ -51,7 +51,7 @@ async def test_what_is_asked_is_answered_once() -> None:
         send(app, "enter", "enter", "enter", "escape")
         await until(lambda: len(app.screen_stack) == 1 and not app.message_queue_size)
         await pilot.pause()
-    assert not app.last_words
+    assert not app.leaving.last_words
 
 
 async def test_a_look_that_a_newer_one_takes_the_place_of_holds_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ async def test_what_is_still_to_be_read_is_not_said_again() -> None:
         for text in ("no space", "no space", "another thing", "no space"):
             app.notify(text, severity="error")
         await until(lambda: len(app._notifications) == 2)
-        assert [entry.text for entry in app.logbook].count("no space") == 3
+        assert [entry.text for entry in app.notices.log].count("no space") == 3
 
 
 async def test_a_key_that_comes_when_no_screen_is_left_is_for_nobody() -> None:

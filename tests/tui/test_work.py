@@ -32,7 +32,7 @@ class Watcher:
     def __init__(self, app: LaminaApp) -> None:
         self.app = app
         self.values: list[str] = []
-        app.jobs_changed.subscribe(app.stack, self._look)
+        app.queue.changed.subscribe(app.stack, self._look)
 
     def _look(self, job: Job | None) -> None:
         if job is not None and job.state == journal.RUNNING and job.progress is not None and job.progress.done:

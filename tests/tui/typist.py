@@ -25,12 +25,13 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
 from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.timed_layers import TimedLayers
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.dialogs.confirm import Confirm
 from lamina.tui.model.operation import Operation
 from lamina.tui.model.session import Session
 from lamina.tui.operations import labels
+from lamina.tui.services.line_history import LineHistory
+from lamina.tui.services.timed_layers import TimedLayers
 from lamina.tui.widgets.filter_line import FilterLine
 from lamina.tui.widgets.hits_pane import HitsPane
 from tests.corpus import unpack
@@ -318,7 +319,7 @@ class Recorder:
 
     def patch(self) -> Iterator[tuple[object, str, Any]]:
         """What is noted down: where, its name, and the function that notes it."""
-        seen, do, notify = self.seen, self.app.do, self.app.notify
+        seen, do, notify = self.seen, self.app.queue.do, self.app.notices.tell
 
         def do_or_note(operation: Operation) -> bool:
             if operation.kind == "plan":
@@ -345,9 +346,9 @@ class Recorder:
 
             return noted
 
-        def told(message: str, **options: Any) -> None:
+        def told(message: str, *rest: Any, **options: Any) -> None:
             self.said.append(message)
-            notify(message, **options)
+            notify(message, *rest, **options)
 
         def left(line: FilterLine, *_: object) -> tuple[str, str] | None:
             return ("filter", line._input.value) if line.display and line._input.value else None
@@ -355,13 +356,13 @@ class Recorder:
         def answered(dialog: Confirm, result: object = None) -> tuple[str, str]:
             return "answer", f"{dialog._title.split()[0]}:{result}"
 
-        yield self.app, "do", do_or_note
-        yield self.app, "notify", told
+        yield self.app.queue, "do", do_or_note
+        yield self.app.notices, "tell", told
         yield labels, "label", of_mark("label")
         yield labels, "pin", of_mark("pin")
         yield noting(FilterLine, "clear", left)
         yield noting(FilterLine, "post_message", lambda line, message: left(line) if isinstance(message, FilterLine.Left) else None)
-        yield noting(type(self.app), "remember_line", lambda _app, line: ("line", line))
+        yield noting(LineHistory, "add", lambda _history, line: ("line", line))
         yield noting(Confirm, "dismiss", answered)
         yield noting(AskText, "dismiss", lambda _dialog, result=None: ("text", str(result)))
         yield noting(HitsPane, "searching", lambda _pane, asked: ("find", asked.typed))
@@ -435,7 +436,7 @@ async def play(seed: int, keys: int) -> dict[str, object]:
                     typed += len(one.keys)
                     rounds += 1
                     lost = [text for text in recorder.said if "not taken" in text]
-                    if recorder.seen != one.seen or recorder.place() != (one.place, one.line) or lost or app.last_words:
+                    if recorder.seen != one.seen or recorder.place() != (one.place, one.line) or lost or app.leaving.last_words:
                         wrong.append(
                             {
                                 "round": rounds, "keys": [str(key) for key in one.keys], "seen": recorder.seen.copy(), "meant": one.seen,
@@ -451,7 +452,8 @@ async def play(seed: int, keys: int) -> dict[str, object]:
             sleeper.kill()
             sleeper.wait()
             os.chdir("/")
-    return {"typed": typed, "rounds": rounds, "seconds": round(time.monotonic() - began, 1), "wrong": wrong, "last words": app.last_words}
+    took = round(time.monotonic() - began, 1)
+    return {"typed": typed, "rounds": rounds, "seconds": took, "wrong": wrong, "last words": app.leaving.last_words}
 
 
 if __name__ == "__main__":

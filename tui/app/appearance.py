@@ -1,4 +1,4 @@
-"""The part of the app that looks are about: themes, colours of texts, and terminals with few colours or none, or with ASCII only."""
+"""How the app looks: themes, colours of texts, and terminals with few colours or none, or with ASCII only."""
 
 import os
 import re
@@ -17,8 +17,9 @@ from textual.widgets import Static
 from lamina.tui import theme as themes
 from lamina.tui.app.driver import TerminalDriver
 from lamina.tui.model.glyphs import ascii_only, to_ascii
-from lamina.tui.model.settings import Settings
-from lamina.tui.textual_private import OpenApp, all_screens
+from lamina.tui.model.session import Session
+from lamina.tui.services.base_app import BaseApp
+from lamina.tui.textual_private import all_screens
 
 _REST_S = 0.2
 
@@ -54,7 +55,7 @@ def fitting_theme(environ: Mapping[str, str]) -> str:
     return themes.DARK.name if many and not environ.get("NO_COLOR") else themes.ANSI.name
 
 
-class ThemedApp(OpenApp):
+class ThemedApp(BaseApp):
     """An app with lamina's themes.
 
     Attributes:
@@ -65,8 +66,9 @@ class ThemedApp(OpenApp):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(driver_class=TerminalDriver)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, TerminalDriver)
+        settings = session.settings
         # Textual takes an empty NO_COLOR for a wish too.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii

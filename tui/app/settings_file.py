@@ -1,4 +1,4 @@
-"""The part of the app that settings are changed from: what one sees is kept, all else is typed in the user's editor."""
+"""The user's file of settings: what one sees is kept in it, all else is typed in the user's editor."""
 
 import os
 from collections.abc import Mapping
@@ -6,50 +6,58 @@ from collections.abc import Mapping
 from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.app.appearance import fitting_theme
-from lamina.tui.app.navigation import MovingApp
-from lamina.tui.bridge import is_over
-from lamina.tui.dialogs.new_program import words_of
+from lamina.tui.bridge import Bridge, is_over
+from lamina.tui.model.typed import words_of
+from lamina.tui.services.current_session import CurrentSession
+from lamina.tui.services.external_programs import ExternalPrograms
+from lamina.tui.services.notices import Notices
+from lamina.tui.services.type_ahead import TypeAhead
 from lamina.tui.widgets.process_columns import DEFAULT
 
 
-class SettingApp(MovingApp):
-    """An app that writes the user's file of settings when it is asked to. What is in there holds from the next start on."""
+class SettingsFile:
+    """The file of one user. What is in there holds from the next start on."""
 
-    def columns_shown(self) -> tuple[str, ...]:
-        """The columns of the processes."""
-        raise NotImplementedError
+    def __init__(
+        self, current: CurrentSession, bridge: Bridge, notices: Notices, programs: ExternalPrograms, type_ahead: TypeAhead
+    ) -> None:
+        self._current = current
+        self._bridge = bridge
+        self._notices = notices
+        self._programs = programs
+        self._type_ahead = type_ahead
 
-    def keep_appearance(self) -> None:
-        """Write the theme and the columns of the processes into the file."""
-        if not self.may_change("settings are not written"):
+    def keep_appearance(self, theme: str, columns: tuple[str, ...]) -> None:
+        """Write the *theme* and the *columns* of the processes into the file, as far as they are not the usual ones."""
+        if not self._current.may_change("settings are not written"):
             return
-        settings, shown = self.session.settings, self.columns_shown()
-        theme = settings.theme if self.theme == (settings.theme or fitting_theme(os.environ)) else self.theme
-        columns = () if shown == DEFAULT else shown
+        settings = self._current.value.settings
+        chosen = settings.theme if theme == (settings.theme or fitting_theme(os.environ)) else theme
+        shown = () if columns == DEFAULT else columns
 
         def write() -> messages.ViewSaved:
             from lamina.tui.settings.config_verb import keep_appearance
 
             try:
-                return messages.ViewSaved(f"theme and columns are in {keep_appearance(theme, columns)}")
+                return messages.ViewSaved(f"theme and columns are in {keep_appearance(chosen, shown)}")
             except LaminaError as error:
                 return messages.ViewSaved(str(error), failed=True)
 
-        self.bridge.ask("settings", write)
+        self._bridge.ask("settings", write)
 
-    def edit_settings(self) -> None:
+    def edit(self) -> None:
         """Open the file in the user's editor, with every setting there is if there was none yet."""
-        if self.may_change("settings are not written") and self.can_run(editor(os.environ)[0]):
-            looking = self.bridge.ask("settings", _ready)
-            self.type_ahead.expect("the editor", lambda: is_over(looking))
+        if self._current.may_change("settings are not written") and self._programs.can_run(editor(os.environ)[0]):
+            looking = self._bridge.ask("settings", _ready)
+            self._type_ahead.expect("the editor", lambda: is_over(looking))
 
-    def on_settings_ready(self, message: messages.SettingsReady) -> None:
+    def ready(self, message: messages.SettingsReady) -> None:
         """The file is there."""
         if message.why:
-            self.notify(message.why, severity="error")
+            self._notices.tell(message.why, severity="error")
             return
-        self.run_outside([*editor(os.environ), str(message.file)])
-        self.bridge.ask("settings", _judge)
+        self._programs.run([*editor(os.environ), str(message.file)])
+        self._bridge.ask("settings", _judge)
 
 
 def editor(environ: Mapping[str, str]) -> list[str]:

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from textual.message import Message
 
-from lamina.tui.app.lamina import LaminaApp
-from lamina.tui.app.leaving import run
+from lamina.tui.app.lamina import LaminaApp, run
 from lamina.tui.demo.first_minute import FIRST_MINUTE
 from lamina.tui.demo.host import Cells, DemoProgram
 from lamina.tui.demo.read_cells import CellAges

@@ -13,13 +13,13 @@ from lamina.tui.operations import archives, checks
 from lamina.tui.operations import layer_command_lines as commands
 from lamina.tui.operations.proposal import Proposal
 from lamina.tui.paths import is_directory, is_file, typed_path
+from lamina.tui.services.base_app import BaseApp
 
 if TYPE_CHECKING:
     from lamina.core.archive.importing import ImportResult
-    from lamina.tui.app.lamina import LaminaApp
 
 
-def ask_export(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
+def ask_export(app: BaseApp, row: LayerRow, stack: StackView) -> None:
     """A file name first, then what goes into it."""
 
     def wrong(line: str) -> str:
@@ -36,7 +36,7 @@ def ask_export(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
     app.push_screen(AskText(f"export layer {row.name} to which file?", "NAME.tar.zst", name, wrong), answered)
 
 
-def _ask_form(app: "LaminaApp", row: LayerRow, stack: StackView, output: Path) -> None:
+def _ask_form(app: BaseApp, row: LayerRow, stack: StackView, output: Path) -> None:
     above = stack.ancestors(row)
     size = units.size(row.disk_bytes + sum(it.disk_bytes for it in above))
     lines = [f"To {output}. It is checked first, and the file appears only when it is whole."]
@@ -56,7 +56,7 @@ def _ask_form(app: "LaminaApp", row: LayerRow, stack: StackView, output: Path) -
     app.push_screen(Confirm(f"Export layer {row.name}", lines, [Choice("cancel", "Cancel"), *choices]), answered)
 
 
-def ask_import(app: "LaminaApp", stack: StackView) -> None:
+def ask_import(app: BaseApp, stack: StackView) -> None:
     """Which archive; of an archive that is open, into which directory."""
 
     def no_file(line: str) -> str:
@@ -77,11 +77,11 @@ def ask_import(app: "LaminaApp", stack: StackView) -> None:
         app.push_screen(ask, lambda line: _look(app, _path(line), stack.path) if line else None)
 
 
-def _look(app: "LaminaApp", archive: Path, stack: Path) -> None:
+def _look(app: BaseApp, archive: Path, stack: Path) -> None:
     def done(result: "ImportResult") -> None:
-        app.stack.follow(result.layers[0].path if result.layers else None)
+        app.follow_layer(result.layers[0].path if result.layers else None)
         if app.session.stack_dir != stack:
-            app.open_stack(stack)
+            app.reader.open_stack(stack)
 
     def ask(found: Proposal, name: str) -> None:
         command = commands.import_line(archive, stack, name, trust=bool(found.plan.untrusted))
@@ -105,7 +105,7 @@ def _look(app: "LaminaApp", archive: Path, stack: Path) -> None:
     app.do(archives.plan_import(archive, stack, show))
 
 
-def ask_rest(app: "LaminaApp", row: LayerRow) -> None:
+def ask_rest(app: BaseApp, row: LayerRow) -> None:
     """Compress it at rest, or bring it back."""
     verb = "expand" if row.compressed else "compress"
 
@@ -116,7 +116,7 @@ def ask_rest(app: "LaminaApp", row: LayerRow) -> None:
     app.do(archives.plan_rest(row, show))
 
 
-def ask_relink(app: "LaminaApp", row: LayerRow) -> None:
+def ask_relink(app: BaseApp, row: LayerRow) -> None:
     """Where its parent may be, then whether the one that was found is it."""
 
     def wrong(line: str) -> str:

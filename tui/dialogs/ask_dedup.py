@@ -1,24 +1,21 @@
 """Before a dedup: what each way frees, and which layers can no longer be restored after the one that loses something."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.operations import command_lines, deduplication, layer_command_lines
 from lamina.tui.operations.deduplication import Thinning
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.services.base_app import BaseApp
 
 
-def ask_dedup(app: "LaminaApp", row: LayerRow, stack: Path) -> None:
+def ask_dedup(app: BaseApp, row: LayerRow, stack: Path) -> None:
     """Look first, then show what was found and do what the user chooses."""
     app.do(deduplication.plan_thinning(row, stack, lambda found: _show(app, found)))
 
 
-def _show(app: "LaminaApp", found: Thinning) -> None:
+def _show(app: BaseApp, found: Thinning) -> None:
     row, stack = found.row, found.stack
     loses = found.dedup is not None and bool(found.dedup.losing)
     doable = {

@@ -1,16 +1,12 @@
 """What people say of a layer: its label, and why it is pinned."""
 
-from typing import TYPE_CHECKING
-
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.operations import labels
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.services.base_app import BaseApp
 
 
-def ask_label(app: "LaminaApp", row: LayerRow) -> None:
+def ask_label(app: BaseApp, row: LayerRow) -> None:
     """A name for people."""
 
     def answered(text: str | None) -> None:
@@ -20,7 +16,7 @@ def ask_label(app: "LaminaApp", row: LayerRow) -> None:
     app.push_screen(AskText(f"label of layer {row.name}", "as in: after import; empty takes it away", row.label), answered)
 
 
-def ask_pin(app: "LaminaApp", row: LayerRow) -> None:
+def ask_pin(app: BaseApp, row: LayerRow) -> None:
     """Pin it, with a reason; a pinned one is let go at once."""
     if row.pinned:
         app.type_ahead.asks_for_nothing()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -17,14 +17,12 @@ from lamina.core.errors import TargetError
 from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import FORM_KEYS
 from lamina.tui.model.layers import LayerRow
+from lamina.tui.model.subject import Subject
 from lamina.tui.model.target import look_up
 from lamina.tui.model.typed import ADDRESSES, keep_line, read_lines
 from lamina.tui.operations import command_lines, page_server
+from lamina.tui.services.base_app import BaseApp
 from lamina.tui.theme import DANGER
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
-    from lamina.tui.screens.frame import Subject
 
 YES, NO = frozenset({"yes", "y", "1"}), frozenset({"no", "n", "0", ""})
 PORT = 9999
@@ -168,14 +166,14 @@ def address_of(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def ask_send(app: "LaminaApp", subject: "Subject") -> None:
+def ask_send(app: BaseApp, subject: Subject) -> None:
     """Ask where to, and send."""
 
     def answered(where: Where | None) -> None:
         if where is None:
             return
         app.bridge.ask("address typed", lambda: keep_line(f"{where.host}:{where.port}", ADDRESSES))
-        companion = app.companion_of(subject.pid)
+        companion = app.terminals.companion_of(subject.pid)
         operation = page_server.send(
             subject.pid, subject.name, subject.stack, where.host, where.port, int(where.word), final=where.option, companion=companion
         )
@@ -189,7 +187,7 @@ def ask_send(app: "LaminaApp", subject: "Subject") -> None:
     app.push_screen(SendDialog(subject.pid, subject.name, read_lines(ADDRESSES)), answered)
 
 
-def ask_receive(app: "LaminaApp", stack: Path, newest: LayerRow | None) -> None:
+def ask_receive(app: BaseApp, stack: Path, newest: LayerRow | None) -> None:
     """Ask where to listen, and wait there."""
 
     def answered(where: Where | None) -> None:

@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lamina.core.attach.procfs import Stat, read_stat
 from lamina.core.errors import TargetError
@@ -13,12 +12,10 @@ from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.operations import command_lines
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.services.base_app import BaseApp
 
 
-def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
+def ask_restore(app: BaseApp, row: LayerRow) -> None:
     """Ask, then restore *row*; refusals that are certain are said at once."""
     if not row.restorable:
         app.notify(f"layer {row.name} cannot be restored: {row.why}", severity="warning")
@@ -45,14 +42,14 @@ def ask_restore(app: "LaminaApp", row: LayerRow) -> None:
         lines = [f"No process {row.pid} is running: the program starts again where layer {row.name} was taken."]
         choices = [Choice("restore", "Restore", command=command_lines.restore_line(request))]
     if row.shell_job:
-        known = any(terminal.pid == row.pid for terminal in app.terminals)
+        known = any(terminal.pid == row.pid for terminal in app.terminals.all)
         lines.append("Its terminal shows again what it showed then." if known else "It had a terminal, and gets one of lamina's own: 6.")
     lines.append("Files it has written since stay as they are: only the program goes back.")
 
     def answered(choice: str | None) -> None:
         if choice in requests:
             if row.shell_job:
-                app.bring(operations.put_back(requests[choice], row.pid, name, app.terminal_screen.size_inside))
+                app.terminals.bring(operations.put_back(requests[choice], row.pid, name, app.program_screen().size_inside))
             else:
                 app.do(operations.restore(requests[choice], row.pid, name))
 

@@ -11,13 +11,13 @@ from lamina.tui.model.layers import LayerRow, StackView
 from lamina.tui.operations import layer_command_lines as commands
 from lamina.tui.operations import stack_changes
 from lamina.tui.operations.proposal import Proposal
+from lamina.tui.services.base_app import BaseApp
 
 if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
     from lamina.tui.model.operation import Operation
 
 
-def ask_before(app: "LaminaApp", title: str, found: Proposal, choice: Choice, operation: "Operation") -> None:
+def ask_before(app: BaseApp, title: str, found: Proposal, choice: Choice, operation: "Operation") -> None:
     """Show what a dry run found under *title*; *operation* is done if *choice* is taken."""
     if found.nothing:
         app.notify(f"{title}: {found.summary}")
@@ -32,7 +32,7 @@ def ask_before(app: "LaminaApp", title: str, found: Proposal, choice: Choice, op
     app.push_screen(Confirm(title, [block for block in blocks if block], [Choice("cancel", "Cancel"), choice]), answered)
 
 
-def ask_drop(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
+def ask_drop(app: BaseApp, row: LayerRow, stack: StackView) -> None:
     """To the trash; of a layer that is there already, for good."""
     if row.trashed:
         entry = row.path.name.removeprefix(".lamina-trash.")
@@ -53,7 +53,7 @@ def ask_drop(app: "LaminaApp", row: LayerRow, stack: StackView) -> None:
     app.do(stack_changes.plan_drop(row, show))
 
 
-def ask_squash(app: "LaminaApp", last: LayerRow, ancestors: Sequence[LayerRow], first: LayerRow | None) -> None:
+def ask_squash(app: BaseApp, last: LayerRow, ancestors: Sequence[LayerRow], first: LayerRow | None) -> None:
     """Squash from *first* to *last*; which of the *ancestors* is first is asked if it is None."""
     if not ancestors:
         app.notify(f"layer {last.name} stands on no other: there is nothing to squash into it", severity="warning")
@@ -70,7 +70,7 @@ def ask_squash(app: "LaminaApp", last: LayerRow, ancestors: Sequence[LayerRow], 
         app.push_screen(ChooseLayer(title, ancestors, "all from it to here become one layer"), chosen)
 
 
-def _squash(app: "LaminaApp", first: LayerRow, last: LayerRow) -> None:
+def _squash(app: BaseApp, first: LayerRow, last: LayerRow) -> None:
     def show(found: Proposal) -> None:
         command, did = commands.squash_line(first.path, last.path), f"{first.name}..{last.name}"
         operation = stack_changes.carry_out("squash", f"squash layers {did}", command, found, f"{did} are layer {last.name}")
@@ -79,19 +79,19 @@ def _squash(app: "LaminaApp", first: LayerRow, last: LayerRow) -> None:
     app.do(stack_changes.plan_squash(first, last, show))
 
 
-def ask_empty(app: "LaminaApp", stack: Path) -> None:
+def ask_empty(app: BaseApp, stack: Path) -> None:
     """All of the trash, for good."""
     app.do(stack_changes.plan_empty(stack, "", lambda found: _show_empty(app, stack, "", found)))
 
 
-def _show_empty(app: "LaminaApp", stack: Path, name: str, found: Proposal) -> None:
+def _show_empty(app: BaseApp, stack: Path, name: str, found: Proposal) -> None:
     title = f"Remove layer {name} for good" if name else f"Empty the trash of {stack.name}"
     command = commands.empty_line(stack, name)
     operation = stack_changes.carry_out("empty", title[0].lower() + title[1:], command, found, "gone for good")
     ask_before(app, title, found, Choice("remove", "Remove", worst=True, command=command), operation)
 
 
-def ask_prune(app: "LaminaApp", stack: Path, rules: tuple[str, str, str]) -> None:
+def ask_prune(app: BaseApp, stack: Path, rules: tuple[str, str, str]) -> None:
     """Which layers stay by *rules*, which go."""
 
     def show(found: Proposal) -> None:

@@ -1,7 +1,7 @@
 """How often a layer is taken: by the clock, by what is written, or both."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
@@ -14,13 +14,11 @@ from lamina.core.dump.rhythm import Rhythm
 from lamina.core.errors import TargetError
 from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.keymap import FORM_KEYS
+from lamina.tui.model.subject import Subject
 from lamina.tui.model.target import look_up
 from lamina.tui.operations import command_lines
+from lamina.tui.services.base_app import BaseApp
 from lamina.tui.theme import DANGER
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
-    from lamina.tui.screens.frame import Subject
 
 _FIELDS = (
     ("every", "every", "30s", "a time: 30s, 10m, 1h; empty: only what is written counts"),
@@ -101,7 +99,7 @@ def rhythm_of(every: str, dirtied: str, keep_last: str) -> Rhythm:
     return rhythm
 
 
-def ask_timed(app: "LaminaApp", subject: "Subject") -> None:
+def ask_timed(app: BaseApp, subject: Subject) -> None:
     """Ask how often, and begin."""
 
     def answered(rhythm: Rhythm | None) -> None:

@@ -12,14 +12,6 @@ def ask_command(before: str = "") -> AskText:
     return AskText("start a program, as a shell would", "python3 -q", before, wrong_command)
 
 
-def words_of(line: str) -> list[str]:
-    """The words of a command line; none if it cannot be meant."""
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return []
-
-
 def wrong_command(line: str) -> str:
     """Why *line* cannot be run, in words; "" if it can."""
     try:

@@ -6,7 +6,7 @@ Nothing is listed twice: the bindings in force are the list.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -16,11 +16,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lamina.tui.keys.base_screen import BaseScreen
 from lamina.tui.keys.keymap import APP_KEYS, PANE_KEYS, TARGET_KEYS
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.services.base_app import BaseApp
+from lamina.tui.services.base_screen import BaseScreen
 
 EVERYWHERE, PANES = "everywhere", "the panes"
 _OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Binding)}
@@ -86,6 +84,11 @@ def key_name(binding: Binding) -> str:
     return binding.key_display or _NAMES.get(binding.key, binding.key.replace("ctrl+", "^"))
 
 
+def perform(app: BaseApp, action: Action) -> None:
+    """Do what a key does, on the screen where it does."""
+    app.perform(action.call, action.mode, action.node)
+
+
 def actions_here(screen: Screen[Any]) -> list[Action]:
     """What can be done on *screen* now: in the focused pane first, then on the screen, with the panes, and everywhere."""
     found: dict[tuple[int, str], Action] = {}
@@ -122,10 +125,10 @@ def _enter(screen: Screen[Any]) -> Action | None:
     return next((action for action in _of_class(type(screen)) if action.keys.startswith("Enter")), None)
 
 
-def actions_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Action]:
+def actions_elsewhere(app: BaseApp, screen: Screen[Any]) -> Iterable[Action]:
     """What the other screens do that *screen* cannot."""
     here = {action.call for action in actions_here(screen)}
-    for mode, frame in app.frames():
+    for mode, frame in app.screens():
         # One without a digit is come to from another screen, and knows nothing before.
         if mode != app.current_mode and f"show('{mode}')" in _RANK:
             for action in _of_class(type(frame), app.session.settings.keys):
@@ -133,7 +136,7 @@ def actions_elsewhere(app: "LaminaApp", screen: Screen[Any]) -> Iterable[Action]
                     yield replace(action, mode=mode, refused=_refused(app, action))
 
 
-def action_elsewhere(app: "LaminaApp", key: str) -> Action | None:
+def action_elsewhere(app: BaseApp, key: str) -> Action | None:
     """What *key* (as Textual calls it) does on another screen; None if it does nothing there either."""
     letter = key_to_character(_UNICODE.get(key, key))
     name = key_name(Binding(key, "", "", key_display=letter if letter and letter.isprintable() else None))

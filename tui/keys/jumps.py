@@ -5,22 +5,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lamina.tui.keys.actions import Action, actions_elsewhere, actions_here
+from lamina.tui.keys.actions import Action, actions_elsewhere, actions_here, perform
 from lamina.tui.model.compared import Compared
 from lamina.tui.model.units import address_of
 from lamina.tui.paths import is_directory, is_there, typed_path
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.services.base_app import BaseApp
+from lamina.tui.services.quiet import ACTIONS
 
 
 class Unclear(Exception):
     """A line cannot be meant; the text says why."""
 
 
-def _nothing(_app: "LaminaApp") -> Iterable[str]:
+def _nothing(_app: BaseApp) -> Iterable[str]:
     return ()
 
 
@@ -40,8 +38,8 @@ class Jump:
     names: tuple[str, ...]
     argument: str
     does: str
-    go: Callable[["LaminaApp", str], object]
-    offers: Callable[["LaminaApp"], Iterable[str]] = _nothing
+    go: Callable[[BaseApp, str], object]
+    offers: Callable[[BaseApp], Iterable[str]] = _nothing
     completes: Callable[[str], Iterable[str]] = lambda _typed: ()
 
     @property
@@ -50,21 +48,25 @@ class Jump:
         return " ".join([*(f":{name}" for name in self.names), *([self.argument] if self.argument else [])])
 
 
-def _show(mode: str) -> Callable[["LaminaApp", str], object]:
+def _show(mode: str) -> Callable[[BaseApp, str], object]:
     return lambda app, _argument: app.action_show(mode)
 
 
-def _to_target(app: "LaminaApp", argument: str) -> None:
+def _run(action: str) -> Callable[[BaseApp, str], object]:
+    return lambda app, _argument: app.run_action(action)
+
+
+def _to_target(app: BaseApp, argument: str) -> None:
     if argument:
         app.reader.aim(_pid(argument))
     app.action_show("target")
 
 
-async def _to_process(app: "LaminaApp", argument: str) -> None:
+async def _to_process(app: BaseApp, argument: str) -> None:
     pid = _pid(argument)
     await app.show("processes")
     app.reader.aim(pid)
-    app.processes.go_to_process(pid)
+    app.go_to_process(pid)
 
 
 def _pid(argument: str) -> int:
@@ -75,16 +77,16 @@ def _pid(argument: str) -> int:
     return int(argument)
 
 
-def _to_stack(app: "LaminaApp", argument: str) -> None:
+def _to_stack(app: BaseApp, argument: str) -> None:
     if argument:
         path = typed_path(argument).absolute()
         if not is_directory(path):
             raise Unclear(f"{argument} is no directory")
-        app.open_stack(path)
+        app.reader.open_stack(path)
     app.action_show("stack")
 
 
-def _to_stacks(app: "LaminaApp", _argument: str) -> None:
+def _to_stacks(app: BaseApp, _argument: str) -> None:
     app.reader.find_stacks()
 
 
@@ -98,19 +100,19 @@ def _directories(typed: str) -> list[str]:
     return [f"{folder}/{name}" if "/" in typed else name for name in inside if name.startswith(begun) and (begun or name[0] != ".")]
 
 
-async def _to_layer(app: "LaminaApp", argument: str) -> None:
+async def _to_layer(app: BaseApp, argument: str) -> None:
     names = list(_layers(app))
     if argument not in names:
         raise Unclear(f"there is no layer {argument}" if names else "no stack with layers is open")
     await app.show("stack")
-    app.stack.go_to_layer(argument)
+    app.go_to_layer(argument)
 
 
-def _layers(app: "LaminaApp") -> Iterable[str]:
+def _layers(app: BaseApp) -> Iterable[str]:
     return [row.name for row in app.session.stack.rows] if app.session.stack is not None else []
 
 
-def _to_difference(app: "LaminaApp", argument: str) -> None:
+def _to_difference(app: BaseApp, argument: str) -> None:
     stack, target = app.session.stack, app.session.target
     paths = {row.name: row.path for row in stack.rows} if stack is not None else {}
     names = argument.split()
@@ -127,7 +129,7 @@ def _to_difference(app: "LaminaApp", argument: str) -> None:
         raise Unclear(f"layer {names[0]} and which other one? No program runs")
 
 
-def _to_address(app: "LaminaApp", argument: str) -> None:
+def _to_address(app: BaseApp, argument: str) -> None:
     address = address_of(argument)
     if address is None:
         raise Unclear(f"{argument!r} is no address: hexadecimal, as 7f12 4400 3000")
@@ -135,7 +137,7 @@ def _to_address(app: "LaminaApp", argument: str) -> None:
         raise Unclear(f"nothing on this screen has address {address:x}")
 
 
-def _to_theme(app: "LaminaApp", argument: str) -> None:
+def _to_theme(app: BaseApp, argument: str) -> None:
     # Ours come first: "light" is lamina-light.
     found = [name for name in sorted(app.available_themes, key=lambda name: (not name.startswith("lamina"), len(name))) if argument in name]
     if not argument or not found:
@@ -159,48 +161,60 @@ JUMPS: Sequence[Jump] = (
     Jump(("open", "stacks"), "", "choose among the stacks there are", _to_stacks),
     Jump(("address", "addr", "a"), "ADDRESS", "to an address in the memory that is shown", _to_address),
     Jump(("theme",), "NAME", "other colours", _to_theme, lambda app: sorted(app.available_themes)),
-    Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", lambda app, _: app.keep_appearance()),
-    Jump(("settings", "config"), "", "the file of settings in $EDITOR", lambda app, _: app.edit_settings()),
-    Jump(("help", "h"), "", "every key and what the colours mean", lambda app, _: app.action_help()),
-    Jump(("quit", "q"), "", "leave lamina", lambda app, _: app.action_leave()),
+    Jump(("write", "w"), "", "keep theme and columns as they are now, in the file of settings", _run("app.keep_appearance")),
+    Jump(("settings", "config"), "", "the file of settings in $EDITOR", _run("app.edit_settings")),
+    Jump(("help", "h"), "", "every key and what the colours mean", _run("app.help")),
+    Jump(("quit", "q"), "", "leave lamina", _run("app.leave")),
 )
 
 
-def actions_by_name(app: "LaminaApp") -> dict[str, Action]:
+def actions_by_name(app: BaseApp) -> dict[str, Action]:
     """What can be done on the present screen and on others, by the words for it. To be asked before the line takes the focus."""
     actions = (*actions_elsewhere(app, app.screen), *reversed(actions_here(app.screen)))
     return {action.word: action for action in actions if not action.moves and action.enabled}
 
 
-async def go(app: "LaminaApp", line: str, actions: Mapping[str, Action]) -> None:
+def follow(app: BaseApp, line: str, actions: Mapping[str, Action], unclear: Callable[[str], None]) -> None:
+    """Do what *line* says, without its colon, one of *actions* if it names one; if it cannot be meant, *unclear* gets the words for it."""
+
+    async def going() -> None:
+        try:
+            await go(app, line, actions)
+        except Unclear as why:
+            unclear(str(why))
+
+    app.run_worker(going(), group=ACTIONS)
+
+
+async def go(app: BaseApp, line: str, actions: Mapping[str, Action]) -> None:
     """Do what *line* says, without its colon. Raises `Unclear`."""
     name, _, argument = line.strip().partition(" ")
     argument = argument.strip()
-    jump = next((one for one in JUMPS if name in one.names), None)
-    if jump is None and name not in actions:
+    found = next((one for one in JUMPS if name in one.names), None)
+    if found is None and name not in actions:
         near = [word for word in _words(actions) if word.startswith(name)]
         if len(near) != 1:
             raise Unclear(f"no {name!r} here; " + ("it may be " + ", ".join(near[:4]) if near else "Tab lists what there is, ? tells"))
         name = near[0]
-        jump = next((one for one in JUMPS if name in one.names), None)
-    if argument and (jump is None or not jump.argument):
+        found = next((one for one in JUMPS if name in one.names), None)
+    if argument and (found is None or not found.argument):
         raise Unclear(f":{name} takes nothing more")
-    if jump is None:
-        app.perform(actions[name])
-    elif isawaitable(done := jump.go(app, argument)):
+    if found is None:
+        perform(app, actions[name])
+    elif isawaitable(done := found.go(app, argument)):
         await done
 
 
-async def completions(app: "LaminaApp", line: str, actions: Mapping[str, Action]) -> list[str]:
+async def completions(app: BaseApp, line: str, actions: Mapping[str, Action]) -> list[str]:
     """The lines that *line* may become: jumps before actions."""
     name, blank, argument = line.lstrip().partition(" ")
     if not blank:
         return [word for word in _words(actions) if word.startswith(name)]
-    jump = next((one for one in JUMPS if name in one.names), None)
-    if jump is None:
+    found = next((one for one in JUMPS if name in one.names), None)
+    if found is None:
         return []
-    values = [value for value in jump.offers(app) if value.startswith(argument)]
-    return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(jump.completes, argument))]
+    values = [value for value in found.offers(app) if value.startswith(argument)]
+    return [f"{name} {value}" for value in (*values, *await asyncio.to_thread(found.completes, argument))]
 
 
 def _words(actions: Mapping[str, Action]) -> list[str]:

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from rich.text import Text
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
-from lamina.tui.keys.actions import actions_elsewhere, actions_here
-from lamina.tui.keys.jumps import JUMPS
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
+from lamina.tui.keys.actions import actions_elsewhere, actions_here, perform
+from lamina.tui.keys.jumps import JUMPS, follow
+from lamina.tui.services.base_app import BaseApp
 
 _KEY_COLUMN = 34
 
@@ -60,17 +58,17 @@ class LaminaPalette(Provider):
         return name
 
     def _all(self) -> Iterator[Entry]:
-        app = cast("LaminaApp", self.app)
+        app = cast(BaseApp, self.app)
         for action in actions_here(self.screen):
             if not action.moves and action.enabled and "command_palette" not in action.call:
                 name = f"go to {action.name}" if action.call.startswith("show(") else action.name
-                yield Entry(name, action.keys, action.does, partial(app.perform, action), action.refused)
+                yield Entry(name, action.keys, action.does, partial(perform, app, action), action.refused)
         for action in actions_elsewhere(app, self.screen):
-            yield Entry(f"{action.context}: {action.name}", action.keys, action.does, partial(app.perform, action), action.refused)
+            yield Entry(f"{action.context}: {action.name}", action.keys, action.does, partial(perform, app, action), action.refused)
         for jump in JUMPS:
             word = jump.names[0]
             begun = partial(app.action_jump_line, f"{word} ")
-            yield Entry(jump.usage, "", jump.does, begun if jump.argument else partial(app.jump, word, {}, app.notify))
+            yield Entry(jump.usage, "", jump.does, begun if jump.argument else partial(follow, app, word, {}, app.notify))
             for value in jump.offers(app):
                 line = f"{word} {value}"
-                yield Entry(line, f":{line}", jump.does, partial(app.jump, line, {}, app.notify))
+                yield Entry(line, f":{line}", jump.does, partial(follow, app, line, {}, app.notify))

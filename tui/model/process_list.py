@@ -6,11 +6,11 @@ from typing import Any
 
 from lamina.core.attach.processes import ProcessInfo
 from lamina.tui.model import tree
+from lamina.tui.model.examined import Examined
+from lamina.tui.model.layer_status import LayerStatus
 from lamina.tui.model.process_filter import Filter, searchable
+from lamina.tui.model.processes import Processes
 from lamina.tui.model.tree import TreeRow
-from lamina.tui.read.examining import Examined
-from lamina.tui.read.layer_status import LayerStatus
-from lamina.tui.read.process import Processes
 
 # The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
 KTHREADD = 2

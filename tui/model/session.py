@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lamina.tui.model.dirty_pages import Dirty
 from lamina.tui.model.layers import StackView
 from lamina.tui.model.settings import Settings
 from lamina.tui.model.target import Target
-from lamina.tui.read.dirty import Dirty
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""What was typed after `:`, and addresses of page servers, kept from one lamina to the next."""
+"""What people type: lines after `:` and addresses of page servers, kept from one lamina to the next; the words of a command line."""
 
 import os
+import shlex
 from pathlib import Path
 
 KEEP = 200
@@ -37,3 +38,11 @@ def keep_line(line: str, name: str = LINES) -> None:
             file.write_text("".join(f"{one}\n" for one in known[-KEEP:]))
     except OSError:
         return
+
+
+def words_of(line: str) -> list[str]:
+    """The words of a command line; none if it cannot be meant."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []

@@ -1,9 +1,7 @@
 """What every screen has: the title bar above, the job bar and the keys below, and the operations on the target."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,29 +14,18 @@ from lamina.tui.dialogs.confirm import Choice, Confirm
 from lamina.tui.keys.keymap import PANE_KEYS, TARGET_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.session import Session
+from lamina.tui.model.subject import Subject
 from lamina.tui.screens.panes import PanedScreen
+from lamina.tui.services.base_app import BaseApp
 from lamina.tui.widgets.guide_line import GuideLine
 from lamina.tui.widgets.job_bar import JobBar
 from lamina.tui.widgets.jump_line import JumpLine
 from lamina.tui.widgets.key_bar import KeyBar
 from lamina.tui.widgets.title_bar import TitleBar
 
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
-
 _REST_S = 0.1
 # Cells of a terminal that is called tiny.
 _TINY = (30, 10)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The process an operation is about; *stack* is None if the place for its layers is still to be found."""
-
-    pid: int
-    name: str
-    tracked: bool
-    stack: Path | None
 
 
 class Frame(PanedScreen):
@@ -58,9 +45,9 @@ class Frame(PanedScreen):
         self.key_bar = KeyBar(self.USEFUL)
 
     @property
-    def lamina(self) -> "LaminaApp":
+    def lamina(self) -> BaseApp:
         """The app, typed."""
-        return cast("LaminaApp", self.app)
+        return cast(BaseApp, self.app)
 
     def compose_body(self) -> Iterable[Widget]:
         """What lies between the bars."""
@@ -77,8 +64,8 @@ class Frame(PanedScreen):
 
     def on_mount(self) -> None:
         """Follow the session and the journal."""
-        self.lamina.session_changed.subscribe(self, self._on_session)
-        self.lamina.jobs_changed.subscribe(self, self._on_job)
+        self.lamina.current.changed.subscribe(self, self._on_session)
+        self.lamina.queue.changed.subscribe(self, self._on_job)
         self.title_bar.show(self.lamina.session)
         self._job_bar.show(self.lamina.journal.running or self.lamina.journal.newest)
         self.guide_line.show(self.lamina.guide)
@@ -139,13 +126,13 @@ class Frame(PanedScreen):
     def action_dump(self) -> None:
         """Take the next layer."""
         if subject := self.subject():
-            companion = self.lamina.companion_of(subject.pid)
+            companion = self.lamina.terminals.companion_of(subject.pid)
             self.lamina.do(operations.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
     def action_send(self) -> None:
         """Take the next layer, its pages to a page server."""
         subject = self.subject()
-        if subject is not None and self.lamina.may_change("a dump"):
+        if subject is not None and self.lamina.current.may_change("a dump"):
             from lamina.tui.dialogs.ask_page_server import ask_send
 
             ask_send(self.lamina, subject)
@@ -158,7 +145,7 @@ class Frame(PanedScreen):
         if subject.pid in self.lamina.timed.runs:
             self.lamina.type_ahead.asks_for_nothing()
             self.lamina.timed.end(subject.pid)
-        elif self.lamina.may_change("timed layers"):
+        elif self.lamina.current.may_change("timed layers"):
             from lamina.tui.dialogs.ask_timed import ask_timed
 
             ask_timed(self.lamina, subject)
@@ -172,7 +159,7 @@ class Frame(PanedScreen):
 
         def answered(choice: str | None) -> None:
             if choice == "end":
-                companion = self.lamina.companion_of(pid)
+                companion = self.lamina.terminals.companion_of(pid)
                 self.lamina.do(operations.dump(pid, name, subject.stack, final=True, companion=companion))
 
         self.app.push_screen(

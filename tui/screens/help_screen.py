@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,11 +14,9 @@ from lamina.tui.dialogs.question import Question
 from lamina.tui.keys.actions import EVERYWHERE, PANES, Action, actions_here
 from lamina.tui.keys.jumps import JUMPS
 from lamina.tui.keys.keymap import HELP_KEYS
+from lamina.tui.services.base_app import BaseApp
 from lamina.tui.theme import told_by_colour
 from lamina.tui.widgets.row_list import Cell, Column, RowList
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
 
 _LEGEND = (
     (".", "zero", "a page of zeros, or never touched"),
@@ -68,7 +66,7 @@ class HelpScreen(Question[Action | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = HELP_KEYS
 
-    def __init__(self, app: "LaminaApp") -> None:
+    def __init__(self, app: BaseApp) -> None:
         """Describe the screen that *app* shows now."""
         super().__init__()
         self._rows = list(_rows(app))
@@ -134,7 +132,7 @@ def _key(row: HelpRow) -> Cell:
     return [(row.key, row.colour)]
 
 
-def _rows(app: "LaminaApp") -> Iterable[HelpRow]:
+def _rows(app: BaseApp) -> Iterable[HelpRow]:
     context = ""
     for action in actions_here(app.screen):
         if action.context != context:

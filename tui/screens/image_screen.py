@@ -216,7 +216,7 @@ class ImageScreen(FindingScreen):
     def action_debugger(self) -> None:
         """gdb on a core file of this task."""
         if self._source is not None and self._source.layer is not None:
-            self.lamina.open_gdb(self._source.layer, self._source.pid)
+            self.lamina.programs.open_gdb(self._source.layer, self._source.pid)
         else:
             self.action_core()  # which says why not
 

@@ -16,6 +16,7 @@ from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets.job_columns import command_columns, job_columns, record
 from lamina.tui.widgets.log_pane import LogPane
 from lamina.tui.widgets.row_list import RowList
+from lamina.tui.widgets.views import copy_row
 
 if TYPE_CHECKING:
     from lamina.tui.model.log import Log
@@ -57,7 +58,7 @@ class JobScreen(Frame):
 
     def opened(self) -> None:
         """Show what there is."""
-        self.lamina.log_grew.subscribe(self, self._log_grew)
+        self.lamina.notices.grew.subscribe(self, self._log_grew)
         self.set_interval(_TICK_S, self._tick)
         self._jobs.focus()
         self.on_screen_resume()
@@ -105,14 +106,14 @@ class JobScreen(Frame):
 
     @on(LogPane.PagerAsked)
     def _read_log(self) -> None:
-        self.lamina.read_outside(self._log_pane.view.view().as_file(".txt"))
+        self.lamina.programs.read(self._log_pane.view.view().as_file(".txt"))
 
     def action_cancel_job(self) -> None:
         """Cancel the job under the cursor, elsewhere the one that runs."""
         job = self._jobs.row if self._jobs.has_focus else None
         if job is not None and job.over:
             job = None
-        if not self.lamina.cancel(job):
+        if not self.lamina.queue.cancel(job):
             self.notify("nothing runs and nothing waits", timeout=2)
 
     def action_copy(self) -> None:
@@ -121,4 +122,4 @@ class JobScreen(Frame):
         if rows is not None and rows.row is not None and not self.get_selected_text():
             self.lamina.copy(rows.row.command)
         else:
-            self.lamina.action_copy_row()
+            copy_row(self.lamina)

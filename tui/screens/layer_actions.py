@@ -113,7 +113,7 @@ class LayerActions(Frame):
     def action_receive(self) -> None:
         """Be a page server for the next layer."""
         stack = self._stack_view()
-        if stack is not None and self.lamina.may_change("a page server"):
+        if stack is not None and self.lamina.current.may_change("a page server"):
             if stack.archive:
                 self.notify(f"{stack.path.name} is an archive: import it first", severity="warning")
                 return

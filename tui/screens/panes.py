@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from lamina.tui.dialogs.pane_letters import PaneLetters
-from lamina.tui.keys.base_screen import BaseScreen
+from lamina.tui.services.base_screen import BaseScreen
 
 # Smallest pane, in cells.
 _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4

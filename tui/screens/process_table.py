@@ -16,7 +16,7 @@ from lamina.tui.model.process_list import ProcessList
 from lamina.tui.model.session import Session
 from lamina.tui.model.tree import TreeRow
 from lamina.tui.read.examining import Examiner
-from lamina.tui.read.layer_status import LayerStatusReader
+from lamina.tui.read.layer_status_reader import LayerStatusReader
 from lamina.tui.screens.frame import Frame
 from lamina.tui.widgets import process_columns as columns
 from lamina.tui.widgets.filter_line import FilterLine

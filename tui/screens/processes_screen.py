@@ -10,8 +10,8 @@ from textual.widgets import Input
 from lamina.tui.dialogs.columns import ChooseColumns
 from lamina.tui.keys.keymap import PROCESS_KEYS
 from lamina.tui.model.process_list import Order
+from lamina.tui.model.subject import Subject
 from lamina.tui.model.target import is_tracker
-from lamina.tui.screens.frame import Subject
 from lamina.tui.screens.process_table import ProcessTable
 from lamina.tui.widgets import process_columns as columns
 from lamina.tui.widgets.filter_line import FilterLine
@@ -41,7 +41,7 @@ class ProcessScreen(ProcessTable):
     def _chosen(self) -> None:
         """Show its terminal, if it runs in one of lamina's; else make it the target and look at its memory."""
         process = self._process()
-        if (process is None or not self.lamina.show_held(process.pid)) and self.subject() is not None:
+        if (process is None or not self.lamina.terminals.show_program(process.pid)) and self.subject() is not None:
             self.aim_at_cursor()
             self.lamina.action_show("target")
 

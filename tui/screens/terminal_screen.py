@@ -14,7 +14,8 @@ from lamina.tui.keys.keymap import TERMINAL_KEYS
 from lamina.tui.model.journal import Job
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.model.session import Session
-from lamina.tui.screens.frame import Frame, Subject
+from lamina.tui.model.subject import Subject
+from lamina.tui.screens.frame import Frame
 from lamina.tui.terminal.prefix import Prefix, Whose
 from lamina.tui.terminal.terminal import Terminal
 from lamina.tui.widgets.terminal_rail import TerminalRail
@@ -33,7 +34,7 @@ class TerminalScreen(Frame):
 
     def __init__(self) -> None:
         super().__init__()
-        self._view = TerminalView(lambda: self.lamina.typed_ahead, id="terminal")
+        self._view = TerminalView(lambda: self.lamina.terminals.typed_ahead, id="terminal")
         self._rail = TerminalRail(id="rail")
         self._hint = Static(id="terminal-hint", markup=False)
         self._hinted = ""
@@ -52,7 +53,7 @@ class TerminalScreen(Frame):
 
     def opened(self) -> None:
         """The keyboard is the program's."""
-        self.lamina.terminals_changed.subscribe(self, self._terminal_changed)
+        self.lamina.terminals.changed.subscribe(self, self._terminal_changed)
         self._view.focus()
         self.show_terminal()
 
@@ -85,13 +86,13 @@ class TerminalScreen(Frame):
         """Show the chosen terminal of the app, and make its program the target."""
         if not self.is_attached:
             return
-        terminal = self.lamina.terminal
+        terminal = self.lamina.terminals.shown
         if terminal is not None and self.is_current:
             terminal.seen = True
         self._view.show(terminal, self._note())
         self.left_at = 0.0 if self.is_program_there else self.left_at or time.monotonic()
         self._show_rail()
-        number, count = self.lamina.terminal_number
+        number, count = self.lamina.terminals.number
         self.title_bar.aside = f"program {number} of {count}" if count > 1 else ""
         self.title_bar.refresh()
         self._show_keys()
@@ -106,7 +107,7 @@ class TerminalScreen(Frame):
         self._show_keys()
 
     def _terminal_changed(self, terminal: Terminal) -> None:
-        if terminal is not self.lamina.terminal:
+        if terminal is not self.lamina.terminals.shown:
             return
         if terminal is not self._view.terminal or not terminal.alive or self._view.note:
             self.show_terminal()
@@ -115,7 +116,7 @@ class TerminalScreen(Frame):
 
     def session_changed(self, session: Session) -> None:
         """The rail follows the stack of the program."""
-        terminal, stack, target = self.lamina.terminal, session.stack, session.target
+        terminal, stack, target = self.lamina.terminals.shown, session.stack, session.target
         rows: list[LayerRow] = []
         if terminal is not None and stack is not None and stack.path == session.stack_dir:
             rows = [row for row in stack.rows if row.pid in (terminal.pid, 0) and not row.dropped]
@@ -131,7 +132,7 @@ class TerminalScreen(Frame):
 
     def _note(self) -> str:
         """How the program ended, and what to do about it; "" while it runs."""
-        terminal, row = self.lamina.terminal, self._rail.row
+        terminal, row = self.lamina.terminals.shown, self._rail.row
         if terminal is None or terminal.alive:
             return ""
         ended = f"{terminal.name} {terminal.pid} {terminal.ending}"
@@ -154,7 +155,7 @@ class TerminalScreen(Frame):
     def is_program_there(self) -> bool:
         """Whether a program runs in the terminal that is shown, or is on its way there."""
         terminal = self._view.terminal
-        return self.lamina.typed_ahead is not None or (terminal is not None and terminal.alive)
+        return self.lamina.terminals.typed_ahead is not None or (terminal is not None and terminal.alive)
 
     def whose_key(self, key: str) -> Whose:
         """Who gets *key*; shows what the prefix offers once it was pressed."""
@@ -183,7 +184,7 @@ class TerminalScreen(Frame):
     def _show_keys(self) -> None:
         terminal = self._view.terminal
         self.set_class(self.is_program_there and not self._prefix.armed, "-typing")
-        if self.lamina.typed_ahead is not None:
+        if self.lamina.terminals.typed_ahead is not None:
             self._say(" what is typed now waits for the program that is on its way")
         elif terminal is not None:
             prefix = self._prefix_shown
@@ -197,20 +198,20 @@ class TerminalScreen(Frame):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing is offered that cannot be done: no layer of a program that has ended, no next program where there is one."""
-        terminal = self.lamina.terminal
+        terminal = self.lamina.terminals.shown
         if action in ("dump", "track", "final"):
             return terminal is not None and terminal.alive
         if action == "forget":
             return terminal is not None and not terminal.alive
         if action == "program":
-            return len(self.lamina.terminals) > 1
+            return len(self.lamina.terminals.all) > 1
         return bool(self._rail.rows) if action in ("restore", "layer") else True
 
     # -- operations --------------------------------------------------------------------------------------------------------------------
 
     def subject(self) -> Subject | None:
         """The program in the terminal, whatever else was looked at."""
-        terminal, target = self.lamina.terminal, self.lamina.session.target
+        terminal, target = self.lamina.terminals.shown, self.lamina.session.target
         if terminal is None:
             return None
         known = target if target is not None and target.pid == terminal.pid else None
@@ -233,11 +234,11 @@ class TerminalScreen(Frame):
 
     def action_program(self, by: int) -> None:
         """To the next program, or the one before."""
-        self.lamina.next_terminal(by)
+        self.lamina.terminals.show_next(by)
 
     def action_forget(self) -> None:
         """Close the terminal of a program that has ended."""
-        self.lamina.forget_terminal()
+        self.lamina.terminals.forget()
 
     def action_maximise(self) -> None:
         """The terminal alone, and back."""

@@ -12,11 +12,11 @@ from textual.widgets import Input, Label, Static
 
 from lamina.tui.bridge import is_over
 from lamina.tui.keys.keymap import JUMP_LINE_KEYS
+from lamina.tui.services.base_app import BaseApp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lamina.tui.app.lamina import LaminaApp
     from lamina.tui.keys.actions import Action
 
 
@@ -35,8 +35,8 @@ class JumpLine(Horizontal):
         self._tried: list[str] = []
 
     @property
-    def _lamina(self) -> "LaminaApp":
-        return cast("LaminaApp", self.app)
+    def _lamina(self) -> BaseApp:
+        return cast(BaseApp, self.app)
 
     def compose(self) -> ComposeResult:
         """The line, and beside it what it may become or what is wrong with it."""
@@ -54,7 +54,7 @@ class JumpLine(Horizontal):
 
         self._from = self.screen.focused
         self._actions = actions_by_name(self._lamina)
-        self._at = len(self._lamina.lines_typed)
+        self._at = len(self._lamina.history.lines)
         self._put(begun)
         self._hint.update("")
         self.display = True
@@ -69,7 +69,7 @@ class JumpLine(Horizontal):
 
     def action_older(self, by: int) -> None:
         """A line typed before."""
-        typed = self._lamina.lines_typed
+        typed = self._lamina.history.lines
         self._at = max(0, min(self._at + by, len(typed)))
         self._put(typed[self._at] if self._at < len(typed) else "")
 
@@ -123,8 +123,10 @@ class JumpLine(Horizontal):
             return
         # Before it is done: what it leads to may take the focus.
         self.action_leave()
-        self._lamina.remember_line(line)
-        self._lamina.jump(line, self._actions, self._unclear)
+        self._lamina.history.add(line)
+        from lamina.tui.keys.jumps import follow
+
+        follow(self._lamina, line, self._actions, self._unclear)
 
     def _unclear(self, why: str) -> None:
         """Say why, and let it be mended."""

@@ -10,8 +10,8 @@ from textual.content import Content
 
 from lamina.tui.keys.keymap import SCROLL_KEYS
 from lamina.tui.model import units
+from lamina.tui.model.dirty_pages import Dirty
 from lamina.tui.model.layers import Check, LayerRow
-from lamina.tui.read.dirty import Dirty
 from lamina.tui.theme import DANGER, GOOD, WARM
 from lamina.tui.widgets.flowing_text import FlowingText
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual.message import Message
 
@@ -11,10 +11,8 @@ from lamina.core.errors import LaminaError
 from lamina.tui import messages
 from lamina.tui.model.layers import LayerRow
 from lamina.tui.read.layer_memory import LayerMemories, LayerMemory
+from lamina.tui.services.base_app import BaseApp
 from lamina.tui.widgets.map_pane import MapPane
-
-if TYPE_CHECKING:
-    from lamina.tui.app.lamina import LaminaApp
 
 
 class LayerMap(MapPane):
@@ -33,8 +31,8 @@ class LayerMap(MapPane):
         self._near: Sequence[LayerRow] = ()
 
     @property
-    def _lamina(self) -> "LaminaApp":
-        return cast("LaminaApp", self.app)
+    def _lamina(self) -> BaseApp:
+        return cast(BaseApp, self.app)
 
     @cached_property
     def _memories(self) -> LayerMemories:

@@ -13,10 +13,10 @@ from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import Blocker
 from lamina.tui.keys.keymap import SCROLL_KEYS
 from lamina.tui.model import units
+from lamina.tui.model.examined import Examined
+from lamina.tui.model.layer_status import LayerStatus
 from lamina.tui.model.process_list import ENDED
 from lamina.tui.model.target import is_tracker
-from lamina.tui.read.examining import Examined
-from lamina.tui.read.layer_status import LayerStatus
 from lamina.tui.theme import DANGER, GOOD, WARM
 from lamina.tui.widgets.flowing_text import FlowingText
 from lamina.tui.widgets.process_columns import started

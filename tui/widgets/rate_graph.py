@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lamina.tui.model import units
-from lamina.tui.read.dirty import Dirty
+from lamina.tui.model.dirty_pages import Dirty
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _LAYER, _LINE = "┴", "─"

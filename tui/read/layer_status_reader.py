@@ -9,31 +9,13 @@ from pathlib import Path
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.processes import ProcessInfo
 from lamina.core.errors import LaminaError
+from lamina.tui.model.dirty_pages import Dirty
+from lamina.tui.model.layer_status import LayerStatus
 from lamina.tui.model.target import is_tracker
-from lamina.tui.read.dirty import Dirty, DirtyReader
+from lamina.tui.read.dirty import DirtyReader
 
 # A look at a large process takes long: looking takes at most one part in so many of the time.
 _REST = 20
-
-
-@dataclass(frozen=True)
-class LayerStatus:
-    """What is known of a process that stands on a layer or is tracked.
-
-    Attributes:
-        layers: how many layers its stack holds.
-        freeze_us: how long the dump of the layer it stands on froze it, µs; 0 if not known.
-        dirty: what it wrote since; None if it is not tracked.
-    """
-
-    layers: int = 0
-    freeze_us: int = 0
-    dirty: Dirty | None = None
-
-    @property
-    def per_second(self) -> float | None:
-        """Newly dirty pages per second as last measured; None before there are two looks."""
-        return self.dirty.per_second[-1] if self.dirty is not None and self.dirty.per_second else None
 
 
 @dataclass

@@ -13,8 +13,8 @@ from textual.widgets import Input
 
 from lamina.tui.textual_private import all_nodes, has_callbacks, is_ending, is_idle, is_layout_due
 
-# Groups of Textual's workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
-AWAITED = frozenset({"action"})
+# The group of workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
+ACTIONS = "action"
 # A message leads to another one, that to a third: none of ours is farther from its key.
 _PASSES = 6
 
@@ -26,7 +26,7 @@ def is_quiet(app: App[Any]) -> bool:
         return False
     if any(has_callbacks(screen) for screen in screens) or not all(is_idle(node) for node in all_nodes(screens)):
         return False
-    return not any(worker.group in AWAITED and not worker.is_finished for worker in app.workers)
+    return not any(worker.group == ACTIONS and not worker.is_finished for worker in app.workers)
 
 
 async def let_all_pass(app: App[Any]) -> None:
@@ -43,7 +43,7 @@ async def let_all_pass(app: App[Any]) -> None:
         for pump, done in turns:
             while not done.is_set() and not is_ending(pump):
                 await asyncio.sleep(0)
-        while any(worker.group in AWAITED and not worker.is_finished for worker in app.workers):
+        while any(worker.group == ACTIONS and not worker.is_finished for worker in app.workers):
             await asyncio.sleep(0.001)
 
 

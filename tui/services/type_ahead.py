@@ -17,18 +17,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from textual import events
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lamina.tui.app.quiet import is_quiet, let_all_pass
-from lamina.tui.keys.destinations import OPEN_A_CHOICE, OPEN_A_LINE
-
-if TYPE_CHECKING:
-    from lamina.tui.app.keyboard import KeyboardApp
+from lamina.tui.services.destinations import OPEN_A_CHOICE, OPEN_A_LINE
+from lamina.tui.services.key_rules import KeyRules, Typed
+from lamina.tui.services.quiet import is_quiet, let_all_pass
+from lamina.tui.textual_private import OpenApp
 
 # How long keys wait for a place that a thread has to find out about, and after which time that is shown.
 PATIENCE_S = 10.0
@@ -45,7 +43,6 @@ _LATE_LOOK_S = 0.1
 # After these a program may well end.
 _ENDING = ("enter", "ctrl+c", "ctrl+d", "ctrl+backslash")
 
-Typed = events.InputEvent | events.Paste
 _MOVES = (events.MouseMove, events.MouseScrollUp, events.MouseScrollDown, events.MouseScrollLeft, events.MouseScrollRight)
 
 
@@ -85,8 +82,11 @@ class TypeAhead:
         count: how many were let through.
     """
 
-    def __init__(self, app: "KeyboardApp") -> None:
+    def __init__(self, app: OpenApp, rules: KeyRules, show_waiting: Callable[[str], None]) -> None:
+        """*show_waiting* shows what keys wait for, "" that they do no longer."""
         self._app = app
+        self._rules = rules
+        self._show_waiting = show_waiting
         self._waiting: deque[Typed] = deque()
         self._expected: list[Expected] = []
         self._late: list[tuple[str, Callable[[], object]]] = []
@@ -144,7 +144,7 @@ class TypeAhead:
         if self._closed or event.time < self._begun_at or self._ends_waiting(event):
             return False
         if not (self._waiting or self._let) and (
-            self._goes_on_typing(event) or (self.settled and self._app.ready_for(event) and not self._app.takes_what_is_found(event))
+            self._goes_on_typing(event) or (self.settled and self._rules.ready_for(event) and not self._rules.takes_what_is_found(event))
         ):
             return self._admit(event)
         self._waiting.append(event)
@@ -219,15 +219,15 @@ class TypeAhead:
     async def _until_ready_for(self, event: Typed) -> None:
         """Come back when *event* can be handled where it is typed, or is taken away."""
         began = time.monotonic()
-        while self._waiting and self._waiting[0] is event and not self._app.ready_for(event):
+        while self._waiting and self._waiting[0] is event and not self._rules.ready_for(event):
             if (waited := time.monotonic() - began) > PATIENCE_S:
-                self._app.wait_no_more()
+                self._rules.wait_no_more()
                 self._let_go()
                 break
             self._show(waited)
             await asyncio.sleep(_LOOK_S)
         self._hide()
-        if self._app.takes_what_is_found(event):
+        if self._rules.takes_what_is_found(event):
             await self._settle()  # what was found last is still to be shown
 
     def _unsettle(self) -> None:
@@ -239,11 +239,11 @@ class TypeAhead:
         if isinstance(event, _MOVES):
             return True
         before, self._typed_at = self._typed_at, event.time
-        if isinstance(event, events.Key) and (apart := self._app.typed_apart(event)):
+        if isinstance(event, events.Key) and (apart := self._rules.typed_apart(event)):
             self._waiting.extendleft(reversed(apart))
             self._unsettle()
             return False
-        if self._to_program and (left_at := self._app.program_left_at):
+        if self._to_program and (left_at := self._rules.program_left_at):
             # It has ended while one typed to it: perhaps unawares, perhaps by what was typed.
             self._refused, self._refused_at = Asked.CHOICE if self._ends else Asked.LINE, left_at
         if isinstance(event, events.Key | events.Paste) and self._is_for_nobody(event, before):
@@ -251,7 +251,7 @@ class TypeAhead:
             return False
         self._refused = Asked.NOTHING
         self.count += 1
-        self._to_program = self._app.goes_to_program(event)
+        self._to_program = self._rules.goes_to_program(event)
         self._ends = isinstance(event, events.Key) and event.key in _ENDING
         if not self._to_program:
             self._line = self._app.focused if _is_text(event) and isinstance(self._app.focused, Input) else None
@@ -354,7 +354,7 @@ class TypeAhead:
             not self._shown
             or not isinstance(event, events.Key)
             or event.key not in ("escape", "ctrl+c")
-            or self._app.goes_to_program(event)
+            or self._rules.goes_to_program(event)
         ):
             return False
         last = self._waiting[-1] if self._waiting else None
@@ -379,19 +379,20 @@ class TypeAhead:
         if what or count:
             self._shown = True
             keys = f"{count} key{'' if count == 1 else 's'} wait{'s' if count == 1 else ''} for" if count else "waiting for"
-            self._app.show_waiting(f"… {keys} {what or 'the screen'} · {back} takes it back")
+            self._show_waiting(f"… {keys} {what or 'the screen'} · {back} takes it back")
 
     def _hide(self) -> None:
         if self._shown:
             self._shown = False
-            self._app.show_waiting("")
+            self._show_waiting("")
 
     # -- what comes by itself --------------------------------------------------------------------------------------------------------
 
     def _may_come(self) -> bool:
         app = self._app
         resting = self.settled and not self._waiting and time.monotonic() - self._typed_at > PAUSE_S
-        return resting and not isinstance(app.screen, ModalScreen) and not isinstance(app.focused, Input) and not app.program_has_keyboard
+        taken = isinstance(app.screen, ModalScreen) or isinstance(app.focused, Input) or self._rules.program_has_keyboard
+        return resting and not taken
 
     def _let_come(self) -> None:
         if not self._late or self._closed:
