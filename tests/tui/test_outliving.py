@@ -60,7 +60,7 @@ async def test_left_running_and_shown_by_the_next_one() -> None:
     second = LaminaApp(Session())
     async with second.run_test(size=(100, 30)):
         # In the background: the first screen is what it always is.
-        await until(lambda: second.terminals)
+        await until(lambda: second.terminals.all)
         assert second.current_mode == "processes"
         await until(lambda: shown(second) == "present")
         await until(lambda: second.processes._known.terminals.get(held.pid) == "this lamina")
@@ -68,7 +68,7 @@ async def test_left_running_and_shown_by_the_next_one() -> None:
         await until(lambda: not second.is_running)
     third = LaminaApp(Session())
     async with third.run_test(size=(100, 30)):
-        await until(lambda: third.terminals)
+        await until(lambda: third.terminals.all)
         await until(lambda: held.pid in third.processes._known.by_pid)
         third.processes.go_to_process(held.pid)
         await until(lambda: third.processes._list.row and third.processes._list.row.pid == held.pid)
