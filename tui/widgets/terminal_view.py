@@ -118,7 +118,7 @@ class TerminalView(Widget, can_focus=True):
     # -- what is typed ---------------------------------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """The program reads it. Which keys never come here is decided before (`lamina.tui.app.terminals`)."""
+        """The program reads it. Which keys never come here is decided before (`lamina.tui.services.terminals`)."""
         if self._type(lambda emulator: bytes_of(event.key, event.character, emulator is not None and emulator.application_keys)):
             event.stop()
             event.prevent_default()
