@@ -67,7 +67,7 @@ def is_bound(screen: Screen[Any], key: str) -> bool:
     return any(bindings.key_to_bindings.get(key) for _, bindings in screen._modal_binding_chain)
 
 
-# -- what is still to be done: read by `lamina.tui.services.quiet` -----------------------------------------------------------------------------
+# -- what is still to be done: read by `lamina.tui.services.quiet` ---------------------------------------------------------------------
 
 
 def is_ending(pump: MessagePump) -> bool:
