@@ -258,6 +258,61 @@ int lm_guard_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uin
     return 0;
 }
 
+int lm_shared_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uint64_t count, unsigned flags, lm_array *written,
+                   lm_array *untracked, lm_error *err)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        /* WRITTEN alone is the kernel's fast path; it skips areas that are not registered, which the second walk finds. */
+        struct scan_request request = { .category_mask = LM_PAGE_WRITTEN, .return_mask = LM_PAGE_WRITTEN };
+        struct scan_request rest = { .category_inverted = LM_PAGE_WPALLOWED, .category_mask = LM_PAGE_WPALLOWED };
+        uint64_t at = starts[i];
+
+        if (flags & LM_SCAN_PROTECT)
+            request.flags = SCAN_WP_MATCHING;
+        if (scan_range(pagemap, &request, 0, starts[i], ends[i], flags & LM_SCAN_SLICED, written, err) < 0
+            || walk(pagemap, &rest, 0, &at, ends[i], untracked, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int lm_file_data(int fd, uint64_t size, lm_array *found, lm_error *err)
+{
+    off_t at = 0, end;
+
+    while ((uint64_t)at < size) {
+        at = lseek(fd, at, SEEK_DATA);
+        if (at < 0 && errno == ENXIO)
+            return 0;
+        end = at < 0 ? -1 : lseek(fd, at, SEEK_HOLE);
+        if (end < 0)
+            return lm_fail(err, "lseek(SEEK_DATA)", fd, "where the object has data cannot be told");
+        if (end <= at)
+            return lm_refuse(err, "lseek(SEEK_HOLE)", fd, "the search for data does not move on");
+        if (lm_array_add(found, (uint64_t)at & ~(PAGE - 1), ((uint64_t)end + PAGE - 1) & ~(PAGE - 1), 0, err) < 0)
+            return -1;
+        at = end;
+    }
+    return 0;
+}
+
+static int is_zero(const uint64_t *page)
+{
+    for (unsigned i = 0; i < PAGE / sizeof *page; i++)
+        if (page[i])
+            return 0;
+    return 1;
+}
+
+int lm_zero_pages(const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err)
+{
+    for (uint64_t i = 0; i < count; i++)
+        for (uint64_t at = starts[i]; at < ends[i]; at += PAGE)
+            if (is_zero((const uint64_t *)(uintptr_t)at) && lm_array_add(found, at, at + PAGE, 0, err) < 0)
+                return -1;
+    return 0;
+}
+
 int lm_pagemap_judge(const lm_array *found, lm_array *data, lm_array *changed, lm_array *untracked, lm_array *zero, lm_array *guards,
                      lm_error *err)
 {

@@ -40,6 +40,10 @@ class Stat:
     exit_code: int
 
 
+SHARED_MEMORY = "/dev/zero (deleted)"
+"""What maps shows of shared anonymous memory (mm/shmem.c, shmem_zero_setup)."""
+
+
 @dataclass(frozen=True)
 class Area:
     """One mapping (VMA) as /proc/PID/smaps shows it.
@@ -74,8 +78,13 @@ class Area:
 
     @property
     def is_file(self) -> bool:
-        """Backed by a file of a file system (shared anonymous memory shows as a file too: see `path`)."""
-        return self.inode != 0
+        """Backed by a file of a file system."""
+        return self.inode != 0 and not self.is_shared_memory
+
+    @property
+    def is_shared_memory(self) -> bool:
+        """Memory that tasks share and no file has: mmap(2) with MAP_SHARED and MAP_ANONYMOUS."""
+        return self.shared and (self.path == SHARED_MEMORY or self.path.startswith("[anon_shmem:"))
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from lamina.core.attach.procfs import Area
 from lamina.core.dirty.runs import PageRuns
-from lamina.core.dirty.scan import is_private
+from lamina.core.dirty.scan import is_tracked
 from lamina.core.ffi import C, check, ffi, new_error
 
 # No area begins below or ends above (x86-64 with four levels of page tables, the most the kernel gives unasked).
@@ -33,7 +33,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Private areas between two things that cannot be registered: bytes, from the end of the one to the start of the other."""
+    """Areas between two things that cannot be registered: bytes, from the end of the one to the start of the other."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class Registration:
 
     def add_exactly(self, uffd: int, areas: Iterable[Area]) -> list[Refusal]:
         """Register what is new among *areas* of a frozen process, one by one."""
-        new = [area for area in areas if is_private(area) and (area.start, area.end) not in self._registered]
+        new = [area for area in areas if is_tracked(area) and (area.start, area.end) not in self._registered]
         refusals = []
         for area, errnum in zip(new, _call(uffd, [(area.start, area.end) for area in new], on=True), strict=True):
             if errnum:
@@ -94,7 +94,7 @@ class Registration:
         """The stretches of a process with these *areas*, ascending; empty ones are left out."""
         begin, inside = 0, list[Area]()
         for area in areas:
-            if is_private(area) and area.path != "[vdso]" and (area.start, area.end) not in self._barred:
+            if is_tracked(area) and area.path != "[vdso]" and (area.start, area.end) not in self._barred:
                 # Below the first area nothing may be mapped, and the kernel refuses addresses there.
                 begin = begin or area.start
                 inside.append(area)

@@ -235,6 +235,11 @@ class PageRuns:
         last = int(np.searchsorted(self.starts, high, side="left"))
         return PageRuns(np.maximum(self.starts[first:last], low), np.minimum(self.ends[first:last], high))
 
+    def shifted(self, distance: int) -> "PageRuns":
+        """The same runs, *distance* bytes further on; a multiple of the page size, and none may come out below 0."""
+        by = np.uint64(distance % (1 << 64))
+        return PageRuns(self.starts + by, self.ends + by)
+
     def split(self, max_pages: int) -> Iterator["PageRuns"]:
         """Pieces of at most *max_pages* pages each, in address order; together they are this set.
 

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,11 @@ _WARM_REGIONS = 16384
 def is_private(area: Area) -> bool:
     """Whether a tracker answers for *area*: private, and readable from outside."""
     return not (area.shared or area.path in _UNREADABLE or area.flags & _DEVICE_FLAGS)
+
+
+def is_tracked(area: Area) -> bool:
+    """Whether a userfaultfd can say something of *area*."""
+    return is_private(area) or area.is_shared_memory
 
 
 def split_at_areas(runs: PageRuns, areas: Iterable[Area]) -> tuple[Addresses, Addresses]:
@@ -95,6 +101,34 @@ class Scanner:
         shared = [area for area in outside if area.shared]
         return replace(report, guards=report.guards | self._guards_of(shared)) if shared else report
 
+    def scan_shared(self, areas: Iterable[Area], protect: bool, live: bool) -> tuple[PageRuns, PageRuns]:
+        """Of mappings of shared memory: what was written through them or has no page table entry, and what is not tracked at all.
+
+        Raises:
+            TargetError: as `scan`.
+        """
+        listed = list(areas)
+        starts = np.array([area.start for area in listed], dtype=np.uint64)
+        ends = np.array([area.end for area in listed], dtype=np.uint64)
+        flags = (C.LM_SCAN_PROTECT if protect else 0) | (C.LM_SCAN_SLICED if live else 0)
+        written, untracked, err = self._sets[0], self._sets[1], new_error()
+        written.count = untracked.count = 0
+        buffers = (ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends))
+        with self._gone():
+            check(C.lm_shared_scan(self._fd, *buffers, len(listed), flags, written, untracked, err), err)
+        return _runs_of(written, ascending=False), _runs_of(untracked, ascending=False)
+
+    @contextmanager
+    def _gone(self) -> Iterator[None]:
+        """The process ended, or replaced its program."""
+        try:
+            yield
+        except NativeError as error:
+            if error.errnum == errno.ESRCH:
+                why = "it ended or replaced its program by exec"
+                raise TargetError("cannot scan", describe(self._identity.pid), why, "dump it again") from error
+            raise
+
     def _guards_of(self, areas: list[Area]) -> PageRuns:
         """Guard pages of shared mappings, of which the scan says nothing."""
         array, err = self._sets[0], new_error()
@@ -113,26 +147,12 @@ class Scanner:
         kinds = bytes(kind for _, _, kind in ranges)
         err = new_error()
         self._found.count = 0
-        try:
+        buffers = (ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends))
+        with self._gone():
             check(
-                C.lm_pagemap_scan(
-                    self._fd,
-                    ffi.from_buffer("uint64_t[]", starts),
-                    ffi.from_buffer("uint64_t[]", ends),
-                    ffi.from_buffer("uint8_t[]", kinds),
-                    len(ranges),
-                    flags,
-                    self._found,
-                    err,
-                ),
+                C.lm_pagemap_scan(self._fd, *buffers, ffi.from_buffer("uint8_t[]", kinds), len(ranges), flags, self._found, err),
                 err,
             )
-        except NativeError as error:
-            if error.errnum == errno.ESRCH:
-                raise TargetError(
-                    "cannot scan", describe(self._identity.pid), "it ended or replaced its program by exec", "dump it again"
-                ) from error
-            raise
 
     def entries(self, start: int, pages: int) -> Addresses:
         """Raw page map entries of *pages* pages from address *start*.

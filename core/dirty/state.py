@@ -35,6 +35,7 @@ class TargetState:
         uffd_ino: its inode; 0 while it is about to be made (`uffd_fd` is then the number it will get).
         program: where its stack began when it was armed; another program has another place (exec), 0 if not known.
         scratch_addr, scratch_len: scratch memory mapped in the process by a lamina that may have died; 0 if none. Bytes.
+        shared: of the root of a tree, who had which shared memory mapped then (`shared_memory.Witness`, as JSON); "" if nobody had any.
         owner_pid, owner_start: the lamina that wrote this, and its start time in clock ticks.
     """
 
@@ -48,6 +49,7 @@ class TargetState:
     program: int = 0
     scratch_addr: int = 0
     scratch_len: int = 0
+    shared: str = ""
     owner_pid: int = 0
     owner_start: int = 0
 

@@ -1,7 +1,7 @@
 """What tells which pages of a process changed, behind one small interface.
 
 A tracker answers only "since the last `protect`"; which layer that was is `state.py`'s business. It is bound to one process, and all it
-says is about private memory: shared memory belongs to its object, and a write through another mapping of it is not seen in this one.
+says is about private memory: shared memory belongs to its object, which `shared_memory.py` looks at through all its mappings.
 """
 
 from abc import ABC, abstractmethod
@@ -106,6 +106,12 @@ class Tracker(ABC):
     @abstractmethod
     def peek(self, areas: Iterable[Area]) -> Report:
         """As `protect`, but changes nothing: for display and estimates, never for a dump."""
+
+    @abstractmethod
+    def scan_shared(self, areas: Iterable[Area], protect: bool, live: bool) -> tuple[PageRuns, PageRuns]:
+        """Of mappings of shared memory: pages written through them since the last *protect*, or about which nothing is known; and the
+        mappings that are not tracked. What others write into the same memory is not seen here: see `shared_memory.py`.
+        """
 
     @abstractmethod
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:

@@ -228,6 +228,13 @@ class UffdTracker(Tracker):
         """See `Tracker.peek`."""
         return self._scanner.scan(areas, protect=False, live=True)
 
+    def scan_shared(self, areas: Iterable[Area], protect: bool, live: bool) -> tuple[PageRuns, PageRuns]:
+        """See `Tracker.scan_shared`."""
+        listed = list(areas)
+        written, untracked = self._scanner.scan_shared(listed, protect, live)
+        self._registration.forget_lost(listed, untracked)
+        return written, untracked
+
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:
         """See `Tracker.unprotect`. What is not registered any more reads as changed anyway."""
         if self._uffd >= 0 and runs:

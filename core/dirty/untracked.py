@@ -67,6 +67,11 @@ class UntrackedTracker(Tracker):
         """As `protect`."""
         return self.protect(areas, live=True)
 
+    def scan_shared(self, areas: Iterable[Area], protect: bool, live: bool) -> tuple[PageRuns, PageRuns]:
+        """All of it, as not tracked."""
+        everything = PageRuns.of((area.start, area.end) for area in areas)
+        return everything, everything
+
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:
         """Nothing was protected."""
 

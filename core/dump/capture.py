@@ -23,7 +23,7 @@ from lamina.core.kinds.memory import area_notes, shared_files, vmas
 from lamina.core.kinds.memory.mempolicy import AreaPolicies
 from lamina.core.kinds.outside import TaskLooks, ThreadTexts, look_at_task, look_at_thread
 from lamina.core.kinds.table import DESCRIPTORS
-from lamina.core.kinds.task import posix_timers
+from lamina.core.kinds.task import posix_timers, sigactions
 from lamina.core.kinds.thread import registers
 from lamina.core.kinds.thread.landlock import Peers, credentials
 from lamina.core.objects import capture as descriptors
@@ -132,6 +132,10 @@ class TakenTask:
         """Inside the freeze, last: the queued signals."""
         self.thread_signals = {tracee.tid: tracee.queued_signals(shared=False) for tracee in self.process.tracees}
         self.signals = self.process.leader.queued_signals(shared=True)
+
+    def reaps_unseen(self) -> bool:
+        """Whether its children leave nothing with it when they end: SA_NOCLDWAIT."""
+        return sigactions.reaps_unseen(self.questions.task.answers()["sigactions"])
 
     def frozen(self) -> FrozenTask:
         """The task as a value.

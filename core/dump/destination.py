@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lamina.core.dirty.runs import PAGE, PageRuns
-from lamina.core.dump.memory import Moved, PageStore, WarmMemory
+from lamina.core.dump.memory import Moved, PageStore, Space, WarmMemory
 from lamina.core.events import CancelToken
 from lamina.core.image.draft import LayerDraft
 from lamina.core.image.pagemap import PageMap
@@ -73,8 +73,8 @@ class Destination(Protocol):
     def open(self, shipment: Shipment) -> None:
         """Before anything of the target is touched: be ready, or refuse."""
 
-    def sink(self, pid: int, pages_id: int, warm: WarmMemory) -> PageSink:
-        """Where the pages of task *pid* go, the *pages_id*-th that has any. *warm* is shared by the tasks of the dump."""
+    def sink(self, space: Space, pages_id: int, warm: WarmMemory) -> PageSink:
+        """Where the pages of *space* go, the *pages_id*-th that has any. *warm* is shared by the tasks of the dump."""
 
     def commit(self, sidecar: Sidecar) -> None:
         """All pages were delivered and all images written: make it a layer."""
@@ -105,9 +105,9 @@ class LocalPages:
         """See `Destination`."""
         self._shipment = shipment
 
-    def sink(self, pid: int, pages_id: int, warm: WarmMemory) -> "FilePages":
+    def sink(self, space: Space, pages_id: int, warm: WarmMemory) -> "FilePages":
         """See `Destination`."""
-        return FilePages(pid, pages_id, self._draft, warm)
+        return FilePages(space, pages_id, self._draft, warm)
 
     def commit(self, sidecar: Sidecar) -> None:
         """See `Destination`."""
@@ -120,11 +120,12 @@ class LocalPages:
 class FilePages(PageStore):
     """The pages of one task in a pages file of the layer."""
 
-    def __init__(self, pid: int, pages_id: int, draft: LayerDraft, warm: WarmMemory) -> None:
+    def __init__(self, space: Space, pages_id: int, draft: LayerDraft, warm: WarmMemory) -> None:
+        self._space = space
         self._pages_id = pages_id
         self._draft = draft
         self._opened = False
-        super().__init__(pid, self._open_pages, warm)
+        super().__init__(space.pid, self._open_pages, warm)
 
     def _open_pages(self) -> int:
         """The pages file; an empty one in its place when asked again."""
@@ -134,4 +135,5 @@ class FilePages(PageStore):
     def deliver(self, own: PageRuns, inherited: PageRuns, moved: Moved) -> None:
         """See `PageSink`."""
         self.finish(own, moved)
-        self._draft.put_pagemap(self.pid, PageMap.of(self._pages_id, own, inherited))
+        base = self._space.base
+        self._draft.put_pagemap(self._space.which, PageMap.of(self._pages_id, own.shifted(-base), inherited.shifted(-base)))

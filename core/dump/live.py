@@ -10,7 +10,7 @@ O_DIRECT, gets its data later and without a fault: no scan would ever report it 
 from collections.abc import Callable, Collection, Sequence
 
 from lamina.core.attach.grace import grace_period
-from lamina.core.attach.procfs import PAGE, read_maps
+from lamina.core.attach.procfs import PAGE
 from lamina.core.dump.meter import Meter
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.errors import TargetError
@@ -61,9 +61,7 @@ def _protect(memories: Sequence[TaskMemory], pids: Pids, meter: Meter) -> bool:
     """
     for memory in memories:
         try:
-            areas = read_maps(memory.pid)
-            memory.tracker.extend(areas)
-            memory.protect_live(areas)
+            memory.live_round()
         except TargetError:
             continue  # a child that ended; the freeze finds out what is left of the tree
     grace = grace_period(pids(), PATIENCE_S)

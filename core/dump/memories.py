@@ -3,7 +3,7 @@
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.dump.destination import Destination
 from lamina.core.dump.lineage import Lineage
-from lamina.core.dump.memory import WarmMemory
+from lamina.core.dump.memory import Space, WarmMemory
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.watched import WatchedTree
 
@@ -16,10 +16,16 @@ class Memories:
         self._lineage = lineage
         self._warm = WarmMemory()
         self._by_pid: dict[int, TaskMemory] = {}
+        self._pages_ids = 0
 
     def reserve(self, size: int) -> None:
         """Touch *size* bytes now, so that copying into them in the freeze waits for no page fault."""
         self._warm.reserve(size)
+
+    @property
+    def warm(self) -> WarmMemory:
+        """What the freeze copies into."""
+        return self._warm
 
     def of(self, pid: int) -> TaskMemory:
         """The memory of task *pid*; before the first scan if nobody asked for it yet."""
@@ -38,10 +44,15 @@ class Memories:
         """What was found about *pid* is void; returns it."""
         return self._by_pid.pop(pid, None)
 
+    def next_pages_id(self) -> int:
+        """The number of the next pages file."""
+        self._pages_ids += 1
+        return self._pages_ids
+
     def begin(self, pid: int, destination: Destination) -> TaskMemory:
         """As `of`, ready to be copied to a new sink of *destination*; to the one it has if it has one."""
         memory = self.of(pid)
         if not memory.begun:
-            pages_id = 1 + sum(other.begun for other in self._by_pid.values())
-            memory.begin(destination.sink(pid, pages_id, self._warm))
+            pages_id = self.next_pages_id()
+            memory.begin(destination.sink(Space(pid, pid), pages_id, self._warm))
         return memory

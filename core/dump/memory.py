@@ -28,6 +28,21 @@ STEP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
+class Space:
+    """Whose pages they are.
+
+    Attributes:
+        pid: the process whose memory they are read from.
+        which: what the layer calls them: a task's pid, or "shmem-ID".
+        base: what is taken off an address to get the one in the layer; of a shared object where it is mapped in *pid*.
+    """
+
+    pid: int
+    which: int | str
+    base: int = 0
+
+
+@dataclass(frozen=True)
 class Segment:
     """Pages that lie back to back: *runs* in order, from *offset* bytes of the spool or of the residue buffer."""
 

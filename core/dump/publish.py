@@ -4,12 +4,15 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lamina.core.attach.procfs import PAGE
 from lamina.core.dump.capture import Captured
 from lamina.core.dump.meter import Meter
 from lamina.core.dump.request import DumpRequest
+from lamina.core.dump.shared_memories import SharedMemories
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.watched import Watched
 from lamina.core.image import format as fmt
@@ -35,9 +38,11 @@ def put_memory(memories: Sequence[TaskMemory], meter: Meter) -> None:
         memory.finish(meter.moved)
 
 
-def put_images(draft: LayerDraft, captured: Captured) -> Supplement:
+def put_images(draft: LayerDraft, captured: Captured, shared: SharedMemories) -> Supplement:
     """Write everything of the tasks but their pages. Nothing of it touches the target. Returns what the images have no field for."""
     files, ids = FileTable(), IdTable()
+    for key, number in shared.numbers.items():
+        files.once(("shared memory", *key), partial(int, number))
     alive = [task for task in captured.tasks if not task.is_zombie]
     for task in captured.tasks:
         for name, (kind, records) in save_task(task, files, ids.of(task.pid)).items():
@@ -46,7 +51,8 @@ def put_images(draft: LayerDraft, captured: Captured) -> Supplement:
     for name, image in (tables | files.images()).items():
         draft.put(name, *image)
     draft.put("pstree", fmt.PSTREE, pstree.save(captured.tasks))
-    return supplement_of(alive, files.supplements)
+    objects = {memory.number: {"size": memory.size} for memory in shared}
+    return replace(supplement_of(alive, files.supplements), objects=objects)
 
 
 def put_inventory(draft: LayerDraft, request: DumpRequest) -> None:

@@ -29,6 +29,7 @@ from lamina.core.dump.preflight import examine
 from lamina.core.dump.publish import describe_layer, put_images, put_inventory, put_memory, put_stats
 from lamina.core.dump.recover import recover_targets
 from lamina.core.dump.request import DumpRequest, DumpResult
+from lamina.core.dump.shared_memories import SharedMemories
 from lamina.core.dump.task_memory import TaskMemory
 from lamina.core.dump.watched import WatchedTree
 from lamina.core.errors import LaminaError, NativeError, RefusedError, TargetError
@@ -76,6 +77,7 @@ def _dump(request: DumpRequest, meter: Meter, cancel: CancelToken) -> DumpResult
         if parent and request.destination is None and (where := parent.pages_elsewhere):
             lineage = replace(lineage, why_not=f"its pages are at page server {where}")
         session = Session(request, meter, cancel, tree, lineage, examination.own_uffds)
+        stack.callback(session.close)
         expected = session.look()
         draft = LayerDraft.create(request.images_dir, request.prev_images_dir, session.destination.room(expected))
         stack.callback(session.destination.close)
@@ -111,6 +113,7 @@ class Session:
         self.frozen_at = 0.0
         self.pids: tuple[int, ...] = ()
         self._memories = Memories(tree, lineage)
+        self._shared = SharedMemories(tree, lineage, self._memories, self.root.remembered.state.shared)
         self._beside = Beside(request.companion, meter)
         self._paranoia = Paranoia(lineage.parent.chain() if lineage.parent else ()) if request.paranoid else None
         self._before = {task.pid: task.remembered.state for task in tree}
@@ -119,14 +122,19 @@ class Session:
 
     def look(self) -> int:
         """Pages the layer would have to own if the target stopped now."""
-        pages = 0
+        pages, areas = 0, {}
         for task in self.tree:
             try:
-                pages += self._memories.of(task.pid).look(read_maps(task.pid)).pages
+                areas[task.pid] = read_maps(task.pid)
+                pages += self._memories.of(task.pid).look(areas[task.pid]).pages
             except TargetError:
                 if task is self.root:
                     raise  # any other may end while we look
-        return pages
+        return pages + self._shared.look(areas)
+
+    def close(self) -> None:
+        """Let go of what `look` has opened."""
+        self._shared.close()
 
     def run(self, draft: LayerDraft, expected: int) -> None:
         """All of it, from the first protected page to the settled state."""
@@ -157,6 +165,7 @@ class Session:
             task.unsettle()
         with self._writing():
             memories = [self._memories.begin(task.pid, self.destination) for task in self.tree.alive() if task.armed]
+            memories += self._shared.begin_live(self.destination)
             return copy_live(memories, self._writers, expected, self.meter, self.cancel)
 
     def _writers(self) -> set[int]:
@@ -195,6 +204,10 @@ class Session:
             areas = areas_of(process, prepared.areas)
             memory = self._last_round(process)
             taken.append(capture_task(process, areas, peers, memory.guards, prepared.questions))
+        self._shared.freeze_round(
+            {process.pid: process.areas for process in still}, self.destination, self.meter.moved, not self.keeps_running,
+            lambda: (task.process.pid for task in taken if task.reaps_unseen()),
+        )  # fmt: skip
         self.meter.mark("copied")
         if self._paranoia:
             self.meter.notice(self._paranoia.notice())
@@ -224,15 +237,15 @@ class Session:
                 raise TargetError("cannot dump", describe(process.pid), "it replaced its program by exec meanwhile", "dump it again")
 
     def _publish(self, captured: Captured) -> None:
-        memories = [self._memories.of(task.pid) for task in captured.tasks if not task.is_zombie]
-        for notice in captured.notices:
+        memories = [*(self._memories.of(task.pid) for task in captured.tasks if not task.is_zombie), *self._shared]
+        for notice in (*captured.notices, *self._shared.notices()):
             self.meter.notice(notice)
         self.meter.pages_scanned = sum(memory.scanned for memory in memories)
         self.meter.pages_inherited = sum(memory.inherited.pages for memory in memories)
         self.meter.pages_written = sum(memory.own.pages for memory in memories)
         self.meter.mark("writing")
         put_memory(memories, self.meter)
-        supplement = Supplement() if self.request.memory_only else put_images(self.draft, captured)
+        supplement = Supplement() if self.request.memory_only else put_images(self.draft, captured, self._shared)
         put_inventory(self.draft, self.request)
         self._beside.put(self.draft)
         self.meter.mark("written")
@@ -280,7 +293,7 @@ class Session:
         try:
             directory = str(self.draft.path.resolve())
             for task in self.tree.alive():
-                task.settle(self.layer_id, directory)
+                task.settle(self.layer_id, directory, self._shared.witness if task is self.root else "")
         except LaminaError as error:  # it stays unsettled, which costs no more than a full layer
             self.meter.notice(f"the layer is committed, but the next one will be a full one: {error}")
         if not self.tracks:
@@ -302,6 +315,7 @@ class Session:
         """The dump failed: what the tracker has told us it shall tell again, and a tracker that is new goes. Errors here hide no other."""
         with suppress(LaminaError):
             end_tracking(self.tree, self.request.pid, lambda task: not task.was_armed)
+        self._shared.give_back()
         for task in self.tree.alive():
             before, memory = self._before.get(task.pid), self._memories.known(task.pid)
             with suppress(LaminaError):

@@ -6,7 +6,7 @@ layer. A layer's own pages are that union, and whatever the parent's map does no
 
 from collections.abc import Callable, Iterable
 
-from lamina.core.attach.procfs import Area
+from lamina.core.attach.procfs import Area, read_maps
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
 from lamina.core.dump.destination import PageSink
@@ -73,6 +73,16 @@ class TaskMemory:
         self._found = report.changed | (self.expected(report) - self.store.spooled)
         self.doubtful |= report.changed
 
+    def live_round(self) -> None:
+        """`protect_live` of all that the running task maps by now, which is watched from here on.
+
+        Raises:
+            TargetError: it has ended.
+        """
+        areas = read_maps(self.pid)
+        self.tracker.extend(areas)
+        self.protect_live(areas)
+
     def landed(self) -> None:
         """A grace period went by since the last `protect_live`: nothing is pinned any more that was protected then."""
         self.doubtful = PageRuns.empty()
@@ -110,9 +120,12 @@ class TaskMemory:
         if self.consumed:
             self.tracker.unprotect(self.consumed)
 
+    def _report(self, areas: Iterable[Area], live: bool) -> Report:
+        return self.tracker.protect(areas, live)
+
     def _scan(self, areas: Iterable[Area], live: bool) -> Report:
         self.certain = False
-        report = self.tracker.protect(areas, live)
+        report = self._report(areas, live)
         self.certain = True
         self.consumed |= report.changed
         self.scanned = report.present.pages

@@ -117,9 +117,10 @@ class Watched:
         if self.armed:
             self.remembered.update(settled=False)
 
-    def settle(self, layer_id: str, layer_dir: str) -> None:
-        """The dirty bits count from this layer: said after its commit."""
-        self.remembered.update(layer_id=layer_id, layer_dir=layer_dir, settled=True, tracker=self.tracker.name if self.armed else "")
+    def settle(self, layer_id: str, layer_dir: str, shared: str = "") -> None:
+        """The dirty bits count from this layer: said after its commit. *shared*: see `TargetState.shared`."""
+        tracker = self.tracker.name if self.armed else ""
+        self.remembered.update(layer_id=layer_id, layer_dir=layer_dir, settled=True, tracker=tracker, shared=shared)
 
     def forget(self) -> None:
         """Nothing of lamina is left in it."""

@@ -61,7 +61,11 @@ TASK_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
 AREA_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType({"mempolicy": _POLICY, "mlock_onfault": frozenset({1}), "name": _AREA_NAME})
 """What is kept of a part of its memory."""
 
-_TABLES: Final = MappingProxyType({"threads": THREAD_FIELDS, "tasks": TASK_FIELDS, "areas": AREA_FIELDS})
+OBJECT_FIELDS: Final[Mapping[str, Rule]] = MappingProxyType({"size": range(4096, 1 << 56)})
+"""What is kept of shared memory: its size in bytes, of which less may be mapped."""
+
+_TABLES: Final = MappingProxyType({"threads": THREAD_FIELDS, "tasks": TASK_FIELDS, "areas": AREA_FIELDS, "objects": OBJECT_FIELDS})
+_BY_ID: Final = ("threads", "tasks", "objects")
 _LONGEST: Final = 4096
 """Characters of a value of a file; what it may be says its kind (`DescriptorKind.kept`)."""
 _IDS: Final = range(1 << 32)
@@ -86,6 +90,7 @@ class Supplement:
         threads, tasks: id → `THREAD_FIELDS`, `TASK_FIELDS`.
         areas: pid → notes about its memory, ascending, `AREA_FIELDS`.
         files: id in files.img → what its kind keeps (`DescriptorKind.kept`).
+        objects: number of shared memory (its pages are those of "shmem-NUMBER") → `OBJECT_FIELDS`.
         other: tables that a newer lamina wrote; kept as they are.
     """
 
@@ -93,6 +98,7 @@ class Supplement:
     tasks: Mapping[int, Values] = field(default_factory=dict)
     areas: Mapping[int, tuple[AreaNote, ...]] = field(default_factory=dict)
     files: Mapping[int, Values] = field(default_factory=dict)
+    objects: Mapping[int, Values] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -100,7 +106,7 @@ class Supplement:
         """As JSON has it; empty tables are left out."""
         tables: dict[str, Any] = {
             name: {str(key): dict(values) for key, values in sorted(table.items()) if values}
-            for name, table in (("threads", self.threads), ("tasks", self.tasks), ("files", self.files))
+            for name, table in (("threads", self.threads), ("tasks", self.tasks), ("files", self.files), ("objects", self.objects))
         }
         tables["areas"] = {
             str(pid): [[note.start, note.end, dict(note.values)] for note in notes] for pid, notes in sorted(self.areas.items()) if notes
@@ -110,7 +116,7 @@ class Supplement:
     @property
     def unknown(self) -> list[str]:
         """What a newer lamina keeps and this one could not set again."""
-        held = {"threads": self.threads.values(), "tasks": self.tasks.values(),
+        held = {"threads": self.threads.values(), "tasks": self.tasks.values(), "objects": self.objects.values(),
                 "areas": [note.values for notes in self.areas.values() for note in notes]}  # fmt: skip
         names = {name for table, values in held.items() for each in values for name in each if name not in _TABLES[table]}
         return sorted(names | set(self.other))
@@ -124,7 +130,7 @@ class Supplement:
         """
         known = {name: record.get(name, {}) for name in (*_TABLES, "files")}
         return cls(
-            **{name: {_number(key): _values(name, value) for key, value in known[name].items()} for name in ("threads", "tasks")},
+            **{name: {_number(key): _values(name, value) for key, value in known[name].items()} for name in _BY_ID},
             files={_number(key): _plain(value) for key, value in known["files"].items()},
             areas={_number(pid): _notes(pid, notes) for pid, notes in known["areas"].items()},
             other={name: table for name, table in record.items() if name not in known},

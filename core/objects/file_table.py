@@ -89,6 +89,10 @@ class FileTable(Saving):
             self._objects[key] = make()
         return self._objects[key]
 
+    def shared_memory(self, dev: str, inode: int) -> int:
+        """The number of shared memory that was made known by `once(("shared memory", dev, inode), …)`."""
+        return self._objects["shared memory", dev, inode]
+
     def put(self, image: str, record: Message, content: bytes | None = None) -> None:
         """Append a record, and what follows it, to an image."""
         self._records.setdefault(image, []).append(record if content is None else (record, content))

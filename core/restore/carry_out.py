@@ -47,6 +47,7 @@ class Meter:
 
     def __init__(self, plan: RestorePlan, listener: Listener, cancel: CancelToken, started: int) -> None:
         self._total = sum(fill.pages_to_fill(task).pages for task in plan.living)
+        self._total += sum(shared.owners.runs.pages for shared in plan.objects.values())
         self._what = f"restore of {plan.layer.path}"
         self._listener, self._cancel, self._started = listener, cancel, started
         self._done = 0

@@ -8,6 +8,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.image.owners import Share
+from lamina.core.image.owners import OwnerMap, Share
 from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.restore import layout
 from lamina.core.restore.plan import TaskPlan
@@ -63,6 +64,17 @@ def _make_huge(pid: int, areas: tuple[AreaPlan, ...], wanted: PageRuns, progress
             check(C.lm_fill_huge(pid, pidfd, ffi.from_buffer("uint64_t[]", edges), len(some), err), err)
     finally:
         os.close(pidfd)
+
+
+def fill_object(base: int, owners: OwnerMap, progress: Callable[[int], None]) -> None:
+    """Write the pages of shared memory, which is mapped at *base* in this process. *progress* as `fill`.
+
+    Raises:
+        ImageError: a pages file cannot be read.
+    """
+    for share in owners.shares:
+        moved = replace(share, runs=share.runs.shifted(base))
+        _fill_share(os.getpid(), moved, moved.runs, progress)
 
 
 def _fill_share(pid: int, share: Share, wanted: PageRuns, progress: Callable[[int], None]) -> None:

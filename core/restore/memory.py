@@ -17,8 +17,10 @@ _AREAS_AT_ONCE = 400
 _PATH_BYTES_AT_ONCE = 128 << 10
 
 
-def replace_areas(process: Rebuilding, task: TaskPlan) -> list[str]:
-    """Step 7: unmap what exec made, move what only exec can make, map what the image has. Returns what could not be set, as sentences.
+def replace_areas(process: Rebuilding, task: TaskPlan, areas: Sequence[AreaPlan]) -> list[str]:
+    """Step 7: unmap what exec made, move what only exec can make, map *areas*, which the image has.
+
+    Returns what could not be set, as sentences.
 
     Raises:
         ImageError: the kernel's areas are not those of the image. LaminaError: a call failed, named.
@@ -35,7 +37,7 @@ def replace_areas(process: Rebuilding, task: TaskPlan) -> list[str]:
         if move.old <= process.syscall < move.old + move.size:
             process.syscall += move.new - move.old
             break
-    for some in _portions(task.areas):
+    for some in _portions(areas):
         calls = CallList()
         vmas.make(some, calls)
         process.run(calls)

@@ -30,6 +30,8 @@ from lamina.core.objects.paths import PathOf
 from lamina.core.objects.rights import effective_capabilities, may_raise_limits
 from lamina.core.restore import layout, machine, steps, trial
 from lamina.core.restore.layout import Span
+from lamina.core.restore.shared_plan import ObjectPlan, plan_objects
+from lamina.core.restore.shared_plan import blockers as object_blockers
 from lamina.core.verify import check_chain
 from lamina.core.verify.findings import Finding
 from lamina.core.verify.reading import Meter
@@ -89,6 +91,7 @@ class RestorePlan:
         memberships: sessions and groups.
         path_of: file id → path.
         notices: what will be different from before.
+        objects: number → shared memory that its tasks map.
     """
 
     layer: Layer
@@ -96,6 +99,7 @@ class RestorePlan:
     memberships: Memberships
     path_of: PathOf
     notices: tuple[str, ...]
+    objects: dict[int, ObjectPlan] = field(default_factory=dict)
 
     @cached_property
     def supplement(self) -> Supplement:
@@ -188,10 +192,13 @@ def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending:
         tasks[task.pid] = task
         found += _task_blockers(layer, task, path_by_id)
     found += _writers_of_executables(layer, tasks)
+    objects = plan_objects(layer, (area for task in tasks.values() for area in task.areas), _supplement(layer).objects)
+    found += object_blockers(objects)
     if not found:
         living = [task for task in tasks.values() if not task.is_zombie]
         found += [replace(blocker, pid=task.pid) for task in living for blocker in _trial_blockers(layer, task)]
-    plan = RestorePlan(layer, tasks, memberships, path_by_id, (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer)))
+    notices = (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer))
+    plan = RestorePlan(layer, tasks, memberships, path_by_id, notices, objects)
     shared = {path for task in plan.living for path in shared_files.of_image(task.entries, path_by_id)}
     opened = [path_of(entry.reg) for entry in layer.files.values() if entry.HasField("reg")]
     plan = replace(plan, notices=(*plan.notices, *shared_files.notices(shared | shared_files.in_shm(opened))))

@@ -15,6 +15,7 @@ from lamina.core.restore.family import Family
 from lamina.core.restore.foreground import give_terminal
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import Rebuilding
+from lamina.core.restore.shared_memory import SharedObjects
 
 Pairs = list[tuple[Rebuilding, TaskPlan]]
 
@@ -57,13 +58,14 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
     """
     pages = 0
     notices: list[str] = []
-    with Family(plan, wishes.orphan) as family:
+    with SharedObjects(plan.objects) as shared, Family(plan, wishes.orphan) as family:
+        pages += shared.make(wishes.filled)
         # Parents before memory: a process without memory is cheap to copy.
         family.make()
         notices += family.notices
         pairs = [(family.processes[task.pid], task) for task in plan.living]
         for process, task in pairs:
-            notices += memory.replace_areas(process, task)
+            notices += memory.replace_areas(process, task, shared.with_paths(task.areas))
         for process, task in pairs:
             # Nothing of the program runs while its pages come: its other threads do not exist yet.
             pages += fill.fill(process.pid, task, wishes.filled)
@@ -85,6 +87,7 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         for process, _ in pairs:
             # After all writing from outside, which would count as changes.
             notices += filter(None, [tracking.stand_on(process, plan.layer, wishes.arm)])
+        tracking.remember_shared_memory(plan)
         for process, task in pairs:
             process.drop_scratch()
             threads.put_back_registers(process, plan, task)

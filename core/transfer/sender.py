@@ -11,8 +11,8 @@ from typing import Any
 from typing_extensions import override
 
 from lamina.core.dump.destination import Destination, PageSink, Shipment
-from lamina.core.dump.memory import WarmMemory
-from lamina.core.errors import Unanswered
+from lamina.core.dump.memory import Space, WarmMemory
+from lamina.core.errors import RefusedError, Unanswered
 from lamina.core.image.leftovers import settle_unconfirmed, sweep
 from lamina.core.image.lock import locked, stack_of
 from lamina.core.image.sidecar import Sidecar
@@ -58,11 +58,14 @@ class PageServerPages(Destination):
             shipment.notice(f"{self.server.address} takes pages in order only: what is copied live waits in {where} until then")
 
     @override
-    def sink(self, pid: int, pages_id: int, warm: WarmMemory) -> PageSink:
+    def sink(self, space: Space, pages_id: int, warm: WarmMemory) -> PageSink:
+        if space.base:
+            why = "shared anonymous memory cannot be sent to a page server yet"
+            raise RefusedError("cannot send", str(space.which), why, "leave out --page-server")
         if self._shipment is None or self._stream is None:
             raise RuntimeError("a destination must be opened first")
         kind = FrozenSink if not self._shipment.keeps_running else LiveSink if self._stream.talk.lamina else WaitingSink
-        self._sinks.append(kind(pid, pages_id, self._stream, self._shipment.draft, warm))
+        self._sinks.append(kind(space.pid, pages_id, self._stream, self._shipment.draft, warm))
         return self._sinks[-1]
 
     @override

@@ -33,6 +33,15 @@ int lm_pagemap_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, c
                     lm_array *found, lm_error *err);
 /* Append to `found` the guard pages of any ranges, shared mappings of files too. Finds none before Linux 6.15, which does not tell. */
 int lm_guard_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err);
+/* Of mappings of shared memory: append to `written` what was written through them since the last protect, and every page that has no entry in
+   the page table yet; to `untracked` all of areas that are not registered. With LM_SCAN_PROTECT a page without an entry gets a marker, so
+   that the next scan tells whether it was written since (UFFD_FEATURE_WP_UNPOPULATED). Writes through other mappings are not seen here. */
+int lm_shared_scan(int pagemap, const uint64_t *starts, const uint64_t *ends, uint64_t count, unsigned flags, lm_array *written,
+                   lm_array *untracked, lm_error *err);
+/* Append to `found` the ranges of a file of `size` bytes that have data (SEEK_DATA, lseek(2)), in whole pages. */
+int lm_file_data(int fd, uint64_t size, lm_array *found, lm_error *err);
+/* Append to `found` those pages of the ranges, addresses in our own memory, that are all zero. */
+int lm_zero_pages(const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err);
 /* Raw entries of /proc/PID/pagemap for `pages` pages from `start`. Refuses a short answer: the program is gone. */
 int lm_pagemap_read(int pagemap, uint64_t start, uint64_t pages, uint64_t *entries, lm_error *err);
 

@@ -2,7 +2,7 @@
    nothing can block (Documentation/admin-guide/mm/userfaultfd.rst). The descriptor belongs to the target's memory wherever it is used. */
 
 enum {
-    LM_UFFD_FEATURES = 0xa000,    /* UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED */
+    LM_UFFD_FEATURES = 0xb000,    /* UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM */
     LM_UFFD_FLAGS = 02004001      /* UFFD_USER_MODE_ONLY | O_NONBLOCK | O_CLOEXEC: works without privilege in the target */
 };
 

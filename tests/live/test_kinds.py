@@ -1,7 +1,7 @@
 """Kinds of kernel objects, each with a victim that has them and looks whether they are as they were: tests/victims/kind_NAME.py or .c.
 
-Such a victim answers "state" with a chain of digests (control.py), with "wrong": what of its objects is not as it was, and with whatever
-else must be the same again while it is held.
+Such a victim answers "state" with how many "steps" it has made, with "wrong": what of its objects is not as it was, and with whatever
+else must be the same again while it is held. If the steps are a chain of digests (control.py), that is looked at, too.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def start(reaper: Reaper, directory: Path, name: str) -> Victim:
 
 def whole(state: dict[str, Any]) -> dict[str, Any]:
     assert state["wrong"] == ""
-    assert Chain.digest_of(state["seed"], state["steps"]) == state["digest"]
+    assert "digest" not in state or Chain.digest_of(state["seed"], state["steps"]) == state["digest"]
     return state
 
 

@@ -22,7 +22,6 @@ LIBC = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
 # What it is → code, what is said, and what the user can do.
 BLOCKERS = {
-    "shared memory": ("import mmap; m = mmap.mmap(-1, 4096)", "shared anonymous memory"),
     "System V memory": (
         LIBC + "i = libc.shmget(0, 4096, 0o1600); libc.shmat.restype = ctypes.c_void_p; libc.shmat(i, None, 0); libc.shmctl(i, 0, None)",
         "System V shared memory",

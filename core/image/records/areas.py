@@ -19,7 +19,7 @@ _SPECIAL: Final = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR
 _FILE: Final = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED
 _KINDS: Final = _FILE | VmaStatus.ANON_PRIVATE | VmaStatus.ANON_SHARED
 _REFUSED: Final = (
-    VmaStatus.ANON_SHARED | VmaStatus.SYSVIPC | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.MEMFD | VmaStatus.SHADOW_STACK
+    VmaStatus.SYSVIPC | VmaStatus.SOCKET | VmaStatus.AIO_RING | VmaStatus.MEMFD | VmaStatus.SHADOW_STACK
     | VmaStatus.UPROBES
 )  # fmt: skip
 _KNOWN: Final = sum(VmaStatus)
@@ -82,6 +82,8 @@ def _mapped(entry: vma_entry, status: VmaStatus) -> Iterator[str]:
         yield f"has advice {entry.madv:#x}, which madvise does not know"
     if kind & _FILE:
         yield from _file(entry, shared)
+    if kind == VmaStatus.ANON_SHARED and entry.pgoff + (entry.end - entry.start) > LONG_MAX:
+        yield f"begins at offset {entry.pgoff:#x} of shared memory, which cannot be mapped"
     if entry.flags & MAP_GROWSDOWN and (kind & _FILE or shared):
         yield "grows down, which only private memory can"
 

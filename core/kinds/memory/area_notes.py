@@ -13,7 +13,7 @@ from lamina.core.kinds.memory import mempolicy
 from lamina.core.objects.setting import Wanted
 
 _PR_SET_VMA, _PR_SET_VMA_ANON_NAME = 0x53564D41, 0
-_NAMED: Final = "[anon:"
+_NAMED: Final = ("[anon:", "[anon_shmem:")
 
 
 def notes(policies: Mapping[int, str], areas: Sequence[Area]) -> dict[int, dict[str, Value]]:
@@ -23,7 +23,7 @@ def notes(policies: Mapping[int, str], areas: Sequence[Area]) -> dict[int, dict[
         if "lf" in area.flags:
             found.setdefault(area.start, {})["mlock_onfault"] = 1
         if area.path.startswith(_NAMED):
-            found.setdefault(area.start, {})["name"] = area.path.removeprefix(_NAMED).removesuffix("]")
+            found.setdefault(area.start, {})["name"] = area.path.partition(":")[2].removesuffix("]")
     return found
 
 

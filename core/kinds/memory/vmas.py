@@ -26,8 +26,6 @@ _ANON_NAMES: Final = ("[heap]", "[stack]", "")
 _REFUSED_PATHS: Final = {
     "/SYSV": "System V shared memory",
     "/memfd:": "a memfd",
-    "/dev/zero (deleted)": "shared anonymous memory",
-    "[anon_shmem": "shared anonymous memory",
     "/[aio]": "an aio ring (io_setup)",
     "anon_inode:": "memory of an anonymous inode",
     "socket:": "memory of a socket",
@@ -39,7 +37,7 @@ class Pages(Enum):
     """Which pages of a mapping an image holds."""
 
     NONE = auto()
-    """None: the kernel's, or a shared file's."""
+    """None: the kernel's, a shared file's, or of shared memory, which has an image of its own."""
     ANONYMOUS = auto()
     """What was ever touched; a zero page may be left out, as an absent one is zero."""
     PRIVATE_COPIES = auto()
@@ -56,6 +54,8 @@ def status_of(area: Area) -> VmaStatus:
     """The status bits of *area*; UNSUPPORTED for what `blocker` refuses."""
     if area.path in f.KERNEL_NAMES and not area.is_file:
         return f.KERNEL_NAMES[area.path]
+    if area.is_shared_memory:
+        return VmaStatus.REGULAR | VmaStatus.ANON_SHARED
     if area.is_file:
         return VmaStatus.REGULAR | (VmaStatus.FILE_SHARED if area.shared else VmaStatus.FILE_PRIVATE)
     if area.shared or not _is_anonymous(area):
@@ -92,7 +92,7 @@ def pages_of(what: Area | vma_entry) -> Pages:
     droppable = "dp" in what.flags if isinstance(what, Area) else bool(what.flags & f.MAP_DROPPABLE)
     if status & VmaStatus.VDSO:
         return Pages.WHOLE
-    if status & (VmaStatus.VVAR | VmaStatus.VSYSCALL | VmaStatus.FILE_SHARED | VmaStatus.GUARD) or droppable:
+    if status & (VmaStatus.VVAR | VmaStatus.VSYSCALL | VmaStatus.FILE_SHARED | VmaStatus.ANON_SHARED | VmaStatus.GUARD) or droppable:
         return Pages.NONE
     return Pages.PRIVATE_COPIES if status & VmaStatus.FILE_PRIVATE else Pages.ANONYMOUS
 
@@ -124,6 +124,8 @@ def save(areas: Iterable[Area], files: PathTable) -> list[vma_entry]:
             may_write = area.shared and ("mw" in area.flags or bool(area.prot & f.PROT_WRITE))
             entry.fdflags = os.O_RDWR if may_write else os.O_RDONLY
             entry.pgoff, entry.shmid = area.offset, files.path(area.path, entry.fdflags)
+        elif status & VmaStatus.ANON_SHARED:
+            entry.pgoff, entry.shmid = area.offset, files.shared_memory(area.dev, area.inode)
         if not status & f.SPECIAL:
             madv = sum(1 << advice for letters, advice in f.MADV_OF_VMFLAG.items() if letters in area.flags)
             if madv:
@@ -152,6 +154,7 @@ class AreaPlan:
         start, end, prot, offset: as mmap(2) takes them.
         flags: MAP_* without MAP_FIXED_NOREPLACE and MAP_LOCKED.
         path: the file, "" for anonymous memory; open_flags: how it is opened.
+        shared: number of the shared memory that it maps; None if it maps none. Before `make` it must have a `path`.
         filled: pages will be written into it: writable until `protect`.
         advice: numbers for madvise(2); locked: mlock(2) at the end, or with on_fault mlock2(MLOCK_ONFAULT).
     """
@@ -167,6 +170,7 @@ class AreaPlan:
     advice: tuple[int, ...]
     locked: bool
     on_fault: bool = False
+    shared: int | None = None
 
     def __str__(self) -> str:
         return f"area {self.start:x}-{self.end:x} {self.path}".rstrip()
@@ -194,6 +198,7 @@ def plan(
         status = VmaStatus(entry.status)
         if status & (f.SPECIAL | VmaStatus.GUARD):
             continue
+        shares = bool(status & VmaStatus.ANON_SHARED)
         is_file = bool(status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED))
         advice = tuple(bit for bit in range(64) if entry.madv >> bit & 1)
         writes = status & VmaStatus.FILE_SHARED and entry.prot & f.PROT_WRITE
@@ -201,9 +206,9 @@ def plan(
         flags = entry.flags & _MAP_KEPT | (0 if is_file else f.MAP_ANONYMOUS)
         plans.append(
             AreaPlan(
-                entry.start, entry.end, entry.prot, flags, entry.pgoff if is_file else 0,
+                entry.start, entry.end, entry.prot, flags, entry.pgoff if is_file or shares else 0,
                 path_of(entry.shmid) if is_file else "", open_flags, pages_of(entry) is not Pages.NONE and filled(entry), advice,
-                bool(entry.flags & f.MAP_LOCKED), entry.start in on_fault,
+                bool(entry.flags & f.MAP_LOCKED), entry.start in on_fault, entry.shmid if shares else None,
             )
         )  # fmt: skip
     return plans

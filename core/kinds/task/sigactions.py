@@ -1,5 +1,6 @@
 """Signal actions of a task: `struct kernel_sigaction` ↔ `sa_entry`."""
 
+import signal
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from lamina.core.image.schema import sa_entry
 SIGNALS: Final = tuple(number for number in range(1, 65) if number not in (9, 19))
 """Every signal that has an action to set: all but SIGKILL and SIGSTOP. The order of the list in a core."""
 SIGSET_BYTES: Final = 8
+_SA_NOCLDWAIT: Final = 2
 _ACTION: Final = struct.Struct("<QQQQ")  # handler, flags, restorer, mask
 
 
@@ -33,6 +35,12 @@ def ask(calls: CallList) -> Question:
         rooms.append(room := calls.room(_ACTION.size))
         calls.add("rt_sigaction", number, 0, room, SIGSET_BYTES, expect=0, about=f"read the action of signal {number}")
     return Question(calls, tuple(rooms))
+
+
+def reaps_unseen(actions: Mapping[int, bytes]) -> bool:
+    """Whether children of the task are reaped without a wait(2) of its: SIGCHLD ignored, or SA_NOCLDWAIT (sigaction(2))."""
+    handler, flags, _, _ = _ACTION.unpack(actions[signal.SIGCHLD])
+    return bool(handler == signal.SIG_IGN or flags & _SA_NOCLDWAIT)
 
 
 def save(actions: Mapping[int, bytes]) -> list[sa_entry]:

@@ -78,6 +78,9 @@ class Files:
         self.paths.append(path)
         return len(self.paths)
 
+    def shared_memory(self, dev: str, inode: int) -> int:
+        return inode
+
     def of(self, number: int) -> str:
         return self.paths[number - 1]
 
