@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef F_GETOWNER_UIDS
@@ -61,8 +63,23 @@ static void ask_copy(int pidfd, lm_fd *out)
     close(copy);
 }
 
+/* ipc/mqueue.c (FILENT_SIZE): a message queue looks like a file of this size, on a file system without a device. */
+#define MESSAGE_QUEUE_BYTES 80
+
+/* The magic number of the file system behind one that may be a message queue; else 0. Others are not asked: the answer may be far away. */
+static uint32_t file_system_of(int pid, int fd, const struct stat *st)
+{
+    char path[48];
+    struct statfs found;
+
+    if (!S_ISREG(st->st_mode) || st->st_size != MESSAGE_QUEUE_BYTES || major(st->st_dev))
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+    return statfs(path, &found) ? 0 : (uint32_t)found.f_type;
+}
+
 /* Read one descriptor's link, stat and fdinfo; returns 0 if it is gone, -1 with ENOSPC if the text does not fit. */
-static int look(int fds_dir, int info_dir, lm_fd *out, char *text, uint64_t text_room, uint64_t *used)
+static int look(int pid, int fds_dir, int info_dir, lm_fd *out, char *text, uint64_t text_room, uint64_t *used)
 {
     char name[16];
     struct stat st;
@@ -85,6 +102,7 @@ static int look(int fds_dir, int info_dir, lm_fd *out, char *text, uint64_t text
         out->rdev = st.st_rdev;
         out->size = st.st_size;
         out->nlink = st.st_nlink;
+        out->file_system = file_system_of(pid, out->fd, &st);
     }
     info = openat(info_dir, name, O_RDONLY | O_CLOEXEC);
     if (info < 0)
@@ -130,7 +148,7 @@ int lm_fd_table(int pid, int pidfd, lm_fd *fds, int room, char *text, uint64_t t
         }
         memset(&fds[count], 0, sizeof fds[count]);
         fds[count].fd = number;
-        seen = look(dirfd(dir), info_dir, &fds[count], text, text_room, &used);
+        seen = look(pid, dirfd(dir), info_dir, &fds[count], text, text_room, &used);
         if (seen < 0)
             break;
         if (!seen)

@@ -29,7 +29,6 @@ _NAMES: Final = {
     "anon_inode:": "a kernel object",
     "/memfd:": "a memory file (memfd)",
     "/secretmem": "secret memory (memfd_secret)",
-    "mqueue": "a POSIX message queue",
 }
 _DEVICES: Final = {
     (5, 2): "the controlling side of a pseudo-terminal",
@@ -43,6 +42,8 @@ _DEVICES: Final = {
 
 def kind_in_words(raw: RawFd) -> str:
     """What the descriptor is."""
+    if raw.is_message_queue:
+        return "a POSIX message queue"
     fitting = [start for start in _NAMES if raw.link.startswith(start)]
     if fitting:
         return _NAMES[max(fitting, key=len)]

@@ -17,6 +17,7 @@ from lamina.core.image.schema import fown_entry
 
 # Flags that act once, at open(2), or are the descriptor's: a file opened again must not be created or emptied.
 ONCE: Final = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_NOCTTY | os.O_CLOEXEC
+MQUEUE_MAGIC: Final = 0x19800202  # ipc/mqueue.c
 O_ASYNC: Final = 0o20000
 KCMP_FILE, KCMP_VM, KCMP_FILES, KCMP_FS, KCMP_SIGHAND = 0, 1, 2, 3, 4  # include/uapi/linux/kcmp.h
 
@@ -44,6 +45,7 @@ class RawFd:
         pid, fd: whose, and its number.
         link: where /proc/PID/fd/FD points.
         mode, dev, ino, rdev, size, nlink: of the file behind it, as stat(2).
+        file_system: its magic number (statfs(2)), asked of what may be a message queue only; else 0.
         info: raw /proc/PID/fdinfo/FD.
         owner: who gets SIGIO; unknown (nobody) unless read through a copy.
         pipe_size, pipe_bytes: F_GETPIPE_SZ and what waits in it, bytes; 0 unless read through a copy.
@@ -59,6 +61,7 @@ class RawFd:
     rdev: int
     size: int
     nlink: int
+    file_system: int
     info: bytes
     owner: Owner = field(default_factory=Owner)
     pipe_size: int = 0
@@ -88,6 +91,11 @@ class RawFd:
     def cloexec(self) -> bool:
         """FD_CLOEXEC of this number."""
         return bool(self._all_flags & os.O_CLOEXEC)
+
+    @property
+    def is_message_queue(self) -> bool:
+        """A POSIX message queue (mq_overview(7)), which passes for a file by its mode and its link."""
+        return self.file_system == MQUEUE_MAGIC
 
     @property
     def pos(self) -> int:
@@ -145,7 +153,7 @@ def read_table(pid: int, pidfd: int = -1) -> list[RawFd]:
     raw = ffi.buffer(text)
     return [
         RawFd(
-            pid, c.fd, os.fsdecode(raw[c.link_at : c.link_at + c.link_len]), c.mode, c.dev, c.ino, c.rdev, c.size, c.nlink,
+            pid, c.fd, os.fsdecode(raw[c.link_at : c.link_at + c.link_len]), c.mode, c.dev, c.ino, c.rdev, c.size, c.nlink, c.file_system,
             raw[c.info_at : c.info_at + c.info_len], _owner(c), c.pipe_size, c.pipe_bytes,
         )
         for c in fds[0:count]

@@ -5,6 +5,7 @@ typedef struct {
     int32_t fd;
     uint32_t mode;              /* st_mode of the file behind it; 0 if it could not be looked at */
     uint64_t dev, ino, rdev, size, nlink;
+    uint32_t file_system;       /* f_type (statfs(2)) of what may be a message queue, else 0 */
     uint32_t link_at, link_len; /* where /proc/PID/fd/FD points */
     uint32_t info_at, info_len; /* /proc/PID/fdinfo/FD */
     int32_t owner_type, owner_pid, owner_signal;    /* F_GETOWN_EX, F_GETSIG; owner_pid 0 if nobody */

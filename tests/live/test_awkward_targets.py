@@ -137,6 +137,19 @@ def test_what_calls_would_harm_is_refused_and_runs_on(kind: str, reaper: Reaper,
     assert standing_of(victim.pid) is None
 
 
+def test_strict_seccomp_is_refused_by_name(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """One thread of it: no call can be made there."""
+    victim = awkward(reaper, tmp_path / "victim", "strict")
+    victim.ask("go")
+    until(lambda: victim.ask()["odd"] > 0)
+    for words in (("check",), ("check", "--stop"), ("dump", "-D", layers.new(), "-R"), ("track",)):
+        ran = lamina(*words, "-t", victim.pid, ok=False)
+        assert ran.status == 1 and "runs under seccomp: not supported yet" in ran.out + ran.err, ran.said
+    runs_on(victim)
+    odd = victim.ask()["odd"]
+    until(lambda: victim.ask()["odd"] != odd)
+
+
 def test_one_that_steps_itself_goes_on_stepping(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
     """Its handler runs without the trap flag: stopped there it can be dumped, anywhere else it is refused."""
     victim = awkward(reaper, tmp_path / "victim", "step")

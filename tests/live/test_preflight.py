@@ -58,6 +58,11 @@ BLOCKERS = {
         "seccomp filter",
     ),
     "a namespace": (LIBC + "assert libc.unshare(0x04000000) == 0", "in a uts namespace other than lamina's"),
+    "all other namespaces": (
+        LIBC + "assert libc.unshare(0x1E020080) == 0\nif os.fork() == 0: signal.pause()",
+        "in a cgroup, ipc, mnt, time (for its children), user, uts namespace",
+    ),
+    "a child in a time namespace": (LIBC + "assert libc.unshare(0x80) == 0\nif os.fork() == 0: signal.pause()", "a time, time (for"),
     "a child's namespace": (LIBC + "assert libc.unshare(0x20000000) == 0", "pid (for its children) namespace"),
     "a network of its own": (LIBC + "assert libc.unshare(0x40000000) == 0", "in a net namespace"),
     "a thread on its own": (

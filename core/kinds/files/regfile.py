@@ -25,8 +25,8 @@ class RegularFile(DescriptorKind):
     field = "reg"
 
     def recognise(self, raw: RawFd) -> bool:
-        """By type, except what only looks like a file (memfd and other memory)."""
-        return (stat.S_ISREG(raw.mode) or stat.S_ISDIR(raw.mode)) and raw.link.startswith("/")
+        """By type, except what only looks like a file (memfd and other memory, message queues)."""
+        return (stat.S_ISREG(raw.mode) or stat.S_ISDIR(raw.mode)) and raw.link.startswith("/") and not raw.is_message_queue
 
     def blocker(self, holders: Holders, view: TreeView) -> Blocker | None:
         """Deleted, renamed, replaced, or of a process's own /proc."""

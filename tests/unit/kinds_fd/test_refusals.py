@@ -1,11 +1,13 @@
 """What cannot be saved or rebuilt is refused by name."""
 
+import ctypes
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from lamina.core.dump.preflight import examine
 from lamina.core.errors import ImageError, RefusedError
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
@@ -14,8 +16,9 @@ from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.file_table import FileTable, path_reader
 from lamina.core.objects.named_file import changed, path_of
 from lamina.core.objects.opening import OpenOptions, open_descriptions, plan_descriptions
-from tests.unit.kinds_fd.helpers import victim, write_layer
+from tests.unit.kinds_fd.helpers import let_go, victim, write_layer
 
+QUEUE = "import ctypes; libc = ctypes.CDLL(None); name = b'/%d' % os.getpid(); assert libc.mq_open(name, 0o102, 0o600, None) >= 0; "
 LATE = {
     "a deleted file": ("os.open(sys.argv[1], os.O_RDONLY); os.unlink(sys.argv[1])", "the file was deleted"),
     "a replaced file": (
@@ -85,6 +88,11 @@ LATE = {
         "r, w = os.pipe(); e = select.epoll(); e.register(r); os.dup(r); os.close(r)",
         "still watches a file whose descriptor",
     ),
+    "an epoll that polls its devices": (
+        "import struct; r, w = os.pipe(); e = select.epoll(); e.register(r); fcntl.ioctl(e, 0x40088A01, struct.pack('IHBB', 50, 8, 1, 0))",
+        "it polls its devices itself (EPIOCSPARAMS)",
+    ),
+    "a message queue without a name": (QUEUE + "libc.mq_unlink(name)", "a POSIX message queue"),
     "a timerfd": ("import ctypes; ctypes.CDLL(None).timerfd_create(1, 0)", "timerfd"),
     "an inotify": ("import ctypes; ctypes.CDLL(None).inotify_init1(0)", "inotify"),
     "signals for another": (
@@ -111,6 +119,18 @@ def test_what_the_freeze_shows_is_refused_by_name(tmp_path: Path, what: str) -> 
         with pytest.raises(RefusedError) as refused:
             write_layer(tmp_path / "layer", pids)
     assert words in str(refused.value)
+
+
+def test_a_message_queue_is_no_file(tmp_path: Path) -> None:
+    """Its link is its name, which may be that of a file."""
+    with victim(QUEUE + "stay()\n") as pid:
+        try:
+            with pytest.raises(RefusedError, match="a POSIX message queue: not supported yet"):
+                write_layer(tmp_path / "layer", [pid])
+            let_go(pid)
+            assert "a POSIX message queue: not supported yet" in "".join(str(blocker) for blocker in examine(pid).blockers)
+        finally:
+            assert ctypes.CDLL(None).mq_unlink(b"/%d" % pid) == 0
 
 
 # What makes a descriptor of a kind that no other test has, and the words for it. All in one program, as far as the kernel has them.
