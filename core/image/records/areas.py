@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.image.format import VmaStatus
 from lamina.core.image.records.limits import LONG_MAX, PAGE, USER_END
 from lamina.core.image.schema import vma_entry
 
 MAP_SHARED, MAP_PRIVATE, MAP_DROPPABLE = 0x1, 0x2, 0x8
 MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_HUGETLB = 0x20, 0x100, 0x40000
-PROT_WRITE, ALL_PROT = 2, 7
+PROT_READ, PROT_WRITE, ALL_PROT = 1, 2, 7
 O_ACCMODE, O_RDWR, O_WRONLY = 3, 2, 1
 ADVICE: Final = frozenset({1, 2, 10, 12, 14, 15, 16, 18})
 """madvise(2) numbers whose effect smaps shows, and so can be in an image."""
@@ -54,16 +55,21 @@ def damage(entries: Sequence[vma_entry]) -> Iterator[str]:
             spans.append((entry.start, entry.end))
         if entry.pgoff % PAGE:
             yield f"{name} begins at offset {entry.pgoff:#x}, which is no page"
-        elif status & _SPECIAL and not _is_kernels(status):
-            yield f"{name} is the kernel's and something else (status {entry.status:#x})"
+        elif status & _SPECIAL:
+            yield from (f"{name} {why}" for why in _kernels(entry, status))
         elif not status & _NOT_MAPPED:
             yield from (f"{name} {why}" for why in _mapped(entry, status))
     yield from _guards(guards, spans)
 
 
-def _is_kernels(status: VmaStatus) -> bool:
-    """Exactly one of those that the kernel makes."""
-    return status & ~(VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE) in (VmaStatus.VSYSCALL, VmaStatus.VDSO, VmaStatus.VVAR)
+def _kernels(entry: vma_entry, status: VmaStatus) -> Iterator[str]:
+    """One of those that the kernel makes. What it lets nobody change: none is of a file, and nobody writes into [vvar]."""
+    if status & ~(VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE) not in (VmaStatus.VSYSCALL, VmaStatus.VDSO, VmaStatus.VVAR):
+        yield f"is the kernel's and something else (status {entry.status:#x})"
+    elif entry.shmid:
+        yield f"is the kernel's and of a file (status {entry.status:#x})"
+    elif status & VmaStatus.VVAR and entry.prot & ~PROT_READ:
+        yield f"is [vvar] and has the protection {entry.prot:#x}"
 
 
 def _mapped(entry: vma_entry, status: VmaStatus) -> Iterator[str]:
@@ -117,6 +123,18 @@ def unsupported(entries: Sequence[vma_entry]) -> Iterator[str]:
             yield f"its area {entry.start:x}-{entry.end:x} is memory of a kind that is not supported (status {entry.status:#x})"
         elif entry.flags & MAP_HUGETLB:
             yield f"its area {entry.start:x}-{entry.end:x} has huge pages of hugetlbfs, which are not supported"
+    yield from _unlike_any_kernel(entries)
+
+
+def _unlike_any_kernel(entries: Sequence[vma_entry]) -> Iterator[str]:
+    """[vvar], of two neighbours since Linux 6.13, and [vdso]: kernels that restore give both or none. Where there are more, criu had put the
+    program back on another kernel.
+    """
+    kinds = (VmaStatus.VVAR, "[vvar]"), (VmaStatus.VDSO, "[vdso]")
+    places = {name: len(PageRuns.of((it.start, it.end) for it in entries if it.status & status)) for status, name in kinds}
+    if min(places.values()) == 0 < max(places.values()):
+        yield f"it has {'[vdso] and no [vvar]' if places['[vdso]'] else '[vvar] and no [vdso]'}, and a kernel gives both or none"
+    yield from (f"it has {name} in {count} places, and a kernel gives one" for name, count in places.items() if count > 1)
 
 
 def writable(entries: Sequence[vma_entry]) -> list[tuple[int, int]]:

@@ -51,6 +51,8 @@ def file_area(**values: Any) -> schema.vma_entry:
         (area(status=1), "no kind"),
         (area(status=0x201 | VmaStatus.FILE_PRIVATE), "several"),
         (area(status=VmaStatus.VDSO | VmaStatus.VVAR), "the kernel's"),
+        (area(status=VmaStatus.VDSO | 1, prot=5, shmid=1), "of a file"),
+        (area(status=VmaStatus.VVAR | 1), "[vvar]"),
         (area(flags=0x23), "say otherwise"),
         (area(flags=0x21), "say otherwise"),
         (area(prot=8), "protection"),
@@ -75,6 +77,19 @@ def test_areas_that_are_right() -> None:
     assert not told(areas.unsupported([area(), shared, guard]))
     assert areas.writable([area(), shared, guard]) == [(BASE, BASE + 4 * PAGE), (BASE + 8 * PAGE, BASE + 9 * PAGE)]
     assert told(areas.unsupported([area(status=VmaStatus.SYSVIPC)])) and told(areas.unsupported([area(flags=0x40022)]))
+
+
+def test_a_kernel_gives_one_vdso_and_its_data_or_neither() -> None:
+    data, clocks, code = (
+        area(start=BASE + at * PAGE, end=BASE + (at + 2) * PAGE, prot=prot, status=status | 0x201)
+        for at, prot, status in ((0, 1, VmaStatus.VVAR), (2, 1, VmaStatus.VVAR), (4, 5, VmaStatus.VDSO))
+    )
+    for right in ([], [data, clocks, code], [clocks, code]):
+        assert not told(areas.damage(right)) and not told(areas.unsupported(right))
+    assert "it has [vdso] and no [vvar]" in told(areas.unsupported([code]))
+    assert "it has [vvar] and no [vdso]" in told(areas.unsupported([data, clocks]))
+    other = area(start=BASE + 9 * PAGE, end=BASE + 10 * PAGE, prot=1, status=VmaStatus.VVAR | 1)
+    assert "it has [vvar] in 2 places" in told(areas.unsupported([data, clocks, code, other]))
 
 
 @pytest.mark.parametrize(
