@@ -89,7 +89,7 @@ def _held(chain: Iterable[Layer]) -> Iterator[None]:
 
 
 def _refuse_broken(layer: Layer) -> None:
-    found = [it for it in check_chain(layer) if not (layer.is_pre_dump and "pre-dump" in it.why)]
+    found = [it for it in check_chain(layer) if it.why != layer.memory_only]
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ImageError("cannot export", f"layer {layer.path}", f"it is not whole: {found[0]}{more}")

@@ -294,6 +294,14 @@ class Layer:
         return self._sidecar
 
     @property
+    def memory_only(self) -> str:
+        """Why there is nothing but memory in it, in words for what cannot be done with it; "" if there is more."""
+        if not self.is_pre_dump:
+            return ""
+        received = self.sidecar is not None and self.sidecar.made_by == "page-server"
+        return "memory only: " + ("the sender's images are not here yet" if received else "a pre-dump, a parent for others")
+
+    @property
     def is_pre_dump(self) -> bool:
         """Memory only: a parent for other layers, not restorable itself."""
         if self.sidecar and self.sidecar.made_by == "lamina":

@@ -47,8 +47,7 @@ def summary_of(layer: Layer) -> Summary:
     try:
         sidecar = layer.sidecar
         maps += [layer.pagemap(which) for which in layer.objects]
-        if layer.is_pre_dump:
-            damage = "memory only (pre-dump)"
+        damage = layer.memory_only
     except ImageError as error:
         damage = str(error)
     infos = [info for name in layer.names() if (info := layer.info(name)) and info.is_file]

@@ -84,7 +84,7 @@ def write_core(layer: Layer, pid: int, output: Path, listener: Listener = ignore
         Cancelled: *cancel* was used; nothing is left.
     """
     if layer.is_pre_dump:
-        raise ImageError("cannot write a core file of", str(layer), "it is a pre-dump: memory without registers")
+        raise ImageError("cannot write a core file of", str(layer), layer.memory_only)
     require_task(layer, pid)
     draft = output.with_name(f".{output.name}.lamina-draft")
     try:

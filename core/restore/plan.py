@@ -174,7 +174,7 @@ def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending:
     """
     obj = str(layer.path)
     if layer.is_pre_dump:
-        raise RefusedError("cannot restore", obj, "it is a pre-dump: memory only, a parent for others", blockers=())
+        raise RefusedError("cannot restore", obj, layer.memory_only, blockers=())
     sidecar = layer.sidecar
     if sidecar and not sidecar.restorable:
         raise RefusedError("cannot restore", obj, sidecar.why_not or "the sidecar says so", "restore a layer dumped after it")

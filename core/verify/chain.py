@@ -134,7 +134,7 @@ def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None
         if it.stops or (ours and it.refused)
     ]
     if readable(lambda: layer.is_pre_dump) and layer.is_pre_dump:
-        found.append(Finding.of(layer, "", "it is a pre-dump: memory only, a parent for others"))
+        found.append(Finding.of(layer, "", layer.memory_only))
     if not found and (away := elsewhere(layer)):
         found.append(away)
     return found

@@ -140,7 +140,7 @@ def _report(layer: Layer, found: list[Finding], trashed: bool) -> Report:
         more = sum(it.severity == found[0].severity for it in found) - 1
         why += f" (and {more} more)" if more else ""
     elif layer.is_pre_dump:
-        state, why = State.MEMORY_ONLY, "a pre-dump: whole as a parent for others"
+        state, why = State.MEMORY_ONLY, layer.memory_only.partition(": ")[2]
     elif (away := elsewhere(layer)) is not None:
         state, why = State.ELSEWHERE, away.why
     elif (resting := at_rest(layer)) is not None:

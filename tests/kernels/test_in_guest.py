@@ -11,21 +11,18 @@ from lamina.core.attach.procfs import read_maps
 from tests.live.harness import Layers, Reaper, lamina
 
 PORTS = "it may use processor ports (ioperm)"
-KEYS = "it uses protection keys (pkey_alloc), or memory that may only be executed"
+KEYS = "it uses protection keys (pkey_alloc)"
 # What a program does, and the words for it; "": it can be dumped.
 HAVING = {
     "a port": ("libc.ioperm(0x80, 1, 1)", PORTS),
     "all ports, in another thread": ("thread(lambda: libc.ioperm(0, 65536, 1))", PORTS),
     "a port that it gave back": ("libc.ioperm(0x80, 1, 1) or libc.ioperm(0x80, 1, 0)", ""),
     "a key": ("0 if libc.syscall(330, 0, 0) > 0 else 1", KEYS),
-    "memory that may only be executed": ("0 if libc.mmap(None, 4096, 4, 0x22, -1, 0) != -1 else 1", KEYS),
     "a key that it gave back": ("libc.syscall(331, libc.syscall(330, 0, 0))", ""),
 }
 PROGRAM = """
 import ctypes, sys, threading
 libc = ctypes.CDLL(None)
-libc.mmap.restype = ctypes.c_long
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 def thread(act):
     said, done = [], threading.Event()
     def run():

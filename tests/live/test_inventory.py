@@ -103,6 +103,21 @@ def test_control_groups_of_children_and_threads(reaper: Reaper, layers: Layers, 
     assert len(tree_of(victim.pid)) == 2
 
 
+def test_memory_that_may_only_be_executed(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """The protection key that the kernel takes for it is made again with it; its pages are dumped although nobody may read them."""
+    victim = start_python(reaper, tmp_path / "victim", "execute_only")
+    has_keys = " ospke" in Path("/proc/cpuinfo").read_text()
+    parent = None
+    for number in (42, 1000):
+        before = victim.ask(f"set {number}")
+        assert before == {"returned": [number, number + 1], "can read": not has_keys}
+        layer = layers.new()
+        dump(victim, layer, parent=parent)
+        restore(victim, layer)
+        assert victim.ask() == before
+        parent = layer
+
+
 def test_options_of_listening_sockets(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
     """Of both families, every option that this machine lets be set to something unusual."""
     directory = tmp_path / "victim"

@@ -275,7 +275,10 @@ def test_tls_both_ways(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
             lamina("dump", "-t", victim.pid, "-D", layers.new(), "-R", "--track-mem", *on, *where)
             assert server.end().json["pages"] > 200
     report = lamina("verify", received, "--json").json["layers"]
-    assert [it["state"] for it in report] == ["memory only", "memory only"]
+    assert [(it["state"], it["why"]) for it in report] == [("memory only", "the sender's images are not here yet")] * 2
+    assert {row["why_not"] for row in lamina("stack", received, "--json").json["layers"]} == {"the sender's images are not here yet"}
+    refused = lamina("restore", "-D", received / "2", ok=False)
+    assert "memory only: the sender's images are not here yet" in refused.err, refused.said
 
 
 def test_tls_with_somebody_else(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:

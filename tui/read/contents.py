@@ -83,7 +83,7 @@ def _tasks(layer: "Layer") -> list[Branch]:
     from lamina.core.inspect.diff.layer_side import LayerSide
 
     if layer.is_pre_dump:
-        return [Branch("pre-dump", "memory only")]
+        return [Branch(*layer.memory_only.split(": ", 1))]
     side = LayerSide(layer)
     return [_task(side, task) for task in side.tasks]
 

@@ -143,9 +143,7 @@ def read_row(layer: "Layer") -> LayerRow:
         archived=not layer.storage.writable,
     )
     if layer.is_pre_dump:
-        received = sidecar is not None and sidecar.made_by == "page-server"
-        why = "memory only: the sender's images are not here yet" if received else "pre-dump: memory only, a parent for others"
-        row = replace(row, restorable=False, why=why)
+        pass  # whole, and not restorable by itself
     elif not row.restorable:
         row = replace(row, whole=False)
     elif row.archived:

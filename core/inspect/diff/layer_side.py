@@ -51,7 +51,7 @@ class LayerSide(Side):
         self.layer = layer = self.chain[0]
         if layer.is_pre_dump:
             self.tasks = tuple(Task(pid, state="") for pid in layer.pids)
-            self.notes = (f"{self.name} is a pre-dump: of its tasks only memory is known",)
+            self.notes = (f"{self.name} is {layer.memory_only}",)
         else:
             self.tasks = tuple(self._task(task) for task in layer.pstree)
 

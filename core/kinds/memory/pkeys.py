@@ -1,5 +1,7 @@
 """Memory protection keys (pkeys(7)): which are allocated. A process that has any is refused: its mappings' keys are in no image.
 
+The one that the kernel takes for memory that may only be executed is none of these: it comes with the protection, at restore as well.
+
 Asked without a trace: pkey_mprotect(2) looks at the key before it looks for the memory, and there is none above all user addresses.
 """
 
@@ -29,10 +31,10 @@ class Question:
     asked: tuple[Call, ...]
 
     def blockers(self) -> list[Blocker]:
-        """Keys that it has allocated, or that the kernel has for memory that may only be executed."""
+        """Keys that it has allocated."""
         if not any(call.result == _ENOMEM for call in self.asked):
             return []
-        return [Blocker("memory", "it uses protection keys (pkey_alloc), or memory that may only be executed: not supported yet")]
+        return [Blocker("memory", "it uses protection keys (pkey_alloc): not supported yet")]
 
 
 def ask(calls: CallList) -> Question:
