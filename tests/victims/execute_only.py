@@ -1,4 +1,4 @@
-"""execute_only DIR: code in memory that may only be executed; with protection keys the processor then keeps even the program from reading it.
+"""execute_only DIR: code in memory that may only be executed; a processor with protection keys then keeps the program from reading it.
 
 state: what its functions return, and whether it can be read; "set N": they return N and N + 1 from now on.
 """

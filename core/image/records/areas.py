@@ -127,8 +127,8 @@ def unsupported(entries: Sequence[vma_entry]) -> Iterator[str]:
 
 
 def _unlike_any_kernel(entries: Sequence[vma_entry]) -> Iterator[str]:
-    """[vvar], of two neighbours since Linux 6.13, and [vdso]: kernels that restore give both or none. Where there are more, criu had put the
-    program back on another kernel.
+    """[vvar], of two neighbours since Linux 6.13, and [vdso]: kernels that restore give both or none. Where there are more, criu had put
+    the program back on another kernel.
     """
     kinds = (VmaStatus.VVAR, "[vvar]"), (VmaStatus.VDSO, "[vdso]")
     places = {name: len(PageRuns.of((it.start, it.end) for it in entries if it.status & status)) for status, name in kinds}
