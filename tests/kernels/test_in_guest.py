@@ -40,9 +40,9 @@ while not threading.Event().wait(0.05):
 @pytest.fixture
 def program(request: pytest.FixtureRequest, reaper: Reaper, tmp_path: Path) -> Iterator[int]:
     said = tmp_path / "said"
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    nothing = subprocess.DEVNULL
     words = [sys.executable, "-c", PROGRAM.replace("{act}", HAVING[request.param][0]), str(said)]
-    process = subprocess.Popen(words, start_new_session=True, **streams)
+    process = subprocess.Popen(words, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
     process.returncode = 0  # reaped by pid
     reaper.watch(process.pid)
     while not (said.exists() and said.read_text()):

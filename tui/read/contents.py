@@ -83,7 +83,8 @@ def _tasks(layer: "Layer") -> list[Branch]:
     from lamina.core.inspect.diff.layer_side import LayerSide
 
     if layer.is_pre_dump:
-        return [Branch(*layer.memory_only.split(": ", 1))]
+        what, _, why = layer.memory_only.partition(": ")
+        return [Branch(what, why)]
     side = LayerSide(layer)
     return [_task(side, task) for task in side.tasks]
 
