@@ -12,12 +12,11 @@ from lamina.core.errors import LaminaError, UsageError
 from lamina.core.events import CancelToken
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
-from lamina.core.rewrite import plan as shape
-from lamina.core.rewrite import trash as bin
 from lamina.core.rewrite.marks import label as set_label
 from lamina.core.rewrite.marks import pin as set_pin
 from lamina.core.rewrite.marks import unpin as take_pin
-from lamina.core.rewrite.plan import Plan
+from lamina.core.rewrite.plan import Plan, apply
+from lamina.core.rewrite.trash import disk_bytes, dropped_at, name_of
 from lamina.core.rewrite.undo import entry_name, plan_empty, plan_undo
 
 
@@ -55,7 +54,7 @@ def undo(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
     act = f"{entry_name(layer)} as {place}"
     if args.dry_run:
         return _do(plan, args, output, cancel, (f"would bring back {act}", ""))
-    shape.apply(plan, output.listen, cancel)
+    apply(plan, output.listen, cancel)
     found = check_chain(Layer(place))
     why = str(found[0]) if found else ""
     value = _as_json(plan, args, ()) | {"layer": place, "restorable": not found, "why_not": why}
@@ -84,13 +83,13 @@ def trash(args: argparse.Namespace, output: Output, cancel: CancelToken) -> int:
         return _do(plan, args, output, cancel, (f"would remove {what}", f"removed {what}"))
     if args.dry_run:
         raise UsageError("nothing to do for --dry-run", why="without --empty, trash only lists")
-    found = sorted(Stack.open(args.dir).trashed, key=bin.dropped_at, reverse=True)
-    rows = [(it, bin.dropped_at(it), bin.disk_bytes(it), it.parent(), it.sidecar) for it in found]
+    found = sorted(Stack.open(args.dir).trashed, key=dropped_at, reverse=True)
+    rows = [(it, dropped_at(it), disk_bytes(it), it.parent(), it.sidecar) for it in found]
     value = {
         "dir": args.dir,
         "disk_bytes": sum(used for _, _, used, _, _ in rows),
         "layers": [
-            {"name": entry_name(it), "path": it.path, "was": bin.name_of(it), "dropped": at, "disk_bytes": used,
+            {"name": entry_name(it), "path": it.path, "was": name_of(it), "dropped": at, "disk_bytes": used,
              "parent_dir": above.path if above else None, "label": sidecar.label if sidecar else ""}
             for it, at, used, above, sidecar in rows
         ],
@@ -176,7 +175,7 @@ def _do(
     value = _as_json(plan, args, _tracked((*plan.dropped, *plan.removed))) | (more or {})
     costs = _costs(plan, args.dry_run)
     if not args.dry_run:
-        shape.apply(plan, output.listen, cancel)
+        apply(plan, output.listen, cancel)
     output.result(value, text[not args.dry_run] + costs)
     if value["tracked"] and not output.json:
         pids = ", ".join(map(str, value["tracked"]))

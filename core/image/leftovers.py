@@ -178,9 +178,9 @@ def sweep_whole_stack(images_dir: Path) -> None:
     Raises:
         ImageError: leftovers in *images_dir* itself cannot be removed.
     """
-    place = images_dir.resolve()
-    sweep(place)
-    sweep_stack(place.parent)
+    directory = images_dir.resolve()
+    sweep(directory)
+    sweep_stack(directory.parent)
 
 
 def sweep_stack(stack_dir: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """A layer whose pages were sent to a page server that has not confirmed them: it is committed if they arrived, else removed.
 
-Everything but inventory.img is in place by then, and the draft holds a record of where the pages went (`NAME`). If the sender or the
+Everything but inventory.img is in directory by then, and the draft holds a record of where the pages went (`NAME`). If the sender or the
 connection dies before the answer, only the receiver knows. On the same machine its directory shows it; else it is asked on the next
 connection (`lamina.core.transfer.sender`).
 """
@@ -49,11 +49,11 @@ class Unconfirmed:
         """Whether the receiver has the whole layer, if that can be seen from here."""
         if not self.boot or self.boot != _this_boot() or not Path(self.path).is_dir():
             return None
-        place = Path(self.path)
-        if not (place / "inventory.img").exists():
-            return None if _is_written(place / ".lamina-draft") else False
+        directory = Path(self.path)
+        if not (directory / "inventory.img").exists():
+            return None if _is_written(directory / ".lamina-draft") else False
         try:
-            sidecar = Sidecar.load(place)
+            sidecar = Sidecar.load(directory)
         except ImageError:
             return None
         return sidecar is not None and sidecar.layer_id[:16] == self.token

@@ -159,16 +159,16 @@ def _everything(family: Family) -> dict[FileKey, PageRuns]:
     return wanted
 
 
-def _cuts_of(family: Family, places: list[tuple[Layer, str]], ranges: PageRuns) -> Iterator[Cut]:
+def _cuts_of(family: Family, names: list[tuple[Layer, str]], ranges: PageRuns) -> Iterator[Cut]:
     """One pages file: a cut for each ancestor that has it under a name."""
     ancestors = {member.key for member in family.chain[1:]}
     first = True
-    for layer, name in places:
+    for layer, name in names:
         if layer.key not in ancestors or not ranges:
             continue
         path = layer.file(name)
         info = path.stat()
-        if first and info.st_nlink > len(places):
+        if first and info.st_nlink > len(names):
             why = f"{path} has another name (a hard link) outside this stack, and would lose pages there too"
             raise ImageError(WHAT, f"layer {family.chain[0].path}", why, "remove that name, or replace this one by a copy")
         holes = file_holes(path, info.st_size)

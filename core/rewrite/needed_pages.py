@@ -143,7 +143,7 @@ def needed_by_others(
     losing = {member.key for member in family.chain[1:]} - {member.key for member in pinned}
     order = family.youngest_first()
     below = _descendants(family, order)
-    files = {(other.key, name): key for key, places in names.items() for other, name in places}
+    files = {(other.key, name): key for key, named in names.items() for other, name in named}
     asked: dict[tuple[LayerKey, Object], PageRuns] = {}
     needed: dict[FileKey, PageRuns] = {}
     for other in order:

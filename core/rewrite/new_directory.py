@@ -27,18 +27,18 @@ class NewDirectory:
 
     Attributes:
         path: the directory being built; relative links in it mean what they mean in the directory it will replace.
-        place: the directory it will replace.
+        replaces: the directory it will replace.
     """
 
-    def __init__(self, place: Path) -> None:
-        """Make it, empty, beside the existing directory *place*.
+    def __init__(self, replaces: Path) -> None:
+        """Make it, empty, beside the existing directory *replaces*.
 
         Raises:
             ImageError: it cannot be made, or the file system cannot exchange directories.
             BusyError: another process is at it.
         """
-        self.place = place
-        self.path = place.parent / f"{REBUILT}{place.name}"
+        self.replaces = replaces
+        self.path = replaces.parent / f"{REBUILT}{replaces.name}"
         self._fd = -1
         try:
             self._fd = self._make()
@@ -74,7 +74,7 @@ class NewDirectory:
             if error.errno not in (errno.EINVAL, errno.ENOSYS):
                 raise
             raise ImageError(
-                "cannot rewrite", str(self.place), "its file system cannot exchange two directories (RENAME_EXCHANGE)",
+                "cannot rewrite", str(self.replaces), "its file system cannot exchange two directories (RENAME_EXCHANGE)",
                 "copy the stack to ext4, xfs, btrfs or tmpfs",
             ) from error  # fmt: skip
         one.rmdir()
@@ -92,7 +92,7 @@ class NewDirectory:
         Raises:
             OSError: something cannot be linked.
         """
-        _link_tree(self.place, self.path, without | _OURS)
+        _link_tree(self.replaces, self.path, without | _OURS)
 
     def create(self, name: str, like: os.stat_result | None) -> int:
         """A new empty file, open for reading and writing, with the owner and mode of *like*, or 0600.
@@ -115,12 +115,12 @@ class NewDirectory:
         Raises:
             OSError: it could not be done; the old directory is in its place as it was.
         """
-        _take_owner(self._fd, self.place.stat())
+        _take_owner(self._fd, self.replaces.stat())
         for directory, _, _ in os.walk(self.path):
             sync_directory(Path(directory))
-        exchange(self.path, self.place)
+        exchange(self.path, self.replaces)
         # Before the old one goes: a power cut must not bring back a directory whose files are gone.
-        sync_directory(self.place.parent)
+        sync_directory(self.replaces.parent)
 
     def _remove(self) -> None:
         if self._fd < 0:

@@ -49,12 +49,12 @@ def rewrite(
     changed = lay_out(layer, own)
     _require_space(layer, changed)
     work = _Work(layer, changed, listen, cancel or CancelToken())
-    with NewDirectory(layer.directory) as sibling:
+    with NewDirectory(layer.directory) as new:
         try:
-            work.build(sibling, parent, squashed)
-            require_same(layer, Layer(sibling.path), {it.which for it in changed}, work.cancel)
+            work.build(new, parent, squashed)
+            require_same(layer, Layer(new.path), {it.which for it in changed}, work.cancel)
             work.cancel.check(work.what)
-            sibling.exchange()
+            new.exchange()
         except OSError as error:
             raise cannot_write(layer.directory, error.errno or 0) from error
     return Layer(layer.path)
@@ -90,13 +90,13 @@ class _Work:
         self._done = 0
         self._told = 0.0
 
-    def build(self, sibling: NewDirectory, parent: Layer | None, squashed: Sequence[str]) -> None:
+    def build(self, new: NewDirectory, parent: Layer | None, squashed: Sequence[str]) -> None:
         """Everything of the new layer, fsynced."""
         sidecar = self.layer.sidecar or Sidecar.for_foreign(self.layer.directory)
         replaced = {"parent", SIDECAR, RECEIVED_NAME}  # the sidecar has what the last one says
         for memory in self.changed:
             replaced |= {f"pagemap-{memory.which}.img", self.layer.pages_name(memory.which)}
-        sibling.carry_over(without=replaced)
+        new.carry_over(without=replaced)
         sums, punched = dict(sidecar.checksums), dict(sidecar.punched)
         for memory in self.changed:
             name = self.layer.pages_name(memory.which)
@@ -104,17 +104,17 @@ class _Work:
             punched.pop(name, None)
             if ranges:
                 punched[name] = ranges
-            sums[name] = self._pages(sibling, name, memory, ranges)
-            sums[f"pagemap-{memory.which}.img"] = self._write(sibling, f"pagemap-{memory.which}.img", memory.pagemap.encode())
+            sums[name] = self._pages(new, name, memory, ranges)
+            sums[f"pagemap-{memory.which}.img"] = self._write(new, f"pagemap-{memory.which}.img", memory.pagemap.encode())
         if parent is not None:
-            (sibling.path / "parent").symlink_to(self._link(parent))
+            (new.path / "parent").symlink_to(self._link(parent))
         above = parent.sidecar if parent is not None else None
         by = (sidecar.punched_by or ("another tool",)) if punched else ()
         sidecar = replace(
             sidecar, parent_id=above.layer_id if above else None, checksums=sums, punched=punched, punched_by=by,
             squashed=tuple(dict.fromkeys((*sidecar.squashed, *squashed))),
         )  # fmt: skip
-        self._write(sibling, SIDECAR, sidecar.to_json().encode("ascii"))
+        self._write(new, SIDECAR, sidecar.to_json().encode("ascii"))
 
     def _link(self, parent: Layer) -> str:
         before, above = self.layer.parent_link, self.layer.parent()
@@ -122,8 +122,8 @@ class _Work:
             return before
         return os.path.relpath(parent.directory, self.layer.directory)
 
-    def _write(self, sibling: NewDirectory, name: str, data: bytes) -> FileSum:
-        with os.fdopen(sibling.create(name, self._like(name)), "wb") as file:
+    def _write(self, new: NewDirectory, name: str, data: bytes) -> FileSum:
+        with os.fdopen(new.create(name, self._like(name)), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -140,9 +140,9 @@ class _Work:
                 return info
         return None
 
-    def _pages(self, sibling: NewDirectory, name: str, memory: Memory, punched: PageRuns) -> FileSum:
+    def _pages(self, new: NewDirectory, name: str, memory: Memory, punched: PageRuns) -> FileSum:
         """The pages file: every stretch from where it lies, holes left as holes."""
-        fd = sibling.create(name, self._like(name))
+        fd = new.create(name, self._like(name))
         try:
             os.ftruncate(fd, memory.pagemap.present.bytes)
             for share, pages in memory.sources:

@@ -94,7 +94,7 @@ class Plan:
         return sum(disk_bytes(layer) for layer in going.values()) - sum(it.grown for it in self.rewritings)
 
     @property
-    def shape(self) -> tuple[object, ...]:
+    def effect(self) -> tuple[object, ...]:
         """Equal for two plans that would do the same."""
         lists = (self.dropped, self.emptied, self.removed, [layer for layer, _ in self.back])
         anew = [(it.layer.key, it.parent.key if it.parent else None, tuple(it.own.items())) for it in self.rewritings]
@@ -122,12 +122,12 @@ def require_free(tree: Tree, going: Iterable[Node], what: str) -> None:
         if node.parent in keys and node.layer.key not in keys and not tree.here(node):
             why = f"{node.layer.path}, in another directory, depends on it"
             raise ImageError(what, f"layer {tree.nodes[node.parent].layer.path}", why, f"drop {node.layer.path} first")
-    places = {node.layer.directory: node.layer for node in nodes}
+    directories = {node.layer.directory: node.layer for node in nodes}
     known = {node.layer.directory for node in tree.nodes.values()}
-    for below, above in children_elsewhere(tree.directory, places):
+    for below, above in children_elsewhere(tree.directory, directories):
         if below not in known:
             why = f"{below} depends on it, and cannot be read or is in another directory"
-            raise ImageError(what, f"layer {places[above].path}", why, f"repair, drop or remove {below} first")
+            raise ImageError(what, f"layer {directories[above].path}", why, f"repair, drop or remove {below} first")
 
 
 def with_rewritings(tree: Tree, plan: Plan) -> Plan:
@@ -164,16 +164,16 @@ def apply(plan: Plan, listen: Listener = ignore, cancel: CancelToken | None = No
     cancel = cancel or CancelToken()
     with locked(plan.stack), ExitStack() as held:
         sweep_stack(plan.stack)
-        if plan.again is not None and plan.again(Stack.open(plan.stack)).shape != plan.shape:
+        if plan.again is not None and plan.again(Stack.open(plan.stack)).effect != plan.effect:
             raise ImageError(plan.what, f"stack {plan.stack}", "it changed since the dry run", "look at it again")
         elsewhere = {stack_of(above.directory) for it in plan.rewritings for above in it.layer.chain()} - {plan.stack}
         held.enter_context(shared(sorted(elsewhere), "cannot read"))
         for layer in plan.emptied:
             remove(Layer(layer.directory))
         _rewrite_all(plan, listen, cancel)
-        places = {layer.key: move_to_trash(Layer(layer.directory), followers(plan.stack, layer)) for layer in plan.dropped}
+        trashed = {layer.key: move_to_trash(Layer(layer.directory), followers(plan.stack, layer)) for layer in plan.dropped}
         for layer in plan.removed:
-            remove(Layer(places.get(layer.key, layer.directory)))
+            remove(Layer(trashed.get(layer.key, layer.directory)))
         for layer, name in plan.back:
             take_back(Layer(layer.directory), name, followers(plan.stack, layer))
 

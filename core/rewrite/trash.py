@@ -43,11 +43,11 @@ def move_to_trash(layer: Layer, followers: Iterable[Layer]) -> Path:
         ImageError: it cannot be renamed; everything is as before.
     """
     stack = layer.directory.parent
-    place = _free_name(stack, layer.name)
+    trashed = _free_name(stack, layer.name)
     sidecar = layer.sidecar or Sidecar.for_foreign(layer.directory)
     replace(sidecar, dropped=time.time(), dropped_name=layer.name).store(layer.directory)
-    _rename(layer.directory, place, followers, "cannot drop")
-    return place
+    _rename(layer.directory, trashed, followers, "cannot drop")
+    return trashed
 
 
 def take_back(layer: Layer, name: str, followers: Iterable[Layer]) -> Layer:
@@ -56,11 +56,11 @@ def take_back(layer: Layer, name: str, followers: Iterable[Layer]) -> Layer:
     Raises:
         ImageError: the name is taken, or it cannot be renamed; everything is as before.
     """
-    place = layer.directory.parent / name
-    _rename(layer.directory, place, followers, "cannot undo")
-    back = Layer(place)
+    trashed = layer.directory.parent / name
+    _rename(layer.directory, trashed, followers, "cannot undo")
+    back = Layer(trashed)
     if (sidecar := back.sidecar) is not None:
-        replace(sidecar, dropped=0.0, dropped_name="").store(place)
+        replace(sidecar, dropped=0.0, dropped_name="").store(trashed)
     return back
 
 
@@ -70,23 +70,23 @@ def remove(layer: Layer) -> None:
     Raises:
         ImageError: it cannot be removed.
     """
-    place = layer.directory.parent / f"{REBUILT}{layer.name}"
+    trashed = layer.directory.parent / f"{REBUILT}{layer.name}"
     try:
-        if os.path.lexists(place):
-            remove_rebuilt(place)
-        rename_new(layer.directory, place)
-        sync_directory(place.parent)
-        remove_rebuilt(place)
+        if os.path.lexists(trashed):
+            remove_rebuilt(trashed)
+        rename_new(layer.directory, trashed)
+        sync_directory(trashed.parent)
+        remove_rebuilt(trashed)
     except OSError as error:
         raise ImageError("cannot remove", f"layer {layer.path}", os.strerror(error.errno or 0)) from error
 
 
 def _free_name(stack: Path, name: str) -> Path:
-    place, number = stack / f"{TRASH}{name}", 1
-    while os.path.lexists(place) and not _points_to(place, name):
+    trashed, number = stack / f"{TRASH}{name}", 1
+    while os.path.lexists(trashed) and not _points_to(trashed, name):
         number += 1
-        place = stack / f"{TRASH}{name}~{number}"
-    return place
+        trashed = stack / f"{TRASH}{name}~{number}"
+    return trashed
 
 
 def _points_to(link: Path, name: str) -> bool:

@@ -51,9 +51,9 @@ def plan_undo(directory: Path, word: str | None = None, name: str | None = None)
     return _plan_undo(layer.directory, name, stack)
 
 
-def _plan_undo(place: Path, name: str | None, stack: Stack) -> Plan:
+def _plan_undo(directory: Path, name: str | None, stack: Stack) -> Plan:
     tree = Tree(stack)
-    node = tree.node(Layer(place))
+    node = tree.node(Layer(directory))
     wanted = name or name_of(node.layer)
     if not _NAME.fullmatch(wanted):
         raise ImageError(
@@ -64,7 +64,8 @@ def _plan_undo(place: Path, name: str | None, stack: Stack) -> Plan:
         raise ImageError("cannot undo", f"layer {entry_name(node.layer)}", why, "choose another name with --as NAME")
     while (above := tree.parent(node)) is not None and above.trashed:
         tree.take(node)
-    return with_rewritings(tree, Plan("cannot undo", tree.directory, back=((node.layer, wanted),), again=partial(_plan_undo, place, name)))
+    again = partial(_plan_undo, directory, name)
+    return with_rewritings(tree, Plan("cannot undo", tree.directory, back=((node.layer, wanted),), again=again))
 
 
 def plan_empty(directory: Path, word: str | None = None) -> Plan:

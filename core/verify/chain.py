@@ -27,16 +27,16 @@ class _Member:
         depth: ancestors.
         above: findings about the memory of its ancestors, the nearest first.
         memory: those about its own.
-        lost: pages whose content no layer has.
-        rest: findings that matter to this layer alone; None until they are asked for.
+        missing: pages whose content no layer has.
+        own_findings: findings that matter to this layer alone; None until they are asked for.
     """
 
     layer: Layer
     depth: int
     above: tuple[Finding, ...]
     memory: tuple[Finding, ...]
-    lost: MissingPages
-    rest: tuple[Finding, ...] | None = field(default=None)
+    missing: MissingPages
+    own_findings: tuple[Finding, ...] | None = field(default=None)
 
 
 class Checker:
@@ -52,10 +52,10 @@ class Checker:
         """Everything about *layer*, and what is wrong with the memory of its ancestors; what matters most first."""
         member = self._member(layer)
         layer = member.layer
-        if member.rest is None:
-            member.rest = tuple(self._rest(layer))
-        lost = [missing_finding(layer, which, it) for which, causes in member.lost.items() for it in causes]
-        found = dict.fromkeys((*member.memory, *member.rest, *lost, *member.above))
+        if member.own_findings is None:
+            member.own_findings = tuple(self._own_findings(layer))
+        missing = [missing_finding(layer, which, it) for which, causes in member.missing.items() for it in causes]
+        found = dict.fromkeys((*member.memory, *member.own_findings, *missing, *member.above))
         if not any(it.stops for it in found):
             found |= dict.fromkeys(_marked(layer))
         worst_first = sorted(found, key=lambda it: -it.severity)
@@ -63,7 +63,7 @@ class Checker:
             worst_first[_MOST:] = [Finding.of(layer, "", f"{len(worst_first) - _MOST} more things were found", worst_first[_MOST].severity)]
         return worst_first
 
-    def _rest(self, layer: Layer) -> list[Finding]:
+    def _own_findings(self, layer: Layer) -> list[Finding]:
         used: set[str] = set()
         if not readable(lambda: layer.is_pre_dump) or layer.is_pre_dump:
             return check_files(layer, None)
@@ -88,13 +88,13 @@ class Checker:
             broken = [Finding.of(layer, "parent", f"it has more than {MAX_DEPTH} ancestors")]
         for each in reversed(path):
             memory = (*broken, *check_memory(each, self._meter))
-            lost = missing_pages(each, above.layer if above else None, above.lost if above else {})
+            missing = missing_pages(each, above.layer if above else None, above.missing if above else {})
             if broken:
                 # Without the parent nothing can be said about what is inherited, but that is said already.
-                lost = {}
+                missing = {}
             inherited = (*above.memory, *above.above) if above else ()
             stopping = tuple(it for it in inherited if it.stops)
-            above = self._members[each.key] = _Member(each, above.depth + 1 if above else 0, stopping, memory, lost)
+            above = self._members[each.key] = _Member(each, above.depth + 1 if above else 0, stopping, memory, missing)
             broken = []
         return self._members[layer.key]
 

@@ -45,16 +45,16 @@ class Missing:
 MissingPages = Mapping[Object, tuple[Missing, ...]]
 
 
-def missing_pages(layer: Layer, parent: Layer | None, missing_there: MissingPages) -> dict[Object, tuple[Missing, ...]]:
-    """By task or shared object, the pages of *layer* whose content no layer has. *missing_there* are those of its *parent*.
+def missing_pages(layer: Layer, parent: Layer | None, parents: MissingPages) -> dict[Object, tuple[Missing, ...]]:
+    """By task or shared object, the pages of *layer* whose content no layer has. *parents* are those of its *parent*.
 
     Maps that cannot be read are left out; other checks report them.
     """
     table: dict[Object, tuple[Missing, ...]] = {}
     for which in layer.objects:
         try:
-            found = tuple(lost for lost in _own(layer, which) if lost.runs)
-            found += tuple(lost for lost in _inherited(layer, which, parent, missing_there) if lost.runs)
+            found = tuple(missing for missing in _own(layer, which) if missing.runs)
+            found += tuple(missing for missing in _inherited(layer, which, parent, parents) if missing.runs)
         except ImageError:
             continue
         if found:
@@ -72,7 +72,7 @@ def _own(layer: Layer, which: Object) -> Iterator[Missing]:
         yield Missing(Cause.FOREIGN, layer, to_addresses(pagemap.present, freed.foreign))
 
 
-def _inherited(layer: Layer, which: Object, parent: Layer | None, missing_there: MissingPages) -> Iterator[Missing]:
+def _inherited(layer: Layer, which: Object, parent: Layer | None, parents: MissingPages) -> Iterator[Missing]:
     wanted = layer.pagemap(which).parent
     if not wanted:
         return
@@ -84,32 +84,32 @@ def _inherited(layer: Layer, which: Object, parent: Layer | None, missing_there:
         there = parent.pagemap(which).all
         if not there.covers(wanted):
             yield Missing(Cause.NOT_IN_MAP, parent, wanted - there)
-        for lost in missing_there.get(which, ()):
-            yield replace(lost, runs=wanted & lost.runs)
+        for missing in parents.get(which, ()):
+            yield replace(missing, runs=wanted & missing.runs)
 
 
-def missing_finding(layer: Layer, which: Object, lost: Missing) -> Finding:
+def missing_finding(layer: Layer, which: Object, missing: Missing) -> Finding:
     """The finding about pages that *layer* lists and does not have."""
     file = f"pagemap-{which}.img"
-    count, where, owner = pages(lost.runs.pages), first(lost.runs), lost.layer.name
-    own = lost.layer is layer
-    needed = f"{lost.runs.pages} of its pages" if own else f"{count} it needs of {owner}"
-    were = "was" if lost.runs.pages == 1 else "were"
-    sidecar = lost.layer.sidecar
+    count, where, owner = pages(missing.runs.pages), first(missing.runs), missing.layer.name
+    own = missing.layer is layer
+    needed = f"{missing.runs.pages} of its pages" if own else f"{count} it needs of {owner}"
+    were = "was" if missing.runs.pages == 1 else "were"
+    sidecar = missing.layer.sidecar
     relink = f"if that is not the layer it was dumped on: lamina relink {layer.path}"
-    match lost.cause:
+    match missing.cause:
         case Cause.NO_PARENT if own:
             return Finding.of(layer, file, f"it inherits {count}, but it has no parent ({where})", fix=f"lamina relink {layer.path}")
         case Cause.NO_PARENT:
             why = f"{needed} are inherited there, but {owner} has no parent ({where})"
-            return Finding.of(layer, file, why, fix=f"lamina relink {lost.layer.path}")
+            return Finding.of(layer, file, why, fix=f"lamina relink {missing.layer.path}")
         case Cause.NO_MAP:
             return Finding.of(layer, file, f"{count} it inherits: {owner} has no {file} ({where})", fix=relink)
         case Cause.NOT_IN_MAP:
-            why = f"{count} it inherits {'is' if lost.runs.pages == 1 else 'are'} not in {file} of {owner} ({where})"
+            why = f"{count} it inherits {'is' if missing.runs.pages == 1 else 'are'} not in {file} of {owner} ({where})"
             return Finding.of(layer, file, why, fix=relink)
         case Cause.NO_DATA:
-            have = "has" if lost.runs.pages == 1 else "have"
+            have = "has" if missing.runs.pages == 1 else "have"
             return Finding.of(layer, file, f"{needed} {have} no data: a lazy dump that was never completed ({where})")
         case Cause.PUNCHED:
             by = ", ".join(sidecar.punched_by) if sidecar and sidecar.punched_by else "a dedup"

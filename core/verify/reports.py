@@ -94,7 +94,7 @@ def verify_stack(stack: Stack, contents: bool = True, listener: Listener = ignor
         Cancelled: as asked.
     """
     layers = [*stack.layers, *stack.trashed]
-    lost: list[Report] = []
+    unreadable: list[Report] = []
     for bad in stack.unreadable:
         try:
             layers.append(Layer(bad.path))
@@ -102,10 +102,10 @@ def verify_stack(stack: Stack, contents: bool = True, listener: Listener = ignor
             name = "inventory.img" if "inventory.img" in error.why else ""
             finding = Finding(bad.path, name, "missing" if name else error.why, error.fix)
             dropped = bad.path.name.startswith(TRASH)
-            lost.append(Report(bad.path, bad.path.name, State.BROKEN, _line(finding, bad.path), (finding,), dropped))
+            unreadable.append(Report(bad.path, bad.path.name, State.BROKEN, _line(finding, bad.path), (finding,), dropped))
     trashed = {layer.key for layer in layers if layer.name.startswith(TRASH)}
     found = _verify(layers, layers, contents, listener, cancel, f"verify of {stack.path}", trashed)
-    return Verified((*found.reports, *lost), found.bytes_read, found.elapsed_us)
+    return Verified((*found.reports, *unreadable), found.bytes_read, found.elapsed_us)
 
 
 def _verify(

@@ -25,7 +25,7 @@ from lamina.core.rewrite.lossless import apply_lossless, plan_lossless
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make, runs
 from tests.unit.image.stacks import Plan, build, new_stack, plans
-from tests.unit.rewrite.memory import leftovers, memories, memory_of
+from tests.unit.rewrite.memories import leftovers, memories, memory_of
 
 
 def alike(plan: Plan) -> Plan:

@@ -30,7 +30,7 @@ from lamina.core.rewrite.dedup import apply_dedup, dedup, plan_dedup
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, address, content, make, read_page
 from tests.unit.image.stacks import Plan, build, new_stack, plans
-from tests.unit.rewrite.memory import memory_of
+from tests.unit.rewrite.memories import memory_of
 
 
 def blocks(stack: Path) -> dict[str, tuple[int, bytes]]:

@@ -25,7 +25,7 @@ from lamina.core.rewrite.copying import Pieces, first_difference
 from lamina.core.rewrite.one_layer import rewrite
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make, runs
-from tests.unit.rewrite.memory import leftovers, memories, memory_of
+from tests.unit.rewrite.memories import leftovers, memories, memory_of
 
 
 def three(stack: Path) -> tuple[Layer, Layer, Layer]:

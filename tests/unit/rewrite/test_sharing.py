@@ -20,7 +20,7 @@ from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make
 from tests.unit.image.test_native_leaks import grows, open_descriptors
 from tests.unit.rewrite.file_systems import CannotMountError, mounted, used
-from tests.unit.rewrite.memory import memories
+from tests.unit.rewrite.memories import memories
 
 PAGES = 60
 

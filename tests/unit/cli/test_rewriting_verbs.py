@@ -9,8 +9,8 @@ import pytest
 from lamina.core.cli.entry import main
 from lamina.core.image.layer import Layer
 from lamina.core.image.stack import Stack
-from tests.unit.rewrite.memory import leftovers, memories
-from tests.unit.rewrite.test_shaping import chain_of
+from tests.unit.rewrite.memories import leftovers, memories
+from tests.unit.rewrite.test_changes import chain_of
 
 Said = pytest.CaptureFixture[str]
 

@@ -21,7 +21,7 @@ from lamina.core.rewrite.squash import plan_squash
 from lamina.core.rewrite.undo import entry_name, plan_empty, plan_undo
 from lamina.core.verify import check_chain
 from tests.unit.image.layers import Spec, make, runs
-from tests.unit.rewrite.memory import leftovers, memories, memory_of
+from tests.unit.rewrite.memories import leftovers, memories, memory_of
 
 
 def chain_of(stack: Path, count: int = 5) -> list[Layer]:

@@ -15,7 +15,7 @@ from lamina.core.rewrite.squash import plan_squash
 from lamina.core.rewrite.undo import entry_name, plan_empty, plan_undo
 from lamina.core.verify import check_chain
 from tests.unit.image.stacks import Plan, build, new_stack, plans
-from tests.unit.rewrite.memory import leftovers, memory_of
+from tests.unit.rewrite.memories import leftovers, memory_of
 
 Memories = dict[str, dict[tuple[object, int], bytes | None]]
 
@@ -113,7 +113,7 @@ def test_the_rules(times: list[tuple[int, bool, bool]], last: int | None, every:
 
 
 def test_pruning_twice_does_nothing_the_second_time() -> None:
-    from tests.unit.rewrite.test_shaping import chain_of
+    from tests.unit.rewrite.test_changes import chain_of
 
     with new_stack() as stack:
         chain_of(stack, 6)
