@@ -390,9 +390,9 @@ class TypeAhead:
 
     def _may_come(self) -> bool:
         app = self._app
-        resting = self.settled and not self._waiting and time.monotonic() - self._typed_at > PAUSE_S
-        taken = isinstance(app.screen, ModalScreen) or isinstance(app.focused, Input) or self._rules.program_has_keyboard
-        return resting and not taken
+        if not self.settled or self._waiting or time.monotonic() - self._typed_at <= PAUSE_S:
+            return False  # also while the app ends, when there is no screen
+        return not (isinstance(app.screen, ModalScreen) or isinstance(app.focused, Input) or self._rules.program_has_keyboard)
 
     def _let_come(self) -> None:
         if not self._late or self._closed:
