@@ -1,4 +1,4 @@
-"""The console script: a verb goes to the command line before textual is imported, no verb opens the app."""
+"""The console script. A verb is handled by the command line, without importing Textual; without a verb the app is opened."""
 
 import gc
 import os
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `lamina` with *argv* (the process's own by default); returns the exit status."""
-    # While modules are loaded, and after a verb has ended, Ctrl-C simply ends the process. A verb handles it itself, the app too.
+    # While modules are loaded, and after a verb has ended, Ctrl-C simply ends the process. Verbs and the app handle it themselves.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from lamina.core import cli
 
@@ -33,16 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _be_quick() -> None:
-    """Before textual is imported: what one key changes is painted in up to three steps, each in the next frame, so frames come faster than
-    its 60 a second. A thread that works lets the screen have the interpreter after 1 ms instead of 5. Each paint leaves thousands of
-    objects behind: with Python's thresholds all that lives would be searched for cycles with nearly every key, 10 ms with 10,000 processes.
+    """Make the screen respond quickly; called before Textual is imported.
+
+    What one key changes is painted in up to three frames, so there are more of them than Textual's 60 a second. A worker thread gives the
+    interpreter back after 1 ms instead of 5. Each paint makes thousands of objects: with Python's thresholds nearly every key would start a
+    full search for reference cycles, which takes 10 ms with 10,000 processes.
     """
     ours = "TEXTUAL_FPS" not in os.environ
     os.environ.setdefault("TEXTUAL_FPS", "120")
     import textual.constants  # noqa: F401
 
     if ours:
-        del os.environ["TEXTUAL_FPS"]  # programs that are started from the screen have their own
+        del os.environ["TEXTUAL_FPS"]  # programs that are started from the screen must not inherit it
     sys.setswitchinterval(0.001)
     gc.set_threshold(20_000, 20, 50)
 

@@ -1,7 +1,7 @@
-"""The only module that knows threads: engine calls go out to worker threads, what they say comes back as messages.
+"""The only module that knows threads: it calls the engine in worker threads, and what comes back becomes messages.
 
-The event loop never calls the engine itself. Readers (`ask`) look at things; of several questions of one group only the newest answer
-counts. An operation (`start`) changes something: one at a time, cancellable, with progress.
+The event loop never calls the engine itself. Questions (`ask`, `follow`) only read; within a group a newer question replaces an older one.
+An operation (`start`) changes something: there is one at a time, it can be cancelled, and it reports progress.
 """
 
 import asyncio
@@ -94,9 +94,9 @@ class Bridge:
             await asyncio.sleep(0.02)
 
     def ask(self, group: str, *questions: Callable[[], Message | None], to: MessagePump | None = None) -> Worker[None]:
-        """Answer *questions* one after the other in a thread, until a newer call for *group* makes them pointless.
+        """Answer *questions* one after the other in a thread, until a newer call for *group* replaces them.
 
-        Each answer is posted to *to* (the app by default), and so is what could not be read; that is done when the worker is finished.
+        Each answer is posted to *to* (the app by default), and so is what could not be read, before the worker is finished.
         """
         whom = to or self._app
 
@@ -113,9 +113,9 @@ class Bridge:
         return self._app.run_worker(body, thread=True, exclusive=True, exit_on_error=False, group=group, description=group)
 
     def follow(self, group: str, question: Callable[[], Message | None], to: MessagePump) -> None:
-        """Answer *question* to *to*, at once or as soon as the running one of *group* is done; of those that wait only the newest is asked.
+        """Answer *question* to *to*, now or when the running one of *group* has ended; of those that wait only the newest is answered.
 
-        For what follows a cursor that is quick: looks never pile up, and while a key is held each one that comes to its end is shown.
+        For what follows a moving cursor: questions never pile up, and while a key is held each answer that comes in is shown.
         """
         with self._lock:
             self._wanted[group] = question
@@ -135,7 +135,7 @@ class Bridge:
         self._app.run_worker(body, thread=True, exit_on_error=False, group=f"{group} (followed)", description=group)
 
     def _tell(self, whom: MessagePump, answer: Message | None, failure: Message | None) -> None:
-        # What is told to a screen bubbles to the app, which says what could not be read.
+        # Messages to a screen bubble to the app, which tells the user what could not be read.
         message = failure or answer
         if message is not None and not whom.post_message(message):
             self._app.post_message(message)

@@ -1,4 +1,4 @@
-"""What happened, in the past tense: every message that crosses from a worker thread to the screen. This page is the map of the TUI."""
+"""Every message from a worker thread to the screen, named for what has happened. This file is the map of the TUI."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,21 +42,21 @@ class ProcessesRead(Message):
 
 @dataclass
 class ProcessesExamined(Message):
-    """It is known of some processes what stands in the way of dumping them."""
+    """Some processes were examined for what prevents dumping them."""
 
     found: "Sequence[Examined]"
 
 
 @dataclass
 class LayerStatusRead(Message):
-    """It is known of all tracked processes how much they write, and of all that stand on a layer how many their stack has."""
+    """It was read how much the tracked processes write, and how many layers processes have."""
 
     layer_status: "dict[int, LayerStatus]"
 
 
 @dataclass
 class TargetFound(Message):
-    """The target was looked up; *aimed*: the user chose it, else it was only looked at again."""
+    """The target was read; *aimed*: because the user has chosen it, else as it is read regularly."""
 
     target: "Target"
     aimed: bool = False
@@ -64,28 +64,28 @@ class TargetFound(Message):
 
 @dataclass
 class DirtyRead(Message):
-    """It was counted how much the target has written since the layer it stands on."""
+    """It was counted how much the target has written since its last layer."""
 
     dirty: "Dirty"
 
 
 @dataclass
 class TargetMemoryRead(Message):
-    """The memory of the target was looked at."""
+    """The memory of the target was read."""
 
     memory: "TargetMemory"
 
 
 @dataclass
 class TargetPartsRead(Message):
-    """The threads and descriptors of the target were looked at."""
+    """The threads and descriptors of the target were read."""
 
     parts: "TargetParts"
 
 
 @dataclass
 class HindranceRead(Message):
-    """It was looked what stands in the way of a dump of the target; *text* is "" if nothing does."""
+    """It is known what prevents a dump of the target; *text* is "" if nothing does."""
 
     identity: "Identity"
     text: str
@@ -122,7 +122,7 @@ class LayerMemoryLost(Message):
 
 @dataclass
 class ContentsRead(Message):
-    """What a layer holds was listed."""
+    """The contents of a layer were listed."""
 
     contents: "Contents"
 
@@ -138,7 +138,7 @@ class FieldsRead(Message):
 
 @dataclass
 class AreasRead(Message):
-    """It is known what a memory has mapped."""
+    """The areas of a memory were read."""
 
     areas: "SourceAreas"
 
@@ -198,7 +198,7 @@ class BothPagesRead(Message):
 
 @dataclass
 class TimedRead(Message):
-    """A program of which timed layers are taken was looked at: bytes written since the last one, or why there can be no more."""
+    """A program with timed layers was read: how many bytes it has written since the last one, or why there can be no more."""
 
     run: "TimedRun"
     dirty: int | None
@@ -207,7 +207,7 @@ class TimedRead(Message):
 
 @dataclass
 class ReadFailed(Message):
-    """Something that was only looked at could not be read; *about* says what."""
+    """Something could not be read; *about* says what."""
 
     about: str
     text: str
@@ -215,7 +215,7 @@ class ReadFailed(Message):
 
 @dataclass
 class ProgramHeld(Message):
-    """A program runs in a terminal of ours; *rescue* is the layer made of what ran there before, which gets the last screen of that."""
+    """A program runs in a terminal of ours; *rescue* is the layer made of the program that ran there before, which gets its last screen."""
 
     held: "Held"
     rescue: Path | None = None
@@ -223,14 +223,14 @@ class ProgramHeld(Message):
 
 @dataclass
 class TerminalsRead(Message):
-    """It was looked what terminals are held, whoever shows them."""
+    """The terminals that are held were listed, whoever shows them."""
 
     found: "Sequence[HeldTerminal]"
 
 
 @dataclass
 class TerminalFound(Message):
-    """A terminal that was held is shown here now; *wanted*: the user asked for it."""
+    """A terminal that was held is shown here now; *wanted*: because the user asked for it."""
 
     held: "Held"
     wanted: bool
@@ -277,7 +277,7 @@ class OperationStarted(Message):
 
 @dataclass
 class ProgressMade(Message):
-    """Work went on. Of a phase only the newest counts: a waiting one is replaced, so that a slow terminal never falls behind."""
+    """Work went on. Within a phase a newer message replaces one that still waits, so that a slow terminal never falls behind."""
 
     operation: Operation
     progress: Progress

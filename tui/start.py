@@ -36,7 +36,7 @@ def run_app(argv: list[str]) -> int:
         return run_demo(session)
     app = LaminaApp(session)
     if args.stack and args.stack.absolute() != session.stack_option:
-        app.stack.follow(args.stack.absolute())  # one layer of a stack was named
+        app.stack.follow(args.stack.absolute())  # the path was that of one layer
     if args.verb == "run":
         app.first_command = args.command
     elif args.verb == "attach":

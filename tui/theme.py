@@ -1,4 +1,4 @@
-"""lamina's themes, the only place with colours. All else asks for a meaning: `$dirty` in style sheets and, as a style, in texts.
+"""lamina's themes. Only this file has colours; everything else uses their meanings: `$dirty` in style sheets and as a style in texts.
 
 Frames and surfaces are quiet greys, so that the colours with a meaning stand out. The age of a page is one ramp, away from the background:
 the newest layer has the most contrast, in light themes too. Warm is only what is dirty, red only danger (and a word says it).
@@ -13,13 +13,13 @@ from textual.app import App
 from textual.color import Color
 from textual.theme import Theme
 
-# Styles for texts; each also as "bold $dirty".
+# Styles for texts; each may be combined, as in "bold $dirty".
 DIRTY, NEW, SHARED, UNTRACKED = "$dirty", "$new", "$shared", "$untracked"
 GOOD, WARM, DANGER, QUIET = "$good", "$warm", "$danger", "$quiet"
 AGES = ("$age-old", "$age-older", "$age-parent", "$age-own")
 MEANINGS = (*AGES, DIRTY, NEW, SHARED, UNTRACKED, GOOD, WARM, DANGER, QUIET, "$changed", "$hit")
 
-# What a theme says of itself; the other meanings are taken from its own warning, error and success.
+# What a theme defines itself; the other meanings are its warning, error and success.
 _OWN = ("age-old", "age-older", "age-parent", "age-own", "shared", "quiet", "row-cursor", "row-cursor-blurred")
 
 DARK = Theme(
@@ -104,7 +104,7 @@ CONTRAST = Theme(
     },
 )
 
-# Only the terminal's own colours, which may stand on white as well as on black: none that vanishes on either, its own foreground for the
+# Only the terminal's own colours, whose background may be white or black: none that vanishes on either, and its foreground for the
 # newest pages. Blue is too dark on a console; the shade of the glyph tells old from older.
 ANSI = Theme(
     name="lamina-16",
@@ -152,8 +152,7 @@ THEMES = {theme.name: theme for theme in (DARK, LIGHT, CONTRAST, ANSI)}
 
 
 def meanings(theme: Theme) -> dict[str, str]:
-    """The colour of everything that has a meaning, in *theme*, which need not be one of lamina's: what it lacks is taken from the one
-    of them that is most like it."""
+    """The colours of all meanings in *theme*. What it lacks, if it is not lamina's, is taken from the most similar one of lamina's."""
     like = ANSI if theme.ansi else DARK if theme.dark else LIGHT
     found = {**like.variables, **theme.variables}
     warning, success, error = (theme.warning or like.warning, theme.success or like.success, theme.error or like.error)
@@ -186,7 +185,7 @@ _AGES = "░▒▓█"
 
 
 def is_shaded(app: App[Any]) -> bool:
-    """Whether shades of one colour cannot be told apart, so that glyphs must tell."""
+    """Whether shades of one colour cannot be distinguished, so that glyphs must tell."""
     return app.no_color or app.native_ansi_color
 
 
@@ -194,5 +193,5 @@ def told_by_colour(app: App[Any]) -> str:
     """The glyphs of cells whose colour alone tells what they are, so that they can be drawn as full blocks."""
     if is_shaded(app):
         return ""
-    # Who needs high contrast may not tell one hue from another.
+    # People who need high contrast may not distinguish hues.
     return _AGES if app.theme == CONTRAST.name else f"{_AGES}*+≈="

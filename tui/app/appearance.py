@@ -24,24 +24,24 @@ from lamina.tui.textual_private import all_screens
 _REST_S = 0.2
 
 
-# What a terminal obeys, or what turns text around: C0 and C1 controls, line separators, marks of direction. Textual takes them for 0 wide.
+# What controls a terminal or changes the direction of text: C0 and C1 controls, line separators, marks of direction. 0 cells in Textual.
 _OBEYED = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-# Half of a character, as Python has bytes of file names that are no UTF-8; 1 wide.
+# Surrogates, which Python uses for bytes of file names that are not UTF-8; 1 cell.
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Harmless(LineFilter):
-    """Writes nothing that moves a cursor or sets a title, whoever named a process, a file, a label or a layer."""
+    """Removes what would move the cursor or set a title from the names of processes, files, labels and layers."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same segments, of the same width; the very same list if there is nothing to leave out, as nearly always."""
+        """The same segments, of the same width; the same list if there is nothing to remove, as nearly always."""
         if all(text.isprintable() for text, _, _ in segments):
             return segments
         return [Segment(_HALVES.sub("\ufffd", _OBEYED.sub("", text)), style, control) for text, style, control in segments]
 
 
 class Ascii(LineFilter):
-    """Writes everything in ASCII, frames and names of other people's files included."""
+    """Writes everything in ASCII, including frames and names of files."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same segments, glyphs replaced by signs of the same width."""
@@ -49,7 +49,7 @@ class Ascii(LineFilter):
 
 
 def fitting_theme(environ: Mapping[str, str]) -> str:
-    """The theme for a terminal as *environ* describes it: only 16 colours where it does not say that it has more."""
+    """The theme for a terminal that *environ* describes: of 16 colours if it does not say that it has more."""
     term = environ.get("TERM", "")
     many = environ.get("COLORTERM") in ("truecolor", "24bit") or any(word in term for word in ("256", "direct", "kitty", "alacritty"))
     return themes.DARK.name if many and not environ.get("NO_COLOR") else themes.ANSI.name
@@ -59,17 +59,17 @@ class ThemedApp(BaseApp):
     """An app with lamina's themes.
 
     Attributes:
-        ascii: only ASCII is written.
+        ascii: whether only ASCII is written.
     """
 
-    # Of dialogs; the screens have their own.
+    # For dialogs; the screens have their own.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, TerminalDriver)
         settings = session.settings
-        # Textual takes an empty NO_COLOR for a wish too.
+        # To Textual an empty NO_COLOR also means no colours.
         self.no_color = bool(os.environ.get("NO_COLOR"))
         self.ascii = ascii_only(os.environ, bool(sys.flags.utf8_mode)) if settings.ascii is None else settings.ascii
         self._own_filters = [Harmless(), *([NoColor()] if self.no_color else []), *([Ascii()] if self.ascii else [])]
@@ -83,7 +83,7 @@ class ThemedApp(BaseApp):
             self.set_keymap(dict(settings.keys))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters and lamina's. Without colours, Textual's would still turn dim text into a shade, and all colours into greys."""
+        """Textual's filters and lamina's. Without colours some of Textual's are left out, which would still make greys."""
         theirs = super().get_line_filters()
         if self.no_color:
             theirs = [it for it in theirs if not isinstance(it, ANSIToTruecolor | Monochrome | NoColor)]
@@ -94,18 +94,18 @@ class ThemedApp(BaseApp):
         return {**super().get_css_variables(), **themes.meanings(self.current_theme)}
 
     def validate_theme(self, name: str) -> str:
-        """Without colours there is one way to look."""
+        """Without colours there is only one theme."""
         return themes.ANSI.name if self.no_color else name
 
     def watch_theme(self, _name: str) -> None:
-        """Texts hold their colours by name: they are looked up anew."""
+        """Look the colours up anew: texts have them by name."""
         self._ink()
 
     async def on_mount(self) -> None:
         """Follow the theme once its style sheet is in force."""
         self.theme_changed_signal.subscribe(self, self._repaint)
 
-    # A theme is tried on while the cursor of the palette rests on it.
+    # A theme is shown while the cursor of the palette rests on it.
 
     @on(CommandPalette.Opened)
     def _keep_theme(self) -> None:

@@ -1,4 +1,4 @@
-"""The demo program's cells, drawn from its memory as it runs, each as old as the layer that owns its page."""
+"""The demo program's cells, read from its memory as it runs, in the colour of the layer that owns their page."""
 
 from rich.text import Text
 from textual.widget import Widget
@@ -9,7 +9,7 @@ from lamina.tui.widgets.painting import paint
 
 
 class CellsPane(Widget):
-    """The pane beside the stack in the demo."""
+    """The pane next to the stack in the demo."""
 
     def __init__(self) -> None:
         super().__init__(classes="pane")

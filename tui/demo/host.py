@@ -21,7 +21,7 @@ class Cells:
     """What is in the program's memory at one moment.
 
     Attributes:
-        step: how many steps it has gone; melted: how often it began anew.
+        step: how many steps it has taken; melted: how often it has begun again.
         columns: cells in a row.
         frozen: per cell the step in which it froze, 0 if it is empty.
         address: where the page of the first cell is.
@@ -35,13 +35,13 @@ class Cells:
 
 
 class DemoProgram:
-    """One demo program, and its successors after each restore."""
+    """One demo program, also after restores."""
 
     def __init__(self, seed: int | None = None) -> None:
         """Start it. Raises OSError if it cannot be started."""
         self.images = Path(tempfile.mkdtemp(prefix="lamina-demo-"))
         command = ["crystal", "-ISE", "program.py", *([str(seed)] if seed is not None else [])]
-        # Of its own session, so that it is no shell job and the terminal's Ctrl-C does not reach it.
+        # In a session of its own, so that it is not a shell job and the terminal's Ctrl-C does not reach it.
         process = subprocess.Popen(
             command,
             executable=sys.executable,
@@ -72,7 +72,7 @@ class DemoProgram:
         asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
 
     def adopt(self, pid: int) -> None:
-        """A restore put it back as our child *pid*: look after that one from now on."""
+        """A restore has put it back as our child *pid*: use that from now on."""
         self._reap(block=False)
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop().remove_reader(self._pidfd)

@@ -1,10 +1,10 @@
 """The bundled program: a crystal that grows in its memory, one cell at a time. It is a process of its own and knows nothing of lamina.
 
 Each cell has a page of memory to itself, so that what an incremental dump writes can be counted by eye. The first word of the page is the
-step in which the cell froze, 0 while it is empty. The page before the first cell holds the step and the number of times the crystal
-melted and began anew.
+step in which the cell froze, 0 while it is empty. The page before the first cell holds the step and the number of times that the crystal
+has melted and begun again.
 
-It says where its cells are in one line on standard output, then closes it: an open pipe to somebody outside could not be dumped.
+It prints where its cells are in one line on standard output, then closes that: an open pipe to another process could not be dumped.
 """
 
 import os
@@ -51,7 +51,7 @@ def grow(memory: "array[int]", first: int, chance: random.Random) -> None:
         for at in frozen:
             memory[first + WORDS * (1 + at)] = 0
         return
-    # The fewer frozen neighbours, the likelier: that is what makes branches and not a blot.
+    # The fewer frozen neighbours, the likelier: this makes branches rather than a blot.
     weights = [1.0 / sum(memory[first + WORDS * (1 + near)] > 0 for near in neighbours(at)) ** 2 if frozen else 1.0 for at in rim]
     memory[first + WORDS * (1 + chance.choices(rim, weights)[0])] = memory[first]
 

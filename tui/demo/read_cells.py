@@ -16,7 +16,7 @@ _AGES = "█▓▒░"
 
 
 class CellAges:
-    """Keeps the owners of the layer it looked at last, and the page map of the process."""
+    """Keeps the owners of the pages of the last layer, and the page map of the process."""
 
     def __init__(self) -> None:
         self._layer: Path | None = None
@@ -62,7 +62,7 @@ class CellAges:
         try:
             report = self._scanner.scan(areas, protect=False, live=False)
         except LaminaError:
-            return PageRuns.empty()  # it ended between two looks
+            return PageRuns.empty()  # it has ended meanwhile
         return report.changed
 
 

@@ -1,4 +1,4 @@
-"""The demo: the app with a program of its own, whose parent it stays, and whose images go when it goes."""
+"""The demo: the app with a program that is its child, and whose images are removed at the end."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -51,7 +51,7 @@ class DemoApp(LaminaApp):
         return True
 
     async def on_mount(self) -> None:
-        """Aim at the program and keep looking at its cells."""
+        """Make the program the target, and keep reading its cells."""
         self.program.watch(self.reader.read_target)
         self.reader.aim(self.program.pid)
         self.set_interval(_LOOK_S, lambda: self.bridge.ask("cells", self._look))
@@ -66,7 +66,7 @@ class DemoApp(LaminaApp):
             screen.cells.show(message.cells, message.glyphs)
 
     def restored(self, pid: int) -> None:
-        """The program that was put back is ours to look after."""
+        """The program that was put back is our child now."""
         self.program.adopt(pid)
         super().restored(pid)
 

@@ -1,4 +1,4 @@
-"""The demo's screens: the program's cells beside its memory, and beside its layers."""
+"""The demo's screens: the program's cells next to its memory, and next to its layers."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Layers to and from archives, compressed and expanded, and a broken parent link: where, how, and what that means."""
+"""Questions before layers are exported, imported, compressed or expanded, and before a broken parent link is corrected."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def ask_export(app: BaseApp, row: LayerRow, stack: StackView) -> None:
-    """A file name first, then what goes into it."""
+    """Ask for a file name, then for what goes into the archive."""
 
     def wrong(line: str) -> str:
         path = _path(line)
@@ -57,7 +57,7 @@ def _ask_form(app: BaseApp, row: LayerRow, stack: StackView, output: Path) -> No
 
 
 def ask_import(app: BaseApp, stack: StackView) -> None:
-    """Which archive; of an archive that is open, into which directory."""
+    """Ask which archive to import; if the open stack is an archive, ask for the directory to import it into."""
 
     def no_file(line: str) -> str:
         path = _path(line)
@@ -106,7 +106,7 @@ def _look(app: BaseApp, archive: Path, stack: Path) -> None:
 
 
 def ask_rest(app: BaseApp, row: LayerRow) -> None:
-    """Compress it at rest, or bring it back."""
+    """Ask before a layer is compressed or expanded."""
     verb = "expand" if row.compressed else "compress"
 
     def show(found: Proposal) -> None:
@@ -117,7 +117,7 @@ def ask_rest(app: BaseApp, row: LayerRow) -> None:
 
 
 def ask_relink(app: BaseApp, row: LayerRow) -> None:
-    """Where its parent may be, then whether the one that was found is it."""
+    """Ask where the parent may be, then whether the one that was found is right."""
 
     def wrong(line: str) -> str:
         return "" if is_directory(_path(line)) else f"there is no directory {_path(line)}"

@@ -11,7 +11,7 @@ from lamina.tui.services.base_app import BaseApp
 
 
 def ask_dedup(app: BaseApp, row: LayerRow, stack: Path) -> None:
-    """Look first, then show what was found and do what the user chooses."""
+    """Do a dry run, show what it found, and do what the user chooses."""
     app.do(deduplication.plan_thinning(row, stack, lambda found: _show(app, found)))
 
 

@@ -1,4 +1,4 @@
-"""What people say of a layer: its label, and why it is pinned."""
+"""Asks for the label of a layer, and for the reason why it is pinned."""
 
 from lamina.tui.dialogs.ask_text import AskText
 from lamina.tui.model.layers import LayerRow
@@ -7,7 +7,7 @@ from lamina.tui.services.base_app import BaseApp
 
 
 def ask_label(app: BaseApp, row: LayerRow) -> None:
-    """A name for people."""
+    """Ask for a label."""
 
     def answered(text: str | None) -> None:
         if text is not None and text.strip() != row.label:
@@ -17,7 +17,7 @@ def ask_label(app: BaseApp, row: LayerRow) -> None:
 
 
 def ask_pin(app: BaseApp, row: LayerRow) -> None:
-    """Pin it, with a reason; a pinned one is let go at once."""
+    """Pin the layer, after asking for a reason. If it is pinned, unpin it without a question."""
     if row.pinned:
         app.type_ahead.asks_for_nothing()
         app.do(labels.unpin(row.path))

@@ -1,4 +1,4 @@
-"""To which page server a layer goes, and where lamina is one itself."""
+"""Asks to which page server a layer is sent, or at which address lamina is to be a page server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ PORT = 9999
 
 @dataclass(frozen=True)
 class Where:
-    """What a form was filled in with."""
+    """What the form was filled in with."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class Where:
 
 
 class AddressDialog(Question[Where | None]):
-    """An address, a word and a yes or no. Answers None for Escape."""
+    """A form for an address, a word and an option. Answers None for Escape."""
 
     BINDINGS: ClassVar = FORM_KEYS
 
@@ -55,7 +55,7 @@ class AddressDialog(Question[Where | None]):
         self._command = Static(id="command")
 
     def compose(self) -> ComposeResult:
-        """Three lines to fill in, and what they come to."""
+        """Three lines to fill in, and the command line that they make."""
         with Vertical(id="dialog") as box:
             box.border_title = Content(self._title)
             box.border_subtitle = "Tab next · → take what is offered · Enter begin · Esc back"
@@ -67,12 +67,12 @@ class AddressDialog(Question[Where | None]):
             yield self._command
 
     def on_mount(self) -> None:
-        """Type at once; what is proposed is a command already."""
+        """Type at once; what is filled in already makes a command."""
         self._inputs[0].focus()
         self._changed()
 
     def command(self, answer: Where) -> str:
-        """The command line that does the same, or why it cannot be done: that begins with a capital."""
+        """The command line that does the same, or, with a capital letter, why it cannot be done."""
         raise NotImplementedError
 
     def _answer(self) -> Where | str:

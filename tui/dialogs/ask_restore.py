@@ -1,4 +1,4 @@
-"""Before a restore: what happens to the running program, the safe answer first."""
+"""Asks before a restore: what happens to the running program; the safe answer comes first."""
 
 import os
 from dataclasses import replace
@@ -16,7 +16,7 @@ from lamina.tui.services.base_app import BaseApp
 
 
 def ask_restore(app: BaseApp, row: LayerRow) -> None:
-    """Ask, then restore *row*; refusals that are certain are said at once."""
+    """Ask, then restore *row*. What is certain to be refused is refused without a question."""
     if not row.restorable:
         app.notify(f"layer {row.name} cannot be restored: {row.why}", severity="warning")
         return

@@ -1,4 +1,4 @@
-"""Before layers go: the dry run's own words, the command, the safe answer first."""
+"""Asks before layers are removed: what the dry run found, the command line, and the safe answer first."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def ask_before(app: BaseApp, title: str, found: Proposal, choice: Choice, operat
 
 
 def ask_drop(app: BaseApp, row: LayerRow, stack: StackView) -> None:
-    """To the trash; of a layer that is there already, for good."""
+    """Ask before a layer goes to the trash, or, if it is there already, is removed for good."""
     if row.trashed:
         entry = row.path.name.removeprefix(".lamina-trash.")
         app.do(stack_changes.plan_empty(stack.path, entry, lambda found: _show_empty(app, stack.path, entry, found)))
@@ -80,7 +80,7 @@ def _squash(app: BaseApp, first: LayerRow, last: LayerRow) -> None:
 
 
 def ask_empty(app: BaseApp, stack: Path) -> None:
-    """All of the trash, for good."""
+    """Ask before the whole trash is removed for good."""
     app.do(stack_changes.plan_empty(stack, "", lambda found: _show_empty(app, stack, "", found)))
 
 
@@ -92,7 +92,7 @@ def _show_empty(app: BaseApp, stack: Path, name: str, found: Proposal) -> None:
 
 
 def ask_prune(app: BaseApp, stack: Path, rules: tuple[str, str, str]) -> None:
-    """Which layers stay by *rules*, which go."""
+    """Show which layers are kept by *rules* and which are not, and ask."""
 
     def show(found: Proposal) -> None:
         command = commands.prune_line(stack, rules)

@@ -1,4 +1,4 @@
-"""One line from the user: an address, a label, a place to jump to. What cannot be meant is said while it is typed."""
+"""Asks for one line, as an address or a label. What is wrong with it is shown while it is typed."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -21,7 +21,7 @@ class AskText(Question[str | None]):
     BINDINGS: ClassVar = FORM_KEYS
 
     def __init__(self, title: str, hint: str, value: str = "", wrong: Callable[[str], str] | None = None) -> None:
-        """Ask under *title*; *hint* is shown while nothing is typed; *wrong* says in words why a line cannot be meant, "" if it can."""
+        """Ask under *title*; *hint* is shown while nothing is typed; *wrong* says in words what is wrong with a line, "" if nothing is."""
         super().__init__()
         self._title = title
         self._wrong = wrong or (lambda _line: "")

@@ -1,4 +1,4 @@
-"""How often a layer is taken: by the clock, by what is written, or both."""
+"""Asks how often a layer is taken: by the clock, by what is written, or both."""
 
 from pathlib import Path
 from typing import ClassVar

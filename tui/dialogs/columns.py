@@ -1,4 +1,4 @@
-"""Which columns the process list shows, and in which order."""
+"""Asks which columns the process list shows, and in which order."""
 
 from collections.abc import Sequence
 
@@ -57,7 +57,7 @@ class ChooseColumns(Question[tuple[str, ...] | None]):
             self._list.refresh()
 
     def action_shift(self, by: int) -> None:
-        """Move it to the left or right in the list of processes."""
+        """Move it to the left or to the right in the list of processes."""
         name = self._list.row
         if name is not None:
             at = self._order.index(name)
@@ -65,7 +65,7 @@ class ChooseColumns(Question[tuple[str, ...] | None]):
             self._list.show_rows([*self._order], follow=name)
 
     def action_reset(self) -> None:
-        """The columns there are at first."""
+        """Choose the usual columns."""
         self._chosen = set(DEFAULT)
         self._order = [*DEFAULT, *(name for name in ALL if name not in DEFAULT)]
         self._list.show_rows([*self._order])

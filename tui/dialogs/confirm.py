@@ -24,7 +24,7 @@ class Choice:
         key: what `Confirm` returns.
         label: what the button says.
         danger: it destroys something.
-        worst: what it destroys cannot be had back at all: arrows pass it by, only Tab comes to it.
+        worst: it cannot be undone at all. Arrow keys skip it, only Tab reaches it.
         command: the command line that does the same, shown while the button has the focus; "" keeps what is shown.
     """
 
@@ -45,7 +45,7 @@ class Confirm(Question[str | None]):
         self._title = title
         self._lines = lines
         self._choices = choices
-        # The answers stay in sight however much there is to be read.
+        # The answers stay visible however much there is to read.
         self._text = VerticalScroll(id="lines", can_focus=False)
 
     def compose(self) -> ComposeResult:
@@ -65,7 +65,7 @@ class Confirm(Question[str | None]):
             yield Static(self._command(self._choices[-1].key) or Text(), id="command")
 
     def on_mount(self) -> None:
-        """The safe answer is the one Enter gives."""
+        """Focus the safe answer, so that Enter gives it."""
         self.query(Button).first().focus()
 
     def action_page(self, by: int) -> None:
@@ -73,7 +73,7 @@ class Confirm(Question[str | None]):
         (self._text.scroll_page_down if by > 0 else self._text.scroll_page_up)(animate=False)
 
     def action_answer(self, by: int) -> None:
-        """The answer beside the present one; never the worst one."""
+        """Focus the next answer, or the one before; never the worst one."""
         near = [button for button, choice in zip(self.query(Button), self._choices, strict=True) if not choice.worst]
         at = near.index(self.focused) + by if isinstance(self.focused, Button) and self.focused in near else 0
         self.set_focus(near[max(0, min(at, len(near) - 1))])

@@ -1,4 +1,4 @@
-"""Before leaving while the engine works, or while programs run in terminals of ours; before a terminal is taken from another lamina."""
+"""Questions before leaving while the engine works or programs run in our terminals, and before taking a terminal from another lamina."""
 
 from collections.abc import Sequence
 

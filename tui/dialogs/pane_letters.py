@@ -21,7 +21,7 @@ class PaneLetters(Question[Widget | None]):
     BINDINGS: ClassVar = PANE_LETTER_KEYS
 
     def __init__(self, panes: Sequence[Widget], alone: Widget | None) -> None:
-        """Label *panes*. If one is *alone* on the screen, all are named in its corner."""
+        """Label *panes*. If one is shown *alone*, all are listed in its corner."""
         super().__init__()
         self._panes = dict(zip(ascii_lowercase, panes, strict=False))
         self._alone = alone

@@ -1,4 +1,4 @@
-"""What every dialog has: it answers once, and takes only itself away."""
+"""The base of all dialogs: it answers once, and closes only itself."""
 
 from typing import TypeVar
 
@@ -16,5 +16,5 @@ class Question(ModalScreen[Answer]):
     """
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
-        """Answer with *result*, if this is what is asked just now."""
+        """Answer with *result*, if this dialog is on top."""
         return super().dismiss(result) if is_on_top(self) else AwaitComplete()

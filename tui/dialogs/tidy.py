@@ -1,4 +1,4 @@
-"""Which layers a stack is to keep, and the end of its trash. Both are only looked at here: what goes is shown before it goes."""
+"""Asks which layers a stack is to keep, or whether to empty its trash. Nothing is removed here: a dry run and a question follow."""
 
 from typing import ClassVar
 
@@ -81,7 +81,7 @@ class Tidy(Question[Rules | str | None]):
 
 
 def wrong_rules(rules: Rules) -> str:
-    """Why *rules* cannot be meant, in words; "" if they can."""
+    """What is wrong with *rules*, in words; "" if nothing is."""
     from argparse import ArgumentTypeError
 
     from lamina.core.cli.options.common import byte_count, count, seconds

@@ -1,6 +1,6 @@
-"""Everything that can be done by a key, as values: what the palette, the `:` line, the help and the bar of keys are made from.
+"""Everything that a key can do, as values, from which the palette, the `:` line, the help and the key bar are made.
 
-Nothing is listed twice: the bindings in force are the list.
+There is no second list: they are made from the bindings in force.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,13 +23,13 @@ from lamina.tui.services.base_screen import BaseScreen
 EVERYWHERE, PANES = "everywhere", "the panes"
 _OF_PANES = {binding.action for binding in PANE_KEYS if isinstance(binding, Binding)}
 _OF_TARGET = {binding.action for binding in TARGET_KEYS if isinstance(binding, Binding)}
-# The order of what is the same everywhere is that of the keymap.
+# What is the same everywhere comes in the order of the keymap.
 _RANK = {binding.action: at for at, binding in reversed(list(enumerate(APP_KEYS))) if isinstance(binding, Binding)}
-# Textual calls some signs otherwise than Unicode, and does not know them by that.
+# Textual has other names than Unicode for some signs, and does not know the Unicode ones.
 _UNICODE = {short: name for name, short in KEY_NAME_REPLACEMENTS.items()}
-# What every list does, and what only leads back: no use in the palette or as a word after `:`.
+# What every list does, and what only goes back: of no use in the palette or as a word after `:`.
 _MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
-# What --readonly refuses from the first key on. Actions with a dry run may be looked at.
+# What --readonly refuses at the first key. Others begin with a dry run, which is allowed.
 _CHANGES = {
     "track", "dump", "send", "receive", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "rest",
     "relink", "core", "own_command",
@@ -50,9 +50,9 @@ class Action:
         does: a sentence.
         call: what Textual runs, as in "show('stack')".
         context: where it works: the title of a pane, the name of a screen, `PANES` or `EVERYWHERE`.
-        shown: it is important enough for the bar of keys.
+        shown: it is important enough for the key bar.
         enabled: it can be done now.
-        refused: lamina is read only, and it changes something: its key only says so.
+        refused: it changes something, and lamina is read only. Its key only says so.
         node: whose action it is.
         mode: the screen to go to first; "" if it can be done here.
     """
@@ -94,9 +94,9 @@ def actions_here(screen: Screen[Any]) -> list[Action]:
     found: dict[tuple[int, str], Action] = {}
     for active in screen.active_bindings.values():
         binding, node = active.binding, active.node
-        # Textual does not know that a slash is a letter where something is typed.
+        # In a line to type into a slash is a letter, which Textual does not know.
         letter = binding.key == "slash" and isinstance(screen.focused, Input)
-        # Textual's own keys that do nothing here have no sentence.
+        # Textual's own keys that do nothing here have no tooltip.
         if (binding.tooltip or binding.show) and not letter:
             known = found.get((id(node), binding.action))
             action = _action_of(binding, _context_of(node, binding.action), known)
@@ -119,7 +119,7 @@ def _refused(app: App[Any], action: Action) -> bool:
 
 
 def _enter(screen: Screen[Any]) -> Action | None:
-    """What the screen says Enter does on the rows of a list, which only know that one was chosen."""
+    """What Enter does on the rows of a list: the screen knows, the list only reports that a row was chosen."""
     if not isinstance(screen, BaseScreen):
         return None
     return next((action for action in _of_class(type(screen)) if action.keys.startswith("Enter")), None)
@@ -129,7 +129,7 @@ def actions_elsewhere(app: BaseApp, screen: Screen[Any]) -> Iterable[Action]:
     """What the other screens do that *screen* cannot."""
     here = {action.call for action in actions_here(screen)}
     for mode, frame in app.screens():
-        # One without a digit is come to from another screen, and knows nothing before.
+        # A screen without a digit is opened from another one, and has nothing to show before that.
         if mode != app.current_mode and f"show('{mode}')" in _RANK:
             for action in _of_class(type(frame), app.session.settings.keys):
                 if action.call not in here and not action.moves:
@@ -144,7 +144,7 @@ def action_elsewhere(app: BaseApp, key: str) -> Action | None:
 
 
 def _of_class(frame: type[BaseScreen], chosen: Mapping[str, str] = MappingProxyType({})) -> list[Action]:
-    """What is bound by a screen itself; *chosen*: keys of the user's, by the names of actions."""
+    """What a screen itself binds; *chosen*: the user's keys, by the names of actions."""
     found: dict[str, Action] = {}
     for cls in frame.__mro__[: frame.__mro__.index(BaseScreen)]:
         bindings: list[BindingType] = cls.__dict__.get("BINDINGS", [])

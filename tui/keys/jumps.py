@@ -1,4 +1,4 @@
-"""What the `:` line takes: one table for jumping, completing and the help. Actions can be named too, as their keys are called."""
+"""The commands of the `:` line: one table for running, completing and the help. Actions of keys can be typed by their names, too."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from lamina.tui.services.quiet import ACTIONS
 
 
 class Unclear(Exception):
-    """A line cannot be meant; the text says why."""
+    """A line that cannot be carried out; the text says why."""
 
 
 def _nothing(_app: BaseApp) -> Iterable[str]:
@@ -31,8 +31,8 @@ class Jump:
         argument: as the help shows it, "[DIR]", "" if it takes none; one in brackets may be left out.
         does: a sentence.
         go: does it; raises `Unclear`.
-        offers: what the argument may be, as far as that can be listed.
-        completes: the same where it must be looked for; called in a thread with what is typed so far.
+        offers: what the argument may be, as far as that is known.
+        completes: the same where it must be searched for; called in a thread with what is typed so far.
     """
 
     names: tuple[str, ...]
@@ -169,13 +169,13 @@ JUMPS: Sequence[Jump] = (
 
 
 def actions_by_name(app: BaseApp) -> dict[str, Action]:
-    """What can be done on the present screen and on others, by the words for it. To be asked before the line takes the focus."""
+    """What can be done on this screen and on others, by name. To be called before the line takes the focus."""
     actions = (*actions_elsewhere(app, app.screen), *reversed(actions_here(app.screen)))
     return {action.word: action for action in actions if not action.moves and action.enabled}
 
 
 def follow(app: BaseApp, line: str, actions: Mapping[str, Action], unclear: Callable[[str], None]) -> None:
-    """Do what *line* says, without its colon, one of *actions* if it names one; if it cannot be meant, *unclear* gets the words for it."""
+    """Carry out *line*, which has no colon and may name one of *actions*. If it cannot be carried out, *unclear* is told why."""
 
     async def going() -> None:
         try:
@@ -187,7 +187,7 @@ def follow(app: BaseApp, line: str, actions: Mapping[str, Action], unclear: Call
 
 
 async def go(app: BaseApp, line: str, actions: Mapping[str, Action]) -> None:
-    """Do what *line* says, without its colon. Raises `Unclear`."""
+    """Carry out *line*, without its colon. Raises `Unclear`."""
     name, _, argument = line.strip().partition(" ")
     argument = argument.strip()
     found = next((one for one in JUMPS if name in one.names), None)
@@ -206,7 +206,7 @@ async def go(app: BaseApp, line: str, actions: Mapping[str, Action]) -> None:
 
 
 async def completions(app: BaseApp, line: str, actions: Mapping[str, Action]) -> list[str]:
-    """The lines that *line* may become: jumps before actions."""
+    """How *line* can be completed: commands before actions."""
     name, blank, argument = line.lstrip().partition(" ")
     if not blank:
         return [word for word in _words(actions) if word.startswith(name)]

@@ -6,7 +6,7 @@ from lamina.tui.keys.action_names import name_actions
 
 
 def _moves(lines: tuple[str, str], pages: tuple[str, str], ends: tuple[str, str]) -> list[BindingType]:
-    """The keys that move in everything that has a cursor or scrolls; each pair is the action backward and forward."""
+    """The keys that move in everything that has a cursor or scrolls. Each pair is the action backward and forward."""
     return [
         Binding("up,k", lines[0], "up", show=False, tooltip="a line up"),
         Binding("down,j", lines[1], "down", show=False, tooltip="a line down"),
@@ -30,7 +30,7 @@ APP_KEYS: list[BindingType] = [
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
     Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
     Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every action there is, found by a few letters of its name"),
-    # Of priority, so that letters typed ahead go into the line.
+    # With priority, so that letters typed ahead go into the line.
     Binding("colon", "jump_line", "go to", key_display=":", priority=True, tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
     Binding("ctrl+c,ctrl+q", "leave", "quit", show=False, key_display="^c", tooltip="leave lamina, as q"),
@@ -56,7 +56,7 @@ TARGET_KEYS: list[BindingType] = [
 ]
 
 PROCESS_KEYS: list[BindingType] = [
-    # Of priority, so that letters typed ahead go into the filter and are not taken for commands of the list.
+    # With priority, so that letters typed ahead go into the filter and are not taken for commands of the list.
     Binding(
         "slash",
         "filter",
@@ -179,7 +179,7 @@ LOG_PANE_KEYS: list[BindingType] = [
     Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
 ]
 
-# While a program has the keyboard they come after the prefix, as do the keys that mean the same everywhere.
+# While a program has the keyboard these need the prefix, as do the keys that mean the same everywhere.
 TERMINAL_KEYS: list[BindingType] = [
     Binding("ctrl+g", "prefix", "prefix", show=False, key_display="^g", tooltip="then a key of lamina's, as in ^g d; ^g ^g types ^g"),
     Binding("r", "restore", "rewind…", tooltip="put the program and its screen back to the chosen layer (asks)"),
@@ -206,7 +206,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("enter", "choose", "page", tooltip="look at this page"),
 ]
 
-# Of priority: the line that is typed into has its own meaning for some of them. To most terminals ^i and Tab are one key.
+# With priority: the line itself has another meaning for some of them. To most terminals ^i and Tab are one key.
 FIND_KEYS: list[BindingType] = [
     Binding(
         "ctrl+r", "mean('regex')", "regex", key_display="^r", priority=True, tooltip="what is typed is a regular expression over bytes"
@@ -244,7 +244,7 @@ TREE_KEYS: list[BindingType] = [
     Binding("enter", "select_cursor", "choose", show=False, tooltip="open or close it; of an area, go there"),
 ]
 
-# Texts that are longer than their pane.
+# For texts that are longer than their pane.
 SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up", "page_down"), ("scroll_home", "scroll_end"))
 
 DIALOG_KEYS: list[BindingType] = [

@@ -1,4 +1,4 @@
-"""The palette: every action there is, of this screen and of the others, found by a few letters. Made from the bindings in force."""
+"""The palette: every action of this screen and of the others, found by a few letters. Made from the bindings in force."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class LaminaPalette(Provider):
     """What `^p` offers: actions of the focused pane first, then of the screen, of other screens, layers, themes."""
 
     async def startup(self) -> None:
-        """The list does not change while the palette is open."""
+        """Make the list, which does not change while the palette is open."""
         self._entries = list(self._all())
 
     async def discover(self) -> Hits:
@@ -40,7 +40,7 @@ class LaminaPalette(Provider):
             yield DiscoveryHit(self._line(entry, Text(entry.name)), entry.run, entry.name, entry.does)
 
     async def search(self, query: str) -> Hits:
-        """Those whose name has these letters in this order; then those whose sentence has them as they stand."""
+        """First those whose name has these letters in this order, then those whose sentence contains *query*."""
         matcher = self.matcher(query)
         for entry in self._entries:
             score = matcher.match(entry.name) or 0.1 * (query.lower() in entry.does.lower())

@@ -1,7 +1,8 @@
-"""What a terminal sends, as keys. Textual's parser knows all keys, but not where one ends.
+"""What a terminal sends, as keys. Textual's parser knows all keys, but not where a sequence ends.
 
-An Escape that is typed ahead stands right before the next key, and looks like Alt with that key or the beginning of a sequence. Textual 8
-then waits a tenth of a second for more and makes "^" of the Escape, or a pound sign of Escape and 3. So it is given whole sequences only.
+An Escape that is typed ahead comes right before the next key, and looks like Alt with that key, or like the beginning of a sequence.
+Textual 8.2 then waits a tenth of a second for more, and turns the Escape into "^", or Escape and 3 into a pound sign. So its parser is
+given whole sequences only.
 """
 
 import re
@@ -14,16 +15,16 @@ from textual.message import Message
 from lamina.tui.textual_private import SequenceParser
 
 _ESC, _PASTE, _PASTED = "\x1b", "\x1b[200~", "\x1b[201~"
-# A control sequence, with what the console of Linux (F1 to F5) and rxvt (Shift) make of it; SS3 and one letter: cursor keys, F1 to F4, the
+# A control sequence, also as the Linux console (F1 to F5) and rxvt (Shift) send it; or SS3 and one letter: cursor keys, F1 to F4, the
 # keypad (ECMA-48 5.4, console_codes(4), XTerm control sequences).
 _WHOLE = re.compile(r"\x1b(?:\[(?:\[[A-E]|[0-?]*[ -/]*[@-Z\\-~$])|O[A-DFHMP-Sa-dj-y])")
 _BEGUN = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O)?")
-# For so long the rest of a sequence may be on its way (s).
+# How long the rest of a sequence may take to arrive (s).
 PATIENCE_S = 0.1
 
 
 class KeyParser:
-    """Keys, mouse and what else a terminal says, from what was read of it."""
+    """Turns what was read from a terminal into events: keys, mouse, paste and reports."""
 
     def __init__(self) -> None:
         self._parser = SequenceParser()
@@ -32,7 +33,7 @@ class KeyParser:
         self._pasted: str | None = None
 
     def feed(self, text: str) -> Iterator[Message]:
-        """What *text*, read just now, says."""
+        """The events in *text*, which was read just now."""
         text, self._begun = self._begun + text, ""
         alone = len(text) == 2
         while text:
@@ -57,7 +58,7 @@ class KeyParser:
                 text = text[1:]
 
     def tick(self) -> Iterator[Message]:
-        """What is known now that nothing more has come for a while."""
+        """The events that are certain now that nothing more has come for a while."""
         if self._begun and time.monotonic() - self._since >= PATIENCE_S:
             letters, self._begun = self._begun[1:], ""
             yield events.Key("escape", _ESC)

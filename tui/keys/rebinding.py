@@ -1,4 +1,4 @@
-"""Keys of the user's choice: whether there is such an action and such a key, and whether a key would be taken twice."""
+"""Checks the keys that the user has chosen: whether the action and the key exist, and whether a key would be used twice."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -22,7 +22,7 @@ def bindings_by_name() -> dict[str, Binding]:
 
 
 def check_keys(settings: Settings) -> tuple[str, str] | None:
-    """What is wrong with the user's keys, and what would be right; None if nothing is."""
+    """What is wrong with the user's keys, and how to correct it; None if nothing is wrong."""
     known = bindings_by_name()
     for name in settings.keys:
         if name not in known:
@@ -49,7 +49,7 @@ def _taken_twice(chosen: Mapping[str, str], now: Mapping[str, str]) -> tuple[str
 
 @cache
 def keys_of(keys: str) -> frozenset[str]:
-    """The keys of "d,?" by the names that Textual has for them."""
+    """The keys in "d,?", as Textual names them."""
     words = ",".join(key.strip() for key in keys.split(","))
     return frozenset(binding.key for binding in Binding.make_bindings([Binding(words, "", "")]))
 

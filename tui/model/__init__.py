@@ -1,1 +1,1 @@
-"""What screens show as plain values, without Textual: pure, and tested without a screen."""
+"""What screens show, as plain values without Textual, which are tested without a screen."""

@@ -1,4 +1,4 @@
-"""What the map of an address space shows, of a layer or of a running target: areas by name, and paints by what is known of each page."""
+"""What the map of an address space shows: areas by name, and paints for what is known of each page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # This layer, its parent, the parent's parent, all before.
 AGES = "█▓▒░"
-# Kinds of which a page that nobody has in memory is not zero but as in its file, or the kernel's.
+# Kinds of areas whose absent pages are not zero: they are as in the file, or the kernel's.
 _BACKED = {"file", "shared file", "vdso", "vvar", "vsyscall"}
 
 
@@ -33,7 +33,7 @@ class AddressSpace:
 
 
 def shown_areas(areas: "Sequence[MemoryArea]", data: PageRuns, only_with_data: bool = False) -> tuple[MapArea, ...]:
-    """Areas as they are shown: neighbours of one object as one, and without address space that is only reserved.
+    """Areas as they are shown: neighbours of one object joined, and reserved address space left out.
 
     Args:
         areas: ascending.
@@ -54,10 +54,10 @@ def shown_areas(areas: "Sequence[MemoryArea]", data: PageRuns, only_with_data: b
 
 
 def by_age(owned: Sequence[PageRuns]) -> list[Paint]:
-    """Paints for what each layer of a chain owns, the layer itself first; of all but the nearest three the age is one."""
+    """Paints for what each layer of a chain owns, the layer itself first. All but the nearest three share the oldest age."""
     nearest = len(AGES) - 1
     near = [*owned[:nearest], *[PageRuns.empty()] * (nearest - len(owned))]
-    # At once: one union after the other would go over the oldest again for each of a hundred layers.
+    # One union of all: one after the other would go over the oldest again for each of a hundred layers.
     far = [runs for runs in owned[nearest:] if runs]
     old = PageRuns.from_arrays(np.concatenate([runs.starts for runs in far]), np.concatenate([runs.ends for runs in far])) if far else None
     return [Paint(glyph, runs) for glyph, runs in zip(reversed(AGES), (old or PageRuns.empty(), *reversed(near)), strict=True)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _AROUND = 1
-# A gap that is told takes a line itself.
+# The line that stands for a gap takes room, too.
 _SHORTEST_GAP = 3
 
 
@@ -12,8 +12,8 @@ class SidePage:
     """A page on one side.
 
     Attributes:
-        data: its bytes, or None if they cannot be had.
-        who: who has them, or why nobody does.
+        data: its bytes, or None if they are not available.
+        who: which layer or process has them, or why none does.
     """
 
     data: bytes | None
@@ -37,11 +37,11 @@ class BothPages:
 
     @property
     def differing(self) -> int:
-        """How many bytes differ; 0 if one side's cannot be had."""
+        """How many bytes differ; 0 if those of one side are not available."""
         return sum(self.marks(0, len(self.a.data or b"")))
 
     def marks(self, start: int, end: int) -> tuple[bool, ...]:
-        """For each byte from offset *start* on, whether it differs; never where one side's cannot be had."""
+        """For each byte from offset *start* on, whether it differs; False if those of one side are not available."""
         if self.a.data is None or self.b.data is None:
             return (False,) * (end - start)
         one, other = self.a.data[start:end], self.b.data[start:end]
@@ -54,9 +54,9 @@ class PairLine:
 
     Attributes:
         offset: of its first byte in the page.
-        a, b: its bytes; empty if they cannot be had.
+        a, b: its bytes; empty if they are not available.
         marks: which of them differ.
-        left_out: not a line but so many bytes that are the same; 0 for a line.
+        left_out: if it stands for a gap, how many equal bytes it leaves out; 0 for a line.
     """
 
     offset: int

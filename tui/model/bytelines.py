@@ -1,4 +1,4 @@
-"""An address space as lines of 16 bytes, gaps left out: a line is found from its number and back without a list of lines."""
+"""An address space as lines of 16 bytes without the gaps: from the number of a line to its address and back, without a list of lines."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ByteLines:
         return self._before[-1]
 
     def address_of(self, line: int) -> int:
-        """The address of the first byte of *line*, which is taken into the range there is; 0 if there is no line."""
+        """The address of the first byte of *line*, which is clamped to the lines there are; 0 if there are none."""
         if not self.areas:
             return 0
         line = max(0, min(line, self.count - 1))
@@ -40,7 +40,7 @@ class ByteLines:
         return self._before[at] + (address - self._starts[at]) // LINE
 
     def stretches(self, line: int, count: int) -> tuple[tuple[int, int], ...]:
-        """The *count* lines from *line* on, as far as there are any, as (address, bytes) without a gap within one."""
+        """The *count* lines from *line* on, as far as there are so many, as stretches without gaps (address, bytes)."""
         first, last = max(0, line), min(line + count, self.count)
         found = []
         at = bisect_right(self._before, first) - 1
@@ -51,6 +51,6 @@ class ByteLines:
         return tuple(found)
 
     def area_start(self, address: int, by: int) -> int:
-        """The start of the area *by* areas from the one that holds *address*, as far as there is one."""
+        """The start of the area that is *by* areas away from the one that holds *address*, or of the first or last."""
         at = bisect_right(self._starts, address) - 1 + by
         return self._starts[max(0, min(at, len(self._starts) - 1))] if self.areas else 0

@@ -1,7 +1,7 @@
-"""An address space as cells: every area from its first page on, so many pages a cell, wrapped into lines of a given width.
+"""An address space as cells: each area from its first page on, so many pages per cell, in lines of a given width.
 
-Nothing is computed for the whole: a line is cut from sorted runs when it is looked at, so 100 GiB cost what one screen costs. What a
-cell shows is decided by paints, the last one that has a page in it; how strongly, by the share of its pages that have it.
+Nothing is computed for the whole: a line is cut from sorted runs when it is shown, so 100 GiB cost as much as one screen. A cell shows the
+last paint that has a page in it, as strongly as the share of its pages that have that paint.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class MapArea:
     Attributes:
         start, end: bytes, page aligned.
         name: short, as in "heap" or "libc.so.6".
-        note: what stands behind it, as in "rw- anon".
+        note: shown behind the cells, as in "rw- anon".
         blank: glyph of a page that no paint has: "." never touched, "·" as in its file.
     """
 
@@ -38,7 +38,7 @@ class MapArea:
 
 
 class Paint:
-    """Pages that are shown by one glyph. Its runs can be counted within any range without a look at each."""
+    """Pages that are shown by one glyph. They can be counted within any range without going through all runs."""
 
     def __init__(self, glyph: str, runs: PageRuns) -> None:
         self.glyph = glyph
@@ -101,7 +101,7 @@ class CellMap:
 
     @cached_property
     def _ends_at(self) -> NDArray[np.int64]:
-        """The line behind each area's last."""
+        """The number of the line after the last one of each area."""
         return np.cumsum([self._lines_of(area) for area in self.areas], dtype=np.int64)
 
     def _lines_of(self, area: MapArea) -> int:
@@ -137,7 +137,7 @@ class CellMap:
         return CellLine(area, within == 0, start, "".join(glyphs), tuple(shares.tolist()))
 
     def counts(self, address: int) -> list[tuple[str, int]]:
-        """(glyph, pages) of the cell that *address* lies in: of each paint those pages no later one has."""
+        """(glyph, pages) of the cell that *address* lies in: for each paint the pages that no later paint has."""
         place = self.place_of(address)
         if place is None:
             return []
@@ -161,7 +161,7 @@ class CellMap:
         return (int(self._ends_at[at - 1]) if at else 0) + cell // self.width, cell % self.width
 
     def fullest(self) -> int:
-        """The start of the area that the paints have the most pages of; 0 if there is no area."""
+        """The start of the area with the most painted pages; 0 if there is no area."""
         if not self.areas:
             return 0
         edges = np.array([(area.start, area.end) for area in self.areas], dtype=np.uint64).ravel()
@@ -183,7 +183,7 @@ class CellMap:
 
 
 def fitting_scale(areas: Sequence[MapArea], width: int, lines: int) -> int:
-    """The smallest number of pages per cell at which *areas* need at most *lines* lines, or, where there are more areas, each its one."""
+    """The smallest number of pages per cell at which *areas* fit in *lines* lines, or each in one line if there are more areas."""
     largest = max((area.pages for area in areas), default=1)
     low, high = 1, max(1, -(-largest // width))
     while low < high:

@@ -1,4 +1,4 @@
-"""Which two sides a difference is about."""
+"""What is compared."""
 
 from dataclasses import dataclass
 from pathlib import Path

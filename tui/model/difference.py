@@ -19,9 +19,9 @@ MEANING = {
 
 @dataclass(frozen=True)
 class News:
-    """One thing that came (+), went (-) or is another (~): a task, a thread, a descriptor, a mapping; or a remark (·).
+    """One thing that was added (+), removed (-) or replaced (~): a task, a thread, a descriptor, a mapping; or a remark (·).
 
-    Of a mapping *address* is where it begins, in the memory of task *pid*; else -1.
+    For a mapping, *address* is where it begins in the memory of task *pid*; else it is -1.
     """
 
     sign: str
@@ -55,7 +55,7 @@ class DiffArea:
 
     @property
     def counts(self) -> tuple[tuple[str, int], ...]:
-        """(glyph, pages), what is the same last."""
+        """(glyph, pages); what is the same comes last."""
         return (CHANGED, self.changed), (MAYBE, self.maybe), (ADDED, self.added), (GONE, self.gone), (LOST, self.lost), (SAME, self.same)
 
     @property
@@ -64,7 +64,7 @@ class DiffArea:
         return any(count for glyph, count in self.counts if glyph != SAME)
 
     def bar(self, width: int) -> list[tuple[str, int]]:
-        """Its pages as *width* cells, (glyph, cells): in proportion, but whatever there is has a cell, as far as there are enough."""
+        """Its pages as *width* cells, (glyph, cells): in proportion, but everything that occurs has a cell if there are enough."""
         present = [(glyph, count) for glyph, count in self.counts if count][:width]
         total = sum(count for _, count in present)
         free = width - len(present)
@@ -80,7 +80,7 @@ class DiffMemory:
         which, which_a: who it is on side b, and on side a.
         space: what the map shows.
         areas: those that differ, ascending; same_areas: how many do not.
-        changed: pages with another content, or by map maybe so; added, gone: pages that one side alone has; lost: cannot be read.
+        changed: pages whose content differs, or by page map may differ; added, gone: pages that only one side has; lost: cannot be read.
     """
 
     which: int | str
@@ -94,9 +94,7 @@ class DiffMemory:
     lost: PageRuns
 
     def step(self, address: int, forward: bool) -> int | None:
-        """The next page to look at from *address*, or the one before: every changed page, and the first of each run that came, went or was
-        lost.
-        """
+        """The next page to show after *address*, or the one before it: a changed page, or the first of an added, gone or lost run."""
         page = address & -PAGE
         found = [it for it in self._near(page, forward) if it is not None]
         return (min(found) if forward else max(found)) if found else None
@@ -108,12 +106,12 @@ class DiffMemory:
             yield int(runs.starts[at]) if 0 <= at < len(runs) else None
 
     def first_in(self, start: int, end: int) -> int | None:
-        """The first page to look at in [start, end)."""
+        """The first page to show in [start, end)."""
         here = self.step(start - PAGE, True) if start >= PAGE else self.step(0, True)
         return here if here is not None and here < end else None
 
     def place(self, address: int) -> tuple[int, int]:
-        """(3, 12) if the page at *address* is the third of twelve changed ones; (0, 12) if it is none of them."""
+        """(3, 12) if the page at *address* is the third of twelve changed ones; (0, 12) if it is not one of them."""
         total = self.changed.pages
         if address not in self.changed:
             return 0, total
@@ -132,7 +130,7 @@ class DiffView:
     Attributes:
         what: what was compared.
         by_map: contents were not read yet.
-        news: tasks, threads, descriptors and mappings that came, went or are others.
+        news: tasks, threads, descriptors and mappings that were added, removed or replaced.
         memories: of the tasks that both sides have, the root first, then of shared objects.
         unread: pages whose contents are to be compared.
     """

@@ -11,13 +11,13 @@ _SHOWN = 24
 
 @dataclass(frozen=True)
 class Dirty:
-    """One look at a tracked process.
+    """One count of what a tracked process has written.
 
     Attributes:
         identity: whose memory.
         pages: pages with data written since tracking last began anew.
         per_second: newly dirty pages per second, oldest first.
-        anew: for each of these whether counting began anew meanwhile, which a dump does.
+        anew: for each of these, whether a dump made counting begin anew meanwhile.
     """
 
     identity: Identity
@@ -27,7 +27,7 @@ class Dirty:
 
     @property
     def bytes(self) -> int:
-        """What a dump now would write."""
+        """How much a dump would write now."""
         return self.pages * PAGE
 
     @property

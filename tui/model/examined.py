@@ -1,4 +1,4 @@
-"""What stands in the way of dumping a process."""
+"""What prevents dumping a process."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from lamina.core.errors import Blocker
 
 @dataclass(frozen=True)
 class Examined:
-    """What a look at one process found.
+    """What was found about one process.
 
     Attributes:
         process: as it was then.
-        blockers: what stands in the way, with no option given.
-        shell_job: with `--shell-job` nothing of it is left in the way.
-        notes: what a dump keeps or does, worth knowing.
-        kept: its descriptors that are no hindrance, by kind, as in "2 pipes"; only of one that was looked at closely.
+        blockers: what prevents a dump without options.
+        shell_job: with `--shell-job` nothing prevents it.
+        notes: what a dump keeps or does that is worth knowing.
+        kept: the descriptors that a dump keeps, by kind, as in "2 pipes"; only if it was examined closely.
         descriptors: their number; None if they may not be counted.
         tasks: processes in its tree.
         tracker: the tracker that would be used; "" if none works here.
         why_no_tracker: why none does.
-        unreadable: why it could not be looked at, in the engine's words; then the rest means nothing.
-        closely: whether `kept` was looked at.
-        moment, took: when the look ended, and how long it took; monotonic seconds.
+        unreadable: why it could not be examined, in the engine's words; the rest means nothing then.
+        closely: whether `kept` was found out.
+        moment, took: when examining it ended, and how long it took; monotonic, s.
     """
 
     process: ProcessInfo
@@ -47,12 +47,12 @@ class Examined:
 
     @property
     def mark(self) -> str:
-        """ "✓" as it is, "!" with an option, "✗" not at all."""
+        """Whether it can be dumped: "✓" as it is, "!" with an option, "✗" not at all."""
         if self.unreadable:
             return "✗"
         return "✓" if not self.blockers else "!" if self.shell_job else "✗"
 
     def is_of(self, process: ProcessInfo) -> bool:
-        """Whether it was found of this process, and not of one that had its pid before or of the program it was before an exec."""
+        """Whether this was found about *process*, and not about one that had its pid before or the program that it was before an exec."""
         then = self.process
         return (then.pid, then.start_time, then.name, then.cmdline) == (process.pid, process.start_time, process.name, process.cmdline)

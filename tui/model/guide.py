@@ -1,4 +1,4 @@
-"""A guide of a few lines for the first minute: one step at a time, and gone for good once it was followed."""
+"""A guide of a few lines for the first minute, one step at a time. Once it was followed it is never shown again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from lamina.tui.model.session import Session
 
 @dataclass(frozen=True)
 class Step:
-    """One line, and how to know that it was followed; one that *asks* for nothing is a farewell.
+    """One line, and how to know that it was followed. One that does not *ask* for anything is a farewell.
 
-    *untracked* is said instead of a target that is not tracked, where the line would promise what then is not so.
+    *untracked* is shown instead for a target that is not tracked, if the line would then be wrong.
     """
 
     line: str
@@ -23,7 +23,7 @@ class Step:
 
 
 class Guide:
-    """Where the reader of *steps* is. *name* is what the file is called that remembers it."""
+    """Which of *steps* the reader is at. *name* is the file that remembers that they were followed."""
 
     def __init__(self, name: str, steps: Sequence[Step]) -> None:
         self._steps = steps
@@ -33,7 +33,7 @@ class Guide:
 
     @property
     def line(self) -> str:
-        """The present step; "" once all were followed."""
+        """The current step; "" once all were followed."""
         if self._at >= len(self._steps):
             return ""
         number = f"{self._at + 1}/{len(self._steps)}  " if len(self._steps) > 1 else ""
@@ -41,7 +41,7 @@ class Guide:
         return number + (step.line if self._tracked else step.untracked or step.line)
 
     def look(self, session: Session, done: Journal) -> bool:
-        """Go on as far as steps were followed. Returns whether nothing more is asked from now on: then `remember`."""
+        """Go on as far as steps were followed. Returns whether the last step that asks for something was; then call `remember`."""
         before = self._at
         self._tracked = session.target is None or bool(session.target.tracker)
         while self._at < len(self._steps) and self._steps[self._at].followed(session, done):
@@ -50,7 +50,7 @@ class Guide:
         return before < asked <= self._at
 
     def remember(self) -> None:
-        """It was followed, and is not shown again."""
+        """Remember that it was followed, so that it is not shown again."""
         self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place.touch()
 
@@ -68,7 +68,7 @@ def layers(session: Session) -> int:
 
 
 def done(jobs: Journal, *kinds: str) -> int:
-    """How many operations of *kinds* came to a good end."""
+    """How many operations of *kinds* have succeeded."""
     return sum(job.state == journal.DONE and job.operation.kind in kinds for job in jobs.jobs)
 
 

@@ -1,4 +1,4 @@
-"""What was asked of the engine in this session, newest first: the lasting record behind the toasts, each with its command line."""
+"""What the engine was asked to do in this session, newest first, each with its command line."""
 
 import time
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Job:
         notices: sentences the engine said meanwhile.
         progress: the newest, or None.
         phase_us: how long the present phase has taken, µs.
-        began, ended: seconds since the epoch; `began` is when it was asked for until it runs, `ended` is 0 until it is over.
+        began, ended: seconds since the epoch. While it waits, `began` is when it was asked for; `ended` is 0 until it is over.
     """
 
     operation: Operation
@@ -38,12 +38,12 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """It came to its end."""
+        """Whether it has ended."""
         return self.state not in (WAITING, RUNNING)
 
     @property
     def took_us(self) -> float:
-        """How long it took or has taken, µs; 0 of what never ran."""
+        """How long it took or has taken so far, µs; 0 if it never ran."""
         return 0.0 if self.state == WAITING else ((self.ended or time.time()) - self.began) * 1e6
 
 
@@ -51,8 +51,8 @@ class Journal:
     """The jobs of this session.
 
     Attributes:
-        jobs: newest first; of those that are over the newest `KEEP`.
-        pids: the processes that all of them were about, also those that are not kept any more.
+        jobs: newest first; of those that have ended only the newest `KEEP`.
+        pids: the processes that they were about, including those of jobs that are no longer kept.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Journal:
 
     @property
     def waiting(self) -> list[Job]:
-        """Those that are to follow, the first one first."""
+        """Those that wait, in the order in which they will run."""
         return [job for job in reversed(self.jobs) if job.state == WAITING]
 
     @property

@@ -1,4 +1,4 @@
-"""The graph of a stack: which parent each layer has, drawn as lanes beside the layers, newest first.
+"""The graph of a stack: which parent each layer has, drawn as lanes next to the layers, newest first.
 
 ● 5          lane 0 waits for 4
 ● 4          lane 0 waits for 3
@@ -17,7 +17,7 @@ def draw_lanes(layers: Sequence[tuple[K, K | None]]) -> list[str]:
     """One graph cell per layer, all of the same width.
 
     Args:
-        layers: (layer, its parent or None), children before their parents. A parent that is not in the list ends its lane.
+        layers: (layer, its parent or None), children before their parents. If a parent is not in the list, the lane ends.
     """
     known = {key for key, _ in layers}
     waiting: list[K | None] = []

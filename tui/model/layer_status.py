@@ -7,11 +7,11 @@ from lamina.tui.model.dirty_pages import Dirty
 
 @dataclass(frozen=True)
 class LayerStatus:
-    """What is known of a process that stands on a layer or is tracked.
+    """What is known of a process that is on a layer or tracked.
 
     Attributes:
         layers: how many layers its stack holds.
-        freeze_us: how long the dump of the layer it stands on froze it, µs; 0 if not known.
+        freeze_us: how long the dump of its last layer froze it, µs; 0 if not known.
         dirty: what it wrote since; None if it is not tracked.
     """
 
@@ -21,5 +21,5 @@ class LayerStatus:
 
     @property
     def per_second(self) -> float | None:
-        """Newly dirty pages per second as last measured; None before there are two looks."""
+        """Newly dirty pages per second as last measured; None before the second count."""
         return self.dirty.per_second[-1] if self.dirty is not None and self.dirty.per_second else None

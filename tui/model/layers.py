@@ -9,12 +9,12 @@ from lamina.tui.model import lanes
 
 @dataclass(frozen=True)
 class Check:
-    """What reading a layer to its last byte said, with what it needs of its ancestors.
+    """The result of reading all bytes of a layer, and those that it needs of its ancestors.
 
     Attributes:
         time: when, seconds since the epoch.
         good: nothing is missing or damaged; else `why`.
-        sums: its bytes were compared with checksums; a foreign layer has none, and could only be read.
+        sums: its bytes were compared with checksums. A foreign layer has none, and can only be read.
     """
 
     time: float
@@ -39,7 +39,7 @@ class LayerRow:
         own_pages, inherited_pages: pages whose content is here, pages the parent has.
         disk_bytes: blocks its files occupy.
         memory_bytes: memory it describes, own and inherited.
-        restorable: it can be put back as it lies there; else `why` not.
+        restorable: it can be restored as it is; else `why` not.
         finding: what a check found first, in its own words; `why` may be shorter.
         whole: nothing of it is missing or damaged: it is a pre-dump, compressed or in an archive if it is not restorable.
         tracker, kernel: what it was made with, "" if unknown; foreign: CRIU made it.
@@ -99,7 +99,7 @@ class StackView:
         trash: its dropped layers, the one dropped last first.
         disk_bytes: of all layers; trash_bytes: of the dropped ones.
         free: bytes left on its file system.
-        archive: it is an archive: its layers can be looked at, and imported.
+        archive: it is an archive, whose layers can be read and imported.
         why: why it cannot be read, in words; "" if it can.
     """
 
@@ -132,7 +132,7 @@ class StackView:
         return next((row for row in self.listed if row.path == path), None)
 
     def ancestors(self, row: LayerRow) -> list[LayerRow]:
-        """What *row* stands on, the nearest first, as far as it is listed."""
+        """The ancestors of *row* that are listed, the nearest first."""
         found: list[LayerRow] = []
         above = self.row_at(row.parent)
         while above is not None and above not in found:
@@ -141,11 +141,11 @@ class StackView:
         return found
 
     def children(self, row: LayerRow) -> list[LayerRow]:
-        """The layers of the stack that stand on *row* directly."""
+        """The layers of the stack whose parent is *row*."""
         return [it for it in self.rows if it.parent == row.path]
 
     def branch(self, row: LayerRow) -> list[LayerRow]:
-        """The line of layers that *row* is on, the oldest first: its ancestors, itself, and above it always the newest child."""
+        """The branch that *row* is on, the oldest first: its ancestors, itself, then always the newest child."""
         line = [*reversed(self.ancestors(row)), row]
         while below := [it for it in self.children(line[-1]) if it not in line]:
             line.append(max(below, key=lambda it: it.time))
@@ -160,7 +160,7 @@ def arrange(rows: Iterable[LayerRow]) -> list[LayerRow]:
 
 
 def in_order(rows: Iterable[LayerRow]) -> list[LayerRow]:
-    """Newest first, but never a parent before its child, whatever the clocks said."""
+    """Newest first, but never a parent before its child, whatever their times say."""
     left = {row.path: row for row in rows}
     children = dict.fromkeys(left, 0)
     for row in left.values():
@@ -177,6 +177,6 @@ def in_order(rows: Iterable[LayerRow]) -> list[LayerRow]:
 
 
 def by_drop(rows: Iterable[LayerRow], lanes_width: int) -> list[LayerRow]:
-    """Dropped layers, the one dropped last first; beside lanes of that width, in which they have no place any more."""
+    """Dropped layers, the one dropped last first. They are in no lane, but leave the *width* of the lanes empty."""
     ordered = sorted(rows, key=lambda row: (-row.dropped, row.name))
     return [replace(row, lane="○".ljust(lanes_width)) for row in ordered]

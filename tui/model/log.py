@@ -1,4 +1,4 @@
-"""The log: what the engine said and what the screen told, with levels. The newest entries are kept; older ones are counted and gone."""
+"""The log: what the engine and the screen have told the user, with levels. The newest entries are kept; older ones are only counted."""
 
 import time
 from collections import deque
@@ -32,7 +32,7 @@ class Entry:
     """One line of the log.
 
     Attributes:
-        number: counts from 1 for ever, so that an entry is known when older ones are gone.
+        number: counts from 1 and is never reused, so that it identifies the entry when older ones are gone.
         time: seconds since the epoch.
         level: how much it matters.
         about: the operation or the thing it is about, as in "dump of redis-server 4711"; may be "".
@@ -52,7 +52,7 @@ class Entry:
 
     @cached_property
     def said(self) -> str:
-        """What it is about and what was said, as one sentence: what is searched."""
+        """What it is about and its text, as one sentence. Searches go through this."""
         return f"{self.about}: {self.text}" if self.about and not self.text.startswith(self.about) else self.text
 
     @property
@@ -61,7 +61,7 @@ class Entry:
         return f"{time.strftime('%Y-%m-%d', time.localtime(self.time))} {self.clock} {self.level.word:7} {self.said}"
 
     def has(self, needle: str) -> bool:
-        """Whether *needle* is in it, small and capital letters alike."""
+        """Whether *needle* is in it, in upper or lower case."""
         return needle.casefold() in self.said.casefold()
 
 
@@ -73,7 +73,7 @@ class Log:
         self._count = 0
 
     def add(self, level: Level, text: str, about: str = "") -> Entry:
-        """Something was said."""
+        """Add an entry."""
         self._count += 1
         entry = Entry(self._count, time.time(), level, about, in_one_line(text))
         self._entries.append(entry)
@@ -81,7 +81,7 @@ class Log:
 
     @property
     def gone(self) -> int:
-        """How many older entries are not kept any more."""
+        """How many older entries are no longer kept."""
         return self._count - len(self._entries)
 
     def __len__(self) -> int:
@@ -92,5 +92,5 @@ class Log:
         return iter(self._entries)
 
     def from_level(self, level: Level) -> list[Entry]:
-        """Those that matter at least so much, oldest first."""
+        """The entries of *level* and above, oldest first."""
         return [entry for entry in self._entries if entry.level >= level]

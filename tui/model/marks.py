@@ -34,11 +34,12 @@ class Marks:
             self._paths = [*self._paths, path][-MOST:]
 
     def compared(self, rows: Sequence[LayerRow], cursor: LayerRow) -> Compared | None:
-        """What a comparison is about, the older layer first: the two that are marked; the marked one and that under the *cursor*; that and
-        its parent. None if there is only one layer to it.
+        """What is compared, the older layer first; None if there is only one layer.
+
+        It is the two marked ones, or the marked one and that under the *cursor*, or that and its parent.
 
         Args:
-            rows: the layers of the stack, newest first; marks on others count no more.
+            rows: the layers of the stack, newest first; marks on other layers are ignored.
         """
         known = [row.path for row in rows]
         chosen = [path for path in self._paths if path in known]

@@ -1,4 +1,4 @@
-"""What is typed after "/" above the processes: text or a regular expression, `!` for all others, `-f` for letters in that order."""
+"""The filter of the processes: text or a regular expression; `!` for all that do not match, `-f` for letters in that order."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -15,9 +15,9 @@ class Filter:
     Attributes:
         line: what was typed, without blanks at its ends.
         kind: "text", "regex" or "fuzzy".
-        inverse: the hits are those it does not fit.
-        wanted: the line without its signs.
-        problem: why it is no regular expression although it looks like one; it is then taken as text.
+        inverse: the hits are those that do not match.
+        wanted: the line without `!` and `-f`.
+        problem: why it is not a valid regular expression although it looks like one; it is then taken as text.
     """
 
     line: str
@@ -27,21 +27,21 @@ class Filter:
     problem: str = ""
 
     def hits(self, places: Iterable[tuple[int, str]]) -> set[int]:
-        """The pids of those it fits, of (pid, `searchable` text)."""
+        """The pids of those that match, out of (pid, `searchable` text)."""
         fits, odd = _judge(self.kind, self.wanted), self.inverse
         return {pid for pid, text in places if fits(text) is not odd}
 
 
 def searchable(pid: int, name: str, cmdline: Iterable[str]) -> str:
-    """All that a filter looks at, one line each, so that "^" and "$" mean the borders of the name, the command line or the pid."""
+    """Everything that a filter searches, one line each, so that "^" and "$" mean the ends of the name, the command line or the pid."""
     return "\n".join([" ".join(part.split()) for part in (name, " ".join(cmdline))] + [str(pid)]).casefold()
 
 
 @lru_cache(maxsize=64)
 def parse_filter(line: str) -> Filter | None:
-    """What *line* means; None if nothing was typed but signs. Case never matters.
+    """The filter that *line* means; None if it has nothing but `!` and `-f`. Case never matters.
 
-    A line with signs of regular expressions fits both as one and as it stands: people type "*:6379" and "^redis".
+    A line with characters of regular expressions matches both as one and literally: people type "*:6379" and "^redis".
     """
     line = line.strip()
     inverse = line.startswith("!")
@@ -67,7 +67,7 @@ def _judge(kind: str, wanted: str) -> Callable[[str], bool]:
     if kind == "regex":
         search, literal = re.compile(wanted, re.IGNORECASE | re.MULTILINE).search, wanted.casefold()
         return lambda text: literal in text or search(text) is not None
-    # The first of each letter that comes next: nothing to try again, so that a long line costs no more than its length.
+    # It takes the next occurrence of each letter and never goes back, so that a long line costs no more than its length.
     letters = "".join(f"[^{re.escape(letter)}\n]*{re.escape(letter)}" for letter in wanted)
     find = re.compile("^" + letters, re.MULTILINE).search
     return lambda text: find(text) is not None

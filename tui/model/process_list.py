@@ -1,4 +1,4 @@
-"""The process screen without its widgets: what is known, what is wished (filter, order, folds), and the rows that follow from it."""
+"""The process screen without its widgets: what is known, what the user wants (filter, order, folds), and the rows that result."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,10 +12,10 @@ from lamina.tui.model.process_filter import Filter, searchable
 from lamina.tui.model.processes import Processes
 from lamina.tui.model.tree import TreeRow
 
-# The parent of all kernel threads: some hundred rows that nobody can dump, so they start folded.
+# The parent of all kernel threads: some hundred rows that cannot be dumped, so they start folded.
 KTHREADD = 2
 ENDED = "it has ended"
-# How old what is known of the process under the cursor may grow, and of the others on the screen, s; and how many times as old as it took.
+# How old the findings may be of the process under the cursor, and of the others on the screen, s; and how many times as old as they took.
 _CLOSE_S, _PASSING_S, _REST = 1.5, 10.0, 20
 
 
@@ -43,11 +43,11 @@ class ProcessList:
         by_pid: its processes and the one that ended under the cursor.
         examined, layer_status: what is known of some, by pid.
         filter: the hits only, or None for all.
-        hits: how many processes the filter fits.
+        hits: how many processes match the filter.
         order: None for the tree.
-        folded: pids whose children are hidden; `folded_hits` the same while a filter shows hits wherever they are.
+        folded: pids whose children are hidden; `folded_hits` the same while there is a filter, which shows hits wherever they are.
         following: the pid that keeps its line on the screen, or None.
-        terminals: who shows it, in words, of programs in terminals of lamina's, by pid; "" for nobody.
+        terminals: who shows the programs that run in terminals of lamina's, in words by pid; "" for nobody.
     """
 
     processes: Processes = field(default_factory=Processes)
@@ -64,9 +64,9 @@ class ProcessList:
     _ended: ProcessInfo | None = None
 
     def take(self, processes: Processes, cursor: int | None) -> None:
-        """The table was read anew. One that is gone from under the *cursor* stays, as ended: no other slips in its place."""
+        """The table was read again. If the process under the *cursor* is gone, its row stays, so that no other one takes its place."""
         gone = self.by_pid.get(cursor) if cursor is not None and cursor not in processes.by_pid else None
-        # Where it stood: below the nearest of its ancestors that is left.
+        # Where it was: below the nearest of its ancestors that still runs.
         parent = self.shown_for(gone.ppid, processes.by_pid) if gone is not None else None
         self._ended = replace(gone, ppid=parent or 0, state="X", protected=ENDED) if gone is not None else None
         self.processes = processes
@@ -76,18 +76,21 @@ class ProcessList:
                 del known[pid]
 
     def examination(self, process: ProcessInfo) -> Examined | None:
-        """What is known of what stands in its way; None if it was not looked at, or was another program then."""
+        """What was found about it; None if it was not examined, or was another program then."""
         examined = self.examined.get(process.pid)
         return examined if examined is not None and examined.is_of(process) else None
 
     def to_examine(self, cursor: int | None, visible: Iterable[int], now: float) -> list[tuple[ProcessInfo, bool]]:
-        """Who is to be looked at next, and whether closely: the one under the cursor, the others on the screen that nobody looked at, and
-        those whose look is the longest ago. What took long is looked at less often. *now* is monotonic, s."""
+        """Which processes to examine next, and whether closely; *now* is monotonic, s.
+
+        First the one under the cursor, then those on the screen that were not examined yet, then those whose examination is the longest
+        ago. What took long is examined less often.
+        """
         wanted: list[tuple[float, ProcessInfo, bool]] = []
         for pid in dict.fromkeys((*([cursor] if cursor is not None else ()), *visible)):
             process = self.by_pid.get(pid)
             if process is None or process.protected or not process.user:
-                continue  # what psutil says of a new one may make it another program than the one that was looked at
+                continue  # what psutil says of a new process may make it another program than the one that was examined
             closely, examined = pid == cursor, self.examination(process)
             if examined is None or (closely and not examined.closely):
                 wanted.append((0.0 if closely else 1.0, process, closely))
@@ -96,7 +99,7 @@ class ProcessList:
         return [(process, closely) for _, process, closely in sorted(wanted, key=lambda it: it[0])]
 
     def rows(self) -> list[TreeRow]:
-        """The rows to show. An order of one column leaves out the kernel's threads while they are folded in the tree."""
+        """The rows to show. A sorted list leaves out the kernel's threads while they are folded in the tree."""
         processes, ended = self.processes.rows, self._ended
         if ended is not None:
             processes = (*processes, ended)
@@ -116,13 +119,13 @@ class ProcessList:
             hidden = KTHREADD if KTHREADD in self.folded else None
             chosen = [it for it in processes if hidden is None or hidden not in (it.pid, it.ppid)]
         if ended is not None:
-            chosen.sort(key=lambda it: it.pid)  # as all others: equals stay where they are
+            chosen.sort(key=lambda it: it.pid)  # like all others: equal ones keep their order
         chosen.sort(key=lambda it: order.key(self, it), reverse=order.descending)
         return tree.in_order(it.pid for it in chosen)
 
     @property
     def title(self) -> str:
-        """What the rows are: the tree or a list by something, and whom the view follows."""
+        """What the rows are: the tree or a sorted list, and which process the view follows."""
         order, followed = self.order, self.by_pid.get(self.following or 0)
         title = f"by {order.column} {'↓' if order.descending else '↑'}" if order else "tree"
         return f"{title} · following {followed.name} {followed.pid}" if followed is not None else title
@@ -134,21 +137,21 @@ class ProcessList:
         return f"{hits} for /{self.filter.line}" if self.filter else ""
 
     def next_order(self, orders: Sequence[Order], by: int) -> Order | None:
-        """The order *by* further on than the present one among *orders*; between the last and the first comes the tree."""
+        """The order *by* steps after the current one among *orders*; the tree comes between the last and the first."""
         ring = [None, *orders]
         names = [order.column if order else "" for order in ring]
         now = self.order.column if self.order else ""
         return ring[((names.index(now) if now in names else 0) + by) % len(ring)]
 
     def order_after_click(self, order: Order) -> Order | None:
-        """What a click on the title of *order*'s column leads to: by it, the other way round, the tree."""
+        """What a click on the title of *order*'s column changes to: sorted by it, the other way round, the tree."""
         now = self.order
         if now is None or now.column != order.column:
             return order
         return replace(order, descending=not order.descending) if now.descending == order.descending else None
 
     def shown_for(self, pid: int, rows: Collection[int]) -> int | None:
-        """*pid* if it is among *rows*, else the nearest of its ancestors that is."""
+        """*pid* if it is in *rows*, else the nearest of its ancestors that is."""
         seen = set()
         while pid not in rows:
             process = self.by_pid.get(pid)
@@ -159,7 +162,7 @@ class ProcessList:
         return pid
 
     def reveal(self, pid: int) -> list[TreeRow]:
-        """The rows, with *pid* among them if there is such a process: folds above it open, and if need be filter and order are given up."""
+        """The rows, including *pid* if there is such a process: folds above it are opened and, if necessary, filter and order removed."""
         above, seen = self.by_pid.get(pid), set[int]()
         while above is not None and above.pid not in seen:
             seen.add(above.pid)
@@ -186,7 +189,7 @@ class ProcessList:
         folds.update({process.ppid for process in rows} - roots, {KTHREADD})
 
     def set_filter(self, wanted: Filter | None) -> None:
-        """Show only what *wanted* fits."""
+        """Show only what matches *wanted*."""
         if wanted != self.filter:
             self.filter = wanted
             self.folded_hits.clear()

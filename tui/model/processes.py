@@ -13,10 +13,10 @@ class Processes:
     Attributes:
         rows, by_pid: the processes, ascending by pid.
         load: of the last minute.
-        texts: what a filter looks at, for each.
-        cpu: per cent of one processor since the reading before, of those that used any.
+        texts: what a filter searches, for each.
+        cpu: per cent of one processor since the reading before, for those that used any.
         unasked: how many rows still lack user and command line.
-        since: when they were read, whenever psutil was asked about them; monotonic, s.
+        since: when they were read, even if psutil was asked about them later; monotonic, s.
         took: how long it took to read them, s.
     """
 

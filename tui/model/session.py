@@ -1,4 +1,4 @@
-"""What all screens show the same way: the target, its stack, the options. One immutable value, replaced as a whole."""
+"""What all screens show: the target, its stack, the options. One immutable value, replaced as a whole."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from lamina.tui.model.target import Target
 
 @dataclass(frozen=True)
 class Session:
-    """The present state of the TUI.
+    """The current state of the TUI.
 
     Attributes:
         stack_option: the directory given with `--stack`, or None.
@@ -19,7 +19,7 @@ class Session:
         target: the process the user works on, or None.
         stack: the layers of its stack (or of `stack_option`) as last read, or None.
         opened: a stack chosen while there is no target.
-        dirty: what the target wrote since the layer it stands on, if it is tracked.
+        dirty: what the target has written since its last layer, if it is tracked.
         settings: what the user set.
     """
 

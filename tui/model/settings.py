@@ -1,4 +1,4 @@
-"""What can be set, as values: each setting with what it takes and what it is for. Where they come from is in `tui.settings`."""
+"""The settings, as values: what each takes and what it is for. Where they come from is in `tui.settings`."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ class OwnCommand:
 
     Attributes:
         name: what it is called in the palette and among the keys.
-        run: for the shell, with `{pid}`, `{stack}` and `{layer}` for the target, its stack and the layer it stands on.
+        run: for the shell, with `{pid}`, `{stack}` and `{layer}` for the target, its stack and its last layer.
         key: as in "f8".
     """
 
@@ -29,11 +29,11 @@ class Settings:
 
     Attributes:
         theme: a theme's name; None for the one that fits the terminal.
-        ascii: write ASCII only; None as the locale says.
-        mouse: listen to the mouse.
+        ascii: write ASCII only; None: as the locale says.
+        mouse: use the mouse.
         readonly: change nothing.
-        refresh: seconds between two looks at the processes and the target.
-        stacks: where the stacks of programs go that nobody named a directory for; None for the XDG state directory.
+        refresh: seconds between two readings of the processes and the target.
+        stacks: where stacks go if no directory is given; None for the XDG state directory.
         columns: the columns of the processes, by name; () for the usual ones.
         keys: key, or keys with commas between, for the name of an action, as in "target.dump".
         commands: the user's own.
@@ -124,8 +124,8 @@ class Option:
 
     Attributes:
         name: in the file; the variable is LAMINA_ and the name in capitals.
-        read: from what TOML or a variable has; ValueError (or another of Python's, of odd values) if it cannot be that.
-        takes: what it can be, for people.
+        read: turns what TOML or a variable contains into the value; ValueError (or another exception of Python) if that is impossible.
+        takes: what is possible, for people.
         sample: the default as TOML.
         about: what it is for.
         variable: it can be set by a variable.

@@ -1,4 +1,4 @@
-"""The target: the process the user works on, the layer it stands on, and the stack its next layer goes to."""
+"""The target: the process that the user works on, the layer it is on, and the stack that its next layer goes to."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ class Target:
     Attributes:
         pid, name, identity: who it is.
         stack: where its next layer goes.
-        layer: the layer it stands on, or None.
-        tracker: the tracker that watches it, or "".
+        layer: its last layer, which the next dump builds on, or None.
+        tracker: the tracker that tracks it, or "".
         alive: it still runs.
-        lost: why the tracker that watched it does so no more, so that the next dump is a full one, or "".
+        lost: why it is no longer tracked, so that the next dump will be a full one, or "".
     """
 
     pid: int
@@ -37,7 +37,7 @@ class Target:
 
 
 def look_up(pid: int, stack: Path | None) -> Target:
-    """The target *pid*; *stack* is the directory the user named, which wins over the process's default place.
+    """The target *pid*. *stack*, if the user gave one, is used instead of the default stack of the process.
 
     Raises:
         TargetError: there is no such process.
@@ -47,7 +47,7 @@ def look_up(pid: int, stack: Path | None) -> Target:
     layer = Path(state.layer_dir) if state and state.layer_dir else None
     if layer is not None and not layer.is_dir():
         layer = None
-    # A restored program has a new start time: its stack is the one of the layer it came from.
+    # A restored program has a new start time: its stack is that of the layer it came from.
     place = stack or (layer.parent if layer else paths.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
     alive = stat.state not in "ZX"
@@ -62,12 +62,12 @@ def _why_lost(state: "TargetState") -> str:
 
 
 def is_tracker(name: str) -> bool:
-    """Whether *name* in a state file is that of something that tracks."""
+    """Whether *name*, from a state file, is that of a tracker."""
     return name not in ("", "none")
 
 
 def known_state(identity: Identity) -> "TargetState | None":
-    """What lamina remembers of *identity*; None too where this user has no place to remember things in: looking must work there."""
+    """What lamina remembers of *identity*; also None if this user has no directory for that, where reading must work all the same."""
     from lamina.core.dirty.state import load
 
     try:

@@ -1,4 +1,4 @@
-"""Processes as rows of a tree: pure arrangement of what the process table says, so that it can be tested and stays fast at 10,000."""
+"""Processes as rows of a tree. It only arranges the process table, so that it can be tested alone and stays fast with 10,000 processes."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -20,7 +20,7 @@ class TreeRow(NamedTuple):
     Attributes:
         pid: the process.
         branch: the lines that lead to it, as in "│  └─ ".
-        hit: it matches the filter itself; ancestors of a hit are shown too, dimmed.
+        hit: it matches the filter itself. Ancestors of a hit are shown too, dimmed.
         folded: number of processes hidden below it.
     """
 
@@ -40,7 +40,7 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
 
     Args:
         processes: in any order; one whose parent is not among them starts a tree of its own.
-        hits: pids to show, with the way to them; None shows all.
+        hits: pids to show, with their ancestors; None shows all.
         folded: pids whose children are hidden.
     """
     parents = {process.pid: process.ppid for process in processes}
@@ -54,7 +54,7 @@ def arrange(processes: Sequence[ProcessLike], hits: Collection[int] | None = Non
         else:
             roots.append(pid)
     rows: list[TreeRow] = []
-    # A stack and no recursion: a fork chain may be deeper than Python's limit.
+    # No recursion: a chain of forks may be deeper than Python's limit.
     pending = [(pid, "", "") for pid in reversed(roots)]
     while pending:
         pid, branch, below = pending.pop()

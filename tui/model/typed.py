@@ -24,9 +24,9 @@ def read_lines(name: str = LINES) -> list[str]:
 
 
 def keep_line(line: str, name: str = LINES) -> None:
-    """Append *line*, for the eyes of the user only; what cannot be kept is forgotten.
+    """Append *line* to a file that only the user can read; if that is impossible it is forgotten.
 
-    Appended, as two laminas may write at once; cut to `KEEP` lines once there are twice as many.
+    It is appended, as two laminas may write at once, and the file is cut to `KEEP` lines once it has twice as many.
     """
     file = lines_file(name)
     try:
@@ -41,7 +41,7 @@ def keep_line(line: str, name: str = LINES) -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """The words of a command line; none if it cannot be meant."""
+    """The words of a command line; none if its quotes are wrong."""
     try:
         return shlex.split(line)
     except ValueError:

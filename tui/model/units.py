@@ -1,4 +1,4 @@
-"""Numbers for eyes: rounded, with their unit. The exact ones are in the detail pane and in `--json`."""
+"""Numbers for people: rounded, with their unit. Exact ones are in the detail pane and in `--json`."""
 
 import time
 
@@ -76,7 +76,7 @@ def share(part: float, whole: float) -> str:
 
 
 def address_of(line: str) -> int | None:
-    """An address as people type it: hexadecimal with or without 0x, blanks and underscores ignored; None if it is none."""
+    """An address as people type it: hexadecimal with or without 0x, blanks and underscores ignored; None if it is not an address."""
     try:
         value = int(line.replace(" ", "").replace("_", "").removeprefix("0x"), 16)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What some bytes are when they are read as a number or as text: little-endian, as x86-64 and arm64 have them."""
+"""Bytes read as numbers and as text: little-endian, as on x86-64 and arm64."""
 
 import struct
 
@@ -21,7 +21,7 @@ def values_at(data: bytes) -> list[tuple[str, str]]:
 
 
 def text_at(data: bytes, limit: int = 48) -> str:
-    """The string that begins there, up to its NUL, or "" if the first byte is none of UTF-8 text."""
+    """The string that begins there, up to its NUL, or "" if it does not begin like UTF-8 text."""
     raw = data[:limit].split(b"\0", 1)[0]
     text = raw.decode("utf-8", "replace")
     good = next((at for at, letter in enumerate(text) if letter == "�" or not (letter.isprintable() or letter in "\n\t")), len(text))

@@ -1,4 +1,4 @@
-"""What a pane shows as something that can be saved: rows with titles, or plain lines."""
+"""What a pane shows, in a form that can be saved: rows with titles, or plain lines."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class View:
         return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
     def as_file(self, form: str) -> str:
-        """The content of a file that ends in *form*, one of `forms` but the picture."""
+        """The content of a file that ends in *form*, one of `forms` except the picture."""
         if form == ".csv":
             out = io.StringIO()
             csv.writer(out, lineterminator="\n").writerows([self.titles, *self.rows])
@@ -75,7 +75,7 @@ def why_not(name: str, view: View) -> str:
 
 
 def free_name(view: View, where: str) -> str:
-    """A name in the current directory that no file has, as in "lamina-jobs-log.txt"."""
+    """A file name that is free in the current directory, as in "lamina-jobs-log.txt"."""
     stem = f"lamina-{where}" if view.name in ("", where) else f"lamina-{where}-{view.name}"
     names = (f"{stem}{number}{view.forms[0]}" for number in ("", *(f"-{n}" for n in range(2, 10_000))))
     return next(name for name in names if not Path(name).exists())

@@ -1,4 +1,4 @@
-"""What a user can make the engine do, one function per operation."""
+"""What a user can have the engine do, one function for each operation."""
 
 from lamina.tui.operations.checkpoints import dump as dump
 from lamina.tui.operations.checkpoints import restore as restore

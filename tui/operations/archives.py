@@ -1,4 +1,4 @@
-"""Operations that put layers into archives, take them out, and compress them at rest."""
+"""Operations that export and import layers as archives, and that compress layers or expand them."""
 
 import os
 from collections.abc import Callable
@@ -39,11 +39,11 @@ def export(row: LayerRow, output: Path, form: str) -> Operation:
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What has to be said before an archive is imported.
+    """What the user must know before an archive is imported.
 
     Attributes:
-        untrusted: whose it is, if it is somebody else's; "" if it is to be trusted.
-        taken: the name of its layer, if the stack has something else of that name; "" if it is free.
+        untrusted: whose it is, if it belongs to somebody else; "" if it can be trusted.
+        taken: the name of its layer if the stack has something else of that name; "" if the name is free.
     """
 
     untrusted: str = ""
@@ -132,7 +132,7 @@ def plan_rest(row: LayerRow, then: Ask) -> Operation:
 
 
 def rest(row: LayerRow) -> Operation:
-    """Compress the pages of the layer, or bring them back."""
+    """Compress the pages of the layer, or expand them."""
     verb = "expand" if row.compressed else "compress"
 
     def run(work: Work) -> "CompressResult":

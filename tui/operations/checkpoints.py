@@ -31,7 +31,7 @@ def track(pid: int, name: str) -> Operation:
 
 
 def untrack(pid: int, name: str) -> Operation:
-    """End tracking: mappings and descriptors are as before lamina came."""
+    """End tracking, which leaves mappings and descriptors as they were before it."""
 
     def run(work: Work) -> None:
         from lamina.core.dump.tracking import untrack as disarm
@@ -43,12 +43,12 @@ def untrack(pid: int, name: str) -> Operation:
 
 
 def dump(pid: int, name: str, stack: Path | None, final: bool = False, companion: "Companion | None" = None) -> Operation:
-    """Take the next layer of *pid*: full, or only what changed since the layer it stands on.
+    """Take the next layer of *pid*: full, or only what has changed since its last layer.
 
     Args:
-        stack: where layers go if the process stands on none; None for its default place.
+        stack: where layers go if the process has none yet; None for the default stack.
         final: end the program once the layer is committed.
-        companion: what keeps the screen of its terminal, if that is one of ours.
+        companion: puts the screen of its terminal into the layer, if the terminal is ours.
     """
 
     def run(work: Work) -> DumpResult:
@@ -70,7 +70,7 @@ def dump(pid: int, name: str, stack: Path | None, final: bool = False, companion
 
 
 def restore(request: RestoreRequest, pid: int, name: str) -> Operation:
-    """Put the program *name*, *pid* in the layer, back to that layer."""
+    """Restore the layer, in which the program is called *name* and was *pid*."""
     layer = request.images_dir
 
     def run(work: Work) -> RestoreResult:

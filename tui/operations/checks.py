@@ -1,4 +1,4 @@
-"""Operations that read layers to their last byte, and mend a `parent` link."""
+"""Operations that verify layers, and that correct a `parent` link."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def verify(row: LayerRow, stacks: "StackReader") -> Operation:
-    """Compare every byte of the layer, and of what it needs of its ancestors, with the checksums."""
+    """Compare all bytes of the layer, and those that it needs of its ancestors, with the checksums."""
     return _verify(f"verify layer {row.name}", row.path, lambda work: stacks.verify(row.path, work.listen, work.cancel))
 
 
 def verify_stack(stack: Path, stacks: "StackReader") -> Operation:
-    """The same of every layer of *stack*."""
+    """The same for every layer of *stack*."""
     return _verify(f"verify stack {stack.name}", stack, lambda work: stacks.verify_all(stack, work.listen, work.cancel))
 
 
@@ -50,7 +50,7 @@ def _verdict(found: "Verified") -> str:
 
 
 def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Operation:
-    """Find the parent of a layer whose link leads nowhere; *place* is the parent's own directory, or one to look in, too."""
+    """Find the parent of a layer whose link is broken; *place* is the parent's directory, or an additional one to search."""
     to = place if place is not None and (place / "inventory.img").exists() else None
     search = [place] if place is not None and to is None else []
 
@@ -74,7 +74,7 @@ def plan_relink(row: LayerRow, place: Path | None, then: Ask) -> Operation:
 
 
 def relink(row: LayerRow, proposal: Proposal) -> Operation:
-    """Put the link in that was found."""
+    """Write the link that was found."""
 
     def run(work: Work) -> "Relinking":
         from lamina.core.rewrite.relink import apply_relink

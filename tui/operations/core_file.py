@@ -1,4 +1,4 @@
-"""Operations that write out what was looked at, and change nothing."""
+"""The operation that writes a core file."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from lamina.tui.operations import command_lines
 
 
 def core_path(layer: Path, pid: int) -> Path:
-    """Where the core file of task *pid* of *layer* goes: beside the layer."""
+    """Where the core file of task *pid* of *layer* goes: next to the layer."""
     return layer.parent / f"core.{layer.name}.{pid}"
 
 
 def core(layer: Path, pid: int) -> Operation:
-    """Write a core file of task *pid* of *layer*, beside the layer, for gdb."""
+    """Write a core file of task *pid* of *layer* for gdb, next to the layer."""
     output = core_path(layer, pid)
 
     def run(work: Work) -> Any:

@@ -1,4 +1,4 @@
-"""Operations that take out of a stack what it holds twice: dedup, which costs restorability, and lossless dedup, which does not."""
+"""Operations that remove what a stack holds twice: dedup, after which older layers cannot be restored, and lossless dedup."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class Thinning:
-    """What both ways would free.
+    """What dedup and lossless dedup would free.
 
     Attributes:
         row: the layer; stack: its stack.
-        dedup: the plan that punches its ancestors, or None because of `why_not`.
+        dedup: the plan that frees blocks of its ancestors, or None because of `why_not`.
         lossless: the plan for the whole stack.
     """
 
@@ -52,7 +52,7 @@ class Thinning:
 
 
 def plan_thinning(row: LayerRow, stack: Path, then: Callable[[Thinning], None]) -> Operation:
-    """What dedup of the layer, and lossless dedup, would free and what each would cost; changes nothing."""
+    """What dedup of the layer and lossless dedup would free, and what each would cost; changes nothing."""
 
     def run(work: Work) -> Thinning:
         from lamina.core.image.layer import Layer
@@ -74,7 +74,7 @@ def plan_thinning(row: LayerRow, stack: Path, then: Callable[[Thinning], None]) 
 
 
 def dedup(plan: "DedupPlan") -> Operation:
-    """Take out of the ancestors what the layer itself holds, as planned."""
+    """Free in the ancestors what the layer itself holds, as planned."""
     layer = plan.layer.path
 
     def run(work: Work) -> int:
@@ -87,7 +87,7 @@ def dedup(plan: "DedupPlan") -> Operation:
 
 
 def lossless(stack: Path, layer: Path | None = None) -> Operation:
-    """Make inherited, or share, what *layer* (all of *stack* if None) holds twice; every layer stays as restorable as it is."""
+    """Inherit or share what *layer* (or all of *stack* if None) holds twice. Every layer stays as restorable as it is."""
     place = layer or stack
 
     def run(work: Work) -> "LosslessPlan":

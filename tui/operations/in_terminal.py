@@ -1,4 +1,4 @@
-"""Operations on programs in terminals of lamina's own: start one, put one back."""
+"""Operations on programs in terminals of lamina's own: start one, restore one."""
 
 from collections.abc import Sequence
 
@@ -27,10 +27,10 @@ def run(command: Sequence[str], size: Size) -> Operation:
 
 
 def put_back(request: RestoreRequest, pid: int, name: str, size: Size) -> Operation:
-    """Put the program *name*, *pid* in the layer, back into a terminal of lamina's, which shows what it showed then.
+    """Restore the layer, in which the program is called *name* and was *pid*, into a terminal of lamina's, which shows what it showed then.
 
     Args:
-        size: of the terminal if the layer does not say (columns, lines).
+        size: of the terminal if the layer does not keep it (columns, lines).
     """
     layer = request.images_dir
 
@@ -46,7 +46,7 @@ def put_back(request: RestoreRequest, pid: int, name: str, size: Size) -> Operat
                 Notice(f"layer {layer.name} does not keep what its terminal showed: ^L or Enter, and most programs draw themselves")
             )
         try:
-            # Of another size than it will have on the screen: so it is told, and draws itself anew if it wants.
+            # Not the size that it will have on the screen: so the program is told of the change, and can redraw itself.
             window = saved_size(shown) if shown else (max(1, size[0] - 1), size[1])
         except ValueError as error:
             work.listen(Notice(f"its screen is not as it was in layer {layer.name}: {error}"))

@@ -1,4 +1,4 @@
-"""The operation behind "keep only the newest of the timed layers"."""
+"""The operation that keeps only the newest timed layers."""
 
 from collections.abc import Sequence
 from pathlib import Path

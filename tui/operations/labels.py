@@ -1,4 +1,4 @@
-"""Operations that write into a layer's sidecar what people say of it: a label, a pin."""
+"""Operations that write the label or the pin of a layer into its sidecar."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def label(layer: Path, text: str) -> Operation:
 
 
 def pin(layer: Path, reason: str) -> Operation:
-    """Let *layer* not be dropped, pruned or squashed away."""
+    """Pin *layer*, so that it cannot be dropped, pruned or squashed away."""
 
     def run(work: Work) -> str:
         from lamina.core.image.layer import Layer
@@ -35,7 +35,7 @@ def pin(layer: Path, reason: str) -> Operation:
 
 
 def unpin(layer: Path) -> Operation:
-    """Take the pin away."""
+    """Unpin *layer*."""
 
     def run(work: Work) -> str:
         from lamina.core.image.layer import Layer

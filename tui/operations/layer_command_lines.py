@@ -1,4 +1,4 @@
-"""As `lamina.tui.operations.command_lines`, for the operations on the layers of a stack."""
+"""The command lines that do the same as the operations on the layers of a stack."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def _dry(dry_run: bool) -> str | None:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """What a text that looks like an option needs before it."""
+    """What must come before a text that looks like an option."""
     return ("--",) if text.startswith("-") else ()
 
 

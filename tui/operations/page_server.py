@@ -1,4 +1,4 @@
-"""Operations between two machines: the next layer with its pages to a page server, and being one."""
+"""Operations between two machines: sending the pages of the next layer to a page server, and being a page server."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def send(
     """Take the next layer of *pid*, its pages to the page server at *host* and *port*.
 
     Args:
-        stack: as for a dump; the layer is there, without its pages.
+        stack: as for a dump; the layer here has no pages.
         wire: bytes of a frame.
         final: end the program once the receiver has the whole layer.
         companion: as for a dump.
@@ -59,7 +59,7 @@ def send(
 
 
 def receive(stack: Path, parent: Path | None, host: str, port: int, auto_dedup: bool) -> Operation:
-    """Be a page server for one dump, which becomes the next layer of *stack*, on *parent*. Cancelling it ends the waiting."""
+    """Be a page server for one dump, which becomes the next layer of *stack*, a child of *parent*. Cancelling it ends the waiting."""
 
     def run(work: Work) -> "Received":
         from lamina.core.transfer.connection import Address

@@ -1,4 +1,4 @@
-"""What a dry run found, in words: made in the worker thread that looked, shown by a dialog, and carried out if the user says so."""
+"""The result of a dry run, in words: made in a worker thread, shown by a dialog, and carried out if the user agrees."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What could be done.
+    """What an operation would do.
 
     Attributes:
         plan: the engine's own plan, which is applied.
-        lines: its effect, in sentences for a dialog.
+        lines: its effects, in sentences for a dialog.
         summary: the same in a few words, for the journal.
         nothing: there is nothing to do, for the reason in `summary`.
     """
@@ -31,7 +31,7 @@ class Proposal:
 
 
 def propose(plan: "Plan", *first: str) -> Proposal:
-    """What a change of a stack would do: *first* says what goes, the rest who takes what, and what that costs."""
+    """What a change of a stack would do. *first* says what is removed; the rest says which layers take over pages, and what that costs."""
     lines = [*first]
     if plan.pages:
         takers = [it.layer for it in plan.rewritings if it.pages]
@@ -54,7 +54,7 @@ def propose(plan: "Plan", *first: str) -> Proposal:
 
 
 def said(layers: "Iterable[Layer]") -> str:
-    """ "layer 3", "layers 3, 4 and 5"; of dropped ones the name in the trash."""
+    """ "layer 3", "layers 3, 4 and 5"; dropped ones by their names in the trash."""
     from lamina.core.rewrite.undo import entry_name
 
     names = sorted((entry_name(layer) for layer in layers), key=lambda name: (len(name), name))
@@ -81,4 +81,4 @@ def _counting_from(layers: "Iterable[Layer]") -> list[int]:
         ids = {it.sidecar.layer_id for it in layers if it.sidecar is not None}
         return [state.identity.pid for state in known_states() if state.layer_id in ids and is_running(state.identity)] if ids else []
     except (LaminaError, OSError):
-        return []  # nothing is known of processes here, and the stack can be changed without
+        return []  # nothing is known about processes here, and the stack can be changed without that

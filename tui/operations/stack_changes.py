@@ -1,4 +1,4 @@
-"""Operations that change which layers a stack has: a dry run that proposes, and carrying out what was proposed."""
+"""Operations that change which layers a stack has: first a dry run that makes a proposal, then carrying it out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ Ask = Callable[[Proposal], None]
 
 
 def dry_run(title: str, command: str, make: "Callable[[Work], Proposal]", then: Ask) -> Operation:
-    """Look what an operation would do, and *then* ask."""
+    """Find out what an operation would do, and *then* ask."""
 
     def run(work: Work) -> Proposal:
         work.announce(command)
@@ -28,7 +28,7 @@ def dry_run(title: str, command: str, make: "Callable[[Work], Proposal]", then: 
 
 
 def carry_out(kind: str, title: str, command: str, proposal: Proposal, done: str) -> Operation:
-    """Do what was proposed; refused if the stack changed meanwhile. *done* is what to say then."""
+    """Carry out the proposal; refused if the stack has changed meanwhile. *done* is what to say afterwards."""
 
     def run(work: Work) -> str:
         from lamina.core.rewrite.plan import apply
@@ -70,7 +70,7 @@ def plan_squash(first: LayerRow, last: LayerRow, then: Ask) -> Operation:
 
 
 def undo(stack: Path, name: str, then: Callable[[Path], None]) -> Operation:
-    """Bring the dropped layer *name* of *stack* back (the one dropped last if it is ""); *then* with where it is."""
+    """Bring the dropped layer *name* of *stack* back, the one dropped last if it is "". *then* is called with its path."""
 
     def run(work: Work) -> Path:
         from lamina.core.image.layer import Layer

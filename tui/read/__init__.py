@@ -1,1 +1,1 @@
-"""Looks at processes and stacks for the screen. Every function here is called in a worker thread, by `bridge.ask`."""
+"""Reads processes and stacks for the screen. Every function here is called in a worker thread, by `Bridge.ask` or `Bridge.follow`."""

@@ -26,7 +26,7 @@ _EVENT_S = 0.1
 
 
 class Comparison:
-    """One comparison, in two steps: by map, which reads no page, then by content. `cancel` stops the second."""
+    """One comparison, in two steps: by page map, which reads no page, then by content. `cancel` stops the second."""
 
     def __init__(self, what: Compared) -> None:
         self.what = what
@@ -37,7 +37,7 @@ class Comparison:
         self._unread = 0
 
     def by_map(self) -> DiffView:
-        """What the maps say; pages that lie at different places are only maybe others.
+        """What the page maps say; pages that are stored in different places only may differ.
 
         Raises:
             LaminaError: an image is damaged, or the process has ended.
@@ -47,7 +47,7 @@ class Comparison:
         return view
 
     def by_content(self, listener: Callable[[Progress], object]) -> DiffView:
-        """The same with these pages read; *listener* is told how far it is. Raises as `by_map`, or Cancelled."""
+        """The same with those pages read; *listener* is told how far it is. Raises as `by_map`, or Cancelled."""
         began = told = time.monotonic()
         done = 0
 
@@ -147,7 +147,7 @@ def _news(found: "Difference") -> list[News]:
 
     own, mapped = descriptor_lines(found), area_lines(found)
     pids = {it.pid for it in found.descriptors} | {it.pid for it in found.areas}
-    if len(pids) == 1:  # which process it is need not be said in each line
+    if len(pids) == 1:  # which process it is need not be repeated in each line
         own, mapped = ([line.replace(f"process {pid} ", "", 1) for line in lines for pid in pids] for lines in (own, mapped))
     areas = [replace(_news_line(line), pid=it.pid, address=it.start) for line, it in zip(mapped, found.areas, strict=True)]
     shared = [f"+ shared object {which}" for which in found.shared_added] + [f"- shared object {which}" for which in found.shared_gone]

@@ -24,10 +24,10 @@ class Branch:
     """One line of the tree.
 
     Attributes:
-        label: what it is; note: what is said of it, dimmed.
-        children: what is below it.
+        label: what it is; note: details, shown dimmed.
+        children: the branches below it.
         file: the image whose fields come below it once it is opened, or "".
-        place: (task, address) that it leads to in memory, or None.
+        place: the (task, address) in memory that it belongs to, or None.
         wrong: it could not be read.
     """
 

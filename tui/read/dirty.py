@@ -1,4 +1,4 @@
-"""How much the target has written since the layer it stands on: a look at its page map that protects nothing. Called in worker threads."""
+"""Counts what a tracked process has written since its last layer, from its page map, without protecting pages. Called in worker threads."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ _HISTORY = 300
 
 
 class DirtyReader:
-    """Looks at one process again and again."""
+    """Counts for one process, again and again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,7 +27,7 @@ class DirtyReader:
         self._before = (0.0, 0)
 
     def read(self, identity: Identity) -> Dirty:
-        """Look at *identity*.
+        """Count for *identity*.
 
         Raises:
             LaminaError: it is gone, or may not be read.
@@ -43,7 +43,7 @@ class DirtyReader:
             pages = self._scanner.scan(read_maps(identity.pid), protect=False, live=True).changed.pages
             now, (then, before) = time.monotonic(), self._before
             if then:
-                # Fewer than before: a dump began to count anew.
+                # Fewer than before: a dump has made counting begin anew.
                 anew = pages < before
                 self._rates.append(((pages if anew else pages - before) / (now - then), anew))
             self._before = (now, pages)

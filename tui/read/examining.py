@@ -1,4 +1,4 @@
-"""What stands in the way of dumping a process, found in worker threads; nothing is touched."""
+"""Finds out what prevents dumping a process, without touching it. Called in worker threads."""
 
 import re
 import time
@@ -13,26 +13,26 @@ from lamina.tui.model.examined import Examined
 if TYPE_CHECKING:
     from lamina.core.objects.holders import ObjectHolders
 
-# A tree of so many processes takes long to look at.
+# A tree of so many processes takes long to examine.
 _MANY = 500
-# How long it may be believed who holds which pipe, s; and how many times as long as it took to find out.
+# How long the list of who holds which pipe is used, s; and how many times as long as it took to make it.
 _HOLDERS_S, _REST = 2.0, 10
 
 
 def examine(process: ProcessInfo, holders: "ObjectHolders | None" = None, closely: bool = False) -> Examined:
-    """What stands in the way of dumping *process*; touches nothing.
+    """What prevents dumping *process*; touches nothing.
 
     Args:
-        process: the one to look at.
-        holders: who holds pipes and sockets, if that was looked up a moment ago.
-        closely: say also what is kept.
+        process: the one to examine.
+        holders: who holds pipes and sockets, if that was found out a moment ago.
+        closely: find out also what a dump keeps.
     """
     from lamina.core.dump.preflight import examine as look
 
     began = time.monotonic()
     try:
         plain = look(process.pid, holders=holders)
-        # The option helps against nothing but what names it.
+        # The option only helps against what names it.
         shell_job = (
             bool(plain.blockers)
             and all("--shell-job" in blocker.fix for blocker in plain.blockers)
@@ -57,12 +57,12 @@ class Examiner:
         self._good_until = 0.0
 
     def look(self, rows: Iterable[ProcessInfo], wanted: Sequence[tuple[ProcessInfo, bool]], seconds: float) -> tuple[Examined, ...]:
-        """`examine` of each (process, closely) until *seconds* have passed; of one with many processes below it only closely.
+        """`examine` each (process, closely) until *seconds* have passed; one with many processes below it only if closely.
 
         Args:
             rows: all processes.
-            wanted: the processes to look at, the most urgent first.
-            seconds: no new look is begun after that; looking through everyone's descriptors does not count.
+            wanted: the processes to examine, the most urgent first.
+            seconds: no new one is begun after that; looking through everyone's descriptors does not count.
         """
         from lamina.core.objects.holders import ObjectHolders, links_of
 
@@ -109,7 +109,7 @@ def needs_shell_job(pid: int) -> bool:
 
 
 def _descriptors(pid: int, blockers: Sequence[Blocker], closely: bool) -> tuple[tuple[str, ...], int | None]:
-    """What is kept, if wanted, and how many there are; nothing of a process whose descriptors are hidden."""
+    """The descriptors that are kept, if wanted, and how many there are; nothing if they are hidden from us."""
     from lamina.core.attach.procfs import fds_of
     from lamina.tui.read.target_parts import read_descriptors
 

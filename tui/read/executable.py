@@ -1,4 +1,4 @@
-"""Which program a task of a layer runs, as a debugger wants to know it. Called in worker threads."""
+"""Which program a task of a layer runs, for a debugger. Called in worker threads."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from lamina.tui.paths import is_file
 
 
 def executable(layer: Path, pid: int) -> str:
-    """The file that task *pid* of *layer* runs; "" if it is not there any more, or the layer does not say.
+    """The file that task *pid* of *layer* runs; "" if it no longer exists, or the layer does not say.
 
     Raises:
         ImageError: an image of the layer is missing or damaged.
@@ -17,5 +17,5 @@ def executable(layer: Path, pid: int) -> str:
     found = Layer(layer)
     entry = found.files.get(found.mm(pid).exe_file_id)
     path = path_of(entry.reg) if entry is not None and entry.HasField("reg") else ""
-    # One that begins with "-" would be an option of the debugger.
+    # A name that begins with "-" would be an option of the debugger.
     return path if path.startswith("/") and is_file(Path(path)) else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lamina.core.inspect.areas import MemoryArea
     from lamina.tui.read.stack_reader import StackReader
 
-# Memories kept. Each is the page runs of one task, some tens of bytes a run.
+# How many are kept. Each is the page runs of one task, some tens of bytes per run.
 _KEPT = 16
 
 
@@ -29,7 +29,7 @@ class LayerMemory:
     Attributes:
         layer: its directory or archive; name: what it is called.
         pid: the task; pids: all tasks of the layer that have memory.
-        space: its areas and pages by age, those that are gone on top.
+        space: its areas, and its pages by age, those that are lost on top.
         own_pages, inherited_pages: of this task.
     """
 
@@ -43,16 +43,16 @@ class LayerMemory:
 
 
 class LayerMemories:
-    """Reads the memory of layers, and keeps the last few: a cursor that goes back and forth, or a replay, is followed at once."""
+    """Reads the memory of layers, and keeps the last few, so that a cursor that goes back and forth, or a replay, need not wait."""
 
     def __init__(self, stacks: "StackReader") -> None:
-        """*stacks* has the layers, whose maps it decoded already."""
+        """*stacks* has the layers, with maps that it has already decoded."""
         self._stacks = stacks
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Path, int, int], LayerMemory] = OrderedDict()
 
     def known(self, row: LayerRow, pid: int) -> LayerMemory | None:
-        """The memory of task *pid* as of *row*, if it was read and no file of the layer changed since. Reads nothing."""
+        """The memory of task *pid* as of *row*, if it was read and no file of the layer has changed since. Reads nothing."""
         with self._lock:
             return self._kept.get((row.path, row.stamp, pid))
 
@@ -71,7 +71,7 @@ class LayerMemories:
         return found
 
     def read_ahead(self, row: LayerRow, pid: int) -> None:
-        """As `read`, before anybody asks for it; what cannot be read is said when somebody does."""
+        """As `read`, before it is asked for. If it cannot be read, that is said when it is asked for."""
         with suppress(LaminaError, OSError):
             self.read(row, pid)
 
@@ -105,7 +105,7 @@ def _areas(layer: "Layer", pid: int, pages: PageRuns) -> "list[MemoryArea]":
     from lamina.core.inspect.areas import MemoryArea, area_of_entry
     from lamina.core.inspect.image_areas import ImageFiles, entries_of
 
-    if not layer.has(f"mm-{pid}.img"):  # a pre-dump knows pages and no areas
+    if not layer.has(f"mm-{pid}.img"):  # a pre-dump has pages but no areas
         return [MemoryArea(start, end, prot=1) for start, end in pages]
     files = ImageFiles(layer, pid)
     return [area_of_entry(entry, files.path(entry)) for entry in entries_of(layer, pid)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stamp_of(layer: "Layer", known: "dict[Key, int] | None" = None) -> int:
-    """A number that changes with any file of *layer* or of an ancestor. *known* holds those of other layers, and gets the new ones."""
+    """A number that changes with any file of *layer* or of an ancestor. *known* has those of other layers, and is filled in."""
     stamps = {} if known is None else known
     below: list[Layer] = []
     at: Layer | None = layer
@@ -47,7 +47,7 @@ def _files_of(layer: "Layer") -> int:
 
 
 def name_in(stack: Path, layer: "Layer") -> str:
-    """What it is called: of a layer in another directory also where that is."""
+    """Its name; for a layer in another directory with that directory."""
     from lamina.core.image.leftovers import TRASH
     from lamina.core.rewrite.trash import name_of
 
@@ -61,7 +61,7 @@ def name_in(stack: Path, layer: "Layer") -> str:
 
 
 def name_in_archive(layer: "Layer") -> str:
-    """What a layer in an archive was called, which is not always its place in it; what `lamina import` calls it."""
+    """The name that a layer in an archive had, and gets from `lamina import`; in the archive it may be another."""
     from lamina.core.archive.manifest import default_name, names_in
     from lamina.core.image.storage.archive import ArchiveStorage
 
@@ -75,13 +75,13 @@ def name_in_archive(layer: "Layer") -> str:
 
 
 def shortened(finding: str) -> str:
-    """What a check found, for a narrow column: where it lies and the advice are in the detail."""
+    """What a check found, for a narrow column, without the place and the advice, which the detail shows."""
     punched = re.search(r"punched by (another tool|\S+)", finding)
     return punched.group() if punched else re.sub(r"^cannot use layer [^:]+: ", "", finding).partition(" (")[0]
 
 
 def unreadable_row(path: Path, why: str) -> LayerRow:
-    """A layer that a stack cannot use, and why; what can be read of it nevertheless."""
+    """The row of a layer that the stack cannot use, with the reason, and with what can be read of it nevertheless."""
     from lamina.core.image.layer import Layer
     from lamina.core.image.leftovers import TRASH
 
@@ -89,14 +89,14 @@ def unreadable_row(path: Path, why: str) -> LayerRow:
     name = path.name.removeprefix(TRASH)
     row = LayerRow(path, name, None)
     with suppress(ImageError, OSError):
-        # Only its ancestors are out of reach: what is in it can be said.
+        # Only its ancestors cannot be read; the layer itself can.
         layer = Layer(path)
         row = replace(read_row(layer), name=name, unlinked=not _has_parent(layer))
     return replace(row, restorable=False, whole=False, why=shortened(why), finding=why, trashed=trashed)
 
 
 def _has_parent(layer: "Layer") -> bool:
-    """Whether its own link leads to a layer; those of its ancestors may be broken."""
+    """Whether its own `parent` link leads to a layer; those of its ancestors may be broken."""
     try:
         return layer.parent() is not None
     except ImageError:
@@ -104,7 +104,7 @@ def _has_parent(layer: "Layer") -> bool:
 
 
 def read_row(layer: "Layer") -> LayerRow:
-    """What can be said of *layer* by itself.
+    """The row of *layer*, without its place in the graph.
 
     Raises:
         ImageError: it is damaged.
@@ -113,7 +113,7 @@ def read_row(layer: "Layer") -> LayerRow:
     from lamina.core.image.leftovers import TRASH
     from lamina.core.image.summary import summary_of
 
-    _ = layer.inventory  # a damaged one must not pass for a pre-dump
+    _ = layer.inventory  # a damaged layer must not be taken for a pre-dump
     summary, sidecar = summary_of(layer), layer.sidecar
     pids = layer.pids
     kernel = " ".join(sidecar.kernel.split()[:2]).partition("-")[0] if sidecar else ""
@@ -159,7 +159,7 @@ def read_row(layer: "Layer") -> LayerRow:
 
 
 def time_of(layer: "Layer") -> float:
-    """When it was taken, seconds since the epoch; 0 if nothing says so."""
+    """When it was taken, seconds since the epoch; 0 if that is not recorded."""
     from lamina.core.image.summary import taken_at
 
     with suppress(ImageError):

@@ -1,4 +1,4 @@
-"""How much each tracked process writes, and the stacks that processes stand on. Called in worker threads; protects and consumes nothing."""
+"""How much each tracked process writes, and how many layers processes have. Called in worker threads; changes no tracker."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from lamina.tui.model.layer_status import LayerStatus
 from lamina.tui.model.target import is_tracker
 from lamina.tui.read.dirty import DirtyReader
 
-# A look at a large process takes long: looking takes at most one part in so many of the time.
+# Counting for a large process takes long: at most one part in so many of the time is spent on it.
 _REST = 20
 
 
@@ -26,7 +26,7 @@ class _Counted:
 
 
 class LayerStatusReader:
-    """Looks at the same processes again and again."""
+    """Reads the status of the same processes again and again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class LayerStatusReader:
         self._layers: dict[str, tuple[tuple[int, int], int, int]] = {}
 
     def read(self, processes: Iterable[ProcessInfo], busy_with: int) -> dict[int, LayerStatus]:
-        """Look at all of *processes* that stand on a layer or are tracked, but not into the memory of *busy_with*."""
+        """The status of all *processes* that are on a layer or tracked. Does not count for *busy_with*, on which the engine works."""
         with self._lock:
             found = {}
             seen = set()
@@ -58,7 +58,7 @@ class LayerStatusReader:
             try:
                 counted.dirty = counted.reader.read(identity)
             except LaminaError:
-                counted.dirty = None  # it ended meanwhile, which the next table says
+                counted.dirty = None  # it has ended, which the next table shows
             now = time.monotonic()
             counted.next_read = now + _REST * (now - began)
         return counted.dirty
@@ -66,7 +66,7 @@ class LayerStatusReader:
     def _stack(self, layer: str) -> tuple[int, int]:
         stack = Path(layer).parent
         try:
-            # The layer's own, too: it is named here before it is committed.
+            # Also that of the layer itself: it has its name before it is committed.
             stamp = stack.stat().st_mtime_ns, Path(layer).stat().st_mtime_ns
         except OSError:
             return 0, 0

@@ -1,4 +1,4 @@
-"""Bytes of memory for the hex view: of a layer through its parents, or of a running process. Called in worker threads."""
+"""Bytes of memory for the hex view: of a layer, with what it inherits, or of a running process. Called in worker threads."""
 
 import threading
 import time
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from lamina.core.inspect.memory_reader import Memory, Window
 
 _KEPT = 4
-# How far is looked for a byte that is worth to begin with.
+# How many bytes are searched for one that is worth showing first.
 _AT_FIRST = 1 << 18
-# What a running process has mapped is asked again after so many seconds.
+# What a running process has mapped is read again after so many seconds.
 _FRESH_S = 0.5
 
 
 @dataclass(frozen=True)
 class MemorySource:
-    """Whose memory is looked at: task *pid* of the layer at *layer*, or the running process *pid* if that is None.
+    """Whose memory is shown: that of task *pid* of the layer at *layer*, or of the running process *pid* if that is None.
 
-    *base* is, of a running process, the layer it stands on: what it wrote since can be told.
+    For a running process, *base* is its last layer, so that changes since then can be shown.
     """
 
     pid: int
@@ -40,8 +40,8 @@ class SourceAreas:
         source: whose.
         areas: (start, end, name), ascending.
         parent: the name of the layer it is compared with, or "".
-        begin: where to begin to look: in the heap, or else in the first page that somebody wrote, at the first byte that changed since the
-            parent, or else at the first that is not zero.
+        begin: the address to show first: in the heap, or else in the first page that was written, the first byte that has changed since
+            the parent, or else the first that is not zero.
     """
 
     source: MemorySource
@@ -58,7 +58,7 @@ class ByteWindow:
         source: whose.
         start: the first address; data: the bytes from there, zero where nothing is known.
         owners: (start, end, who, readable) of what is mapped, ascending.
-        changed: a byte for each of `data`: not 0 where it is another than in the parent layer; empty if there is none.
+        changed: one byte for each of `data`, not 0 where it differs from the parent layer; empty if there is no parent.
     """
 
     source: MemorySource
@@ -78,7 +78,7 @@ class ByteWindow:
 
 
 class BytesReader:
-    """Reads memory; keeps the last few memories open. That of a running process is looked up anew when it is older than a moment."""
+    """Reads memory, and keeps the last few memories open. The areas of a running process are soon read again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -109,7 +109,7 @@ class BytesReader:
             return tuple(_window(source, memory, before, start, size) for start, size in stretches)
 
     def fresh(self, source: MemorySource) -> "Memory":
-        """The memory itself, opened for the caller, who closes it: a search goes on while other memory is looked at. Raises as `areas`."""
+        """The memory itself, opened for the caller, who closes it: a search goes on while other memory is shown. Raises as `areas`."""
         return _open_memory(source)
 
     def _opened(self, source: MemorySource) -> "Memory":
@@ -124,7 +124,7 @@ class BytesReader:
         return memory
 
     def _parent(self, source: MemorySource) -> MemorySource | None:
-        """What *source* is compared with: its parent, or the layer that a running process stands on, if that has the task."""
+        """What *source* is compared with: its parent, or the last layer of a running process, if that has the task."""
         from lamina.core.image.layer import Layer
 
         if source not in self._parents:

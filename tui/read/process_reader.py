@@ -27,7 +27,7 @@ class ProcessReader:
         self._moment = 0.0
 
     def read(self) -> Processes:
-        """The processes now. Of those that are new, user and command line are left to `read_on`."""
+        """The processes now. The user and command line of new ones are left to `read_on`."""
         began = time.monotonic()
         with self._lock:
             if self._table is None:
@@ -38,7 +38,7 @@ class ProcessReader:
             return self._processes(rows, began)
 
     def read_on(self, first: Collection[int], seconds: float) -> Processes:
-        """The same processes with more known of them, of *first* before the others, after about *seconds*."""
+        """The same processes with more known about them, about *first* before the others, after about *seconds*."""
         began = time.monotonic()
         with self._lock:
             if self._table is None:
@@ -63,7 +63,7 @@ class ProcessReader:
                 kept = (row.cmdline, row.name, (row.pid, searchable(row.pid, row.name, row.cmdline)))
             texts[row.pid] = kept
             if not row.name.isprintable() or not all(map(str.isprintable, row.cmdline)):
-                # They are what the process likes, also what moves a cursor.
+                # A process may put anything into them, also what moves a cursor.
                 shown[at] = replace(row, name=in_one_line(row.name), cmdline=tuple(map(in_one_line, row.cmdline)))
         self._texts = texts
         unasked = self._table.unasked if self._table else 0

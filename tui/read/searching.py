@@ -17,7 +17,7 @@ MOST_HITS = 10_000
 
 
 class How(Enum):
-    """How what was typed is meant."""
+    """How the typed text is meant."""
 
     TEXT = "text"
     REGEX = "regex"
@@ -41,7 +41,7 @@ class Where(Enum):
 
 @dataclass(frozen=True)
 class Asked:
-    """What is looked for, how it is meant, and where; *place* is an address in the area that `Where.HERE` means."""
+    """What is searched for, how it is meant, and where; *place* is an address in the area that `Where.HERE` means."""
 
     typed: str
     how: How = How.TEXT
@@ -71,7 +71,7 @@ class Search:
         source: whose memory.
         asked: what is looked for.
         hits: ascending, at most `MOST_HITS`.
-        complete: all was searched.
+        complete: everything was searched.
         elapsed_us: µs it took.
     """
 
@@ -83,10 +83,10 @@ class Search:
 
 
 def search(memory: "Memory", source: MemorySource, asked: Asked, listener: "Callable[[Progress], object]", cancel: "CancelToken") -> Search:
-    """Look in *memory* for what is *asked*.
+    """Search *memory* for what is *asked*.
 
     Raises:
-        LaminaError: it is no pattern of that kind, or something cannot be read. Cancelled: *cancel* was used.
+        LaminaError: the pattern is wrong, or something cannot be read. Cancelled: *cancel* was used.
     """
     from lamina.core.events import Progress
     from lamina.core.inspect.search import search as look

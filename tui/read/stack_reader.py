@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class StackReader:
-    """Reads stacks. Keeps what it read of layers that did not change, and the stack it read last with all decoded maps."""
+    """Reads stacks. Keeps what it has read of layers that do not change, and the last stack with all decoded maps."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,8 +54,8 @@ class StackReader:
         return StackView(path, rows, trash, disk, in_trash, paths.free_bytes(path), paths.is_file(path))
 
     def judge(self, path: Path) -> StackView:
-        """As `read`, with the quick check of every layer, which is what every restore does first."""
-        with suppress(ImageError, OSError):  # which `read` says
+        """As `read`, and check each layer quickly, as every restore does first."""
+        with suppress(ImageError, OSError):  # which `read` reports
             self._check(path)
         return self.read(path)
 
@@ -72,7 +72,7 @@ class StackReader:
             self._judged = key
 
     def verify(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
-        """Check the layer at *path* to its last byte, and remember what that said.
+        """Check all bytes of the layer at *path*, and remember the result.
 
         Raises:
             ImageError: there is no such layer.
@@ -99,7 +99,7 @@ class StackReader:
         return found
 
     def layer(self, path: Path) -> "Layer":
-        """The layer at *path*: that of the stack that was read last if it is in it, so that its maps and its ancestors' are decoded once.
+        """The layer at *path*, if possible from the stack that was read last, so that its maps and those of its ancestors are decoded once.
 
         Raises:
             ImageError: there is none.
@@ -112,7 +112,7 @@ class StackReader:
         return next((layer for layer in known if layer.path == path), None) or Layer(path)
 
     def _open(self, path: Path) -> "tuple[Stack, dict[Key, int]]":
-        """The stack in *path*, and the stamps of its layers: the very one that was read last, unless a layer changed."""
+        """The stack in *path*, and the stamps of its layers; the same object as last time, unless a layer has changed."""
         from lamina.core.image.stack import Stack
 
         stack = Stack.open(path)
@@ -149,7 +149,7 @@ class StackReader:
             self._checks[layer.path] = (stamp, Check(time.time(), report.whole, report.why, sums))
 
     def _with_checks(self, row: LayerRow, directory: Path) -> LayerRow:
-        """*row* with what the checks said of it, as far as that still holds."""
+        """*row* with the result of its last check, if that still holds."""
         with self._lock:
             stamp, report = self._reports.get(directory, (None, None))
             checked_at, check = self._checks.get(row.path, (None, None))
@@ -167,7 +167,7 @@ class StackReader:
 
 
 def _read(layer: "Layer") -> LayerRow:
-    """Its row; one that is damaged does not hide the others."""
+    """Its row; a damaged layer must not hide the others."""
     try:
         return read_row(layer)
     except ImageError as error:

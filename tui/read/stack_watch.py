@@ -1,17 +1,17 @@
-"""Notices that somebody else changed a stack: another lamina, a timed dump of the command line, or a hand that deletes."""
+"""Notices when somebody else has changed a stack: another lamina, a timed dump of the command line, or rm."""
 
 import os
 from pathlib import Path
 
 
 class StackWatch:
-    """Looks at one directory at a time, called in worker threads: the times of its folders, not what is in them."""
+    """Watches the times of the folders in one directory, not what is in them. Called in worker threads."""
 
     def __init__(self) -> None:
         self._seen: tuple[Path, object] | None = None
 
     def changed(self, path: Path) -> bool:
-        """Whether there are other layers in *path* than when it was asked last, or some were written anew; False when asked first."""
+        """Whether the layers in *path* have changed since the last call; False the first time."""
         before, self._seen = self._seen, (path, _stamp(path))
         return before is not None and before[0] == path and before != self._seen
 
@@ -23,4 +23,4 @@ def _stamp(path: Path) -> object:
     except NotADirectoryError:
         return path.stat().st_mtime_ns
     except OSError:
-        return None  # it is gone, or changes just now
+        return None  # it is gone, or is changing just now

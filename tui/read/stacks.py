@@ -1,4 +1,4 @@
-"""The stacks under the state directory: how the layers of a program that has ended are found again. Called in worker threads."""
+"""The stacks under the state directory, where the layers of a program that has ended are found again. Called in worker threads."""
 
 import os
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class KnownStack:
 
 
 def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[KnownStack, ...]:
-    """All stacks with at least one layer under *root* (the state directory), and of *also*, the newest first."""
+    """All stacks with at least one layer under *root* (by default the state directory) and in *also*, the newest first."""
     found = []
     place = root or paths.stacks_root()
     for directory in {*(place.iterdir() if paths.is_directory(place) else ()), *also}:
@@ -42,13 +42,13 @@ def known_stacks(root: Path | None = None, also: Iterable[Path] = ()) -> tuple[K
 
 
 def stack_at(path: Path) -> Path:
-    """The stack that a user means by *path*: of a layer the directory that it lies in; the path itself otherwise. Absolute."""
+    """The stack that a user means by *path*: for a layer the directory that it is in, else the path itself. Absolute."""
     place = path.absolute()
     return place.parent if paths.is_file(place / _INVENTORY) else place
 
 
 def holds_layers(path: Path) -> bool:
-    """Whether there is a stack at *path* already: a directory with a layer in it, or a file, which then is an archive."""
+    """Whether there is a stack at *path*: a directory with a layer in it, or a file, which then must be an archive."""
     if paths.is_file(path):
         return True
     try:

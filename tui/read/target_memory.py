@@ -1,4 +1,4 @@
-"""The memory of the running target as the map shows it, and what a dump would write now. Called in worker threads; protects nothing."""
+"""The memory of the running target for the map, and what a dump would write now. Called in worker threads; protects no pages."""
 
 import threading
 import time
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetMemory:
-    """One look at the target's memory.
+    """The target's memory at one moment.
 
     Attributes:
         identity: whose.
         space: its areas and pages.
         resident_pages: pages with data.
-        dirty_pages: of these, written since the layer it stands on; 0 if it is not tracked.
+        dirty_pages: how many of these were written since its last layer; 0 if it is not tracked.
         dump_pages: what a dump now would write.
         inherited_pages: what it would leave to its parent.
-        parent: the layer it would be dumped on, or None for a full one.
+        parent: the layer that a dump would build on, or None for a full one.
         parent_time: when that was made, seconds since 1970.
-        freeze_us: how long that one's dump froze the target, µs; 0 if there is none.
-        took: how long the look took, s.
+        freeze_us: how long the dump of that layer froze the target, µs; 0 if there is none.
+        took: how long reading it took, s.
     """
 
     identity: Identity
@@ -57,7 +57,7 @@ class TargetMemory:
 
 
 class TargetMemoryReader:
-    """Looks at one process again and again; keeps its page map open and what its layer holds."""
+    """Reads one process again and again; keeps its page map open, and what its layers own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class TargetMemoryReader:
         self._stacks: dict[int, int] = {}
 
     def read(self, target: Target) -> TargetMemory:
-        """Look at *target*.
+        """Read *target*.
 
         Raises:
             LaminaError: it is gone, or may not be read.
@@ -77,7 +77,7 @@ class TargetMemoryReader:
             areas = read_maps(target.pid)
             report = self._scan(target.identity, areas)
             layer, owned = self._owned(target)
-            # A thread that runs just now does not tell where its stack is: it is where it was.
+            # The stack pointer of a thread that runs just now is not known; its stack is where it was.
             self._stacks = {tid: stack or self._stacks.get(tid, 0) for tid, stack in thread_stacks(target.pid).items()}
             view = _view(target, _named(areas, self._stacks), report, layer, owned)
             return replace(view, took=time.monotonic() - began)
@@ -92,7 +92,7 @@ class TargetMemoryReader:
         return self._scanner.scan(areas, protect=False, live=True)
 
     def _owned(self, target: Target) -> "tuple[Layer | None, tuple[PageRuns, ...]]":
-        """The layer it stands on, and what each layer of its chain owns."""
+        """Its last layer, and what each layer of the chain owns."""
         from lamina.core.image.layer import Layer
         from lamina.core.image.owners import resolve
 
@@ -104,7 +104,7 @@ class TargetMemoryReader:
                 chain = layer.chain()
                 owned = {share.layer.key: share.runs for share in resolve(chain, target.pid).shares}
             except ImageError:
-                return None, ()  # which the stack screen says
+                return None, ()  # which the stack screen reports
             self._layer = (target.layer, layer, tuple(owned.get(above.key, PageRuns.empty()) for above in chain))
         return self._layer[1], self._layer[2]
 
@@ -116,7 +116,7 @@ class TargetMemoryReader:
 
 
 def _named(areas: list[Area], stacks: dict[int, int]) -> list[Area]:
-    """The areas, those without a name in which the stack of a thread is called after it."""
+    """The areas; unnamed ones that hold the stack of a thread are named after the thread."""
     named = list(areas)
     starts = [area.start for area in areas]
     for tid, stack in stacks.items():
@@ -137,7 +137,7 @@ def _view(target: Target, areas: list[Area], report: "Report", layer: "Layer | N
     tracked = bool(target.tracker) and layer is not None
     changed = report.changed if tracked else PageRuns.empty()
     if tracked:
-        # Of a page that is in memory and was not written, the layer that owns it is the one that has its content.
+        # If a page is in memory and was not written, its content is that of the layer that owns it.
         paints = [*by_age([runs & report.data for runs in owned]), Paint("≈", shared)]
         paints += [Paint("+", changed - known), Paint("*", changed & known), Paint("╱", report.untracked)]
     else:

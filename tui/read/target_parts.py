@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lamina.core.inspect.diff.descriptors import Descriptor
 
 
-# Of more threads the stacks are not told apart.
+# The stacks of more threads are not told apart.
 _MOST_STACKS = 256
 
 
@@ -73,7 +73,7 @@ def _threads(pid: int) -> list[ThreadRow]:
 
 
 def thread_stacks(pid: int) -> dict[int, int]:
-    """The stack pointers of *pid*'s threads, 0 of those that run just now; without the leader, whose stack has a name already.
+    """The stack pointers of *pid*'s threads, 0 for those that run just now; without the leader, whose stack has a name already.
 
     Raises:
         TargetError: it is gone, or may not be read.
@@ -126,7 +126,7 @@ def _descriptor(it: "Descriptor") -> DescriptorRow:
 
 
 def read_hindrance(pid: int) -> str:
-    """What stands in the way of a dump now, in a few words; "" if nothing does.
+    """What prevents a dump now, in a few words; "" if nothing does.
 
     Raises:
         LaminaError: it is gone, or may not be read.

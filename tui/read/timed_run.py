@@ -1,4 +1,4 @@
-"""One program of which a layer is taken every so often: when the next is due, and what it has written since the last."""
+"""One program with timed layers: when the next one is due, and what the program has written since the last."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ class TimedRun:
         return f"{rhythm} · {units.size(self.dirty or 0)} so far"
 
     def read(self) -> tuple[int | None, str]:
-        """What it has written since the last layer, in bytes, and why there can be no more layers, "" if there can.
+        """How many bytes it has written since the last layer, and why there can be no more layers, "" if there can.
 
         Called in a worker thread.
         """

@@ -1,6 +1,6 @@
-"""What differs between two layers, or a layer and the running program: what came and went, the map, and single pages side by side.
+"""The diff screen: what differs between two layers, or a layer and the running program, as lists, as a map, and page by page.
 
-By map first, which is there at once, then by content, in a thread, with progress. Of pages only the one that is shown is read.
+First by page maps, which takes no time, then by content, in a thread with progress. Of the pages only the one that is shown is kept.
 """
 
 from collections.abc import Iterable
@@ -65,7 +65,7 @@ class DiffScreen(Frame):
             yield self._pages
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether it is known by map what differs."""
+        """Whether the page maps were compared."""
         return key.isdigit() or self._comparison is None or self._view is not None or self._failed
 
     def opened(self) -> None:
@@ -80,7 +80,7 @@ class DiffScreen(Frame):
             self._areas.empty_text = "nothing to compare: 3, then m on two layers, or M for a layer and what runs"
 
     def compare(self, what: Compared) -> None:
-        """Compare from now on *what*; a comparison that goes on is given up."""
+        """Compare *what*; a comparison that is still running is given up."""
         if self._comparison is not None:
             self.run_worker(self._comparison.close, thread=True, exit_on_error=False)
         comparison = self._comparison = Comparison(what)
@@ -126,7 +126,7 @@ class DiffScreen(Frame):
             self._go_to(self._address)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """The sides cannot be compared, or not to the end; the app says it aloud."""
+        """The comparison failed, perhaps half way; the app tells the user."""
         if message.about == _COMPARING:
             self._failed = True
             self._areas_pane.border_subtitle = "not compared to the end" if self._view is not None else ""
@@ -183,7 +183,7 @@ class DiffScreen(Frame):
         here = next((at for at, row in enumerate(rows) if row.which == memory.which and row.start <= wanted < row.end), None)
         if here is not None:
             self._areas.move_to(here)
-        # Holding `n` shows every page that is read in time, and reads no page for nothing.
+        # While `n` is held, every page that is read in time is shown, and no page is read in vain.
         self.lamina.bridge.follow("page of both sides", lambda: messages.BothPagesRead(comparison.pages(memory, wanted)), to=self)
 
     @on(RowList.Moved)
@@ -221,7 +221,7 @@ class DiffScreen(Frame):
             self._news_chosen(event.row)
 
     def _news_chosen(self, news: News) -> None:
-        """To the first page of a mapping; of all else the whole text, which may be longer than its line."""
+        """Go to the first page of a mapping; of anything else show the whole text, which may be longer than its line."""
         memory = self._view.memory(news.pid) if self._view is not None and news.address >= 0 else None
         if memory is not None and memory is not self._memory:
             self._show_memory(memory)
@@ -264,12 +264,12 @@ class DiffScreen(Frame):
         self.app.push_screen(AskText("go to an address", "7f12 4400 3000", wrong=wrong), answered)
 
     def action_again(self) -> None:
-        """Compare anew: the program has gone on."""
+        """Compare again: the program has gone on."""
         if self._comparison is not None:
             self.compare(Compared(**vars(self._comparison.what)))
 
     def on_unmount(self) -> None:
-        """lamina is left: its threads are waited for."""
+        """Stop the comparison, as lamina waits for its threads when it is left."""
         if self._comparison is not None:
             self._comparison.cancel.cancel()
 

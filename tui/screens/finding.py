@@ -1,4 +1,4 @@
-"""The half of the image screen that finds: what is typed, the search in a thread, its hits, and the way from one to the next."""
+"""The search of the image screen: the line to type into, the search in a thread, its hits, and going from one to the next."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from lamina.tui.widgets.row_list import RowList
 
 
 class FindingScreen(Frame):
-    """A screen with bytes, in which something can be found. Subclasses place `_hex`, `_find` and `_hits_pane`, and choose `_source`."""
+    """A screen with bytes that can be searched. Subclasses lay out `_hex`, `_find` and `_hits_pane`, and choose `_source`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FindingScreen(Frame):
 
     @property
     def source(self) -> MemorySource | None:
-        """Whose memory is looked at."""
+        """Whose memory is shown."""
         return self._source
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -91,18 +91,18 @@ class FindingScreen(Frame):
         self._found, self._searching = found, None
         self._hits_pane.show(found)
         self._hex.show_hits([(hit.address, hit.size) for hit in found.hits])
-        if self.focused is None or self._find.has_focus_within:  # else one has gone elsewhere meanwhile
+        if self.focused is None or self._find.has_focus_within:  # else the user has gone elsewhere meanwhile
             self.set_focus(self._hits if found.hits else self._hex)
         self._to_hit()
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """It is no pattern, or something cannot be read; the app says it aloud."""
+        """The pattern is wrong, or something cannot be read; the app tells the user."""
         if message.about == "search":
             self._searching = None
             self._hits_pane.failed(message.text)
 
     def on_unmount(self) -> None:
-        """lamina is left: its threads are waited for."""
+        """Stop the search, as lamina waits for its threads when it is left."""
         self._stop_search()
 
     def _stop_search(self) -> None:

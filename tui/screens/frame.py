@@ -1,4 +1,4 @@
-"""What every screen has: the title bar above, the job bar and the keys below, and the operations on the target."""
+"""What every screen has: the title bar at the top, the job bar and the keys at the bottom, and the operations on the target."""
 
 from collections.abc import Callable, Iterable
 from typing import ClassVar, cast
@@ -24,12 +24,12 @@ from lamina.tui.widgets.key_bar import KeyBar
 from lamina.tui.widgets.title_bar import TitleBar
 
 _REST_S = 0.1
-# Cells of a terminal that is called tiny.
+# A terminal of fewer columns or lines is tiny.
 _TINY = (30, 10)
 
 
 class Frame(PanedScreen):
-    """Base of the screens. Subclasses give `NAME` and `compose_body`, and which actions come first in the bar of keys."""
+    """Base of the screens. Subclasses define `NAME` and `compose_body`, and in `USEFUL` which actions come first in the key bar."""
 
     USEFUL: ClassVar[tuple[str, ...]] = ()
     BINDINGS = [*TARGET_KEYS, *PANE_KEYS]
@@ -37,7 +37,7 @@ class Frame(PanedScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        # Kept, and not queried for: what was read may arrive while the screen is being closed.
+        # Attributes rather than queries: what was read may arrive while the screen is being closed.
         self.title_bar = TitleBar(self.NAME)
         self._job_bar = JobBar()
         self.guide_line = GuideLine(id="guide")
@@ -50,7 +50,7 @@ class Frame(PanedScreen):
         return cast(BaseApp, self.app)
 
     def compose_body(self) -> Iterable[Widget]:
-        """What lies between the bars."""
+        """The widgets between the bars."""
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
@@ -76,18 +76,18 @@ class Frame(PanedScreen):
         self.guide_line.show(self.lamina.guide)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Where there is hardly room for anything, frames and the second line of the header make way for what they are around."""
+        """On a tiny terminal, leave out frames and the second line of the header."""
         self.set_class(event.size.width < _TINY[0] or event.size.height < _TINY[1], "-tiny")
 
     def opened(self) -> None:
         """The screen was mounted. (Textual calls every class's own `on_mount`; this one is overridden as usual.)"""
 
     def ask(self, group: str, *questions: Callable[[], Message | None]) -> None:
-        """Answer *questions* in a thread; the answers come to this screen. See `Bridge.ask`."""
+        """Answer *questions* one after the other in a thread. The answers come to this screen. A newer call for *group* replaces this."""
         self.lamina.bridge.ask(group, *questions, to=self)
 
     def when_at_rest(self, look: Callable[[], None]) -> None:
-        """Call *look* once the cursor rests: holding an arrow key must not start a look at every row it passes."""
+        """Call *read* once the cursor rests: holding an arrow key must not start a reading of every row it passes."""
         if self._rest is not None:
             self._rest.stop()
         self._rest = self.set_timer(_REST_S, look)
@@ -104,10 +104,10 @@ class Frame(PanedScreen):
         """The target or its stack changed."""
 
     def job_changed(self, job: Job | None) -> None:
-        """An operation went on."""
+        """A job began, went on or ended."""
 
     def subject(self) -> Subject | None:
-        """The process that `t`, `d` and `F` are about; None, and said why, if there is none."""
+        """The process that `t`, `d` and `F` are about. None if there is none, which the user is told."""
         target, aimed_at = self.lamina.session.target, self.lamina.reader.aimed_at
         if aimed_at and (target is None or target.pid != aimed_at):
             self.notify(f"process {aimed_at} is still being looked at: again, please", severity="warning")
@@ -130,7 +130,7 @@ class Frame(PanedScreen):
             self.lamina.do(operations.dump(subject.pid, subject.name, subject.stack, companion=companion))
 
     def action_send(self) -> None:
-        """Take the next layer, its pages to a page server."""
+        """Take the next layer, and send its pages to a page server."""
         subject = self.subject()
         if subject is not None and self.lamina.current.may_change("a dump"):
             from lamina.tui.dialogs.ask_page_server import ask_send

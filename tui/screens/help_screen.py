@@ -1,4 +1,4 @@
-"""Help: the keys of the focused pane, of the screen, of everywhere, what `:` takes, what is painted. `/` searches, Enter does it."""
+"""The help: the keys of the focused pane, of the screen and of all screens, what can be typed after `:`, and what the glyphs mean."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class HelpRow:
-    """One line of the help: a heading has no key; *action* is what Enter does."""
+    """One line of the help. A heading has no key; *action* is what Enter does."""
 
     key: str
     text: str
@@ -54,7 +54,7 @@ class HelpRow:
 
 
 class HelpList(RowList[HelpRow]):
-    """Rows that may be painted in the colours of the map."""
+    """A list whose rows may have the colours of the map."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"row--{name}" for name in ("zero", "file", "old", "older", "parent", "own", "dirty", "shared", "untracked", "punched")
@@ -62,7 +62,7 @@ class HelpList(RowList[HelpRow]):
 
 
 class HelpScreen(Question[Action | None]):
-    """Answers with what to do, None if the reader only read."""
+    """Answers with the action to perform, None for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = HELP_KEYS
 

@@ -1,6 +1,6 @@
-"""Screen 4: what a layer holds as a tree, its memory byte by byte through its parents, and a search in it.
+"""Screen 4: what a layer holds, as a tree; its memory, byte by byte, with what it inherits; and a search in it.
 
-The same for a running process, without the tree: there is one reader for both.
+The same for a running process, without the tree: one reader reads both.
 """
 
 from collections.abc import Iterable
@@ -60,11 +60,11 @@ class ImageScreen(FindingScreen):
                 yield self._hits_pane
 
     def alone(self, pane: Widget) -> Widget:
-        """Bytes, what is typed to find some, and hits belong together."""
+        """The bytes, the search line and the hits are shown together."""
         return pane if pane is self._tree_pane else self._column
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether it is known what is mapped."""
+        """Whether the list of areas was read."""
         return key.isdigit() or self._source is None or self._areas is not None or self._source == self._unreadable
 
     def opened(self) -> None:
@@ -108,7 +108,7 @@ class ImageScreen(FindingScreen):
             self._tree.show_fields(message.file, message.branches)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """It cannot be shown; the app says it aloud."""
+        """It cannot be shown; the app tells the user."""
         if message.about == "memory":
             self._unreadable = self._source
             self._hex.empty_text = message.text
@@ -130,7 +130,7 @@ class ImageScreen(FindingScreen):
             self._hex.show_windows(message.first, message.windows)
 
     def _read_again(self) -> None:
-        """A running program has gone on."""
+        """Read again what is shown: a running program has gone on."""
         if self._source is not None and self._source.layer is None and self.is_current:
             self._hex.read_again()
 

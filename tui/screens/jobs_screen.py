@@ -21,7 +21,7 @@ from lamina.tui.widgets.views import copy_row
 if TYPE_CHECKING:
     from lamina.tui.model.log import Log
 
-# While something runs, how long it has taken is shown anew so often.
+# How often the time that a running job has taken is updated.
 _TICK_S = 0.5
 _SOON_S = 0.05
 
@@ -64,7 +64,7 @@ class JobScreen(Frame):
         self.on_screen_resume()
 
     def on_screen_resume(self) -> None:
-        """What came while another screen was shown."""
+        """Show what has come while another screen was shown."""
         self.job_changed(None)
         self._log_pane.view.read()
 
@@ -80,7 +80,7 @@ class JobScreen(Frame):
         self._commands.show_rows(commands, follow=id(commands[0]) if fresh else None)
 
     def _log_grew(self, _entry: Entry) -> None:
-        """Shown soon: many may come at once."""
+        """Show new entries soon, but not one by one: many may come at once."""
         if self.is_current and not self._growing:
             self._growing = True
             self.set_timer(_SOON_S, self._show_log)
@@ -101,7 +101,7 @@ class JobScreen(Frame):
 
     @on(RowList.Chosen)
     def _show_in_log(self, event: RowList.Chosen) -> None:
-        """Where the log begins to tell of a job."""
+        """Go to where the log begins to tell of a job."""
         self._log_pane.view.go_to_first_of(event.row.operation.title, event.row.began)
 
     @on(LogPane.PagerAsked)

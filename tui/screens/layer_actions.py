@@ -1,4 +1,4 @@
-"""What can be done to the layers of a stack, by key: each action looks first where it may lose something, asks, and reports."""
+"""What keys do to the layers of a stack. Whatever may lose something begins with a dry run, and asks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ class LayerActions(Frame):
         raise NotImplementedError
 
     def first_marked(self, among: "Sequence[LayerRow]") -> LayerRow | None:
-        """Which of some layers is marked."""
+        """The first marked layer of *among*."""
         raise NotImplementedError
 
     def follow(self, path: Path | None) -> None:
@@ -70,7 +70,7 @@ class LayerActions(Frame):
             ask_dedup(self.lamina, row, stack.path)
 
     def action_squash(self) -> None:
-        """From the marked ancestor, or one that is asked for, to the layer under the cursor."""
+        """Squash from the marked ancestor, or one that is asked for, to the layer under the cursor."""
         if (row := self._live_layer()) and (stack := self._stack_view()):
             above = stack.ancestors(row)
             ask_squash(self.lamina, row, above, self.first_marked(above))
@@ -96,7 +96,7 @@ class LayerActions(Frame):
             ask_label(self.lamina, row)
 
     def action_pin(self) -> None:
-        """Keep it whatever happens, or let it go."""
+        """Pin the layer, so that nothing removes it, or unpin it."""
         if row := self._live_layer():
             ask_pin(self.lamina, row)
 

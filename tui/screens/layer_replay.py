@@ -1,4 +1,4 @@
-"""A stack is a recording: its replay moves the cursor from the oldest layer of a branch to its newest, the map repainting."""
+"""Replays a stack: moves the cursor from the oldest layer of a branch to its newest, while the map shows each."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ class Replay:
     """Steps through the layers of one branch while it runs."""
 
     def __init__(self, screen: Screen[None], show: Callable[[LayerRow], None], tell: Callable[[bool], None]) -> None:
-        """*show* puts the cursor on a layer, *tell* says whether the replay goes on."""
+        """*show* puts the cursor on a layer; *tell* is told whether the replay goes on."""
         self._screen = screen
         self._show = show
         self._tell = tell
@@ -50,7 +50,7 @@ class Replay:
 
     def _step(self) -> None:
         if not self._seen:
-            return  # a layer that takes long to read is seen, too
+            return  # a layer that takes long to read must be seen, too
         if not self._left:
             self.stop()
             return

@@ -1,4 +1,4 @@
-"""The panes of a screen: Tab goes through them, `f` shows one alone, and their edges move by mouse and by key.
+"""The panes of a screen. Tab goes through them, `f` shows one alone, and their edges can be moved by mouse and by key.
 
 On a small terminal (narrow and low, or very low) one pane is shown at a time, the one that has the focus.
 """
@@ -18,7 +18,7 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 16, 4
 _STEP = 2
 
 
-# The height from which another pane may stay next to the one that is alone.
+# At least so high a terminal has room for another pane next to the one that is shown alone.
 _BESIDE_FROM = 20
 
 
@@ -31,16 +31,16 @@ class PanedScreen(BaseScreen):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
-    # Bars, which are there whatever pane is alone; and panes that stay next to another one on a small terminal.
+    # The bars, which are always shown; and panes that stay next to another one on a small terminal.
     BARS: ClassVar[str] = "TitleBar, JobBar, GuideLine, KeyBar, JumpLine"
     STAYS: ClassVar[str] = ""
-    # Whether there is room for one pane only when the terminal is small.
+    # Whether a small terminal shows one pane at a time.
     ONE_BY_ONE: ClassVar[bool] = True
     _dragged: tuple[Widget, Widget] | None = None
 
     @property
     def ALLOW_IN_MAXIMIZED_VIEW(self) -> str:  # type: ignore[override]
-        """What Textual shows next to the pane that is alone."""
+        """What Textual shows besides the pane that is alone."""
         return f"{self.BARS}, {self.STAYS}" if self.STAYS and self.is_small and self.size.height >= _BESIDE_FROM else self.BARS
 
     @property
@@ -54,7 +54,7 @@ class PanedScreen(BaseScreen):
         return self.ONE_BY_ONE and _small(self.size)
 
     def on_mount(self) -> None:
-        """Every pane can be reached, also one that only shows something."""
+        """Make every pane focusable, also one that only shows something."""
         for pane in self.query(".pane"):
             if not any(widget.can_focus for widget in pane.walk_children(Widget)):
                 pane.can_focus = True
@@ -126,7 +126,7 @@ class PanedScreen(BaseScreen):
     # -- edges -----------------------------------------------------------------------------------------------------------------------
 
     def action_resize(self, across: int, down: int) -> None:
-        """Move an edge of the focused pane; *across* and *down* are 1, 0 or -1, larger or smaller."""
+        """Move an edge of the focused pane. *across* and *down* are 1 for larger, -1 for smaller, or 0."""
         pair = self._pair(self.pane, across != 0) if self.pane is not None and self.maximized is None else None
         if pair is not None and self.pane is not None:
             first, second = pair
@@ -168,7 +168,7 @@ class PanedScreen(BaseScreen):
             self.release_mouse()
 
     def _pair(self, pane: Widget | None, across: bool, before: bool | None = None) -> tuple[Widget, Widget] | None:
-        """The two neighbours whose common edge is an edge of *pane*: left or upper first. *before* None: the hinder edge if it has one."""
+        """The two neighbours that share an edge of *pane*, left or upper first. *before* None: its right or lower edge if it has one."""
         node = pane
         while node is not None and node is not self and isinstance(node.parent, Widget):
             siblings = _stretching(node.parent)
@@ -190,7 +190,7 @@ class PanedScreen(BaseScreen):
         if both >= 2 * least:
             sizes[first] = max(least, min(edge - start, both - least))
             sizes[second] = both - sizes[first]
-            # All of them as shares, so that another size of the terminal keeps the proportions.
+            # All of them as fractions, so that the proportions stay when the terminal is resized.
             for widget, size in sizes.items():
                 setattr(widget.styles, rule, f"{size}fr")
 

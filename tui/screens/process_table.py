@@ -1,4 +1,4 @@
-"""The half of screen 1 that looks and shows: the table, what is known of its processes, the rows that follow from it."""
+"""The table of screen 1: reads the processes and what is known of them, and shows the rows. Its keys are in `processes_screen`."""
 
 import gc
 import time
@@ -24,16 +24,16 @@ from lamina.tui.widgets.process_columns import ProcessCell
 from lamina.tui.widgets.process_detail import ProcessDetail
 from lamina.tui.widgets.row_list import Column, RowList
 
-# Reading the table takes at most one part in so many of the time.
+# At most one part in so many of the time is spent on reading the table.
 _REST = 10
-# How long psutil is asked about new processes before what it said is shown.
+# How long psutil is asked about new processes before its answers are shown.
 _ASKING_S = 0.2
-# How long processes are examined before what was found is shown.
+# How long processes are examined before the findings are shown.
 _EXAMINING_S = 0.1
 
 
 class ProcessRows(RowList[TreeRow]):
-    """The rows, where Enter has another name than in other lists."""
+    """The rows. Enter is called otherwise than in other lists."""
 
     BINDINGS = PROCESS_LIST_KEYS
 
@@ -77,7 +77,7 @@ class ProcessTable(Frame):
             yield self._detail
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether the table was read and, behind a filter, all that it looks at is known: else Enter is for a row that it did not mean."""
+        """Whether the table was read, and all that a filter searches. Before that Enter could take the wrong row."""
         processes = self._known.processes
         return bool(processes.rows) and (self._known.filter is None or not processes.unasked)
 
@@ -89,7 +89,7 @@ class ProcessTable(Frame):
         self.set_interval(self.lamina.session.settings.refresh, self._refresh_table)
 
     def on_screen_resume(self) -> None:
-        """What it shows is old when one comes back."""
+        """Read again: what it shows is old when the user comes back."""
         if self._known.processes.rows:
             self._refresh_table()
 
@@ -100,7 +100,7 @@ class ProcessTable(Frame):
     # What is read
 
     def read(self) -> None:
-        """Ask for the process table, unless nobody sees it."""
+        """Ask for the process table, unless the screen is not seen."""
         if self.is_attached and (self.is_current or not self._known.processes.rows):
             reader = self.lamina.reader.processes
             self.lamina.bridge.follow("processes", lambda: messages.ProcessesRead(reader.read()), to=self)
@@ -115,7 +115,7 @@ class ProcessTable(Frame):
         self._read_at = time.monotonic()
         more = table.since == self._known.processes.since
         if more and not table.unasked and not self._settled:
-            # Of many processes much is known that lasts: nothing to be looked through for cycles again and again.
+            # Much of what is known of many processes lasts, and need not be searched for reference cycles again and again.
             self._settled = True
             gc.freeze()
         self._known.take(table, cursor.pid if cursor else None)
@@ -123,12 +123,12 @@ class ProcessTable(Frame):
         self.title_bar.refresh()
         kept = more and self._known.filter is None and self._known.order is None
         if kept and all(row.pid in self._known.by_pid for row in self._list.rows):
-            # The same processes, only better known; unless one has ended while it was asked.
+            # The same processes with more known about them, unless one has ended meanwhile.
             self._list.refresh()
             self._show_detail()
         else:
             rows = self._known.rows()
-            # What a filter finds may be found only now that its command line is known.
+            # A filter may find a process only now that its command line is known.
             self._arrange(rows, self._first_hit(rows) if more or not self._list.rows else None)
         if self._awaited in self._known.by_pid:
             self.go_to_process(self._awaited)
@@ -172,8 +172,10 @@ class ProcessTable(Frame):
     # What is shown
 
     def _first_hit(self, rows: list[TreeRow], typed: bool = False) -> int | None:
-        """Where to go for the filter: to the first hit, unless the cursor is on one. While it is *typed* one by its name comes first:
-        the command line of a terminal or a shell has the name of what it started.
+        """The row to go to for the filter: the first hit, unless the cursor is on one.
+
+        While the filter is *typed*, a hit by name comes first: the command line of a terminal or a shell contains the name of what it
+        started.
         """
         cursor, typed_filter = self._list.row, self._known.filter
         if typed_filter is None:
@@ -194,7 +196,7 @@ class ProcessTable(Frame):
         self._show_detail()
 
     def _show_titles(self) -> None:
-        # As it stands: names and filters are not markup.
+        # Literally: names and filters are not markup.
         self._left.border_title = Content(self._known.title + (" · paused, Z goes on" if self._paused else ""))
         self._left.border_subtitle = Content(self._known.found)
 
@@ -205,7 +207,7 @@ class ProcessTable(Frame):
         self._detail.show(process, examined, self._known.layer_status.get(pid), self._known.terminals.get(pid))
 
     def show_terminals(self, terminals: Mapping[int, str]) -> None:
-        """Mark the programs in *terminals* of lamina's; see `ProcessList`."""
+        """Mark the programs in terminals of lamina's: who shows each, in words, by pid."""
         if terminals != self._known.terminals:
             self._known.terminals = terminals
             self._list.refresh()

@@ -1,4 +1,4 @@
-"""Screen 1: the process tree, and what stands in the way of dumping the process under the cursor. Here is what its keys do."""
+"""Screen 1: the process tree, and what prevents dumping the process under the cursor. Its keys are here, its rows in `process_table`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ class ProcessScreen(ProcessTable):
     USEFUL = ("track", "dump", "choose", "filter", "columns", "sort(1)", "fold", "follow")
 
     def subject(self) -> Subject | None:
-        """The process under the cursor; while no row is there, none."""
+        """The process under the cursor; None if there is no row."""
         process = self._process()
         if process is None:
             return None
@@ -52,7 +52,7 @@ class ProcessScreen(ProcessTable):
             self.lamina.reader.aim(process.pid)
 
     def go_to_process(self, pid: int) -> None:
-        """Put the cursor on *pid*, whatever hides it; one that was not seen yet is waited for until the table is read anew."""
+        """Put the cursor on *pid*, whatever hides it. If it is not in the table yet, that happens after the next reading."""
         if pid not in self._known.by_pid:
             self._awaited = pid
             self.read()
@@ -87,7 +87,7 @@ class ProcessScreen(ProcessTable):
         self.set_focus(self._list)
 
     def action_clear(self) -> None:
-        """One thing at a time: the filter, following, the order."""
+        """Undo one thing at a time: the filter, following, the order."""
         known = self._known
         if self._filter_line.display or known.filter is not None:
             self._filter_line.clear()
@@ -113,13 +113,13 @@ class ProcessScreen(ProcessTable):
             self._arrange(rows, known.shown_for(cursor.pid, {row.pid for row in rows}))
 
     def action_follow(self) -> None:
-        """Keep the row under the cursor where it is on the screen, wherever it goes in the list; or no longer."""
+        """Keep the row under the cursor at its line on the screen, wherever it moves in the list; or stop that."""
         if self._list.row is not None:
             self._known.following = None if self._known.following is not None else self._list.row.pid
             self._show_titles()
 
     def action_pause(self) -> None:
-        """Read the table no more, or go on. After an operation it is read all the same."""
+        """Stop reading the table, or go on. After an operation it is read all the same."""
         self._paused = not self._paused
         self._show_titles()
         if not self._paused:
@@ -133,7 +133,7 @@ class ProcessScreen(ProcessTable):
         self._show_columns()
         rows, first = known.rows(), None
         if cursor is not None and rows:
-            # Who asks for an order wants to see who comes first; the tree is gone back to for the place of a process in it.
+            # Who sorts wants to see what comes first; who goes back to the tree wants to see where a process is in it.
             first = cursor.pid if order is None or known.following is not None else rows[0].pid
         self._arrange(rows, first)
 
@@ -162,7 +162,7 @@ class ProcessScreen(ProcessTable):
         return self._columns
 
     def show_columns(self, names: Sequence[str]) -> None:
-        """Show the columns *names* from now on, as far as there are such; see `process_columns.ALL`."""
+        """Show the columns *names* of `process_columns.ALL`; unknown names are ignored."""
         self._columns = columns.chosen(names)
         self._show_columns()
 

@@ -1,4 +1,4 @@
-"""Screen 3: the layers of a stack as a graph, what one of them holds, and the memory as of that layer by age of page."""
+"""Screen 3: the layers of a stack as a graph, details of one of them, and the memory as of that layer by age of page."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,7 +56,7 @@ class StackScreen(LayerActions):
         yield self._strip
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether it is known which layers there are."""
+        """Whether the stack was read."""
         session = self.lamina.session
         return session.stack_dir is None or (session.stack is not None and session.stack.path == session.stack_dir)
 
@@ -87,7 +87,7 @@ class StackScreen(LayerActions):
             self._show(StackView(session.stack_dir))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where layers are looked at without a program, nothing can be done to one."""
+        """Without a target, offer nothing that needs one."""
         if action in ("track", "dump", "final") and self._list.rows and self.lamina.session.target is None:
             return False
         return super().check_action(action, parameters)
@@ -100,7 +100,7 @@ class StackScreen(LayerActions):
         if self._wanted is not None and stack.row_at(self._wanted) is not None:
             follow, self._wanted = self._wanted, None
         self._list.show_columns(self._columns(stack.listed))
-        # A layer that goes to the trash becomes another row: the cursor keeps its place and does not go there with it.
+        # A layer that goes to the trash becomes another row. The cursor stays where it is and does not follow it.
         self._list.show_rows(stack.listed, follow=follow)
         self._show_detail()
         self.refresh_bindings()
@@ -158,7 +158,7 @@ class StackScreen(LayerActions):
         self._left.border_subtitle = "▶ playing · any key stops" if goes_on else ""
 
     def on_key(self, event: events.Key) -> None:
-        """Any key stops the replay; those that are about it do no more than that."""
+        """Any key stops the replay; the keys of the replay itself do no more than that."""
         if self._replay.running:
             self._replay.stop()
             if event.key in ("greater_than_sign", "escape", "space"):
@@ -166,7 +166,7 @@ class StackScreen(LayerActions):
                 event.prevent_default()
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks any more."""
+        """Stop the replay."""
         self._replay.stop()
 
     @on(RowList.Chosen)
@@ -209,7 +209,7 @@ class StackScreen(LayerActions):
                 self.action_compare()
 
     def action_compare(self) -> None:
-        """Compare the marked layers, or what there is instead."""
+        """Compare the marked layers; without marks, the layer under the cursor with its parent."""
         if row := self._chosen_layer():
             what = self._marks.compared(self._list.rows, row)
             if what is None:

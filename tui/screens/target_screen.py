@@ -27,7 +27,7 @@ from lamina.tui.widgets.rate_graph import RateGraph
 from lamina.tui.widgets.row_list import Column, RowList
 
 _REFRESH_S = 1.0
-# A look at a large program takes long: looking takes at most one part in so many of the time.
+# Reading a large program takes long: at most one part in so many of the time is spent on it.
 _REST = 10
 _HINDRANCE_S = 10.0
 _MEMORY = "memory of the target"
@@ -82,7 +82,7 @@ class TargetScreen(Frame):
             yield self._dump_now
 
     def is_ready_for(self, key: str) -> bool:
-        """Whether its memory was read, which may take long; what is done to the target itself need not wait for that."""
+        """Whether its memory was read, which may take long. Operations on the target itself need not wait for that."""
         target = self.lamina.session.target
         if target is None or not target.alive or self._memory is not None or self._unreadable == target.identity:
             return True
@@ -90,29 +90,29 @@ class TargetScreen(Frame):
         return key.isdigit() or (bool(actions) and "address" not in actions)
 
     def on_read_failed(self, message: messages.ReadFailed) -> None:
-        """There is nothing to be seen; the app says why."""
+        """Nothing can be shown; the app tells the user why."""
         target = self.lamina.session.target
         if message.about == _MEMORY and target is not None:
             self._unreadable = target.identity
 
     def opened(self) -> None:
-        """Look at it every second."""
+        """Read the target every second."""
         self._map.focus()
         self.session_changed(self.lamina.session)
         self.read()
         self.set_interval(_REFRESH_S, self.read)
 
     def on_screen_resume(self) -> None:
-        """Look at once when one comes here."""
+        """Read the target at once when the screen is shown."""
         self.read()
 
     def read(self) -> None:
-        """Ask for the target's memory and parts, if anyone sees it."""
+        """Ask for the target's memory, threads and descriptors, if the screen is seen."""
         target, now = self.lamina.session.target, time.monotonic()
         if not (self.is_attached and self.is_current and target is not None and target.alive) or now < self._next_read:
             return
         memory = self._reader
-        # Not `ask`: a look that takes longer than the time between two must still come to its end.
+        # Not `ask`: a reading that takes longer than the interval must still be finished.
         follow = self.lamina.bridge.follow
         follow(_MEMORY, lambda: messages.TargetMemoryRead(memory.read(target)), to=self)
         follow("parts of the target", lambda: messages.TargetPartsRead(read_parts(target.pid)), to=self)
@@ -147,7 +147,7 @@ class TargetScreen(Frame):
         self.title_bar.refresh()
 
     def on_hindrance_read(self, message: messages.HindranceRead) -> None:
-        """It is known what stands in the way of a dump."""
+        """It is known what prevents a dump."""
         target = self.lamina.session.target
         if target is not None and message.identity == target.identity:
             self._hindrance = message.text

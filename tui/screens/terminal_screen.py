@@ -1,4 +1,4 @@
-"""Screen 6: a program in a terminal of lamina's own, and its layers beside it. All keys but the prefix go to the program."""
+"""Screen 6: a program in a terminal of lamina's own, and its layers next to it. All keys but the prefix go to the program."""
 
 import time
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from lamina.tui.terminal.terminal import Terminal
 from lamina.tui.widgets.terminal_rail import TerminalRail
 from lamina.tui.widgets.terminal_view import TerminalView
 
-# How long one may walk through the layers after the prefix, after the last step.
+# How long after the last step the arrow keys still go through the layers, without another prefix.
 _WALK_S = 1.2
 
 
@@ -102,7 +102,7 @@ class TerminalScreen(Frame):
         self._rail.display = (self._view.terminal is not None or self.is_program_there) and not self._alone
 
     def job_changed(self, job: Job | None) -> None:
-        """Perhaps no program is on its way any more."""
+        """Update what depends on whether a program is on its way."""
         self._show_rail()
         self._show_keys()
 
@@ -115,7 +115,7 @@ class TerminalScreen(Frame):
             self._view.changed()
 
     def session_changed(self, session: Session) -> None:
-        """The rail follows the stack of the program."""
+        """Let the rail follow the stack of the program."""
         terminal, stack, target = self.lamina.terminals.shown, session.stack, session.target
         rows: list[LayerRow] = []
         if terminal is not None and stack is not None and stack.path == session.stack_dir:
@@ -197,7 +197,7 @@ class TerminalScreen(Frame):
             self._hint.update(hint, layout=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing is offered that cannot be done: no layer of a program that has ended, no next program where there is one."""
+        """Offer nothing that cannot be done: no layer of a program that has ended, no next program if there is only one."""
         terminal = self.lamina.terminals.shown
         if action in ("dump", "track", "final"):
             return terminal is not None and terminal.alive
@@ -246,4 +246,4 @@ class TerminalScreen(Frame):
         self._show_rail()
 
     def action_prefix(self) -> None:
-        """Nothing has to be told apart while no program has the keyboard."""
+        """Do nothing: while no program has the keyboard, no prefix is needed."""

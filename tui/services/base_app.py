@@ -1,6 +1,6 @@
 """The app as screens, dialogs and keys know it: the services it gives them, and how to get from one screen to another.
 
-It makes the services, and hands them what is typed and what comes back from threads. What it shows is said by `lamina.tui.app`.
+It makes the services, and hands them what is typed and what comes back from threads. What it shows is up to `lamina.tui.app`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lamina.tui.model.compared import Compared
     from lamina.tui.read.page_bytes import MemorySource
 
-# The beginning of a text that was copied, as far as it is told.
+# How much of a text that was copied is shown.
 _TOLD = 50
 
 
@@ -76,7 +76,7 @@ class BaseApp(OpenApp):
         return self.queue.journal
 
     def do(self, operation: Operation) -> bool:
-        """Hand *operation* to the engine; see `OperationQueue.do`."""
+        """Hand *operation* to the engine, now or after those before it. False if it will not be done, which the user is told."""
         return self.queue.do(operation)
 
     def notify(
@@ -112,7 +112,7 @@ class BaseApp(OpenApp):
         raise NotImplementedError
 
     def show(self, mode: str) -> AwaitMount | AwaitComplete:
-        """Go to a screen. To be awaited, if at all, in a task of its own: the screens need the app's loop of messages meanwhile."""
+        """Go to a screen. Await it only in a task of its own: the screens need the app's message loop meanwhile."""
         raise NotImplementedError
 
     def action_show(self, mode: str) -> None:
@@ -164,7 +164,7 @@ class BaseApp(OpenApp):
         raise NotImplementedError
 
     def show_timed(self, text: str) -> None:
-        """Show how it goes with the timed layers of the target; "" if there are none."""
+        """Show when the next timed layer of the target is due; "" if none is."""
         raise NotImplementedError
 
     def restored(self, pid: int) -> None:
@@ -179,7 +179,7 @@ class BaseApp(OpenApp):
     # -- keys, one after the other ---------------------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """What is typed waits for its turn. A key that is still on its way when the last screen has gone is for nobody."""
+        """Let keys wait for their turn. A key that is still on its way when the last screen has gone is discarded."""
         try:
             if not isinstance(event, Typed) or event.is_forwarded or self.type_ahead.lets(event):
                 await super().on_event(event)
@@ -193,7 +193,7 @@ class BaseApp(OpenApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run it, and remember whether it was to lead somewhere."""
+        """Run it, and note whether it opens something that takes the keyboard."""
         self.type_ahead.asks_for(action if isinstance(action, str) else action[1])
         done = await super().run_action(action, default_namespace, namespaces)
         if not done:
@@ -201,7 +201,7 @@ class BaseApp(OpenApp):
         return done
 
     def exit(self, result: None = None, return_code: int = 0, message: object = None) -> None:
-        """What is typed now is for nobody."""
+        """End the app, and discard keys from now on."""
         self.type_ahead.close()
         super().exit(result, return_code)
 

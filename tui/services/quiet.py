@@ -1,7 +1,7 @@
-"""Whether everything that a key led to has been done: no message on its way, nothing half mounted, nothing still to be laid out.
+"""Whether everything that a key led to has been done: no message is on its way, nothing is half mounted or still to be laid out.
 
-Textual has no public way to ask. Its pilot, for tests, posts a callback to every widget and waits for all of them; with each key that would
-cost more than the key itself. Here the queues are only looked at, some 20 µs for a screen.
+Textual has no public way to ask. Its pilot, for tests, posts a callback to every widget and waits for all of them, which would cost more
+than the key itself. Here the queues are only inspected, some 20 µs for a screen.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from lamina.tui.textual_private import all_nodes, has_callbacks, is_ending, is_i
 
 # The group of workers that are done before the next key: what a key of another screen, or a line after `:`, asked for.
 ACTIONS = "action"
-# A message leads to another one, that to a third: none of ours is farther from its key.
+# A message leads to another one, and that to a third. None of ours is more steps away from its key.
 _PASSES = 6
 
 
 def is_quiet(app: App[Any]) -> bool:
-    """Whether nothing is on its way. Called on the event loop, in a task that is no message pump of *app*."""
+    """Whether everything has been done. Called on the event loop, in a task that is no message pump of *app*."""
     screens = app.screen_stack
     if not screens or not is_idle(app) or not _has_room(screens[-1]):
         return False
@@ -30,9 +30,9 @@ def is_quiet(app: App[Any]) -> bool:
 
 
 async def let_all_pass(app: App[Any]) -> None:
-    """Come back when each message pump has had its turn as often as messages may follow from a key, however many others there are.
+    """Return when each message pump has had as many turns as a key may need, however many other messages there are.
 
-    Where timers and reports ask for more than the processor gives there may never be a moment at which nothing is on its way.
+    If timers and reports ask for more than the processor can do, there may never be a moment at which everything has been done.
     """
     for _ in range(_PASSES):
         turns = []
@@ -48,6 +48,6 @@ async def let_all_pass(app: App[Any]) -> None:
 
 
 def _has_room(screen: Screen[Any]) -> bool:
-    """Whether what has the focus was laid out, so that a page of it is a page; if it is laid out anew, that is not waited for."""
+    """Whether the focused widget was laid out once, so that Page Down knows how far to go. A further layout is not waited for."""
     focused = screen.focused
     return not is_layout_due(screen) or isinstance(focused, Input) or bool((focused or screen).size)

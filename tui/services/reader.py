@@ -1,4 +1,4 @@
-"""Reads the target and its stack, now and then and after each operation, and brings what was read into the session."""
+"""Reads the target and its stack, regularly and after each operation, and puts what was read into the session."""
 
 import time
 from dataclasses import replace
@@ -20,16 +20,16 @@ from lamina.tui.services.current_session import CurrentSession
 from lamina.tui.services.notices import Notices
 from lamina.tui.services.type_ahead import Expected, TypeAhead
 
-# Counting what a large program wrote takes long: at most one part in so many of the time goes to it. Quick ones are counted when asked.
+# Counting what a large program wrote takes long: at most one part in so many of the time is spent on it. A quick count is made when asked.
 _REST = 10
 _OFTEN_S = 0.5
 
 
 class Reader:
-    """What is read for all screens. Questions go through the bridge, and the answers come back to the methods at the end.
+    """What is read for all screens. Questions go through the bridge; the answers come to the methods at the end.
 
     Attributes:
-        processes, stacks, dirty: read in worker threads, and keep what they need to be quick.
+        processes, stacks, dirty: do the reading in worker threads, and keep what makes the next one quick.
         aimed_at: the process that was chosen last, until it is known; 0 if it is.
         stacks_expected: the list of stacks that was asked for last.
     """
@@ -48,7 +48,7 @@ class Reader:
         self._watch = StackWatch()
         self._next_count = 0.0
         self._seen: set[Path] = set()
-        # What could not be read, and was said already.
+        # What could not be read, and what the user was told about it.
         self._unread: dict[str, str] = {}
 
     def aim(self, pid: int, stack: Path | None = None) -> None:
@@ -56,22 +56,22 @@ class Reader:
         place = self._current.value.stack_option or stack
         self.aimed_at = pid
         looking = self._bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
-        # What is typed next is about this process, and not about the target before it.
+        # The next keys are about this process, not about the target before it.
         self._type_ahead.expect(f"process {pid}", lambda: is_over(looking))
 
     def read_target(self) -> None:
-        """Is it still there, where does it stand now?"""
+        """Read whether the target is still there, and which layer it is on now."""
         target = self._current.value.target
         if target is not None:
             self._bridge.ask("target", lambda: messages.TargetFound(self._again(target)))
 
     def count_dirty(self) -> None:
-        """How much did it write since the layer it stands on? Asked only while nothing else is done to it."""
+        """Count what the target has written since its last layer, unless an operation runs."""
         target = self._current.value.target
         if target is None or not target.alive or not target.tracker or time.monotonic() < self._next_count:
             return
         if self._bridge.busy_with is None:
-            # Not `ask`: a count that takes longer than the time between two must still come to its end.
+            # Not `ask`: a count that takes longer than the interval must still be finished.
             self._bridge.follow("dirty", lambda: self._dirty(target), to=self._app)
 
     def _dirty(self, target: Target) -> messages.DirtyRead | None:
@@ -85,7 +85,7 @@ class Reader:
             self._next_count = now + _REST * (now - began) - _OFTEN_S
 
     def find_stacks(self) -> None:
-        """List the stacks there are, and those that were seen elsewhere."""
+        """List the stacks under the state directory, and those that were opened elsewhere."""
         seen = tuple(self._seen)
         looking = self._bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
         self.stacks_expected = self._type_ahead.expect("the list of stacks", lambda: is_over(looking), leads=True, give_up=looking.cancel)
@@ -95,18 +95,18 @@ class Reader:
         place = self._current.value.stack_dir
         if place is not None:
             self._seen.add(place)
-            # First what is there, then whether it is whole.
+            # First which layers there are, then whether they are whole.
             self._bridge.ask("stack", lambda: self._read(place), lambda: messages.StackRead(self.stacks.judge(place)))
 
     def _read(self, place: Path) -> messages.StackRead:
-        self._watch.changed(place)  # what comes later is a change
+        self._watch.changed(place)  # whatever comes after this is a change
         return messages.StackRead(self.stacks.read(place))
 
     def watch_stack(self) -> None:
-        """Has somebody else changed the layers that are shown? What we do to them ourselves is read when it is done."""
+        """Read the stack again if somebody else has changed it. What we change ourselves is read when that is done."""
         place = self._current.value.stack_dir
         if place is not None and self._bridge.busy_with is None:
-            # Not `ask`: a change is seen once, and judging may take longer than the time between two looks.
+            # Not `ask`: a change is noticed only once, and judging the layers may take longer than the interval.
             self._bridge.follow("changes", lambda: self._changed(place), to=self._app)
 
     def _changed(self, place: Path) -> messages.StackRead | None:
@@ -119,7 +119,7 @@ class Reader:
         except TargetError:
             return replace(target, alive=False, tracker="")
         if now.identity == target.identity:
-            # A target whose tracking has ended goes on in the stack it had, if it had one: a wrapper may have become another program.
+            # A target whose tracking has ended keeps the stack it had, if it had one: a wrapper may have become another program by exec.
             return now if now.layer or option or not target.stack.is_dir() else replace(now, stack=target.stack)
         # Another process has this pid: the program put back to a layer of this stack, or a stranger.
         kept = now.layer is not None and now.layer.parent == target.stack
@@ -136,7 +136,7 @@ class Reader:
         self.read_stack()
 
     def what_stays(self, journal: Journal) -> list[str]:
-        """After the screen closed: which of this session's targets are still tracked, and how that ends."""
+        """For when the screen has closed: which of this session's targets are still tracked, and how to end that."""
         lines = []
         for pid in sorted(journal.pids):
             try:
@@ -150,7 +150,7 @@ class Reader:
     # -- answers ---------------------------------------------------------------------------------------------------------------------
 
     def target_found(self, message: messages.TargetFound) -> None:
-        """The target is known anew."""
+        """The target was read again, or another one was chosen."""
         session = self._current.value
         known = session.target
         if message.aimed and message.target.pid == self.aimed_at:
@@ -164,7 +164,7 @@ class Reader:
             self.read_stack()
 
     def stack_read(self, message: messages.StackRead) -> None:
-        """The layers are known anew."""
+        """The layers were read again."""
         session = self._current.value
         if message.stack.path == session.stack_dir:
             self._current.replace(replace(session, stack=message.stack))

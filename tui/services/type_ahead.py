@@ -1,13 +1,13 @@
-"""Keys that come before what the last one led to is there.
+"""Type-ahead: keys that are pressed before what the last key opened is there.
 
-A key belongs to the place that is seen or that the keys before it have asked for: a screen, a dialog, a line that is typed into. So one key
-is let through, and the next ones wait until all that it led to has been done: messages, mounting, focus, layout, and looks in threads that
-end in a question. What waits is never lost in silence, and never becomes an operation of another place:
+A key is meant for what is on the screen, or for what the keys before it are about to open: a screen, a dialog, a line to type into. So one
+key is let through, and the next ones wait until everything that it leads to has been done: messages, mounting, focus, layout, and readings
+in threads that end in a question. A key that waits is never lost silently, and never acts on something it was not meant for:
 
-* a place that was asked for and does not come (no layer to be labelled, nothing for a dedup to free): what was typed for it, up to the
-  first pause or Escape, is for nobody, and that is said;
-* a question that comes by itself, as a dry run that took too long to be waited for, comes when nothing is being typed;
-* waiting ends after `PATIENCE_S`, is shown, and Escape and Ctrl-C end it.
+* If a dialog or line does not open after all (no layer to be labelled, nothing for a dedup to free), the keys typed for it, up to the first
+  pause or Escape, are discarded, and the user is told so.
+* A question that comes by itself, like that of a dry run that took too long to be waited for, is asked when nothing is being typed.
+* That keys wait is shown. It ends after `PATIENCE_S`, or by Escape or Ctrl-C.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from lamina.tui.services.key_rules import KeyRules, Typed
 from lamina.tui.services.quiet import is_quiet, let_all_pass
 from lamina.tui.textual_private import OpenApp
 
-# How long keys wait for a place that a thread has to find out about, and after which time that is shown.
+# How long keys wait for something that a thread has to find out, and after which time that is shown.
 PATIENCE_S = 10.0
 _SHOWN_AFTER_S = 0.15
 # Keys that follow each other faster than that are typed in one go.
 PAUSE_S = 0.5
-# What is typed so soon after a question has come by itself was not meant for it: nobody reads that fast.
+# A key pressed so soon after a question has come by itself was not meant for it: nobody reads that fast.
 _READ_S = 0.3
-# Without one quiet moment for so long, there is more to do than the processor gives.
+# If nothing has been idle for so long, there is more to do than the processor can handle.
 _OVERLOADED_S = 0.3
-# How often is looked, at first with each turn of the event loop.
+# How often this is checked; at first with each turn of the event loop.
 _TURNS, _LOOK_S = 8, 0.001
 _LATE_LOOK_S = 0.1
-# After these a program may well end.
+# Keys that may well end a program.
 _ENDING = ("enter", "ctrl+c", "ctrl+d", "ctrl+backslash")
 
 _MOVES = (events.MouseMove, events.MouseScrollUp, events.MouseScrollDown, events.MouseScrollLeft, events.MouseScrollRight)
@@ -56,14 +56,14 @@ class Asked(Enum):
 
 @dataclass(eq=False)
 class Expected:
-    """Something that a key asked for, and that a thread or a task is to bring.
+    """Something that a key asked for, and that a thread or a task will bring.
 
     Attributes:
         what: for people, as in "the dry run of dedup of layer 3".
-        is_over: whether it is there, or is known not to come.
-        leads: it ends in a question: if none is asked then, what was typed for it is for nobody.
-        give_up: called when Escape takes it back; None: it cannot be taken back.
-        until: it is waited for again with every key until then, however long that takes: something that asks in between.
+        is_over: whether it has come, or is known not to come.
+        leads: it ends in a question. If none is asked then, the keys typed for it are discarded.
+        give_up: called when Escape takes it back; None if it cannot be taken back.
+        until: it asks questions in between, and is waited for after each key until this is true, however long that takes.
     """
 
     what: str
@@ -78,12 +78,12 @@ class TypeAhead:
     """Lets keys, pasted text and the mouse through one after the other.
 
     Attributes:
-        settled: nothing waits, and all that was let through has led to what it leads to.
+        settled: nothing waits, and all that was let through has been done.
         count: how many were let through.
     """
 
     def __init__(self, app: OpenApp, rules: KeyRules, show_waiting: Callable[[str], None]) -> None:
-        """*show_waiting* shows what keys wait for, "" that they do no longer."""
+        """*show_waiting* shows what keys wait for; "" hides that."""
         self._app = app
         self._rules = rules
         self._show_waiting = show_waiting
@@ -97,14 +97,14 @@ class TypeAhead:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.count = 0
-        # When the newest was typed, of those that were let through or dropped (time.monotonic).
+        # When the newest of those that were let through or discarded was typed (time.monotonic).
         self._typed_at = 0.0
-        # What the key under way asked for, and where that was; whether what follows is for nobody, and what that was so far.
+        # What the key that is being handled asked for, and where; whether the keys after it are discarded, and since when.
         self._asked = Asked.NOTHING
         self._place: tuple[object, object, object] | None = None
         self._refused = Asked.NOTHING
         self._refused_at = 0.0
-        # Where the newest key was a letter.
+        # The line that the newest key was typed into, if it was a letter.
         self._line: Widget | None = None
         self._to_program = self._ends = False
         self._dropped: list[str] = []
@@ -113,7 +113,7 @@ class TypeAhead:
     # -- from the app ----------------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Once the event loop runs; in the context of the app, as what is let through may be done here."""
+        """Begin, once the event loop runs. To be called in the context of the app: what is let through may be handled in this task."""
         self._task = asyncio.get_running_loop().create_task(self._go_on(), name="type ahead")
         self._task.add_done_callback(self._tell_failure)
         self._wake.set()
@@ -124,7 +124,7 @@ class TypeAhead:
             self._app.crash(error)
 
     def close(self) -> None:
-        """The app is left: what is typed now is for nobody."""
+        """The app is left: keys are discarded from now on."""
         self._closed = True
         self._waiting.clear()
 
@@ -137,7 +137,7 @@ class TypeAhead:
                 await self._task
 
     def lets(self, event: Typed) -> bool:
-        """Whether *event* may be handled now; if not, it comes again when its turn has come, or was for nobody."""
+        """Whether *event* may be handled now. If not, it is posted again when its turn has come, or is discarded."""
         if self._let and event is self._let[0]:
             self._let.popleft()
             return True
@@ -160,24 +160,24 @@ class TypeAhead:
         give_up: Callable[[], object] | None = None,
         until: Callable[[], bool] | None = None,
     ) -> Expected:
-        """What is typed from now on waits for *what*; see `Expected`."""
+        """Let keys wait from now on for *what*. The arguments are the attributes of `Expected`."""
         expected = Expected(what, is_over, leads, give_up, until)
         self._expected.append(expected)
         self._unsettle()
         return expected
 
     def asks_for(self, action: str) -> None:
-        """An *action* is run, or is one of another screen, so that what it leads to does not come."""
+        """Note that *action* is run, which may open something; or that a key asked for it that only works on another screen."""
         name = action.partition("(")[0].rpartition(".")[2]
         if name in OPEN_A_LINE or name in OPEN_A_CHOICE:
             self._asked = Asked.LINE if name in OPEN_A_LINE else Asked.CHOICE
 
     def asks_for_nothing(self) -> None:
-        """It does what it does without leading anywhere."""
+        """The action that is run opens nothing this time."""
         self._asked = Asked.NOTHING
 
     def come(self, about: Expected | None, what: str, ask: Callable[[], object]) -> None:
-        """Call *ask*, which shows something that takes the keyboard: at once if *about* is waited for, else when nothing is being typed."""
+        """Call *ask*, which opens something that takes the keyboard: at once if *about* is waited for, else when nothing is being typed."""
         if about is not None and about in self._expected:
             ask()
             return
@@ -189,13 +189,13 @@ class TypeAhead:
             self._app.set_timer(_LATE_LOOK_S, self._let_come)
 
     def take(self) -> list[Typed]:
-        """What waits, taken away: somebody else reads it."""
+        """Take away what waits: another program will read it."""
         taken = list(self._waiting)
         self._waiting.clear()
         return taken
 
     def begin_anew(self) -> None:
-        """Somebody else had the terminal: what was typed until now was not for us. It has come where it was asked for."""
+        """Another program has had the terminal: what was typed until now was meant for that."""
         self._begun_at = time.monotonic()
         self._asked = Asked.NOTHING
 
@@ -217,7 +217,7 @@ class TypeAhead:
             self.settled = not self._wake.is_set()
 
     async def _until_ready_for(self, event: Typed) -> None:
-        """Come back when *event* can be handled where it is typed, or is taken away."""
+        """Return when *event* can be handled, or was taken away."""
         began = time.monotonic()
         while self._waiting and self._waiting[0] is event and not self._rules.ready_for(event):
             if (waited := time.monotonic() - began) > PATIENCE_S:
@@ -235,7 +235,7 @@ class TypeAhead:
         self._wake.set()
 
     def _admit(self, event: Typed) -> bool:
-        """Whether *event* goes on its way; from then on others wait, unless it changes nothing."""
+        """Whether *event* is let through, rather than discarded. From then on others wait, unless it changes nothing."""
         if isinstance(event, _MOVES):
             return True
         before, self._typed_at = self._typed_at, event.time
@@ -244,7 +244,7 @@ class TypeAhead:
             self._unsettle()
             return False
         if self._to_program and (left_at := self._rules.program_left_at):
-            # It has ended while one typed to it: perhaps unawares, perhaps by what was typed.
+            # The program has ended while the user typed to it: perhaps unnoticed, perhaps because of what was typed.
             self._refused, self._refused_at = Asked.CHOICE if self._ends else Asked.LINE, left_at
         if isinstance(event, events.Key | events.Paste) and self._is_for_nobody(event, before):
             self._drop(event)
@@ -260,14 +260,14 @@ class TypeAhead:
         return True
 
     def _goes_on_typing(self, event: Typed) -> bool:
-        """Whether *event* is one more letter for the line that the one before it was typed into: they come there in their order."""
+        """Whether *event* is one more letter for the line that the key before it was typed into. Letters arrive there in order anyway."""
         return self._line is not None and self._line is self._app.focused and _is_text(event) and not self._expected
 
     def _is_for_nobody(self, event: Typed, before: float) -> bool:
         if event.time < self._came_at + _READ_S:
             return True
         if self._refused is Asked.LINE:
-            return event.time - before < PAUSE_S  # one goes on typing a text before one has read that it is not wanted
+            return event.time - before < PAUSE_S  # people go on typing a text before they have seen that there is no line for it
         return self._refused is Asked.CHOICE and event.time < self._refused_at
 
     def _drop(self, event: Typed) -> None:
@@ -290,7 +290,7 @@ class TypeAhead:
     # -- settling --------------------------------------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
-        """Come back when all that was let through has led to what it leads to."""
+        """Return when everything that was let through has been done."""
         began, turns, passed = time.monotonic(), 0, False
         try:
             while not self._closed:
@@ -318,7 +318,7 @@ class TypeAhead:
         return all(expected.is_over() for expected in self._expected)
 
     def _judge(self) -> None:
-        """A place that was asked for and did not come: what was typed for it is not for the one that is there instead."""
+        """If what was asked for did not open, what was typed for it must not reach what is shown instead."""
         leading = any(expected.leads for expected in self._expected)
         self._expected = [expected for expected in self._expected if expected.until is not None and not expected.until()]
         asked = Asked.CHOICE if leading else self._asked
@@ -330,12 +330,12 @@ class TypeAhead:
         self._asked = Asked.NOTHING
 
     def _where(self) -> tuple[object, object, object]:
-        """The screen, the dialog on it, the line that is typed into."""
+        """The screen, the dialog on it, and the line that has the focus."""
         stack, focused = self._app.screen_stack, self._app.focused
         return stack[0], stack[-1] if isinstance(stack[-1], ModalScreen) else None, focused if isinstance(focused, Input) else None
 
     def _let_go(self) -> None:
-        """Wait no longer: what waits was typed for what is not there."""
+        """Wait no longer, and discard what waits: it was typed for something that is not there."""
         keys = [event for event in self.take() if not isinstance(event, events.MouseEvent)]
         if keys:
             self._refused, self._refused_at = Asked.CHOICE, time.monotonic()
@@ -346,9 +346,9 @@ class TypeAhead:
     # -- what ends it, and what shows it ---------------------------------------------------------------------------------------------
 
     def _ends_waiting(self, event: Typed) -> bool:
-        """Whether *event* is Escape or Ctrl-C, pressed when it could be seen that keys wait, and has ended that.
+        """Whether *event* is Escape or Ctrl-C, was pressed when it could be seen that keys wait, and has ended the wait.
 
-        Escape behind other keys that wait is one of them, unless it is pressed twice.
+        An Escape behind other keys that wait is one of them, unless it is pressed twice.
         """
         if (
             not self._shown

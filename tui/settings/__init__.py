@@ -1,1 +1,1 @@
-"""What a user may set, and where each setting is from."""
+"""The settings, and where each comes from."""

@@ -1,6 +1,6 @@
-"""Where the settings come from: the command line, then the environment, then the user's file, then the system's, then what is usual.
+"""Where the settings come from: the command line, else the environment, else the user's file, else the system's file, else the default.
 
-A file that cannot be used is an error that names the file, the setting, what is wrong and what would be right; nothing is guessed.
+A file that cannot be used is an error that names the file, the setting, what is wrong and how to correct it. Nothing is guessed.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _KNOWN = {option.name: option for option in OPTIONS}
 
 @dataclass(frozen=True)
 class Configured:
-    """The settings in force, and for each by name where it is from: `USUAL`, `BY_OPTION`, "$LAMINA_…" or a file."""
+    """The settings in force, and where each comes from, by name: `USUAL`, `BY_OPTION`, "$LAMINA_…" or a file."""
 
     settings: Settings
     origin: Mapping[str, str]
@@ -34,14 +34,14 @@ def user_file() -> Path:
 
 
 def system_file() -> Path:
-    """The system's, as in /etc/xdg."""
+    """The system's file, as in /etc/xdg."""
     from platformdirs import site_config_path
 
     return site_config_path("lamina") / "config.toml"
 
 
 def configure(args: argparse.Namespace | None = None, variables: bool = True) -> Configured:
-    """Put the settings together; without *variables* only what files and options say.
+    """Put the settings together; without *variables* only from files and options.
 
     Raises:
         UsageError: a file, a variable or an option holds something that cannot be used.
@@ -85,7 +85,7 @@ def _read_file(file: Path) -> dict[str, object]:
 
 
 def _refuse_strangers(file: Path, owner: int) -> None:
-    """A file may put commands on keys, and lamina often runs as root: only root's own are taken, ours, and those of who called sudo."""
+    """A file may bind commands to keys, and lamina often runs as root: it must belong to root, to us, or to the user who called sudo."""
     caller = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
     if owner not in (0, os.geteuid()) and str(owner) != caller:
         why = f"it belongs to user {owner}, whose commands would run with your rights"
@@ -108,7 +108,7 @@ def _value(option: Option, value: object, where: str) -> object:
 
 
 def _check(configured: Configured) -> None:
-    """What only the screen knows: names of themes and of actions, and keys that would be taken twice."""
+    """Check what only the screen knows: names of themes and of actions, and keys that would be used twice."""
     from textual.theme import BUILTIN_THEMES
 
     from lamina.tui.keys.rebinding import check_keys

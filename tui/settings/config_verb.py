@@ -1,4 +1,4 @@
-"""`lamina config`: the settings in force and where each is from; the file with all of them; the names of actions for `[keys]`."""
+"""`lamina config`: prints the settings and where each comes from, writes the file of settings, or lists the actions for `[keys]`."""
 
 import argparse
 import json
@@ -60,7 +60,7 @@ def keep_all() -> Path:
 
 
 def keep_appearance(theme: str | None, columns: tuple[str, ...]) -> Path:
-    """Write these two into the user's file (None and (): as usual); whatever else it says stays.
+    """Write these two into the user's file (None and (): the defaults); whatever else is in it stays.
 
     Raises:
         UsageError: what is there cannot be used. LaminaError: it cannot be written.
@@ -73,7 +73,7 @@ def keep_appearance(theme: str | None, columns: tuple[str, ...]) -> Path:
 
 
 def _as_file(configured: Configured) -> str:
-    """Every setting with what it takes; those that are as usual commented out. The user's keys and commands are kept."""
+    """Every setting with what it takes; those with their default commented out. The user's keys and commands are kept."""
     settings, origin = configured.settings, configured.origin
     lines = [_HEAD]
     for option in OPTIONS:
@@ -94,7 +94,7 @@ def _own(settings: Settings) -> str:
 
 
 def _toml(value: object) -> str:
-    """A setting as TOML. A JSON string is one of TOML's, too."""
+    """A setting as TOML. A JSON string is also a TOML string."""
     if value is None:
         return f'"{AUTO}"'
     if isinstance(value, bool | float):
@@ -108,7 +108,7 @@ def _toml(value: object) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace *file* as a whole, so that there is always one to read; what was there is kept beside it."""
+    """Replace *file* as a whole, so that there is always one to read; the old one is kept next to it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists():
@@ -119,7 +119,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """A link of that name is replaced, not followed."""
+    """Replace a file; a link of that name is replaced, not followed."""
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
         try:
             new.write(content)

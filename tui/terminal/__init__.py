@@ -1,1 +1,1 @@
-"""A program in a terminal of ours: the pseudo terminal, the emulator that knows its screen, the keys that go to it."""
+"""Programs in terminals of lamina's own: the pseudo terminal, the emulator that knows its screen, the keys that go to it."""

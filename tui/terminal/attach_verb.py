@@ -1,4 +1,4 @@
-"""`lamina attach`: the programs in terminals of lamina's own, and which one was meant."""
+"""`lamina attach`: lists the programs in terminals of lamina's own, and finds the one that is meant."""
 
 import argparse
 import time
@@ -27,9 +27,9 @@ def chosen(program: str, take: bool, readonly: bool = False) -> HeldTerminal:
     """The terminal that *program*, a pid or a name, means.
 
     Raises:
-        UsageError: this lamina is *readonly*, and what is shown can be typed to.
+        UsageError: this lamina is *readonly*, but one could type into a terminal that it shows.
         TargetError: there is none, or more than one.
-        ShownElsewhereError: another lamina shows it, and it is not to be taken.
+        ShownElsewhereError: another lamina shows it, and *take* is False.
     """
     if readonly:
         raise UsageError(f"cannot attach {program}", why="this lamina is read only")

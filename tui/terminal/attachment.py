@@ -1,4 +1,4 @@
-"""lamina's end of the connection to a holder (`lamina.tui.terminal.holder`, which says what is said)."""
+"""lamina's end of the connection to a holder. The messages are described in `lamina.tui.terminal.holder`."""
 
 import asyncio
 import errno
@@ -26,11 +26,11 @@ Size = tuple[int, int]
 _PATIENCE_S = 10.0
 _HANGS_UP_S = 5.0
 _SCREEN = 1 << 24
-# More than a pseudo terminal has room for: what comes after as much was written later.
+# More than a pseudo terminal can buffer: what comes after as much was written later.
 _HELD_BY_A_PTY = 1 << 15
-# How long somebody may write into the same terminal in the middle of a freeze.
+# How long another process may write into the same terminal in the middle of a freeze.
 _BUSY_S = 0.02
-_F_NONBLOCK = 2  # splice(2); os.SPLICE_F_NONBLOCK is not there in every Python
+_F_NONBLOCK = 2  # splice(2); not every Python has os.SPLICE_F_NONBLOCK
 _STAND_IN = "lamina.tui.terminal.stand_in"
 
 
@@ -43,7 +43,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Resized:
-    """From here on it wrote for a window of that size."""
+    """From here on the program wrote for a window of that size."""
 
     columns: int
     lines: int
@@ -51,26 +51,26 @@ class Resized:
 
 @dataclass(frozen=True)
 class UpToDate:
-    """What came before was of the time before we looked."""
+    """All output from before we attached has been sent."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """The leader says how it goes."""
+    """The leader of the terminal has sent a report."""
 
     report: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """It ended with exit status *code*, 128 + n for signal n; nothing follows."""
+    """The program ended with exit status *code*, 128 + n for signal n. Nothing follows."""
 
     code: int
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Another lamina, process *by*, shows it now; nothing follows."""
+    """Another lamina, process *by*, shows the terminal now. Nothing follows."""
 
     by: int
 
@@ -103,18 +103,19 @@ class Attachment:
 
     Attributes:
         holder: the process.
-        status: what the holder said of the terminal when we came.
-        size: of the window where the output begins that is told from here on; columns, lines.
-        screen: what it showed there, as `Emulator.save` gave it; "" for nothing yet.
-        place: how much of the output was taken, bytes since it began.
+        status: what the holder said about the terminal when we attached.
+        size: of the window when the output begins that we are sent; columns, lines.
+        screen: what it showed then, as `Emulator.save` returned it; "" for nothing yet.
+        place: how much of the output was taken, bytes since the beginning.
     """
 
     def __init__(self, connection: socket.socket, blocking: bool = False) -> None:
-        """Over *connection*, to a holder that knows that we come; waits for what it says first. *blocking*: so is all that is said later;
-        else it is called on an event loop.
+        """Attach over *connection*, to a holder that expects us; waits for its status.
+
+        *blocking*: whether sending may block later; else the methods are called on an event loop.
 
         Raises:
-            TargetError: it says nothing, or something else.
+            TargetError: it sends no status.
             ShownElsewhereError: another lamina shows it.
         """
         self._connection = connection
@@ -140,7 +141,7 @@ class Attachment:
         self.holder = int(status["holder"])
         self.size: Size = (int(status["size"][0]), int(status["size"][1]))
         self.place = int(status["place"])
-        # Answers that were given already to what is emulated again.
+        # Answers that were given before to output that is emulated again.
         self._given = int(status["given"])
         self._answers = int(status["answers"])
         self._fds = dict(zip(status["fds"], fds, strict=True))
@@ -156,18 +157,18 @@ class Attachment:
     # -- what it says ----------------------------------------------------------------------------------------------------------------
 
     def take(self) -> Event | None:
-        """What happened next; None if nothing did yet."""
+        """The next event; None if there is none yet."""
         return self._early.popleft() if self._early else self._receive()
 
     def wait(self, seconds: float) -> bool:
-        """Whether something is to be taken within that time."""
+        """Whether there is something to `take` within that time."""
         return bool(self._early) or (not self._over and bool(select.select([self._connection], [], [], seconds)[0]))
 
     def hear(self) -> dict[str, Any] | None:
-        """The next report of the leader, None if there is none yet; what comes before is kept for `take`.
+        """The next report of the leader, None if there is none yet. Events before it are kept for `take`.
 
         Raises:
-            TargetError: it has ended without one.
+            TargetError: the leader or the holder has ended without one.
         """
         event = self._receive()
         if isinstance(event, Reported):
@@ -196,7 +197,7 @@ class Attachment:
         return event
 
     def answer(self, data: bytes) -> None:
-        """The emulator answers the program, unless it did the first time."""
+        """Send an answer of the emulator to the program, unless that answer was given when the output was first emulated."""
         self._given += 1
         if self._given > self._answers:
             self._answers = self._given
@@ -205,16 +206,16 @@ class Attachment:
     # -- what is said to it ----------------------------------------------------------------------------------------------------------
 
     def type(self, data: bytes) -> None:
-        """Keys. They survive us from now on."""
+        """Send keys. The holder has them then, even if we end."""
         for at in range(0, len(data), holder.PORTION):
             self._send(b"K" + data[at : at + holder.PORTION])
 
     def resize(self, columns: int, lines: int) -> None:
-        """The window has another size from `place` on."""
+        """Tell that the window has another size from `place` on."""
         self._send(b"Z" + holder.PLACE.pack(self.place) + holder.WINDOW.pack(columns, lines))
 
     def keep(self, screen: str) -> None:
-        """What the terminal shows at `place`: from there somebody else can go on, without what was written before."""
+        """Have the holder keep what the terminal shows at `place`, so that the output before it is no longer needed."""
         fd = memory_file(screen)
         try:
             self._send(b"S" + holder.KEPT.pack(self.place, self._given), (fd,))
@@ -222,7 +223,7 @@ class Attachment:
             os.close(fd)
 
     def cancel(self) -> None:
-        """Ask the leader to stop what it does. Any thread, before anything else is said."""
+        """Ask the leader to stop what it does. Any thread may call this, before anything else is sent."""
         self._sent(b"C", ())
 
     def _send(self, message: bytes, fds: tuple[int, ...] = ()) -> None:
@@ -240,7 +241,7 @@ class Attachment:
         except BlockingIOError:
             return False
         except OSError:
-            pass  # that it has ended is found out where it is read
+            pass  # that the other end is gone is found out when reading
         return True
 
     def _send_on(self) -> None:
@@ -253,7 +254,7 @@ class Attachment:
     # -- for its layers --------------------------------------------------------------------------------------------------------------
 
     def place_now(self) -> int:
-        """How much the program has written so far, whether the holder took it or not. Any thread; about 50 µs, and nobody is asked.
+        """How much the program has written so far, whether the holder has read it or not. Any thread; about 50 µs, without the holder.
 
         Raises:
             TargetError: the terminal is gone, or too much was written at once.
@@ -261,21 +262,21 @@ class Attachment:
         with self._lock:
             if "master" not in self._fds:
                 raise TargetError("the screen of the terminal", why="it is gone")
-            master, around, board = self._fds["master"], self._fds["around"], self._fds["board"]
+            master, bypass, board = self._fds["master"], self._fds["around"], self._fds["board"]
             left, until = _HELD_BY_A_PTY, time.monotonic() + _BUSY_S
             try:
                 while True:
                     fcntl.lockf(board, fcntl.LOCK_EX)
                     try:
-                        left = _move(master, around, left)
+                        left = _move(master, bypass, left)
                         if left <= 0:
-                            waiting = fcntl.ioctl(around, termios.FIONREAD, b"\0\0\0\0")
+                            waiting = fcntl.ioctl(bypass, termios.FIONREAD, b"\0\0\0\0")
                             (taken,) = holder.PLACE.unpack(os.pread(board, holder.PLACE.size, 0))
                             return int(taken + struct.unpack("i", waiting)[0])
                     finally:
                         fcntl.lockf(board, fcntl.LOCK_UN)
-                    # Others, who were not frozen, write there in small pieces: the holder takes them out.
-                    if not select.select([], [around], [], max(0.0, until - time.monotonic()))[1]:
+                    # Processes that are not frozen write there in small pieces; the holder reads them.
+                    if not select.select([], [bypass], [], max(0.0, until - time.monotonic()))[1]:
                         raise TargetError("the screen of the terminal", why="its holder is too busy")
             except OSError as error:
                 raise TargetError("the screen of the terminal", why=os.strerror(error.errno or 0)) from error
@@ -283,7 +284,7 @@ class Attachment:
     # -- leaving ---------------------------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Hang up: the foreground job gets SIGHUP from the kernel, the leader is killed if it does not end by that. Waits for it."""
+        """Hang up and wait: the kernel sends SIGHUP to the foreground job; the leader is killed if it does not end."""
         self._close_fds()
         with suppress(OSError, ValueError):
             self._connection.setblocking(True)
@@ -294,13 +295,13 @@ class Attachment:
         self.close()
 
     def seen(self) -> None:
-        """As `close`; and how it ended, or ends, was seen: it need not be held any more then."""
+        """As `close`, and tell the holder that the end of the program was seen, so that the terminal need not be held any longer."""
         with suppress(OSError):
             self._connection.send(b"B")
         self.close()
 
     def close(self) -> None:
-        """Look no more. The program runs on, the holder waits for the next lamina."""
+        """Detach. The program runs on, and the holder waits for the next lamina."""
         if self._unsent:
             with suppress(RuntimeError):
                 asyncio.get_running_loop().remove_writer(self._connection)
@@ -322,13 +323,13 @@ class Attachment:
             self._fds.clear()
 
 
-def _move(master: int, around: int, left: int) -> int:
-    """Move what the master has into the pipe; how much of *left* is still to come as the pipe is full, 0 or less if nothing is."""
+def _move(master: int, bypass: int, left: int) -> int:
+    """Move what the master has into the pipe. Returns how much of *left* is still to come as the pipe is full; 0 or less for nothing."""
     try:
         while left > 0:
-            left -= os.splice(master, around, left, flags=_F_NONBLOCK)
+            left -= os.splice(master, bypass, left, flags=_F_NONBLOCK)
     except BlockingIOError:
-        # Either end may have said so.
+        # Either end may be the reason.
         if not select.select([master], [], [], 0)[0]:
             return 0
     except OSError as error:
@@ -368,7 +369,7 @@ def memory_file(text: str) -> int:
 def begin(directory: Path, leader: Sequence[str], name: str, size: Size, screen: str = "", blocking: bool = False) -> Attachment:
     """Start a holder, whose files are in *directory*, of a terminal that shows *screen*, and let it run *leader* there.
 
-    If we are killed meanwhile, nothing was begun or the holder can be found.
+    If we are killed meanwhile, either nothing was begun or the holder can be found.
 
     Args:
         name: what to call the program; size: columns, lines of its window; blocking: as of `Attachment`.
@@ -396,9 +397,9 @@ def begin(directory: Path, leader: Sequence[str], name: str, size: Size, screen:
 
 
 def _spawn(directory: Path, leader: Sequence[str], name: str, size: Size, connection: int) -> int:
-    """The process that becomes the holder's parent, and ends at once: so nobody here has to wait for the holder."""
+    """Start a process that starts the holder and ends at once, so that the holder is not our child and need not be waited for."""
     stand_in = [sys.executable, "-P", "-m", _STAND_IN]
-    # Not from the directory we are in, where a `lamina` of somebody else may lie; and with as little of Python as it needs.
+    # Not from the current directory, where there may be another `lamina`; and with as little of Python as it needs.
     words = [sys.executable, "-I", "-S", holder.__file__, str(directory), name, *map(str, size), str(len(stand_in)), *stand_in, *leader]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -415,7 +416,7 @@ def _spawn(directory: Path, leader: Sequence[str], name: str, size: Size, connec
 
 
 def _handed_down() -> list[int]:
-    """What we were started with beside the three standard streams, and would hand down: not ours to close, but not the program's either."""
+    """Inherited descriptors other than the three standard streams: not ours to close, but not to be passed on to the program either."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The screen of a terminal: pyte does the emulation; here are its lines as cells, and its state as a value that a layer can keep."""
+"""The screen of a terminal. pyte emulates; this turns its lines into cells, and its state into a value that a layer can keep."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from lamina.tui.terminal.vt import ACCENTS, Screen, Stream, width
 _VERSION = 1
 _FLAGS = ("bold", "italics", "underscore", "strikethrough", "reverse", "blink")
 _LIMIT = 1000
-# A sequence that is not finished yet, bytes.
+# The longest unfinished control sequence, bytes.
 _UNFINISHED = 1 << 15
 
 
@@ -32,12 +32,12 @@ class Emulator:
     """What a terminal shows."""
 
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
-        """A blank screen; *answer* gets the terminal's answers to the program (its cursor position, what it is)."""
+        """A blank screen. *answer* is called with the terminal's answers to the program (cursor position, identification)."""
         self._screen = Screen(columns, lines, answer)
         self._stream = Stream(self._screen)
 
     def answer_to(self, answer: Callable[[bytes], None]) -> None:
-        """From now on *answer* gets the answers."""
+        """Call *answer* with the answers from now on."""
         self._screen.answer = answer
 
     @property
@@ -53,12 +53,12 @@ class Emulator:
 
     @property
     def application_keys(self) -> bool:
-        """Whether cursor keys are to be sent in their application form (DECCKM)."""
+        """Whether cursor keys are sent in their application form (DECCKM)."""
         return 1 << 5 in self._screen.mode
 
     @property
     def bracketed_paste(self) -> bool:
-        """Whether pasted text is to be bracketed."""
+        """Whether pasted text is bracketed."""
         return 2004 << 5 in self._screen.mode
 
     def feed(self, data: bytes) -> None:
@@ -66,13 +66,13 @@ class Emulator:
         self._stream.feed(data)
 
     def changed_lines(self) -> frozenset[int]:
-        """The lines that look different since this was last asked."""
+        """The lines that have changed since the last call."""
         found = frozenset(self._screen.dirty)
         self._screen.dirty.clear()
         return found
 
     def resize(self, columns: int, lines: int) -> None:
-        """The window has another size. Of one that is lower the empty lines below go first, then what is above."""
+        """Resize the window. If it becomes lower, empty lines at the bottom go first, then lines at the top."""
         screen = self._screen
         above = self._used - lines
         if lines < screen.lines and above > 0:
@@ -105,7 +105,7 @@ class Emulator:
         return [Cells("".join(char.data for char in same), *style) for style, same in groupby(self._chars(row), key=_style)]
 
     def _chars(self, row: Any) -> Iterator[Char]:
-        """The cells of a line, as wide together as the line: the second half of a wide character is empty, half of one is a blank."""
+        """The cells of a line. The second half of a wide character is empty; a wide character that is cut in half is a blank."""
         column, last = 0, self._screen.columns - 1
         while column <= last:
             char = row[column]
@@ -119,13 +119,13 @@ class Emulator:
 
     @property
     def text(self) -> str:
-        """All of it, without colours; blanks at the ends of lines left out."""
+        """The whole screen as text, without blanks at the ends of lines."""
         return "\n".join("".join(char.data for char in self._chars(self._screen.buffer[at])).rstrip() for at in range(self._screen.lines))
 
     # -- as a value ------------------------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """Its state as JSON: all that what is written next depends on."""
+        """Its state as JSON: everything that the effect of further output depends on."""
         screen = self._screen
         state: dict[str, Any] = {
             "version": _VERSION, "columns": screen.columns, "lines": screen.lines, "rows": self._rows(screen.buffer),
@@ -150,10 +150,10 @@ class Emulator:
         return [[[cells.text, cells.fg, cells.bg, list(cells.flags)] for cells in self._cells(line)] for line in lines]
 
     def load(self, text: str) -> None:
-        """Show a state that `save` gave. Of another size it is cut or filled up with blanks.
+        """Show a state that `save` returned. If its size differs, it is cut or filled up with blanks.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not such a state.
         """
         try:
             state = json.loads(text)
@@ -194,9 +194,9 @@ class Emulator:
                     return
                 wide = width(letter)
                 if wide < 0:
-                    continue  # anybody may have written it, and it goes to the user's own terminal
+                    continue  # anybody may have written it, and it is shown on the user's own terminal
                 if wide == 0 and column > 0:
-                    # An accent of the letter before it.
+                    # An accent on the letter before it.
                     at = column - 1 if line[column - 1].data or column == 1 else column - 2
                     line[at] = line[at]._replace(data=(line[at].data + letter)[: 1 + ACCENTS])
                 for data in (letter, "")[:wide] if wide > 0 else ():
@@ -236,7 +236,7 @@ def _place(cursor: Cursor) -> list[Any]:
 
 
 def _charsets(of: Any) -> list[Any]:
-    """Which of the two is in use, and what they are, by the letters that choose them (console_codes(4))."""
+    """Which of the two character sets is in use, and what they are, as the letters that select them (console_codes(4))."""
     names = [next(name for name, charset in charsets.MAPS.items() if charset is it) for it in (of.g0_charset, of.g1_charset)]
     return [of.charset, *names]
 
@@ -262,7 +262,7 @@ def saved_size(text: str) -> tuple[int, int]:
     """Columns and lines of a state that `Emulator.save` gave.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a state.
     """
     try:
         state = json.loads(text)

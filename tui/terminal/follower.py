@@ -1,4 +1,4 @@
-"""The emulator of an attachment: shows what the program writes, and now and then has the holder keep what is shown."""
+"""The emulator of an attachment: it emulates what the program writes, and regularly has the holder keep the screen."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,20 +6,20 @@ from collections.abc import Callable
 from lamina.tui.terminal.attachment import Attachment, Event, Output, Resized
 from lamina.tui.terminal.emulator import Emulator, saved_size
 
-# What was written since the holder was told what is shown, bytes: as much is emulated again by the next one that looks.
+# Output since the holder was last given the screen, bytes: the next lamina that attaches has to emulate it again.
 _KEEP_AFTER = 1 << 17
 
 
 class Follower:
-    """Takes from *line* in order.
+    """Takes the events of *line* in order.
 
     Attributes:
         emulator: what the terminal shows.
-        problem: why what it showed before cannot be read; it began blank then.
+        problem: why the screen from before cannot be read; it began blank then.
     """
 
     def __init__(self, line: Attachment, emulator: Emulator | None = None) -> None:
-        """*emulator*: one that shows already what is shown where the output of *line* begins."""
+        """*emulator*: one that already shows the screen at which the output of *line* begins."""
         self.line = line
         self.problem = ""
         self._marks: deque[tuple[int, Callable[[], None]]] = deque()
@@ -41,7 +41,7 @@ class Follower:
         return Emulator(*line.size, _nobody)
 
     def take(self) -> Event | None:
-        """What happened next, which is shown now; None if nothing did yet."""
+        """The next event, whose output was emulated; None if there is none yet."""
         self._reach()
         event = self.line.take()
         if isinstance(event, Output):
@@ -65,7 +65,7 @@ class Follower:
             self.keep()
 
     def mark(self, place: int, reached: Callable[[], None]) -> None:
-        """Have *reached* called by `take` when what was written before *place* is shown, and nothing after it. Any thread."""
+        """Have `take` call *reached* when exactly the output before *place* was emulated. Any thread."""
         self._marks.append((place, reached))
 
     def _reach(self) -> None:
@@ -73,16 +73,16 @@ class Follower:
             self._marks.popleft()[1]()
 
     def resize(self, columns: int, lines: int) -> None:
-        """The window has another size, and so has the program's."""
+        """Resize the emulator and the program's window."""
         self.line.resize(columns, lines)
         if self.emulator.size != (columns, lines):
             self.emulator.resize(columns, lines)
 
     def keep(self) -> None:
-        """Have the holder keep what is shown."""
+        """Have the holder keep the screen."""
         self._kept = self.line.place
         self.line.keep(self.emulator.save())
 
 
 def _nobody(_answer: bytes) -> None:
-    """Gets an answer before anybody can be told."""
+    """Ignore an answer that cannot be sent yet."""

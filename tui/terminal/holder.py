@@ -1,34 +1,37 @@
-"""Holds one terminal, whatever happens to lamina: a process of its own that keeps the pseudo terminal, what was written to it since a
-screen that is known, and what was typed and not read. It shows nothing and knows no emulator. docs/terminal.md tells the whole story.
+"""Holds one terminal, whatever happens to lamina. docs/terminal.md tells the whole story.
 
-It is run as a file, without the packages around it: `python -I -S holder.py DIRECTORY NAME COLUMNS LINES N STAND-IN… LEADER…`, the
-stand-in of N words, with a connection as standard input. So it imports little, and what both ends must know of the other is written here.
+It is a process of its own that keeps the pseudo terminal, the output since the last screen that it was given, and what was typed but not
+read yet. It shows nothing and cannot emulate.
 
-One packet is one message (unix(7), SOCK_SEQPACKET): a letter, then what it says. From lamina:
+It is run as a file, without the packages around it: `python -I -S holder.py DIRECTORY NAME COLUMNS LINES N STAND-IN… LEADER…`, where the
+stand-in has N words, with a connection as standard input. So it imports little, and what both ends must know is defined here.
 
-    A {json}   show me the terminal: {"take": even if another lamina shows it}; it is answered by W, or by N
-    G          begin, once, by whoever started the holder
+One packet is one message (unix(7), SOCK_SEQPACKET): a letter, then its content. From lamina:
+
+    A {json}   attach: {"take": even if another lamina is attached}; the answer is W or N
+    G          begin; sent once, by whoever started the holder
     K bytes    keys
-    Q bytes    an answer of the emulator, which it gives once
-    Z place columns lines   the window has another size; place: what was emulated by then
-    S place answers, with a memfd   what the terminal shows there; what was written before it is not needed any more
+    Q bytes    an answer of the emulator, sent only once
+    Z place columns lines   the window has another size; place: how much of the output was emulated by then
+    S place answers, with a memfd   what the terminal shows at that place; the output before it is no longer needed
     C          ask the leader to stop what it does
     E          hang up, and end
-    B          once it has ended, and nobody looks, it is not needed any more
+    B          the holder may end once the program has ended and no lamina is attached
 
 To lamina:
 
-    W {json}, with descriptors: what we hold, the screen if one is known, the master, the way around us, the board
-    N {json}   shown by another lamina
-    O bytes · Z columns lines   what was written from there on, in order
-    U          now what is shown is what is
-    L {json}   the leader reports (`lamina.tui.terminal.reports`)
-    X {json}   it ended, and all it wrote was sent
-    T pid      another lamina took it over
+    W {json}, with descriptors: the status, the screen if there is one, the master, the bypass pipe, the board
+    N {json}   another lamina is attached
+    O bytes · Z columns lines   output and changes of the window since then, in order
+    U          all output up to now has been sent
+    L {json}   a report of the leader (`lamina.tui.terminal.reports`)
+    X {json}   the program has ended, and all output has been sent
+    T pid      another lamina has taken the terminal over
 
-How the place of a freeze is known without asking us: behind the master stands a pipe, the way around us, from which we read before we read
-the master. Whoever holds the lock on the board moves what the master has into the pipe, in the kernel, so that nothing is lost when it is
-killed meanwhile. The place is then what we have read, which stands on the board, and what is in the pipe (`Attachment.place`).
+How lamina learns the exact place of a freeze without asking the holder: besides the master there is a pipe, the bypass ("around" in the
+status), from which the holder reads before it reads the master. Whoever has the lock on the board, a file, moves the output from the master
+into the pipe, inside the kernel, so that nothing is lost if it is killed meanwhile. The place is then what the holder has read, which it
+writes on the board, plus what is in the pipe (`Attachment.place_now`).
 """
 
 import fcntl
@@ -50,37 +53,37 @@ VERSION = 1
 PLACE = struct.Struct("=Q")
 WINDOW = struct.Struct("=HH")
 KEPT = struct.Struct("=QQ")
-# One message; what is larger goes by a memfd.
+# The size of a message; larger content is sent in a memfd.
 PACKET = 1 << 16
-# Output in one message, which is emulated in one go.
+# The output in one message, which is emulated in one go.
 PORTION = 4096
 
-# What was written since the screen that is known, bytes: there somebody has to emulate it, and there the program has to wait.
+# Output since the last screen, bytes: with so much it must be emulated; with so much the program must wait.
 _ENOUGH, _FULL = 1 << 18, 1 << 19
-# What lamina was not sent yet: with more the program waits for a slow screen, and ^C comes through.
+# Output that lamina was not sent yet: with more the program waits for a slow screen, so that ^C has an effect.
 _UNSENT = 1 << 14
 _SOCKET = 1 << 15
 _TYPED = 1 << 20
 _AT_ONCE = 1 << 16
-_AROUND = 1 << 19
-# The last screen of a program that ended while nobody looked.
+_BYPASS_BYTES = 1 << 19
+# How long the last screen is kept of a program that ended while no lamina was attached.
 _REMEMBERED_S = 24 * 3600.0
 _LOOK_S = 60.0
 _RETRY_S = 0.001
 _PATIENCE_S = 1.0
-# A stand-in that comes to nothing this often is given up.
+# A stand-in that fails this often is given up.
 _TRIES = 3
-# Where the leader finds the pipe it reports through.
+# Where the leader finds the pipe for its reports.
 REPORTS = 3
-# Ours, and wrong for the program: what it writes to is no terminal that we are in.
+# Variables of the terminal that lamina runs in, which would be wrong for the program.
 _NOT_ITS = ("COLUMNS", "LINES", "COLORTERM", "TERMCAP", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "TMUX", "TMUX_PANE", "STY", "WINDOW")
-# The program asks the terminal what it is or where its cursor stands, and may wait for the answer.
+# The program asks the terminal for its identification or the cursor position, and may wait for the answer.
 _ASKS = re.compile(rb"(?:\x1b\[|\xc2\x9b)[\x20-\x3f]*[cn]")
 _LONGEST_QUESTION = 16
 
 
 def own_key() -> str:
-    """The name of this process's files: boot, pid namespace, pid and start time, none of which another one shares."""
+    """The name of this process's files, which is unique: boot, pid namespace, pid and start time."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         boot = file.read(8)
     with open("/proc/self/stat") as file:
@@ -93,7 +96,7 @@ class Client:
 
     Attributes:
         pid: of the other end.
-        sent, resizes: how much of the output, and how many changes of the window, it was sent; -1: none yet.
+        sent, resizes: how much of the output, and how many changes of the window, it was sent; -1 if it is not attached.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -107,7 +110,7 @@ class Client:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET)
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> bool:
-        """Whether it could be sent now; if the other end is gone that is found out where it is read."""
+        """Whether it could be sent now. That the other end is gone is found out when reading."""
         try:
             if fds:
                 socket.send_fds(self.connection, [message], list(fds))
@@ -122,7 +125,7 @@ class Client:
 
 
 class Holder:
-    """The terminal, its output, and who looks at it."""
+    """The terminal, its output, and the lamina that is attached."""
 
     def __init__(self, directory: str, name: str, size: tuple[int, int], leader: Sequence[str], stand_in: Sequence[str]) -> None:
         self._directory, self._key = directory, own_key()
@@ -132,7 +135,7 @@ class Holder:
             "version": VERSION, "holder": os.getpid(), "pid": 0, "name": name, "since": time.time(), "lamina": 0, "ended": None,
             "failed": "", "lost": 0, "tty": "",
         }  # fmt: skip
-        # The output from `_begin` on, the changes of the window in it, the screen as of `_begin`.
+        # The output from `_begin` on, the changes of the window in it, and the screen at `_begin`.
         self._log = bytearray()
         self._begin, self._resizes, self._resizes_gone = 0, list[tuple[int, int, int]](), 0
         self._screen, self._screen_answers = -1, 0
@@ -150,9 +153,9 @@ class Holder:
         self._over = self._unwanted = False
         self._board = os.memfd_create("lamina-terminal", os.MFD_CLOEXEC)
         os.pwrite(self._board, PLACE.pack(0), 0)
-        self._around, self._way_around = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._bypass, self._bypass_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with suppress(OSError):
-            fcntl.fcntl(self._way_around, fcntl.F_SETPIPE_SZ, _AROUND)  # a page for every write, however small
+            fcntl.fcntl(self._bypass_end, fcntl.F_SETPIPE_SZ, _BYPASS_BYTES)  # the kernel takes a page for every write, however small
         self._listener = self._listen()
 
     @property
@@ -163,7 +166,7 @@ class Holder:
 
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        # A socket's path is short, a directory's may be long.
+        # The path of a socket is limited to 107 bytes, that of the directory may be longer.
         before = os.open(".", os.O_PATH | os.O_DIRECTORY)
         try:
             os.chdir(self._directory)
@@ -176,7 +179,7 @@ class Holder:
         return listener
 
     def _look(self) -> None:
-        """If our files were swept away, as those of a user who logged out are, put them back, but never where nothing of lamina's is."""
+        """Put our files back if they were removed, as happens when a user logs out, unless lamina's whole directory is gone."""
         self._look_at = time.monotonic() + _LOOK_S
         above = os.path.dirname(os.path.dirname(self._directory))
         if os.path.exists(f"{self._directory}/{self._key}.sock") or not os.path.isdir(above):
@@ -189,7 +192,7 @@ class Holder:
             self._say()
 
     def _say(self) -> None:
-        """What we hold, for those who only look."""
+        """Write the status, for those who only list terminals."""
         self._status["lamina"] = self._client.pid if self._client is not None and not self._client.stands_in else 0
         path = f"{self._directory}/{self._key}.json"
         with suppress(OSError):
@@ -205,7 +208,7 @@ class Holder:
     # -- the program -----------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """From now on we can be found, whether lamina lives or not; so the program may begin."""
+        """Write our files, so that we can be found even if lamina ends, and start the leader."""
         self._master, slave = os.openpty()
         os.set_blocking(self._master, False)
         self._status["tty"] = os.ttyname(slave)
@@ -270,7 +273,7 @@ class Holder:
             self._say()
 
     def _hang_up(self) -> None:
-        """The foreground job gets SIGHUP from the kernel, unless somebody who was stopped holds the master still; so the leader is told."""
+        """Hang up. The kernel sends SIGHUP to the foreground job, unless a stopped process holds the master, so the leader is told, too."""
         os.close(self._master)
         if self._leader >= 0:
             for number in (0, signal.SIGHUP, signal.SIGKILL):
@@ -279,7 +282,7 @@ class Holder:
                 if select.select([self._leader], [], [], _PATIENCE_S)[0]:
                     break
             os.waitid(os.P_PIDFD, self._leader, os.WEXITED)
-        self._over = True  # whoever told us waits until the connection ends with us
+        self._over = True  # lamina waits until we end and the connection with us
 
     # -- what it writes --------------------------------------------------------------------------------------------------------------
 
@@ -289,25 +292,25 @@ class Holder:
         return len(self._log) < _FULL and (client is None or not client.up_to_date or self._end - client.sent < _UNSENT)
 
     def _read(self) -> None:
-        """Take what was written, first what went around us."""
+        """Read the output, first from the bypass."""
         try:
             fcntl.lockf(self._board, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._late = True  # somebody looks for the place; it does not take long
+            self._late = True  # lamina determines the place, which does not take long
             return
         before = self._end
         try:
             with suppress(BlockingIOError):
-                while data := os.read(self._around, _AT_ONCE):
+                while data := os.read(self._bypass, _AT_ONCE):
                     self._log += data
             try:
                 while self._master >= 0 and self._has_room and self._end - before < _AT_ONCE:
                     self._log += os.read(self._master, PORTION)
             except BlockingIOError:
-                # Of a leader that has ended there is nothing more to come.
+                # Nothing more comes from a leader that has ended.
                 self._read_all = self._status["ended"] is not None
             except OSError:
-                self._read_all = True  # EIO: nobody has the other end open any more
+                self._read_all = True  # EIO: no process has the other end open any more
             os.pwrite(self._board, PLACE.pack(self._end), 0)
         finally:
             fcntl.lockf(self._board, fcntl.LOCK_UN)
@@ -321,7 +324,7 @@ class Holder:
         except BlockingIOError:
             return
         except OSError:
-            self._typed.clear()  # nobody is there to read it
+            self._typed.clear()  # no process is there to read it
 
     # -- who looks -------------------------------------------------------------------------------------------------------------------
 
@@ -334,19 +337,19 @@ class Holder:
                 client.connection.close()
 
     def _greet(self, client: Client) -> None:
-        """*client* looks from now on, instead of whoever did."""
+        """Attach *client*, and detach the one before."""
         self._let_go()
         self._client = client
         client.sent, client.resizes, client.catch_up = self._begin, self._resizes_gone, self._end
         self._asked = self._unwanted = False
         self._forget_at = float("inf")
-        fds = {"screen": self._screen, "master": self._master, "around": self._way_around, "board": self._board}
+        fds = {"screen": self._screen, "master": self._master, "around": self._bypass_end, "board": self._board}
         if client.stands_in:
             fds = {"screen": self._screen}
         else:
             self._tries = 0
         fds = {what: fd for what, fd in fds.items() if fd >= 0}
-        # First: once it knows that it looks, everybody can know.
+        # First of all, so that whoever sees it attached also finds it listed.
         self._say()
         shown = {
             **self._status, "size": self._size_there, "place": self._begin, "given": self._screen_answers, "answers": self._answers,
@@ -355,7 +358,7 @@ class Holder:
         client.greeted = client.send(b"W" + json.dumps(shown).encode(), list(fds.values()))
 
     def _let_go(self) -> None:
-        """Nobody looks any more. What the one who did has said before counts."""
+        """Detach the client, after reading what it has sent before."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -375,9 +378,9 @@ class Holder:
         return len(_ASKS.findall(self._log)) > self._answers - self._screen_answers
 
     def _stand_in_if_due(self) -> None:
-        """Nobody looks and there is much to emulate, or somebody to answer: a process does that for a while.
+        """Start a stand-in if no lamina is attached and there is much to emulate, or the program waits for an answer.
 
-        If none can be had, the oldest output goes.
+        If none can be started, the oldest output is dropped.
         """
         if self._client is not None or not (len(self._log) >= _ENOUGH or (self._asked and self._status["ended"] is None)):
             return
@@ -449,7 +452,7 @@ class Holder:
                 return False
             self._obey(client, message[:1], message[1:], fds)
         except (ValueError, struct.error):
-            pass  # not of our kind
+            pass  # an unknown message
         finally:
             for fd in fds:
                 if fd != self._screen:
@@ -507,7 +510,7 @@ class Holder:
     def _asked_to_show(self, client: Client, take: bool) -> None:
         shows = self._client
         while shows is not None and self._obey_next(shows):
-            pass  # if it was killed that may be found out only now
+            pass  # if it was killed, that may be noticed only now
         shows = self._client
         if shows is not None and not shows.stands_in:
             if not take:
@@ -519,7 +522,7 @@ class Holder:
         self._greet(client)
 
     def _drop(self, place: int) -> None:
-        """What was written before *place* is not needed any more."""
+        """Drop the output before *place*."""
         del self._log[: place - self._begin]
         self._begin = place
         while self._resizes and self._resizes[0][0] <= place:
@@ -533,11 +536,11 @@ class Holder:
     # -- the loop --------------------------------------------------------------------------------------------------------------------
 
     def run(self, starter: Client) -> None:
-        """Serve until the program has ended and somebody knows it, or nobody cares any more."""
+        """Serve until the program has ended and its end was seen, or was kept long enough."""
         self._client = starter
         while not self._over:
             if starter is not self._client and self._master < 0:
-                break  # whoever wanted something to be started is gone
+                break  # the lamina that wanted the program is gone
             self._stand_in_if_due()
             self._send_output()
             for fd, happened in self._wait():
@@ -554,7 +557,7 @@ class Holder:
     def _wait(self) -> list[tuple[int, int]]:
         poll = select.poll()
         client = self._client
-        waits = [self._listener.fileno(), self._around, self._leader, self._stand_in, self._hearing]
+        waits = [self._listener.fileno(), self._bypass, self._leader, self._stand_in, self._hearing]
         waits += [stranger.connection.fileno() for stranger in self._strangers]
         for fd in waits:
             if fd >= 0:
@@ -570,7 +573,7 @@ class Holder:
             time.sleep(_RETRY_S)
         after = min(self._look_at, self._forget_at) - time.monotonic()
         if self._status["ended"] is not None and not self._read_all and self._has_room:
-            after = 0  # what it wrote last is still to be read
+            after = 0  # its last output is still to be read
         return poll.poll(max(0, after) * 1000) or ([(self._master, select.POLLIN)] if after == 0 else [])
 
     def _serve(self, fd: int, happened: int) -> None:
@@ -586,7 +589,7 @@ class Holder:
                 self._type()
             if happened & ~select.POLLOUT:
                 self._read()
-        elif fd == self._around:
+        elif fd == self._bypass:
             self._read()
         elif fd == self._leader:
             self._leader_ended()
@@ -602,10 +605,10 @@ class Holder:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Hold one terminal until it is not needed any more."""
+    """Hold one terminal until it is no longer needed."""
     directory, name, columns, lines, at, *words = argv
     if os.fork():
-        os._exit(0)  # whoever started us waits for this one, and for no other
+        os._exit(0)  # the process that started us waits for this one only
     os.umask(0o077)
     with suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("lamina-holder")
@@ -617,7 +620,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         Holder(directory, name, (int(columns), int(lines)), words[int(at) :], words[: int(at)]).run(starter)
     except Exception:
-        import traceback  # a bug of ours, which ends the program: at least it can be read what it was
+        import traceback  # a bug of ours, which ends the program: at least write down what it was
 
         with open(f"{directory}/crash.log", "a") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} holder {os.getpid()} of {name}\n{traceback.format_exc()}")

@@ -1,4 +1,4 @@
-"""The terminals that are held: found by their files, whoever started them, and shown here. Called in worker threads."""
+"""Finds the terminals that are held, by their files, whoever started them, and attaches to them. Called in worker threads."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from lamina.core.dirty.state_dir import read_small, state_dir
 from lamina.core.errors import LaminaError, TargetError
 from lamina.tui.terminal.attachment import Attachment
 
-# Of programs that ended while nobody looked, as many last screens are kept.
+# How many last screens are kept of programs that ended while no lamina was attached.
 _REMEMBERED = 20
 _PATIENCE_S = 10.0
 
@@ -24,14 +24,14 @@ class HeldTerminal:
     """One terminal.
 
     Attributes:
-        key: its name, as of its files.
+        key: the name of its files.
         holder: the process that holds it.
-        pid, name: the program; 0 while it is started.
+        pid, name: the program; pid is 0 while it is being started.
         since: when it began, seconds since 1970.
-        lamina: the process that shows it; 0 for none.
+        lamina: the lamina that shows it; 0 for none.
         ended: its exit status, 128 + n for signal n; None while it runs.
         failed: why no program runs there, in words.
-        tty: the end that the program has, as in "/dev/pts/3".
+        tty: the program's end, as in "/dev/pts/3".
     """
 
     key: str
@@ -46,7 +46,7 @@ class HeldTerminal:
 
     @property
     def is_around_us(self) -> bool:
-        """Whether we run in it ourselves: then to show it would be to show what shows it."""
+        """Whether we run in it ourselves, so that it cannot be shown here."""
         for fd in (0, 1, 2):
             with suppress(OSError):
                 if os.ttyname(fd) == self.tty:
@@ -60,7 +60,7 @@ class HeldTerminal:
 
     @property
     def state(self) -> str:
-        """How it goes, in words."""
+        """Its state, in words."""
         if self.failed and not self.pid:
             return self.failed
         if self.ended is not None:
@@ -86,10 +86,10 @@ def terminals_dir() -> Path:
 
 
 def held_terminals() -> list[HeldTerminal]:
-    """Those of this boot and pid namespace, oldest first. What holders that were killed left is removed; others' files are left alone.
+    """Those of this boot and pid namespace, oldest first. Files of holders that were killed are removed, files of other users left alone.
 
     Raises:
-        TargetError: there is no place for them.
+        TargetError: their directory cannot be used.
     """
     directory, found = terminals_dir(), []
     ours = f"{boot_id()[:8]}-{pid_namespace()}-"
@@ -129,7 +129,7 @@ def _read(directory: Path, key: str) -> HeldTerminal:
 
 
 def attach(held: HeldTerminal, take: bool = False, blocking: bool = False) -> Attachment:
-    """Show *held* here from now on. *take*: even if another lamina does, which is told; *blocking*: as of `Attachment`.
+    """Attach to *held*. *take*: take it over if another lamina shows it, which is told so; *blocking*: as of `Attachment`.
 
     Raises:
         TargetError: it is gone.
@@ -144,13 +144,13 @@ def attach(held: HeldTerminal, take: bool = False, blocking: bool = False) -> At
 
 
 def forget(held: HeldTerminal) -> None:
-    """Nobody wants to see any more how *held* ended. Nothing happens if it runs or is shown."""
+    """Remove what is kept of *held* if it has ended and is not shown; else do nothing."""
     with suppress(TargetError, OSError), _connect(held) as connection:
         connection.send(b"B")
 
 
 def tidy(found: list[HeldTerminal]) -> None:
-    """Of those that ended while nobody looked, forget the oldest but `_REMEMBERED`."""
+    """Forget those that have ended and that no lamina shows, except the newest `_REMEMBERED`."""
     for held in [held for held in found if held.ended is not None and not held.lamina][:-_REMEMBERED]:
         forget(held)
 

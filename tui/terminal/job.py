@@ -1,6 +1,6 @@
 """Leads the session of a pseudo terminal and runs one program in it as its foreground job, as a shell would: `python -m … COMMAND…`.
 
-The program is not the session's leader itself, so it can be dumped as a shell job and restored into another terminal.
+The program is not the session leader itself, so that it can be dumped as a shell job and restored into another terminal.
 """
 
 import os
@@ -16,7 +16,7 @@ def main() -> int:
 
     reports = Reports()
     try:
-        # It gets the terminal before it can ask for it: setpgid is done in the child, tcsetpgrp before its first read is answered.
+        # It must get the terminal before it uses it: setpgid is called in the child, tcsetpgrp before its first read returns.
         child = subprocess.Popen(sys.argv[1:], process_group=0)
     except OSError as error:
         reports.failed(f"cannot run {sys.argv[1]}: {os.strerror(error.errno or 0)}")

@@ -1,4 +1,4 @@
-"""The screen that a layer keeps: lamina-terminal.json in its directory, written with the layer. Called in worker threads."""
+"""The screen that a layer keeps, in lamina-terminal.json, which is written with the layer. Called in worker threads."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ _LIMIT = 1 << 24
 
 
 def read_screen(layer: Path) -> str:
-    """What the terminal of the program showed when *layer* was made; "" if that is not known.
+    """What the program's terminal showed when *layer* was made; "" if that is not known.
 
     Raises:
         ImageError: there is no such layer, or it cannot be read.
@@ -21,7 +21,7 @@ def read_screen(layer: Path) -> str:
 
 
 def write_screen(layer: Path, shown: str) -> None:
-    """Add what the terminal showed to a layer that another process has just made.
+    """Add the screen to a layer that another process has just made.
 
     Raises:
         ImageError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Keys as the bytes a program on a terminal reads for them (console_codes(4), XTerm control sequences)."""
+"""The bytes that a program on a terminal reads for keys (console_codes(4), XTerm control sequences)."""
 
 _CURSOR = {"up": "A", "down": "B", "right": "C", "left": "D", "home": "H", "end": "F"}
 _PLAIN = {
@@ -31,11 +31,11 @@ def bytes_of(key: str, character: str | None, application: bool = False) -> byte
     if modifiers == ["ctrl"] and len(name) == 1 and name.isalpha():
         return bytes([ord(name.lower()) & 0x1F])
     if name in _PLAIN and not character:
-        return _PLAIN[name]  # Shift or Ctrl with a key that has no form of its own for it
+        return _PLAIN[name]  # Shift or Ctrl with a key that has no form of its own for that
     return character.encode() if character else b""
 
 
 def pasted(text: str, bracketed: bool) -> bytes:
-    """What the program reads when *text* is pasted; *bracketed*: it wants to know where it begins and ends."""
+    """What the program reads when *text* is pasted; *bracketed*: with marks at its beginning and end."""
     data = text.replace("\r\n", "\r").replace("\n", "\r").encode()
     return b"\x1b[200~" + data.replace(b"\x1b", b"") + b"\x1b[201~" if bracketed else data

@@ -1,5 +1,5 @@
-"""Starts the leader of a terminal, below a holder of it, and hears what it reports, from a worker thread: its program runs in it, or why it
-does not.
+"""Starts the leader of a terminal, as the child of a holder, and waits for its report: that the program runs there, or why not. Called in
+worker threads.
 """
 
 import os
@@ -25,8 +25,8 @@ class Held:
 
     Attributes:
         pid: the program; name: what to call it.
-        line: to the holder of its terminal; the leader there is the program's parent.
-        leaves_screen: what is shown stays, whatever the holder knows.
+        line: the connection to the holder of its terminal, whose leader is the program's parent.
+        leaves_screen: the screen that is shown stays, whatever the holder has kept.
     """
 
     pid: int
@@ -53,9 +53,9 @@ def put_back(
     request: RestoreRequest, name: str, shown: str, size: Size, listen: Callable[[Event], None], cancel: CancelToken,
     instead: Callable[[Held], None],
 ) -> tuple[Held, RestoreResult]:  # fmt: skip
-    """Restore the layer of *request* into a new terminal of *size*, which showed *shown*.
+    """Restore the layer of *request* into a new terminal of *size*, which shows *shown* at first.
 
-    *instead* gets the program that runs now if the restore failed and what ran before was brought back.
+    *instead* is called with the program that runs now if the restore failed and the program from before was brought back.
 
     Raises:
         LaminaError: it failed, in the engine's words.
@@ -83,7 +83,7 @@ def _lead(
     module: str, words: Sequence[str], name: str, size: Size, shown: str, what: str, listen: Callable[[Event], None], cancel: CancelToken
 ) -> tuple[Attachment, dict[str, Any]]:
     try:
-        # Not from the directory we are in, where a `lamina` of somebody else may lie.
+        # Not from the current directory, where there may be another `lamina`.
         line = begin(terminals_dir(), [sys.executable, "-P", "-m", module, *words], name, size, shown)
     except OSError as error:
         raise TargetError(what, why=os.strerror(error.errno or 0)) from error
@@ -102,7 +102,7 @@ def _hear(line: Attachment, listen: Callable[[Event], None], cancel: CancelToken
     """The last report.
 
     Raises:
-        TargetError: the leader ended without one.
+        TargetError: the leader has ended without one.
     """
     asked = False
     while True:

@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-# After these the prefix goes on for a moment: one walks with them.
+# After these the prefix stays in force for a moment, so that they can be repeated.
 WALKING = frozenset({"up", "down"})
 
 
@@ -15,7 +15,7 @@ class Whose(Enum):
 
 
 class Prefix:
-    """Waits for the key after the prefix.
+    """The prefix, and the key after it.
 
     Attributes:
         key: the prefix, as Textual names it.
@@ -28,12 +28,12 @@ class Prefix:
         self._walking = False
 
     def whose(self, key: str) -> Whose:
-        """Who gets *key*, as Textual names it, now. The prefix twice is the program's; Escape takes the prefix back."""
+        """Who gets *key*, as Textual names it. The prefix pressed twice goes to the program once; Escape cancels the prefix."""
         if not self.armed:
             self.armed, self._walking = key == self.key, False
             return Whose.NOBODY if self.armed else Whose.PROGRAM
         if key == self.key and self._walking:
-            self._walking = False  # one who walked there types the prefix of the next key, and does not mean the program
+            self._walking = False  # after arrow keys it is the prefix of the next key, not one for the program
             return Whose.NOBODY
         self.armed = self._walking = key in WALKING
         if key == self.key:

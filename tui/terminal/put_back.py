@@ -26,14 +26,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: cancel.cancel())
 
     def listen(event: Event) -> None:
-        # That its terminal is ours is what was asked for.
+        # That it is in our terminal is intended, and no notice.
         if isinstance(event, Progress) or not event.text.endswith(OURS):
             reports.listen(event)
 
     try:
         result = restore(request, listen, cancel)
     except LaminaError as error:
-        # A restore that failed half way brings back what ran before: then that is our job.
+        # A restore that failed half way brings back the program from before, which is our job then.
         pid = _child()
         cancelled = isinstance(error, Cancelled)
         if pid:
@@ -48,14 +48,14 @@ def main() -> int:
 
 
 def _quiet() -> None:
-    """What goes wrong is reported; the terminal is the program's."""
+    """Print nothing: errors are reported, and the terminal is the program's."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 
 
 def _child() -> int:
-    """A child that runs; 0 if there is none. The kernel lists children by the thread that made them."""
+    """The pid of a child; 0 if there is none. The kernel lists children by the thread that made them."""
     children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
     return int(children[0]) if children else 0
 

@@ -1,7 +1,7 @@
-"""What the leader of a terminal says while its program is started or put back: one JSON object a line, through a pipe to the holder, which
-hands it on to lamina.
+"""What the leader of a terminal reports while its program is started or put back: one JSON object per line, through a pipe to the holder,
+which passes it on to lamina.
 
-It is closed once the program runs or cannot; the terminal itself is the program's alone.
+The pipe is closed once the program runs or has failed. The terminal itself is used by the program alone.
 """
 
 import json
@@ -17,16 +17,16 @@ class Reports:
     """The leader's end."""
 
     def __init__(self) -> None:
-        # Neither the program nor what it starts may keep it open.
+        # Neither the program nor its children may keep it open.
         os.set_inheritable(REPORTS, False)
 
     def runs(self, pid: int, **result: object) -> None:
-        """The program runs as *pid*. Nothing more is said."""
+        """The program runs as *pid*. This is the last report."""
         self._tell({"runs": pid, **result})
         os.close(REPORTS)
 
     def failed(self, why: str, cancelled: bool = False, runs: int = 0) -> None:
-        """It came to nothing, in words; *runs*: the pid of the program that runs here instead. Nothing more is said."""
+        """It failed, for the reason *why*; *runs*: the pid of the program that runs here instead. This is the last report."""
         self._tell({"failed": why, "cancelled": cancelled, "runs": runs})
         os.close(REPORTS)
 
@@ -38,5 +38,5 @@ class Reports:
             self._tell({"notice": event.text})
 
     def _tell(self, report: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # the holder is gone, and our terminal with it
+        with suppress(BrokenPipeError):  # the holder has ended, and our terminal with it
             os.write(REPORTS, json.dumps(report, default=str).encode() + b"\n")

@@ -1,6 +1,6 @@
-"""Emulates a terminal while no lamina shows it: for a holder that has kept much, or whose program waits for an answer of its terminal.
+"""Emulates a terminal while no lamina is attached: for a holder that has much output, or whose program waits for an answer of the terminal.
 
-`python -m …`, with the connection as standard input. It ends when nothing was written for a while, or when somebody else looks.
+`python -m …`, with the connection as standard input. It ends when nothing was written for a while, or when a lamina attaches.
 """
 
 import os
@@ -14,7 +14,7 @@ _IDLE_S = 3.0
 
 
 def main() -> None:
-    """Follow until it is quiet. Half of the time at most: a program that writes without end is slowed down as on the screen."""
+    """Emulate until nothing is written. It sleeps half of the time, so that a program that never stops writing is slowed down."""
     line = Attachment(socket.socket(fileno=os.dup(0)), blocking=True)
     follower = Follower(line)
     while line.wait(_IDLE_S):

@@ -1,4 +1,4 @@
-"""One program in a terminal of ours, on the event loop: what it writes is emulated in small portions, so that keys come through."""
+"""One program in a terminal of ours. What it writes is emulated on the event loop in small portions, with time for keys in between."""
 
 import asyncio
 import signal
@@ -14,21 +14,21 @@ from lamina.tui.terminal.emulator import Emulator
 from lamina.tui.terminal.follower import Follower
 from lamina.tui.terminal.leader import Held
 
-# A portion is emulated in less time than one notices; after one that took longer than this others have their turn.
+# A portion takes an unnoticeable time; after one that took longer than this, other tasks have their turn.
 _SHARE_S = 0.002
 _PATIENCE_S = 3.0
-# How long a dump waits for its screen, s: the program runs on meanwhile.
+# How long a dump waits for the screen, s. The program runs on meanwhile.
 _KNOWN_S = 10.0
 
 
 class Terminal:
-    """A terminal and the program in it, and its successors after each restore.
+    """A terminal and the program in it, also after restores of the program.
 
     Attributes:
         pid: the program; name: what to call it.
         emulator: what the terminal shows; another one after a restore.
-        alive: the program runs, and is shown here; elsewhere: it runs, and another lamina took it over.
-        seen: somebody looked at it.
+        alive: the program runs and is shown here; elsewhere: it runs, and another lamina has taken it over.
+        seen: it was on the screen.
         stack: where its layers are, once that is known.
         ending: how it ended, in words; "" while it runs.
     """
@@ -48,10 +48,10 @@ class Terminal:
     # -- the program -----------------------------------------------------------------------------------------------------------------
 
     def hold(self, held: Held) -> None:
-        """Show *held* from now on; what was in the terminal before has ended, or does.
+        """Show *held* from now on. The program before it has ended, or is about to.
 
         Raises:
-            ValueError: what it showed cannot be read; it runs, on a blank screen.
+            ValueError: its screen cannot be read. It runs, on a blank screen.
         """
         self._let_go()
         self.pid, self.name, self.alive, self.elsewhere, self.ending = held.pid, held.name, True, False, ""
@@ -67,18 +67,18 @@ class Terminal:
 
     @property
     def holder(self) -> int:
-        """The process that holds it; 0 if it is gone, or not ours to show any more."""
+        """The process that holds it; 0 if that has ended, or another lamina has taken the terminal over."""
         return self._follower.line.holder if self._follower is not None else 0
 
     def _let_go(self) -> None:
-        """What is held ended, or does, and was seen."""
+        """Detach from a program that has ended, or is about to, and whose end was seen."""
         if self._follower is not None:
             self._pause()
             self._follower.line.seen()
             self._follower = None
 
     def leave(self) -> None:
-        """Show it no more. What runs goes on and waits for the next lamina; so does the last screen of what ended, if nobody saw it."""
+        """Detach. A program that runs goes on and waits for the next lamina; so does the last screen of one that has ended unseen."""
         if self._follower is None:
             return
         if self.alive:
@@ -92,7 +92,7 @@ class Terminal:
         self.alive = False
 
     async def end(self) -> None:
-        """Hang up, so that the program is told by SIGHUP, and wait until it has ended, but not for long."""
+        """Hang up, which sends SIGHUP to the program, and wait for a while until it has ended."""
         follower, self.alive = self._follower, False
         if follower is not None:
             self._pause()
@@ -114,7 +114,7 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self._follower.line)
 
     def _pump(self) -> None:
-        """Take what was written, and let others have as much time as a portion of it took."""
+        """Emulate a portion of the output, and give other tasks as much time as that took."""
         began, took = time.monotonic(), 0.0
         while self._follower is not None and took < _SHARE_S:
             event = self._follower.take()
@@ -130,12 +130,12 @@ class Terminal:
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, UpToDate):
-            # From now on it is written for us. After a restore it had the size of that layer, in which the program still believes: it is
+            # From now on the output is for our size. After a restore the window had the size of that layer, so the program is
             # told, and draws itself anew.
             self._up_to_date = True
             self._set_size()
         elif isinstance(event, Reported):
-            # What was begun by a lamina that is no more.
+            # A start that was begun by a lamina that has ended.
             self.pid, self._failed = event.report.get("runs", self.pid), event.report.get("failed", self._failed)
         elif isinstance(event, Ended):
             self.alive, self.ending, self.seen = False, self._failed or _in_words(event.code), False
@@ -160,12 +160,12 @@ class Terminal:
     # -- what is typed, and the window -----------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Type *data*. What the program does not read yet waits with the holder, up to a MiB."""
+        """Type *data*. Up to 1 MiB that the program has not read yet waits in the holder."""
         if self._follower is not None and self.alive:
             self._follower.line.type(data)
 
     def resize(self, columns: int, lines: int) -> None:
-        """The window has another size."""
+        """Resize the window."""
         if (columns, lines) != self._size and columns > 0 and lines > 0:
             self._size = columns, lines
             if self.alive and self._up_to_date:
@@ -183,15 +183,15 @@ class Terminal:
     # -- for its layers --------------------------------------------------------------------------------------------------------------
 
     def keeper(self) -> "Keeper | None":
-        """What keeps its screen for the layer of the next dump; None if it has ended."""
+        """The companion that puts its screen into the layer of the next dump; None if it has ended."""
         loop = asyncio.get_running_loop()
         return Keeper(self, lambda: loop.call_soon_threadsafe(self._pump)) if self.alive else None
 
     def mark(self, reached: Callable[[], None]) -> None:
-        """Have *reached* called once what was written before this call is shown. Any thread; quick.
+        """Have *reached* called once exactly the output before this call was emulated. Any thread; quick.
 
         Raises:
-            TargetError: nothing is held any more.
+            TargetError: there is no attachment any more.
         """
         follower = self._follower
         if follower is None:
@@ -199,7 +199,7 @@ class Terminal:
         follower.mark(follower.line.place_now(), reached)
 
     def last_screen(self) -> str:
-        """What the terminal shows once all was read that the program has written, which has ended. Waits for that, but not for long."""
+        """The screen of a program that has ended, with all that it has written. Waits for that for a while."""
         until = time.monotonic() + _PATIENCE_S
         while self._follower is not None and self.alive and (rest := until - time.monotonic()) > 0:
             if self._follower.line.wait(rest):
@@ -210,16 +210,16 @@ class Terminal:
 
 
 class Keeper:
-    """The `Companion` of a dump: the screen exactly as of the freeze, though what led to it may be emulated only later."""
+    """The `Companion` of a dump: keeps the screen exactly as of the freeze, even if the output before it is emulated later."""
 
     def __init__(self, terminal: Terminal, wake: Callable[[], object]) -> None:
-        # Not of its emulator: the dump may wait for a restore, after which that is another one.
+        # Not the emulator: the dump may wait for a restore, after which there is another one.
         self._terminal, self._wake = terminal, wake
         self._shown = ""
         self._known = threading.Event()
 
     def frozen(self) -> None:
-        """Put a mark behind everything that was written so far."""
+        """Mark the end of the output so far."""
         self._terminal.mark(self._reached)
         self._wake()
 
@@ -228,10 +228,10 @@ class Keeper:
         self._known.set()
 
     def files(self) -> Mapping[str, bytes]:
-        """The screen as a file of the layer.
+        """The screen, as a file of the layer.
 
         Raises:
-            TargetError: the event loop is gone, or too busy.
+            TargetError: the event loop has ended, or is too busy.
         """
         from lamina.core.image.sidecar import TERMINAL_NAME
 

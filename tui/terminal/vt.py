@@ -1,5 +1,6 @@
-"""pyte, with what programs need and it lacks: an alternate screen, one saved cursor as xterm has it, bounds, and the same screen however
-the output is cut into portions (console_codes(4), XTerm control sequences). What it does not know is kept from it: it would print the rest.
+"""pyte, with what it lacks and programs need: an alternate screen, one saved cursor as in xterm, limits, and the same screen however the
+output is cut into portions (console_codes(4), XTerm control sequences). Sequences that pyte does not know are withheld from it, as it would
+print the rest of them.
 """
 
 import copy
@@ -15,47 +16,47 @@ from pyte import charsets, control, modes
 from pyte.screens import Char
 from wcwidth import wcwidth
 
-# Accents on one letter; the rest of a pile of them is left out.
+# Accents on one letter; more are left out.
 ACCENTS = 8
-# A control sequence that is longer is none, characters; of a title the rest is left out.
+# Characters. A longer control sequence is not one; the rest of a longer title is left out.
 _LONGEST = 4096
 _PRIVATE = 5
 _ALTERNATE = {47 << _PRIVATE, 1047 << _PRIVATE, 1049 << _PRIVATE}
 _SAVING = 1049 << _PRIVATE
 _SAVE_CURSOR = 1048 << _PRIVATE
 _IDENTITY = charsets.LAT1_MAP
-# What these do is done at once, wherever they come in a sequence.
+# These are carried out at once, even in the middle of a sequence.
 _AT_ONCE = {control.BEL, control.BS, control.HT, control.LF, control.VT, control.FF, control.CR}
 _CSI_BEGINS = (control.ESC + "[", control.CSI_C1)
 # Strings for the terminal (OSC); for a device (DCS), a program (APC), privately (PM), of no meaning (SOS), a title as screen has it.
 _OSC_BEGINS = (control.ESC + "]", control.OSC_C1)
 _UNKNOWN_STRINGS = tuple(control.ESC + letter for letter in "P_^Xk")
-# Kept from the parser until it is known what they begin.
+# Withheld from the parser until it is known what they begin.
 _BEGINNINGS = {control.ESC, *_CSI_BEGINS, *_UNKNOWN_STRINGS}
 _OSC_ENDS = {control.BEL, control.ST_C1}
-# Nearly all control sequences: nothing that has to be kept from the parser.
+# Nearly all control sequences: nothing in them has to be withheld from the parser.
 _COMMON = re.compile(r"\x1b\[\??[0-9;]{0,64}[@-Z`-~]").match
-# What stands between the beginning of a control sequence and its last letter (ECMA-48, 5.4).
+# What comes between the beginning of a control sequence and its last letter (ECMA-48, 5.4).
 _IN_CSI = {chr(code) for code in range(0x20, 0x40)}
 _VARIATIONS = range(0xFE00, 0xFE10)
 
 
 @lru_cache(4096)
 def width(char: str) -> int:
-    """Columns that *char* takes: 0 for a mark on the letter before it, -1 for what is not shown at all.
+    """How many columns *char* takes: 0 for an accent on the letter before it, -1 for what is not shown at all.
 
-    Joiners and variation selectors are not: terminals do not agree on how wide what they make is, and it goes to the user's own.
+    Joiners and variation selectors are not shown: terminals do not agree on the width of what they make, and the user's may be any.
     """
     found = wcwidth(char)
     return -1 if found == 0 and (category(char)[0] != "M" or ord(char) in _VARIATIONS) else found
 
 
 class Screen(pyte.Screen):
-    """What is shown.
+    """The screen.
 
     Attributes:
-        answer: gets the answers that a program asks for.
-        main: what the main screen shows, while the alternate one is shown; else None.
+        answer: called with the answers that a program asks for.
+        main: the main screen while the alternate one is shown; else None.
     """
 
     def __init__(self, columns: int, lines: int, answer: Callable[[bytes], None]) -> None:
@@ -66,11 +67,11 @@ class Screen(pyte.Screen):
         super().__init__(columns, lines)
 
     def write_process_input(self, data: str) -> None:
-        """pyte's name for an answer."""
+        """Answer the program; pyte calls this."""
         self.answer(data.encode())
 
     def reset(self) -> None:
-        """As after switching on."""
+        """Reset to the state after switching on."""
         super().reset()
         self.main = None
         self.savepoints.clear()
@@ -78,7 +79,7 @@ class Screen(pyte.Screen):
     # -- text ------------------------------------------------------------------------------------------------------------------------
 
     def draw(self, data: str) -> None:
-        """Show text. What has no width and is no accent is left out, and nothing after it is."""
+        """Show text, leaving out what has no width and is not an accent."""
         charset = self.g1_charset if self.charset else self.g0_charset
         if charset is not _IDENTITY:
             data = data.translate(charset)
@@ -115,7 +116,7 @@ class Screen(pyte.Screen):
         self.dirty.add(cursor.y)
 
     def _accent(self, char: str) -> None:
-        """Put an accent on the letter before the cursor. They are not piled up for ever: each would copy all those before it."""
+        """Put an accent on the letter before the cursor. Their number is limited, as each one copies all those before it."""
         x, y = self.cursor.x - 1, self.cursor.y
         if x < 0:
             x, y = self.columns - 1, y - 1
@@ -123,7 +124,7 @@ class Screen(pyte.Screen):
             return
         row = self.buffer[y]
         if not row[x].data and x > 0:
-            x -= 1  # the letter is a wide one
+            x -= 1  # the letter is wide
         if len(row[x].data) <= ACCENTS:
             row[x] = row[x]._replace(data=row[x].data + char)
             self.dirty.add(y)
@@ -131,32 +132,32 @@ class Screen(pyte.Screen):
     # -- what pyte does only to cells and lines that were written before ---------------------------------------------------------------
 
     def erase_in_display(self, how: int = 0, *args: Any, **kwargs: Any) -> None:
-        """Erased lines have the colours of the pen as wide as they are."""
+        """Erase; the erased cells get the current colours."""
         wanted = {0: range(self.cursor.y + 1, self.lines), 1: range(self.cursor.y)}.get(how, range(self.lines))
         for y in wanted:
             self.buffer[y].update(dict.fromkeys(range(self.columns), self.cursor.attrs))
         super().erase_in_display(how, *args, **kwargs)
 
     def delete_lines(self, count: int | None = None) -> None:
-        """Blank lines move up, too."""
+        """Delete lines; blank lines move up, too."""
         for y in range(self.lines):
             self.buffer[y]
         super().delete_lines(count)
 
     def insert_characters(self, count: int | None = None) -> None:
-        """What leaves the line is gone."""
+        """Insert blanks; what is pushed out of the line is lost."""
         super().insert_characters(count)
         self.buffer[self.cursor.y].pop(self.columns, None)
 
     # -- the saved cursor, and the alternate screen ------------------------------------------------------------------------------------
 
     def save_cursor(self) -> None:
-        """There is one."""
+        """Save the cursor; there is only one saved cursor."""
         self.savepoints.clear()
         super().save_cursor()
 
     def restore_cursor(self) -> None:
-        """It stays saved, and may be outside of the scrolling region."""
+        """Restore the cursor, which stays saved and may be outside the scrolling region."""
         kept = [saved._replace(cursor=copy.copy(saved.cursor)) for saved in self.savepoints]
         super().restore_cursor()
         self.savepoints[:] = kept
@@ -164,7 +165,7 @@ class Screen(pyte.Screen):
             self.cursor.y = min(kept[0].cursor.y, self.lines - 1)
 
     def set_mode(self, *wanted: int, **how: Any) -> None:
-        """Beside what pyte knows: 47, 1047, 1048 and 1049."""
+        """Set modes: besides those of pyte 47, 1047, 1048 and 1049."""
         numbers = {mode << _PRIVATE for mode in wanted} if how.get("private") else set()
         if numbers & {_SAVING, _SAVE_CURSOR}:
             self.save_cursor()
@@ -174,7 +175,7 @@ class Screen(pyte.Screen):
             self._show({})
 
     def reset_mode(self, *wanted: int, **how: Any) -> None:
-        """The other way round."""
+        """Reset modes, the same ones."""
         numbers = {mode << _PRIVATE for mode in wanted} if how.get("private") else set()
         super().reset_mode(*wanted, **how)
         if numbers & _ALTERNATE and self.main is not None:
@@ -191,7 +192,7 @@ class Screen(pyte.Screen):
 
 
 class _Forgiving:
-    """The screen as the parser sees it: a sequence that it does not know, or that means nothing, is left out."""
+    """The screen as the parser sees it: unknown and meaningless sequences are ignored."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -200,14 +201,14 @@ class _Forgiving:
         found = getattr(self._screen, name)
 
         def call(*values: Any, **named: Any) -> None:
-            with suppress(Exception):  # of a library, over what anybody may write
+            with suppress(Exception):  # the exceptions of a library, for whatever a program may write
                 found(*values, **named)
 
         return call
 
 
 class Stream(pyte.ByteStream):
-    """Tells text from control sequences, and knows which one is not finished yet."""
+    """Separates text from control sequences, and knows an unfinished one."""
 
     def __init__(self, screen: Screen) -> None:
         self._unfinished = ""
@@ -215,14 +216,14 @@ class Stream(pyte.ByteStream):
 
     @property
     def unfinished(self) -> bytes:
-        """The beginning of a character or control sequence whose end has not come; fed to a new stream it leads to the same state."""
+        """The beginning of a character or control sequence that is not finished. A new stream that is fed with it is in the same state."""
         begun = self._unfinished
         if begun and not begun.startswith(_OSC_BEGINS):
             begun = "".join(char for char in begun if char not in _AT_ONCE)
         return begun.encode() + self.utf8_decoder.getstate()[0] if self.use_utf8 else begun.encode("latin-1")
 
     def feed(self, data: bytes) -> None:  # type: ignore[override]
-        """The program wrote *data*. What follows a choice of the character set is decoded by that."""
+        """Process what the program wrote. Text after a choice of the character set is decoded accordingly."""
         at = 0
         if self._unfinished in (control.ESC, control.ESC + "%"):
             at = 2
@@ -234,7 +235,7 @@ class Stream(pyte.ByteStream):
         self._feed(data[at:])
 
     def _feed(self, data: bytes) -> None:
-        """The loop is pyte's, which does not say where a sequence began, and lets a wrong one raise."""
+        """pyte's own loop, which does not tell where a sequence began, and raises on wrong ones."""
         text = self.utf8_decoder.decode(data) if self.use_utf8 else data.decode("latin-1")
         assert self.listener is not None
         draw, plain = self.listener.draw, self._text_pattern.match
@@ -267,7 +268,7 @@ class Stream(pyte.ByteStream):
             ends = char == "\\" and begun.endswith(control.ESC)
             self._unfinished = "" if ends else _without_end(begun, char)
         elif len(begun) >= _LONGEST and begun.startswith(_OSC_BEGINS):
-            # The end of it is waited for without the parser, which would keep it all.
+            # Its end is awaited without the parser, which would keep all of it.
             if char in _OSC_ENDS or (char == "\\" and begun.endswith(control.ESC)):
                 self._begin_anew()
             else:
@@ -282,11 +283,11 @@ class Stream(pyte.ByteStream):
             try:
                 done = self._send_to_parser(char)
             except Exception:
-                done = True  # the parser begins anew
+                done = True  # the parser begins again
             self._unfinished = "" if done else self._unfinished + char
 
     def _take_of_csi(self, char: str) -> None:
-        """The parser gets a control sequence when it is whole, if it is one that it knows."""
+        """Give the parser a control sequence when it is complete and one that pyte knows."""
         begun, self._unfinished = self._unfinished, ""
         if char in _AT_ONCE:
             self._parse(char)
@@ -304,12 +305,12 @@ class Stream(pyte.ByteStream):
 
 
 def _without_end(begun: str, char: str) -> str:
-    """What is kept of a string that goes on: its beginning, and whether *char* may begin its end."""
+    """What is kept of an unfinished string: its beginning, and whether *char* may begin its end."""
     return begun[:_LONGEST].removesuffix(control.ESC) + (char if char == control.ESC else "")
 
 
 def _known(sequence: str) -> str:
-    """A control sequence as pyte knows it; "" if it knows none like this."""
+    """The control sequence in a form that pyte knows; "" if it knows none."""
     begin = 1 if sequence[0] == control.CSI_C1 else 2
     inside, last = sequence[begin:-1], sequence[-1]
     if inside[:1] in {"<", "=", ">"} or any(" " <= char <= "/" for char in inside):
@@ -322,7 +323,7 @@ def _known(sequence: str) -> str:
 
 
 def _style(parts: str) -> str:
-    """One attribute of the pen whose parts colons part (ITU-T T.416, 13.1.8), as semicolons write it; "" if pyte has none like it."""
+    """An attribute with colons (ITU-T T.416, 13.1.8), rewritten with semicolons; "" if pyte does not know it."""
     what, *rest = parts.split(":")
     if not rest:
         return what

@@ -1,4 +1,4 @@
-"""The tree of what a layer holds; a file's fields are asked for when its branch is opened."""
+"""The tree of what a layer holds. The fields of a file are read when its branch is opened."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from lamina.tui.read.contents import Branch, Contents
 
 
 class ContentsTree(Tree[Branch]):
-    """Branches of one layer."""
+    """The branches of one layer."""
 
     BINDINGS: ClassVar[list[BindingType]] = TREE_KEYS
 
@@ -38,7 +38,7 @@ class ContentsTree(Tree[Branch]):
         self._waiting: dict[str, list[TreeNode[Branch]]] = {}
 
     def show(self, contents: Contents) -> None:
-        """The branches of another layer; tasks and files are open, what is below them closed."""
+        """Show the branches of another layer. Tasks and files are open, what is below them is closed."""
         self.clear()
         self._waiting.clear()
         for branch in contents.branches:
@@ -74,7 +74,7 @@ class ContentsTree(Tree[Branch]):
             self.post_message(self.Opened(branch.file))
 
     def on_tree_node_selected(self, event: Tree.NodeSelected[Branch]) -> None:
-        """Enter on an area."""
+        """Go to an area on Enter."""
         branch = event.node.data
         if branch is not None and branch.place is not None:
             self.post_message(self.Led(*branch.place))

@@ -1,4 +1,4 @@
-"""The columns of a difference: areas with their pages and a bar, and what came, went or is another."""
+"""The columns of a difference: areas with their pages and a bar, and what was added, removed or replaced."""
 
 from lamina.tui.model import units
 from lamina.tui.model.difference import ADDED, CHANGED, GONE, LOST, MAYBE, SAME, DiffArea, News
@@ -11,7 +11,7 @@ _SIGNS = {"+": "new", "-": "danger", "~": "warm"}
 
 
 def area_columns() -> list[Column[DiffArea]]:
-    """One row an area; numbers of nothing are a dot."""
+    """One row for each area. Zero is shown as a dot."""
     return [
         Column("AREA", 0, lambda row: [(row.name, ""), (f" {row.start:x}", "dim")]),
         Column("", 4, lambda row: [(row.perms, "dim")], keep=70),

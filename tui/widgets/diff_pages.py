@@ -1,4 +1,4 @@
-"""One page on two sides as hexadecimal bytes and text, what differs lit: side by side where there is room, else one below the other.
+"""One page on two sides as hexadecimal bytes and text, with differences highlighted: side by side where there is room, else interleaved.
 
 Only the lines on the screen are painted.
 """
@@ -20,7 +20,7 @@ _OFFSET = 6
 
 
 def _cells(width: int) -> int:
-    """What *width* bytes of one side take."""
+    """How many cells *width* bytes of one side take."""
     return 3 * width + 1 + width
 
 
@@ -36,7 +36,7 @@ class DiffPages(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._pages: BothPages | None = None
         self._lines: tuple[PairLine, ...] = ()
-        # What each row of the screen shows: a line, and whether it is side b's below that of side a.
+        # What each row of the screen shows: a line, and whether it is that of side b, below that of side a.
         self._rows: list[tuple[PairLine, bool]] = []
         self._whole = False
         self._styles: dict[str, Style] = {}
@@ -64,7 +64,7 @@ class DiffPages(ScrollView, can_focus=True):
         return _WIDE if room >= 2 * _cells(_WIDE) + 2 or (not self.side_by_side and room >= _cells(_WIDE) + 2) else _NARROW
 
     def show(self, pages: BothPages | None) -> None:
-        """Show another page, from its top; or the same one anew, where one is."""
+        """Show another page from its top, or the same page again at the same place."""
         moved = pages is None or self._pages is None or (pages.which, pages.address) != (self._pages.which, self._pages.address)
         self._pages = pages
         self._lay_out()
@@ -80,7 +80,7 @@ class DiffPages(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Other lines for another width."""
+        """Lay the lines out for the new width."""
         self._lay_out()
 
     def action_lines(self, by: int) -> None:
@@ -124,7 +124,7 @@ class DiffPages(ScrollView, can_focus=True):
         return [begin, Segment(sign, self._style("after" if second else "before")), *self._side(line, second)]
 
     def _number(self, line: PairLine) -> Segment:
-        """What changed, as a number, where there is room for all of it; what is as large as an address, in hexadecimal."""
+        """The change as numbers, where there is room; in hexadecimal if they are as large as addresses."""
         if line.number is None:
             return Segment("")
         size, before, after = line.number
@@ -152,7 +152,7 @@ class DiffPages(ScrollView, can_focus=True):
         return self._style("after" if after else "before")
 
     def notify_style_update(self) -> None:
-        """Another theme, or the focus came or went: styles are looked up anew."""
+        """Look styles up anew: the theme or the focus has changed."""
         self._styles.clear()
         super().notify_style_update()
 

@@ -1,4 +1,4 @@
-"""What a dump of the target would write now, how long it would stand still, and what stands in its way."""
+"""What a dump of the target would write now, how long it would freeze the target, and what prevents it."""
 
 import time
 
@@ -12,7 +12,7 @@ from lamina.tui.theme import DANGER, WARM
 
 
 class DumpNow(Widget):
-    """The pane beside threads and descriptors."""
+    """The pane next to threads and descriptors."""
 
     def __init__(self) -> None:
         super().__init__(classes="pane", id="dump-now")
@@ -20,7 +20,7 @@ class DumpNow(Widget):
         self._text = Text()
 
     def show(self, target: Target | None, memory: TargetMemory | None, hindrance: str = "") -> None:
-        """Describe it; *hindrance* is what stands in its way."""
+        """Describe it; *hindrance* is what prevents it, in words."""
         self._text = _describe(target, memory, hindrance) if target is not None and memory is not None else Text()
         self.refresh()
 

@@ -14,13 +14,13 @@ from lamina.tui.model.process_filter import Filter, parse_filter
 
 
 class FilterLine(Horizontal):
-    """Shown while a filter is typed. What is wrong with it is said beside it."""
+    """Shown while a filter is typed, with what is wrong with it."""
 
     BINDINGS: ClassVar = FILTER_KEYS
 
     @dataclass
     class Typed(Message):
-        """Another filter stands there; None if nothing does."""
+        """The filter has changed; None if there is none."""
 
         wanted: Filter | None
 
@@ -48,7 +48,7 @@ class FilterLine(Horizontal):
         self.screen.set_focus(self._input)
 
     def clear(self) -> None:
-        """Nothing is typed there any more."""
+        """Empty the line and hide it."""
         self._input.value = ""
 
     @on(Input.Changed)

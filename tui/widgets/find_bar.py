@@ -1,4 +1,4 @@
-"""One line to type what is looked for, how it is meant, and where."""
+"""The search line: what is searched for, how it is meant, and where."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class FindBar(Horizontal):
 
     @dataclass
     class Left(Message):
-        """Nothing is to be looked for any more."""
+        """The search line was left."""
 
     def __init__(self) -> None:
         super().__init__(id="find-bar")
@@ -57,7 +57,7 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._input)
 
     def action_mean(self, how: str) -> None:
-        """What is typed is text, a regular expression, bytes or a number; of numbers one kind after the other."""
+        """Switch between text, regular expression, bytes and the kinds of numbers."""
         if how == "number":
             self._how = _NUMBERS[(_NUMBERS.index(self._how) + 1) % len(_NUMBERS)] if self._how in _NUMBERS else _NUMBERS[0]
         else:
@@ -65,7 +65,7 @@ class FindBar(Horizontal):
         self._describe()
 
     def action_where(self) -> None:
-        """Only in one kind of area, or in the one the cursor is in, or everywhere again."""
+        """Search only in one kind of area, or in the one that the cursor is in, or everywhere again."""
         kinds = list(Where)
         self._where = kinds[(kinds.index(self._where) + 1) % len(kinds)]
         self._describe()

@@ -1,4 +1,4 @@
-"""The text of a detail pane: another one with each step of a cursor, and the screen is not laid out anew for it."""
+"""The text of a detail pane, which changes with each step of a cursor without a new layout of the screen."""
 
 from textual.visual import VisualType
 from textual.widget import Widget
@@ -6,12 +6,12 @@ from textual.widgets import Static
 
 
 class FlowingText(Static):
-    """A text at least as high as the pane that scrolls it; only one that does not fit makes a new layout necessary."""
+    """A text that is at least as high as the pane that scrolls it. Only one that does not fit needs a new layout."""
 
     DEFAULT_CSS = "FlowingText { min-height: 100%; }"
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
-        """See `Static.update`."""
+        """Show *content* instead of what is shown."""
         super().update(content, layout=False)
         pane = self.parent
         room = pane.scrollable_content_region.height if isinstance(pane, Widget) else 0

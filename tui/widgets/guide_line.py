@@ -12,7 +12,7 @@ class GuideLine(Static):
     _line: str | None = None
 
     def show(self, guide: Guide) -> None:
-        """Repaint for where the reader is."""
+        """Show the step that the reader is at."""
         if guide.line == self._line:
             return  # asked with every look at the target and every report of progress
         self._line = guide.line

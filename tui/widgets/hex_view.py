@@ -1,6 +1,6 @@
-"""Memory as hexadecimal bytes and text, line by line as far as one scrolls; changed bytes and hits are lit.
+"""Memory as hexadecimal bytes and text, read while the user scrolls. Changed bytes and hits are highlighted.
 
-It holds only what is around the visible lines, and asks for more (`Wanted`) before the end of that comes into view.
+It holds only the surroundings of the visible lines, and asks for more (`Wanted`) before their end comes into view.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,7 @@ from lamina.tui.read.page_bytes import ByteWindow
 PAGE = 4096
 # Lines read at once, and how many of them before the first visible one.
 _LINES, _BEFORE = 2048, 512
-# Cells that a line needs to be airy.
+# Cells of a line that has room for gaps.
 _ROOMY = 80
 
 
@@ -42,7 +42,7 @@ class HexView(Widget, can_focus=True):
 
     @dataclass
     class Wanted(Message):
-        """These stretches (address, bytes) are needed to go on painting; *first* is the line they begin at."""
+        """These stretches (address, bytes) are needed for painting; *first* is the line that they begin at."""
 
         first: int
         stretches: tuple[tuple[int, int], ...]
@@ -91,20 +91,20 @@ class HexView(Widget, can_focus=True):
         self.refresh()
 
     def show_windows(self, first: int, windows: Sequence[ByteWindow]) -> None:
-        """What was wanted from line *first* on was read; an answer to an older question is dropped."""
+        """Show what was read from line *first* on. An answer to an older question is ignored."""
         if self._asked and self._asked.start == first:
             self._windows, self._known, self._asked = windows, self._asked, range(0)
             self.post_message(self.Moved(self._address))
             self.refresh()
 
     def read_again(self) -> None:
-        """Ask anew for what is shown: a running program has gone on."""
+        """Ask again for what is shown: a running program has gone on."""
         if self._known and not self._asked:
             self._asked = self._known
             self.post_message(self.Wanted(self._known.start, self._lines.stretches(self._known.start, len(self._known))))
 
     def show_hits(self, hits: Sequence[tuple[int, int]]) -> None:
-        """Light these (address, size), ascending."""
+        """Highlight these hits (address, size), ascending."""
         self._hits = hits
         self.refresh()
 
@@ -118,7 +118,7 @@ class HexView(Widget, can_focus=True):
             self.post_message(self.Moved(address))
         height = max(1, self.size.height)
         if not self._top <= line < self._top + height:
-            # A jump shows what is before it, too; a step scrolls by a line.
+            # A jump also shows what precedes its goal; a step scrolls by a line.
             step = line in (self._top - 1, self._top + height)
             self._top = max(0, line - (0 if line < self._top and step else height - 1 if step else height // 3))
         self._want()
@@ -200,7 +200,7 @@ class HexView(Widget, can_focus=True):
 
     @property
     def _gap(self) -> str:
-        """What is between the address and the bytes, and between the halves of these."""
+        """The gap between address and bytes, and between the halves of the bytes."""
         return "  " if self.size.width >= _ROOMY else " "
 
     def render_line(self, y: int) -> Strip:
@@ -241,7 +241,7 @@ class HexView(Widget, can_focus=True):
         return at >= 0 and address < self._hits[at][0] + self._hits[at][1]
 
     def notify_style_update(self) -> None:
-        """Another theme, or the focus came or went: styles are looked up anew."""
+        """Look styles up anew: the theme or the focus has changed."""
         self._styles.clear()
         super().notify_style_update()
 

@@ -1,4 +1,4 @@
-"""What a search in memory found: a list of places, and above it how many there are, where, and how long it took."""
+"""What a search in memory found: a list of addresses, and above it how many there are, where, and how long it took."""
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -30,7 +30,7 @@ class HitsPane(Vertical):
         yield self.hits
 
     def on_mount(self) -> None:
-        """Out of sight until something is looked for."""
+        """Hide until something is searched for."""
         self.display = False
 
     def searching(self, asked: Asked) -> None:
@@ -41,19 +41,19 @@ class HitsPane(Vertical):
         self.hits.show_rows(())
 
     def went_on(self, progress: Progress) -> None:
-        """It goes on."""
+        """Show how far the search is."""
         share = units.share(progress.done, progress.total)
         self.border_subtitle = f"{share}, {units.rate(progress.done_bytes, progress.elapsed_us)} · Esc stops"
 
     def failed(self, why: str) -> None:
-        """It cannot be done."""
+        """Say why the search cannot be done."""
         self.border_subtitle = ""
         self.border_title = "nothing searched"
         self.hits.empty_text = why
         self.hits.refresh()
 
     def show(self, found: Search) -> None:
-        """It came to its end."""
+        """Show the hits of a search that has ended."""
         self.display = True
         self.border_subtitle = ""
         many = units.counted(len(found.hits), "hit", "hits") + ("" if found.complete else " and more")

@@ -12,7 +12,7 @@ from lamina.tui.model.journal import Job
 from lamina.tui.theme import DANGER, GOOD
 
 _BAR = 18
-# More often nobody reads it.
+# Nobody can read updates that come faster.
 _PAUSE_S = 0.1
 _MARK = {journal.DONE: ("✓ ", GOOD), journal.FAILED: ("✗ ", DANGER), journal.CANCELLED: ("– cancelled ", "dim")}
 

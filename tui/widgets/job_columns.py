@@ -6,7 +6,7 @@ from lamina.tui.model.journal import Job
 from lamina.tui.widgets.row_list import Cell, Column
 
 _BAR = 12
-# Cells in which a phase with its bar and rate, and a command line, are still of use.
+# Fewer cells are of no use for a phase with its bar and rate, or for a command line.
 _LEAST_WORK, _LEAST_COMMAND = 62, 56
 _COLOUR = {
     journal.WAITING: "dim", journal.RUNNING: "bright", journal.DONE: "good", journal.FAILED: "danger", journal.CANCELLED: "dim",

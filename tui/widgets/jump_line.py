@@ -39,7 +39,7 @@ class JumpLine(Horizontal):
         return cast(BaseApp, self.app)
 
     def compose(self) -> ComposeResult:
-        """The line, and beside it what it may become or what is wrong with it."""
+        """The line, and next to it how it can be completed or what is wrong with it."""
         yield Label(":")
         yield self._input
         yield self._hint
@@ -62,7 +62,7 @@ class JumpLine(Horizontal):
         self.screen.set_focus(self._input)
 
     def action_leave(self) -> None:
-        """Away with it, and back to where one was."""
+        """Hide the line, and go back to what had the focus."""
         self.display = False
         if self._input.has_focus:
             self.screen.set_focus(self._from)
@@ -85,12 +85,12 @@ class JumpLine(Horizontal):
             self._complete(False)
 
     def action_complete(self) -> None:
-        """As far as it is clear; then one possibility after the other."""
+        """Complete as far as that is unambiguous, then offer one possibility after the other."""
         if self._input.value in self._tried:
             self._put(self._tried[(self._tried.index(self._input.value) + 1) % len(self._tried)])
         else:
             completing = self._complete(True)
-            # What is typed next stands behind what is completed.
+            # What is typed next comes behind what is completed.
             self._lamina.type_ahead.expect("what fits", lambda: is_over(completing))
 
     @work(exclusive=True, group="completions")
@@ -121,7 +121,7 @@ class JumpLine(Horizontal):
         if not line:
             self.action_leave()
             return
-        # Before it is done: what it leads to may take the focus.
+        # Before it is carried out: what it opens may take the focus.
         self.action_leave()
         self._lamina.history.add(line)
         from lamina.tui.keys.jumps import follow
@@ -129,7 +129,7 @@ class JumpLine(Horizontal):
         follow(self._lamina, line, self._actions, self._unclear)
 
     def _unclear(self, why: str) -> None:
-        """Say why, and let it be mended."""
+        """Say why, and let the user correct the line."""
         self.workers.cancel_group(self, "completions")
         self.display = True
         self.screen.set_focus(self._input)

@@ -1,4 +1,4 @@
-"""The keys of the focused pane in one line, the most useful first; as many as fit. To the right what is the same everywhere."""
+"""The key bar: the keys of the focused pane, the most useful first, as many as fit in a line. On the right what is the same everywhere."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from lamina.tui.keys.actions import EVERYWHERE, PANES, Action, actions_here
 
-# What stands to the right, by action: what it is called, and what where it is narrow.
+# What is on the right, by action: its name, and its name on a narrow terminal.
 _PANE = ("next_pane(1)", "next pane", "pane")
 _PALETTE = ("command_palette", "actions", "all")
 _HELP = ("help", "help", "help")
@@ -65,7 +65,7 @@ class KeyBar(Widget):
         return line
 
     def _right(self, actions: dict[str, Action]) -> list[tuple[Text, Action | None]]:
-        """What is the same everywhere; while one pane is alone, how to come to the others."""
+        """What is the same everywhere; while one pane is shown alone, also how to see the others."""
         alone, narrow = self.screen.maximized is not None, self.size.width < 100
         pieces: list[tuple[Text, Action | None]] = [(self._piece("1–6", "" if narrow else "screens"), None)] if alone or not narrow else []
         wanted = [_HELP] if alone and narrow else [_PALETTE, _HELP]

@@ -15,7 +15,7 @@ _NARROWEST, _WIDEST = 7, 24
 def layer_columns(
     stands_on: Callable[[LayerRow], bool], is_marked: Callable[[LayerRow], bool], rows: Sequence[LayerRow] = ()
 ) -> list[Column[LayerRow]]:
-    """The graph first, as wide as *rows* need it; *stands_on* says which layer the target stands on."""
+    """The graph comes first, as wide as *rows* need it. *stands_on* says whether the target is on a layer."""
     width = max((cell_len(row.lane) + cell_len(row.name) + 2 for row in rows), default=0)
     return [
         mark_column(is_marked),
@@ -30,7 +30,7 @@ def layer_columns(
 
 
 def mark_column(is_marked: Callable[[LayerRow], bool]) -> Column[LayerRow]:
-    """A sign beside the layers that are marked for a comparison."""
+    """A sign next to the layers that are marked for a comparison."""
     return Column("", 1, lambda row: [("◆" if is_marked(row) else "", "new")])
 
 
@@ -65,7 +65,7 @@ def _verdict(row: LayerRow) -> tuple[str, str]:
 
 
 def _note(row: LayerRow) -> Cell:
-    """Why it cannot be restored, what people say of it, what keeps it."""
+    """Why it cannot be restored, its label, and why it is pinned."""
     if row.trashed:
         return [("in the trash", "dim")]
     parts: list[tuple[str, str]] = []

@@ -19,7 +19,7 @@ _BAR = 20
 
 
 class LayerDetail(VerticalScroll, can_focus=False):
-    """The pane beside the layers."""
+    """The pane next to the layers."""
 
     BINDINGS: ClassVar = SCROLL_KEYS
 
@@ -38,7 +38,7 @@ class LayerDetail(VerticalScroll, can_focus=False):
 
 
 def describe(row: LayerRow, stands_on: bool, dirty: Dirty | None) -> Text:
-    """All of it in a few lines, what matters most first."""
+    """Everything in a few lines, the most important first."""
     text = Text()
     if dirty is not None:
         text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")

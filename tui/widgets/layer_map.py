@@ -1,4 +1,4 @@
-"""The memory as of the layer under the cursor, repainted at once: what was read is kept, and the layers beside it are read ahead."""
+"""The memory as of the layer under the cursor. It is shown without delay: what was read is kept, and neighbouring layers are read ahead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LayerMap(MapPane):
 
     @dataclass
     class Painted(Message):
-        """What is known of the memory of the layer is on the screen."""
+        """The memory of the layer is on the screen."""
 
         layer_map: "LayerMap"
 
@@ -67,7 +67,7 @@ class LayerMap(MapPane):
             self._paint(message.memory)
 
     def on_layer_memory_lost(self, message: messages.LayerMemoryLost) -> None:
-        """The memory of a layer cannot be resolved: better no map than that of another layer."""
+        """The memory of a layer cannot be resolved: show no map rather than that of another layer."""
         if self._row is not None and self._row.path == message.layer:
             self.show_nothing(message.why)
             self.post_message(self.Painted(self))

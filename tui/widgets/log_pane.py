@@ -1,4 +1,4 @@
-"""The log in its frame: what is shown of it, and the line where one types what to look for."""
+"""The log in its frame: which levels it shows, and the line to search in it."""
 
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class SearchLine(Horizontal):
         self.screen.set_focus(self.input)
 
     def action_leave(self) -> None:
-        """Nothing is looked for."""
+        """Hide the line, and search no more."""
         self.input.value = ""
         self.input.post_message(Input.Submitted(self.input, ""))
 
@@ -47,7 +47,7 @@ class LogPane(Vertical):
     BINDINGS = LOG_PANE_KEYS
 
     class PagerAsked(Message):
-        """The entries are to be read elsewhere."""
+        """The user wants to read the entries in a pager."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(classes="pane", id="log-pane")
@@ -62,7 +62,7 @@ class LogPane(Vertical):
         yield self._search
 
     def action_search(self) -> None:
-        """Look for something."""
+        """Search in the log."""
         self._search.open()
 
     @on(LogView.Changed)
@@ -96,7 +96,7 @@ class LogPane(Vertical):
         self.post_message(self.PagerAsked())
 
     def action_clear(self) -> None:
-        """Look for nothing any more; if nothing was looked for, back to the processes."""
+        """Search no more; without a search, go back to the processes."""
         if self.view.needle:
             self._search.input.value = ""
             self.view.find("")

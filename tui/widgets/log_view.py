@@ -1,4 +1,4 @@
-"""The log with its levels: only the lines on the screen are drawn. It follows what comes while the cursor is on the last entry."""
+"""The log with its levels. Only visible lines are drawn. It follows new entries while the cursor is on the last one."""
 
 import textwrap
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Line:
     first: bool = True
 
     def head(self, width: int) -> tuple[str, str]:
-        """What stands before the text, in *width* cells: when, and its level."""
+        """What comes before the text, in *width* cells: the time and the level."""
         if not self.first:
             return "", " " * width
         clock = self.entry.clock if width == _WIDE_HEAD else self.entry.clock[:8]
@@ -59,7 +59,7 @@ class LogView(ScrollView, can_focus=True):
     }  # fmt: skip
 
     class Changed(Message):
-        """What is shown, or how, is another."""
+        """What is shown, or how, has changed."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(id="log")
@@ -168,7 +168,7 @@ class LogView(ScrollView, can_focus=True):
             self.go_to((beyond or hits)[0 if by > 0 else -1])
 
     def action_levels(self, more: bool) -> None:
-        """Show entries that matter less, too, or fewer."""
+        """Show more levels, or fewer."""
         self.level = Level(min(Level.ERROR, max(Level.DEBUG, self.level + (-1 if more else 1))))
         self.read()
 
@@ -179,7 +179,7 @@ class LogView(ScrollView, can_focus=True):
         self._lay_out()
 
     def find(self, needle: str) -> None:
-        """Light up *needle* and go to the newest hit."""
+        """Highlight *needle* and go to the newest hit."""
         self.needle = needle
         hits = self.hits
         self.go_to(hits[-1] if hits else self.at)
@@ -227,14 +227,14 @@ class LogView(ScrollView, can_focus=True):
         level = base + self.get_component_rich_style(f"log--{line.entry.level.word}", partial=True)
         dim = base + self.get_component_rich_style("log--dim", partial=True)
         clock, word = line.head(self._head)
-        # What is dim elsewhere would be hard to read on the cursor.
+        # Dim text would be hard to read under the cursor.
         faint = base if self.has_focus and self.entry is line.entry else dim
         pieces = [Segment(clock, faint), Segment(word, level), *self._lit(line.text, level if line.entry.level >= Level.WARNING else base)]
         strip = Strip(pieces).crop(left, left + width).adjust_cell_length(width, base)
         return self._marked(strip, at).apply_offsets(left, at)
 
     def _lit(self, text: str, plain: Style) -> list[Segment]:
-        """*text* with what is searched in it lit."""
+        """*text* with the search hits highlighted."""
         needle = self.needle.casefold()
         folded = text.casefold()
         hit = self.get_component_rich_style("log--hit")
@@ -247,7 +247,7 @@ class LogView(ScrollView, can_focus=True):
         return [*pieces, Segment(text[start:], plain)]
 
     def _marked(self, strip: Strip, at: int) -> Strip:
-        """*strip* with what the mouse marked in its colours."""
+        """*strip* with the selection of the mouse in its colours."""
         span = self.text_selection.get_span(at) if self.text_selection is not None else None
         if span is None:
             return strip

@@ -1,4 +1,4 @@
-"""A frame around a `MemoryMap` that says what it shows, how much a cell is, and what lies under the cursor."""
+"""A frame around a `MemoryMap`: what it shows, how much memory a cell is, and what is under the cursor."""
 
 from collections.abc import Mapping
 
@@ -35,13 +35,13 @@ class MapPane(Vertical):
         self.retitle()
 
     def show_nothing(self, why: str) -> None:
-        """Nothing to see, and why."""
+        """Show no map, and say why."""
         self.map.empty_text = why
         self.show("memory", AddressSpace())
 
     @on(MemoryMap.Moved)
     def retitle(self) -> None:
-        """The cursor or the scale is another."""
+        """Update the title: the cursor or the scale has changed."""
         title = f"{self._what} · 1 cell = {self.map.scale_text}" if self.map.area else self._what
         if title != self._titled:
             self._titled, self.border_title = title, Content(title)  # which paints the pane anew

@@ -1,6 +1,6 @@
-"""The address space as a strip of cells under a cursor: zoom from all of it to one page, what a cell is by colour and by glyph.
+"""The address space as lines of cells with a cursor. It zooms from everything down to one page; colour and glyph say what a cell is.
 
-Lines are painted when they are looked at (Line API), from runs; see `lamina.tui.model.cellmap`.
+Lines are painted from page runs when they come into view (Textual's line API, `lamina.tui.model.cellmap`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from lamina.tui.model.cellmap import CellLine, CellMap, MapArea, Paint, fitting_
 from lamina.tui.theme import DANGER, told_by_colour
 from lamina.tui.widgets.painting import CELL_COLOUR
 
-# Which component class paints a glyph. Glyphs that carry meaning by shade alone are drawn full where there is colour.
+# Which component class paints a glyph. Glyphs that differ by shade alone are drawn as full blocks where there is colour.
 GLYPHS = {
     ".": "zero", "·": "file", "░": "old", "▒": "older", "▓": "parent", "█": "own", "*": "dirty", "+": "new",
     "≈": "shared", "╱": "untracked", "!": "punched", "?": "unknown", "=": "same", "~": "dirty", "-": "gone",
@@ -33,7 +33,7 @@ MEANING = {
     "░": "old", "▒": "older than the parent", "▓": "of the parent", "█": "of this layer", "*": "dirty", "+": "new",
     "≈": "shared", "╱": "not tracked", "!": "punched", "?": "in no layer",
 }  # fmt: skip
-# Blends of a colour into the background, so that a cell of which few pages count is pale.
+# How much of its colour a cell has, so that one in which few pages count is pale.
 _LEVELS = 4
 _NAME, _NOTE = 12, 22
 _NOTE_FROM = 72
@@ -60,7 +60,7 @@ class MemoryMap(ScrollView, can_focus=True):
         address: int
 
     def __init__(self, id: str | None = None, meaning: Mapping[str, str] = MEANING) -> None:
-        """*meaning*: what its glyphs say, in words."""
+        """*meaning*: what its glyphs mean, in words."""
         super().__init__(id=id)
         self._meaning = meaning
         self._areas: Sequence[MapArea] = ()
@@ -244,7 +244,7 @@ class MemoryMap(ScrollView, can_focus=True):
     # -- painting --------------------------------------------------------------------------------------------------------------------
 
     def notify_style_update(self) -> None:
-        """Another theme: the colours are looked up anew."""
+        """Look the colours up anew: the theme has changed."""
         self._colours.clear()
         super().notify_style_update()
 
@@ -273,7 +273,7 @@ class MemoryMap(ScrollView, can_focus=True):
             style = self._colour(glyph, level)
             if under:
                 style += Style(reverse=True, underline=True) + self._cursor(glyph)
-                # A full block turned round would be an empty one.
+                # A full block in reverse video would be an empty one.
                 shape = "◆" if shape == "█" else glyph
             segments.append(Segment(shape * len(list(same)), style))
         return segments

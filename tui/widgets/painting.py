@@ -13,7 +13,7 @@ CELL_COLOUR = {
 
 
 def paint(cells: str, shaded: bool, width: int = 1) -> Text:
-    """Glyphs in their colours, each *width* times. Colour alone tells the age of a cell; where colours are few (*shaded*), the shade."""
+    """Glyphs in their colours, each *width* times. The colour tells the age of a cell, or where colours are few (*shaded*) the shade."""
     text = Text()
     for glyph, same in groupby(cells):
         shape = "█" if glyph in "░▒▓" and not shaded else glyph

@@ -1,4 +1,4 @@
-"""The columns of the process list: what each shows, how it sorts, and which goes first when it is narrow."""
+"""The columns of the process list: what each shows, how it sorts, and which is left out first when there is little room."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from lamina.tui.model.target import is_tracker
 from lamina.tui.model.tree import TreeRow
 from lamina.tui.widgets.row_list import Cell, Column
 
-# In a deep tree the name matters more than its forefathers: cells of a name that they leave to it, and of each of them.
+# In a deep tree the name matters more than its ancestors: cells that they leave to it, and cells of each of them.
 _NAME, _STEP = 12, 3
 _MARK_COLOUR = {"✓": "good", "!": "warn", "✗": "danger"}
 Key = Callable[[ProcessList, ProcessInfo], Any]
@@ -60,7 +60,7 @@ def order_by(column: ProcessColumn) -> Order | None:
 
 
 def chosen(names: Iterable[str]) -> tuple[str, ...]:
-    """*names* as far as there are such columns, each once; with the name of the process, without which no row says what it is."""
+    """Those of *names* that are columns, each once, and always the name of the process."""
     wanted = tuple(dict.fromkeys(name for name in names if name in ALL))
     return wanted if "NAME" in wanted else (*wanted[:1], "NAME", *wanted[1:])
 
@@ -191,7 +191,7 @@ _COLUMNS = (
 )
 ALL = {column.name: column for column in _COLUMNS}
 DEFAULT = ("PID", "NAME", "RSS", "THR", "DIRTY/s", "LAYERS", "OK")
-# From the last one on they go when it is narrow; the others stay.
+# When there is little room they are left out, the last one first; the others stay.
 DROPS = ("RSS", "DIRTY/s", "LAYERS", "CPU%", "THR", "USER", "FDS", "S", "LAYER", "TRACKER", "STARTED", "PPID", "VIRT", "COMMAND")
 _UPWARDS = ("PID", "PPID")
 _LEAST = {"NAME": 16, "COMMAND": 20}

@@ -1,4 +1,4 @@
-"""What is known of the process under the cursor, what stands in the way of dumping it, and what the next dump would write."""
+"""What is known of the process under the cursor, what prevents dumping it, and what the next dump would write."""
 
 import time
 from pathlib import Path
@@ -27,7 +27,7 @@ _LONGEST_LINE = 160
 
 
 class ProcessDetail(VerticalScroll):
-    """The pane beside the tree."""
+    """The pane next to the tree."""
 
     BINDINGS: ClassVar = SCROLL_KEYS
 
@@ -41,7 +41,7 @@ class ProcessDetail(VerticalScroll):
         yield self._text
 
     def show(self, process: ProcessInfo | None, examined: Examined | None, status: LayerStatus | None, terminal: str | None = None) -> None:
-        """Describe *process*; *examined* is None until it was looked at, *status* if it is neither tracked nor on a layer.
+        """Describe *process*; *examined* is None until it was examined, *status* if it is neither tracked nor on a layer.
 
         *terminal*: who shows the terminal of lamina's that it runs in, "" for nobody; None if it runs in none.
         """

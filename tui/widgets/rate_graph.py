@@ -1,4 +1,4 @@
-"""Dirty pages per second over the last minutes: a column a second, the newest to the right, and a sign under each layer that was taken."""
+"""Dirty pages per second over the last minutes: one column per second, the newest on the right, and a mark for each layer taken."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -27,7 +27,7 @@ class RateGraph(Widget):
         self._why = ""
 
     def show(self, dirty: Dirty | None, why_not: str = "") -> None:
-        """Repaint; of None *why_not* says why there is nothing."""
+        """Show it; if there is nothing, *why_not* says why."""
         self._dirty, self._why = dirty, why_not
         rates = dirty.per_second if dirty is not None else ()
         now = f" · {units.count(rates[-1])} now, {units.count(max(rates))} at most" if rates else ""
@@ -61,6 +61,6 @@ class RateGraph(Widget):
 
 
 def bar_part(share: float, rows: int, row: int) -> str:
-    """What a bar of *share* (0 to 1) of *rows* rows shows in *row*, counted from the bottom; whatever is above 0 shows at least a trace."""
+    """The part in *row*, from the bottom, of a bar of *rows* rows that is filled to *share* (0 to 1); above 0 at least a trace."""
     eighths = round(share * rows * 8) or (1 if share > 0 else 0)
     return _EIGHTHS[max(0, min(8, eighths - 8 * row))]

@@ -1,6 +1,6 @@
-"""A list of rows under column titles that stays put: the cursor keeps its row and its line on the screen when the rows are read anew.
+"""A list of rows under column titles. When the rows are read again, the cursor stays on its row, and the row at its line on the screen.
 
-Only visible lines are drawn, so 10,000 rows cost as much as 20. When it is narrow, columns drop in the order that they declare.
+Only visible lines are drawn, so 10,000 rows cost as much as 20. When there is little room, columns are left out in the order they declare.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -187,7 +187,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
                 self.action_choose()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows came into view, by whatever means."""
+        """Tell that other rows came into view."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Scrolled(self))
@@ -254,7 +254,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
         return self._join(pieces, base, width)
 
     def _colour(self, name: str, chosen: bool) -> Style:
-        # What is dim elsewhere would be hard to read on the cursor, and so would colours turned round.
+        # Dim text and reversed colours would be hard to read under the cursor.
         if not name or (chosen and (name == "dim" or is_shaded(self.app))):
             return Style.null()
         return self._ink(name, lambda: self.get_component_rich_style(f"row--{name}", partial=True))
@@ -267,5 +267,5 @@ class RowList(ScrollView, Generic[Row], can_focus=True):
 
 
 def _harmless(text: str) -> str:
-    # Names are what programs and files like: nothing in them moves the cursor of the terminal.
+    # Programs and files may be called anything: nothing in a name may move the cursor of the terminal.
     return text if text.isprintable() else in_one_line(text)

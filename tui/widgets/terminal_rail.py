@@ -1,4 +1,4 @@
-"""The layers of the program in the terminal, as dots on a line of time: the newest above, branches beside."""
+"""The layers of the program in the terminal, as dots on a time line: the newest at the top, branches at the side."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from textual.widget import Widget
 from lamina.tui.model import units
 from lamina.tui.model.layers import LayerRow
 
-# Lines above the first layer: what the program is now, and what leads down to its layer.
+# Lines above the first layer: the program now, and the line down to its layer.
 _HEAD = 2
 
 
@@ -49,15 +49,15 @@ class TerminalRail(Widget):
         return self._rows
 
     def show(self, rows: Sequence[LayerRow], stands: Path | None, dirty: int = -1, ended: bool = False) -> None:
-        """Show *rows*, newest first; the program stands on layer *stands* and wrote *dirty* pages since (-1: not known), or has *ended*.
+        """Show *rows*, newest first. The program is on layer *stands* and has written *dirty* pages since (-1: not known), or has *ended*.
 
-        When it comes to stand on another one, that is chosen.
+        When it gets to another layer, that one is chosen.
         """
         before = {row.path for row in self._rows}
         if stands is not None and stands != self._stands:
             self._wanted = stands
         elif ended and before and rows and rows[0].path not in before:
-            self._wanted = rows[0].path  # the last one, with which it ended
+            self._wanted = rows[0].path  # that of its last dump, which ended it
         self._rows, self._stands, self._dirty, self._ended = rows, stands, dirty, ended
         known = {row.path for row in rows}
         if self._wanted in known:

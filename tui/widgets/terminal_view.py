@@ -1,4 +1,4 @@
-"""The screen of a program's terminal: its text, its colours, its cursor. It has the keyboard; what is typed here the program reads."""
+"""The screen of a program's terminal: text, colours, cursor. What is typed here is read by the program."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from lamina.tui.terminal.key_codes import bytes_of, pasted
 from lamina.tui.terminal.terminal import Terminal
 
 _FRAME_S = 1 / 30
-# As pyte names them; "brown" is what the first terminals made of dark yellow.
+# As pyte names them. "brown" is dark yellow, as the first terminals showed it.
 _NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 _ANSI = {name: number for number, name in enumerate(_NAMES)} | {f"bright{name}": 8 + number for number, name in enumerate(_NAMES)}
 _EMPTY = (
@@ -39,7 +39,7 @@ class TerminalView(Widget, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"terminal--note", "terminal--empty"}
 
     def __init__(self, ahead: Callable[[], bytearray | None], id: str | None = None) -> None:
-        """*ahead* tells where to put what is typed for a program that is on its way; None if none is."""
+        """*ahead* gives the buffer for what is typed while a program is on its way; None if none is."""
         super().__init__(id=id)
         self._ahead = ahead
         self.terminal: Terminal | None = None
@@ -51,14 +51,14 @@ class TerminalView(Widget, can_focus=True):
     # -- what is shown ---------------------------------------------------------------------------------------------------------------
 
     def show(self, terminal: Terminal | None, note: str = "") -> None:
-        """Show *terminal*; *note* is put over a line of it, for what the program cannot say any more."""
+        """Show *terminal*, with *note* over one of its lines, for what the program can no longer say."""
         self.terminal, self.note = terminal, note
         if terminal is not None:
             terminal.resize(*self.size)
         self.refresh()
 
     def say(self, note: str) -> None:
-        """Put *note* over a line, or nothing."""
+        """Show *note* over a line; "" for none."""
         if note != self.note:
             self.note = note
             self.refresh()
@@ -112,19 +112,19 @@ class TerminalView(Widget, can_focus=True):
         self.refresh()
 
     def _note_line(self, cursor: tuple[int, int] | None, lines: int) -> int:
-        """Below what it wrote last, if there is room."""
+        """The line of the note: below what the program wrote last, if there is room."""
         return min((cursor[1] if cursor else lines) + 1, self.size.height - 1)
 
     # -- what is typed ---------------------------------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """The program reads it. Which keys never come here is decided before (`lamina.tui.services.terminals`)."""
+        """Send it to the program. Keys that are lamina's do not come here (`LaminaApp.run_bindings`)."""
         if self._type(lambda emulator: bytes_of(event.key, event.character, emulator is not None and emulator.application_keys)):
             event.stop()
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """The program reads it all at once."""
+        """Send all of it to the program."""
         if self._type(lambda emulator: pasted(event.text, emulator is not None and emulator.bracketed_paste)):
             event.stop()
 
@@ -140,7 +140,7 @@ class TerminalView(Widget, can_focus=True):
         return True
 
     def on_resize(self) -> None:
-        """The program's window has this size."""
+        """Resize the program's window."""
         if self.terminal is not None:
             self.terminal.resize(*self.size)
 

@@ -1,4 +1,4 @@
-"""Two lines above every screen: lamina, where you are, the target; and the stack directory with the space that is left."""
+"""Two lines at the top of every screen: lamina, the screen and the target; the stack directory and its free space."""
 
 from rich.console import Group
 from rich.table import Table
@@ -82,7 +82,7 @@ class TitleBar(Widget):
 
 
 def _line(left: Text, right: Text) -> Table:
-    """One line; what does not fit of *left* is cut."""
+    """One line. *left* is cut if it does not fit."""
     grid = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=True)
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
