@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import Area, describe, read_status
+from lamina.core.attach.procfs import SHARED_MEMORY, Area, describe, read_maps, read_status
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
 from lamina.core.errors import TargetError
@@ -243,3 +244,27 @@ def _ignores_children(pid: int) -> bool:
         return bool(int(read_status(pid)["SigIgn"], 16) >> (_SIGCHLD - 1) & 1)
     except TargetError:
         return True
+
+
+def mappers_outside(keys: Iterable[Key], tree: Iterable[int]) -> dict[Key, int]:
+    """Objects that a process outside *tree* maps, too: one of those who do. Looks at every process there is, if there is any object."""
+    wanted, inside = set(keys), {*tree, os.getpid()}
+    found: dict[Key, int] = {}
+    if not wanted:
+        return found
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) in inside:
+            continue
+        try:
+            if SHARED_MEMORY.encode() not in Path(f"/proc/{name}/maps").read_bytes():
+                continue
+            theirs = mappings_of({int(name): read_maps(int(name))})
+        except (OSError, TargetError):
+            continue
+        found.update(dict.fromkeys(wanted & theirs.keys(), int(name)))
+    return found
+
+
+def note_outside(key: Key, pid: int) -> str:
+    """What the user should know if *pid*, outside the tree, maps an object of it."""
+    return f"shared memory {key[1]} is shared with {describe(pid)}, outside the tree: a restored program shares it no more"

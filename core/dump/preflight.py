@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import Stat, read_maps, read_stat, tree_of
+from lamina.core.attach.procfs import Area, Stat, read_maps, read_stat, tree_of
 from lamina.core.dirty.choice import capability_for, probe
 from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.dirty.lost import why_lost
+from lamina.core.dirty.shared_memory import mappers_outside, mappings_of, note_outside
 from lamina.core.dirty.state import load
 from lamina.core.dirty.tracker import Capability
 from lamina.core.dump.capabilities import capabilities
@@ -125,11 +126,14 @@ def _lost_note(pid: int) -> str:
 
 
 def _shared_notes(stats: Sequence[Stat], raws: Sequence[RawFd]) -> tuple[str, ...]:
-    mapped: set[str] = set()
+    areas: dict[int, list[Area]] = {}
     for stat in stats:
         with suppress(TargetError):
-            mapped |= shared_files.mapped(read_maps(stat.pid))
-    return shared_files.notices(mapped | shared_files.in_shm(raw.link for raw in raws))
+            areas[stat.pid] = read_maps(stat.pid)
+    mapped = {path for listed in areas.values() for path in shared_files.mapped(listed)}
+    outside = mappers_outside(mappings_of(areas), areas)
+    files = shared_files.notices(mapped | shared_files.in_shm(raw.link for raw in raws))
+    return (*files, *(note_outside(key, pid) for key, pid in outside.items()))
 
 
 def _refused(root: Stat, why: str, fix: str = "") -> Examination:

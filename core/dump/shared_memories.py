@@ -4,13 +4,22 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
-from lamina.core.attach.procfs import PAGE, SHARED_MEMORY, Area, describe, read_maps
+from lamina.core.attach.procfs import PAGE, Area, describe, read_maps
 from lamina.core.dirty.runs import PageRuns
-from lamina.core.dirty.shared_memory import Key, Mapped, SharedObject, SharedTracker, Witness, mappings_of, text
+from lamina.core.dirty.shared_memory import (
+    Key,
+    Mapped,
+    SharedObject,
+    SharedTracker,
+    Witness,
+    mappers_outside,
+    mappings_of,
+    note_outside,
+    text,
+)
 from lamina.core.dirty.tracker import Report
 from lamina.core.dump.destination import Destination
 from lamina.core.dump.lineage import Lineage
@@ -227,7 +236,7 @@ class SharedMemories:
             if memory.compared:
                 yield f"shared memory of {memory.size >> 10} KiB was copied whole while the program stood still: {memory.compared}"
         for key, pid in self._outside.items():
-            yield f"shared memory {key[1]} is shared with {describe(pid)}, outside the tree: a restored program shares it no more"
+            yield note_outside(key, pid)
 
     # -- the end -----------------------------------------------------------------------------------------------------------------------
 
@@ -248,22 +257,3 @@ def _load(remembered: str) -> Witness | None:
         return Witness(**json.loads(remembered)) if remembered else None
     except (ValueError, TypeError):
         return None
-
-
-def mappers_outside(keys: Iterable[Key], tree: Iterable[int]) -> dict[Key, int]:
-    """Objects that a process outside *tree* maps, too: one of those who do. Looks at every process there is, if there is any object."""
-    wanted, inside = set(keys), {*tree, os.getpid()}
-    found: dict[Key, int] = {}
-    if not wanted:
-        return found
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) in inside:
-            continue
-        try:
-            if SHARED_MEMORY.encode() not in Path(f"/proc/{name}/maps").read_bytes():
-                continue
-            theirs = mappings_of({int(name): read_maps(int(name))})
-        except (OSError, TargetError):
-            continue
-        found.update(dict.fromkeys(wanted & theirs.keys(), int(name)))
-    return found

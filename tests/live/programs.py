@@ -129,6 +129,20 @@ class Worker(Chained):
         assert log.decode().splitlines() == [f"line {n + 1}" for n in range(state["lines"])]
 
 
+class SharedMemory(Program):
+    """Three processes over memory that they share."""
+
+    name = "shared memory in C"
+    moving = ("steps",)
+
+    @classmethod
+    def launch(cls, reaper: Reaper, directory: Path) -> "SharedMemory":
+        return cls(start_c(reaper, directory, "kind_shared_memory"))
+
+    def check(self, state: State) -> None:
+        assert state["wrong"] == "", state
+
+
 class Cells(Program):
     """A C program over some MiB, whose every page can be told from a stale one."""
 

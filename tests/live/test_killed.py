@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.live.harness import Layers, Reaper, alive, dump, full, lamina, lamina_command, reap_orphans, restore, tree_of, wait_gone
-from tests.live.programs import Cells, Program, Worker
+from tests.live.programs import Cells, Program, SharedMemory, Worker
 from tests.live.trace import differences, observe_tree
 
-TIMES = full(50, 5)  # for each program and kind of command
-KINDS: tuple[type[Program], ...] = (Cells, Worker)
+# For each kind of command.
+TIMES: dict[type[Program], int] = {Cells: full(50, 5), Worker: full(50, 5), SharedMemory: full(50, 2)}
+KINDS = tuple(TIMES)
 
 
 def by_name(kind: type[Program]) -> str:
@@ -85,7 +86,7 @@ def test_dump_that_leaves_it_running(
         program.move_on()
         whole, took = timed(program, layers, whole)
     killer = Killer(2 + incremental, took)
-    for _ in range(TIMES):
+    for _ in range(TIMES[kind]):
         program.move_on()
         layer = layers.new()
         # ids: the parent stays the last whole layer, whatever happened to those between.
@@ -111,7 +112,7 @@ def test_last_dump(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path
     _, took = timed(program, layers, None)
     lamina("untrack", "-t", pid, ok=False)  # the next command, whatever there is to undo
     killer = Killer(4, took)
-    for _ in range(TIMES):
+    for _ in range(TIMES[kind]):
         program.victim.go()
         before = program.move_on()
         untouched = observe_tree(tree_of(pid))
@@ -148,7 +149,7 @@ def test_restore(kind: type[Program], reaper: Reaper, layers: Layers, tmp_path: 
     restore(program.victim, layer)
     took = time.monotonic() - began
     killer = Killer(5, took)
-    for _ in range(TIMES):
+    for _ in range(TIMES[kind]):
         program.victim.end()
         program.victim.put_back(layer)
         program.victim.hold()

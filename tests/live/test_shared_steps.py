@@ -14,7 +14,7 @@ from lamina.core.attach.procfs import read_maps
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import resolve
 from lamina.core.inspect.owned_pieces import read_owned
-from tests.live.harness import Layers, Reaper, Victim, dump, full, restore, start_c, tree_of
+from tests.live.harness import Layers, Reaper, Victim, dump, full, lamina, restore, start_c, tree_of
 
 STEPS = 40
 
@@ -93,3 +93,17 @@ def test_every_byte_is_back(reaper: Reaper, layers: Layers, tmp_path: Path, tall
             assert not (found := differences(wanted, picture(victim.pid))), f"seed {seed}, layer {parent.name}: {found}"
             tally["trees with shared memory restored"] += 1
     assert full(bool(notices), True), "nothing was ever written unseen: nothing was shown"
+
+
+def test_a_process_outside_that_maps_it_too_is_named(reaper: Reaper, layers: Layers, tmp_path: Path) -> None:
+    """Its relatives have the memory, too: what they write is in the next layer, and check and dump say so."""
+    victim = start_c(reaper, tmp_path / "victim", "shared_steps")
+    victim.ask("steps 60 9")  # with this seed there are children
+    child = next(pid for pid in tree_of(victim.pid) if pid != victim.pid)
+    outside = "outside the tree: a restored program shares it no more"
+    assert any(outside in note for note in lamina("check", "--json", "-t", child).json["examination"]["notes"])
+    inside = Victim(child, victim.dir, reaper)
+    for parent in (None, layers.path / "1"):
+        said = dump(inside, layers.new(), parent=parent).json["notices"]
+        assert any(outside in note for note in said)
+        assert any("copied whole" in note for note in said) == (parent is not None)
