@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -166,7 +165,8 @@ static int read_all(struct job *job)
         if (got && peek.length)
             close_from(queue, peek.fds_before);
     }
-    for (;;) {
+    /* Never beyond the last byte of a stream: a look there takes the error that may wait to be reported (sock_error). */
+    while (!job->stream || offset < waiting) {
         got = peek_at(job, offset, queue->byte_room - queue->byte_count, &peek);
         if (got <= 0)
             return got;
@@ -199,6 +199,7 @@ static int read_all(struct job *job)
             grow((void **)&queue->bytes, &queue->byte_room, queue->byte_count + 1) < 0)
             return lm_fail(job->err, "mmap", job->fd, "no memory for the queue");
     }
+    return 0;
 }
 
 static int get(int fd, int option, int *value)
@@ -237,14 +238,8 @@ static void work(void *own)
 int lm_queue_read(int fd, int stream, lm_queue *queue, lm_error *err)
 {
     struct job job = {.fd = fd, .stream = stream, .queue = queue, .err = err};
-    struct pollfd about = {.fd = fd, .events = POLLPRI};
 
     memset(queue, 0, sizeof *queue);
-    if (poll(&about, 1, 0) < 0)
-        return lm_fail(err, "poll", fd, "the socket cannot be asked");
-    queue->state = (about.revents & POLLPRI ? LM_QUEUE_URGENT : 0) | (about.revents & POLLERR ? LM_QUEUE_RESET : 0);
-    if (queue->state & LM_QUEUE_URGENT)
-        return 0;
     if (!lm_apart(work, &job, CLONE_FILES, err) && !job.failed)
         return 0;
     close_from(queue, 0);

@@ -1,4 +1,4 @@
-"""The socket options that a supplement may hold: of listening TCP sockets, all that can be asked and set again and CRIU's records have not.
+"""The socket options that a supplement may hold: all that can be asked and set again and CRIU's records have not.
 
 Pure data, numbers as in asm-generic/socket.h, linux/in.h, in6.h and tcp.h of Linux 7.3: most of them are not in Python's socket module.
 """
@@ -53,6 +53,9 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
         "SO_RCVMARK": Option(SOL, 75),
         "SO_RCVPRIORITY": Option(SOL, 82),
         "SO_PASSPIDFD": Option(SOL, 76),
+        "SO_PASSRIGHTS": Option(SOL, 83),
+        "SO_INQ": Option(SOL, 84),
+        "SO_RIGHTS_NOTRUNC": Option(SOL, 85),
         "SO_LOCK_FILTER": Option(SOL, 44),
         "IP_OPTIONS": Option(IP, 4, 0),
         "IP_RECVOPTS": Option(IP, 6),

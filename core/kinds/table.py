@@ -10,6 +10,7 @@ from lamina.core.kinds.files.pipe import Pipe
 from lamina.core.kinds.files.regfile import RegularFile
 from lamina.core.kinds.files.tty import Terminal
 from lamina.core.kinds.sockets.inet import TcpListener
+from lamina.core.kinds.sockets.unix import UnixSocket
 from lamina.core.kinds.unsupported import unsupported
 from lamina.core.objects.kind import KindTable
 
@@ -17,6 +18,7 @@ DESCRIPTORS: Final = KindTable(
     (
         Pipe(),
         Fifo(),
+        UnixSocket(),
         TcpListener(),
         Epoll(),
         EventFd(),

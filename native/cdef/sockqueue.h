@@ -1,7 +1,5 @@
 /* What waits in the receive queue of a unix socket, read without consuming any of it. */
 
-enum { LM_QUEUE_URGENT = 1, LM_QUEUE_RESET = 2 };
-
 /* One message; of a stream what one writer wrote, or what came together with descriptors. */
 typedef struct {
     uint64_t at;                    /* where its bytes lie in `bytes` */
@@ -17,10 +15,10 @@ typedef struct {
     char *bytes;
     uint64_t message_count, fd_count, byte_count;
     uint64_t message_room, fd_room, byte_room;      /* bytes that are mapped for each */
-    int32_t state;                  /* LM_QUEUE_: out-of-band data waits, and nothing was read; an error waits to be reported */
 } lm_queue;
 
-/* Read the queue of `fd`, a copy of a descriptor of a frozen process; `stream`: messages have no borders.
+/* Read the queue of `fd`, a copy of a descriptor of a frozen process; `stream`: messages have no borders, and no
+   out-of-band data waits; else no error waits to be reported, for any look would take that (net/core/datagram.c).
    It peeks at ascending offsets (SO_PEEK_OFF), and asks for the sender of each message (SO_PASSCRED). Both are state of the socket, so all is
    done by a process that a SIGKILL of lamina does not reach, and they are put back. What cannot be put back: an empty datagram that was peeked
    at counts as seen, and is passed over when somebody peeks at an offset again (net/core/datagram.c, skb->peeked).

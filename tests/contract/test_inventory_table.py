@@ -26,7 +26,8 @@ PROVED = {"record", "sidecar", "refused"}
 UNLISTED = {"beyond"}
 # The header's names of options that the others call by the shorter one.
 OLD = {"SO_TIMESTAMP_OLD": "SO_TIMESTAMP", "SO_TIMESTAMPNS_OLD": "SO_TIMESTAMPNS", "SO_TIMESTAMPING_OLD": "SO_TIMESTAMPING"}
-OTHER_NAMES = {"IPV6_TRANSPARENT", "IPV6_RECVORIGDSTADDR"}
+# What no option sets: the second name of one, and who made a pair.
+OTHER_NAMES = {"IPV6_TRANSPARENT", "IPV6_RECVORIGDSTADDR", "SO_PEERCRED", "SO_PEERGROUPS"}
 
 
 @cache

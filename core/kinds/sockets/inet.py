@@ -6,7 +6,6 @@ of the descriptor (pidfd_getfd), which changes nothing and tells more than /proc
 
 import errno
 import os
-import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from lamina.core.errors import Blocker, NativeError
-from lamina.core.image.records.limits import INT_MAX, LONG_MAX
 from lamina.core.image.schema import fd_types, file_entry, inet_sk_entry, ip_opts_entry, sk_opts_entry, tcp_opts_entry
-from lamina.core.image.socket_options import OPTIONS
 from lamina.core.image.supplement import Value, Values
-from lamina.core.kinds.sockets import inet_options, multicast, segment_keys
+from lamina.core.kinds.sockets import multicast, options, segment_keys
+from lamina.core.kinds.sockets.options import get
 from lamina.core.kinds.sockets.portholder import holder_of_port
 from lamina.core.objects.kind import CapturedFile, DescriptorKind, Opening, Saving, TreeView
 from lamina.core.objects.rawfd import Holders, RawFd, grab
@@ -29,37 +27,15 @@ SOL, TCP, IP, IP6 = socket.SOL_SOCKET, socket.IPPROTO_TCP, socket.IPPROTO_IP, so
 TCP_LISTEN: Final = 10
 _WORDS: Final = {int(socket.AF_INET): 1, int(socket.AF_INET6): 4}
 _STATES: Final = range(1, 13)  # net/tcp_states.h
-_MICROS: Final = 1_000_000
-_HEX: Final = re.compile(r"([0-9a-f]{2}){0,2048}")  # an option of bytes
-# asm-generic/socket.h, linux/in.h: not in Python's socket module.
-SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_GET_FILTER, SO_NO_CHECK, IP_FREEBIND, IP_PKTINFO = 72, 32, 33, 26, 11, 15, 8
+IP_FREEBIND, IP_PKTINFO = 15, 8  # linux/in.h: not in Python's socket module
 # struct tcp_info: for a listening socket "unacked" counts connections that wait for accept(2), "sacked" is the backlog.
 _TCP_INFO: Final = struct.Struct("<24xII")
-_TIMEVAL: Final = struct.Struct("<qq")
-_LINGER: Final = struct.Struct("<ii")
 
-# Field of sk_opts_entry → option; all are integers. What is 0 is not written.
-_OPTIONS: Final = {
-    "so_priority": (SOL, socket.SO_PRIORITY),
-    "so_rcvlowat": (SOL, socket.SO_RCVLOWAT),
-    "so_mark": (SOL, socket.SO_MARK),
-    "so_passcred": (SOL, socket.SO_PASSCRED),
-    "so_passsec": (SOL, socket.SO_PASSSEC),
-    "so_no_check": (SOL, SO_NO_CHECK),
-    "so_dontroute": (SOL, socket.SO_DONTROUTE),
-    "so_reuseport": (SOL, socket.SO_REUSEPORT),
-    "so_broadcast": (SOL, socket.SO_BROADCAST),
-    "so_keepalive": (SOL, socket.SO_KEEPALIVE),
-    "so_oobinline": (SOL, socket.SO_OOBINLINE),
-    "tcp_keepcnt": (TCP, socket.TCP_KEEPCNT),
-    "tcp_keepidle": (TCP, socket.TCP_KEEPIDLE),
-    "tcp_keepintvl": (TCP, socket.TCP_KEEPINTVL),
-}
 # Fields of ip_opts_entry and tcp_opts_entry, likewise; those that a new socket has are not written.
 _IP_OPTIONS: Final = {"tos": (IP, socket.IP_TOS), "ttl": (IP, socket.IP_TTL), "pktinfo": (IP, IP_PKTINFO), "freebind": (IP, IP_FREEBIND)}
 _TCP_OPTIONS: Final = {"nodelay": (TCP, socket.TCP_NODELAY), "cork": (TCP, socket.TCP_CORK)}
 # AF_ numbers (linux/socket.h): Python's socket module has not all of them.
-_FAMILIES: Final = {1: "unix", 16: "netlink", 17: "packet", 29: "CAN", 31: "bluetooth", 38: "kernel crypto", 40: "vsock", 44: "XDP"}
+_FAMILIES: Final = {16: "netlink", 17: "packet", 29: "CAN", 31: "bluetooth", 38: "kernel crypto", 40: "vsock", 44: "XDP"}
 _STREAMS: Final = {132: "SCTP", 262: "MPTCP"}
 
 
@@ -89,75 +65,42 @@ class Listener:
 
 
 def _where(address: Any) -> str:
-    if not isinstance(address, tuple):
-        name = os.fsdecode(address) if isinstance(address, bytes) else str(address)
-        return name.replace("\0", "@", 1)
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 def _name(sock: socket.socket) -> str:
     """A socket that is not a listening TCP one, in words."""
     peer, own = "", ""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return f"a {_FAMILIES.get(int(sock.family), f'family {int(sock.family)}')} socket: not supported yet"
     with suppress(OSError):
         peer = _where(sock.getpeername())
     with suppress(OSError):
         own = _where(sock.getsockname())
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        what = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP", socket.SOCK_RAW: "raw"}.get(sock.type, "internet")
-        if sock.type == socket.SOCK_STREAM and sock.proto not in (0, TCP):
-            what = _STREAMS.get(sock.proto, f"protocol {sock.proto}")
-        if what == "TCP" and peer:
-            return f"a TCP connection to {peer}: --tcp-established is not supported yet"
-        where = f"connected to {peer}" if peer else f"bound to {own}" if own and not own.endswith(":0") else "not bound"
-        article = "an" if what[0] in "iMS" else "a"
-        return f"{article} {what} socket, {where}: only listening TCP sockets are supported yet"
-    where = f"connected to {peer}" if peer else f"bound to {own}" if own else "one of a pair, or not connected"
-    return f"a unix socket, {where}: not supported yet"
-
-
-def _get(sock: socket.socket, level: int, option: int) -> int:
-    try:
-        return sock.getsockopt(level, option)
-    except OSError:
-        return 0
-
-
-def _buffers(sock: socket.socket) -> dict[str, int]:
-    values = {"so_sndbuf": _get(sock, SOL, socket.SO_SNDBUF), "so_rcvbuf": _get(sock, SOL, socket.SO_RCVBUF)}
-    for name, option in (("so_snd_tmo", socket.SO_SNDTIMEO), ("so_rcv_tmo", socket.SO_RCVTIMEO)):
-        values[f"{name}_sec"], values[f"{name}_usec"] = _TIMEVAL.unpack(sock.getsockopt(SOL, option, _TIMEVAL.size))
-    if lock := _get(sock, SOL, SO_BUF_LOCK):
-        values["so_buf_lock"] = lock
-    on, seconds = _LINGER.unpack(sock.getsockopt(SOL, socket.SO_LINGER, _LINGER.size))
-    if on:
-        values["so_linger"] = seconds
-    return values
+    what = {socket.SOCK_STREAM: "TCP", socket.SOCK_DGRAM: "UDP", socket.SOCK_RAW: "raw"}.get(sock.type, "internet")
+    if sock.type == socket.SOCK_STREAM and sock.proto not in (0, TCP):
+        what = _STREAMS.get(sock.proto, f"protocol {sock.proto}")
+    if what == "TCP" and peer:
+        return f"a TCP connection to {peer}: --tcp-established is not supported yet"
+    where = f"connected to {peer}" if peer else f"bound to {own}" if own and not own.endswith(":0") else "not bound"
+    article = "an" if what[0] in "iMS" else "a"
+    return f"{article} {what} socket, {where}: only listening TCP sockets are supported yet"
 
 
 def _changed(sock: socket.socket, options: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     """Those of *options* that are not as on a new socket."""
     with socket.socket(sock.family, socket.SOCK_STREAM, TCP) as new:
-        return {name: value for name, option in options.items() if (value := _get(sock, *option)) != _get(new, *option)}
-
-
-def _has_filter(sock: socket.socket) -> bool:
-    try:
-        # The number of instructions; a filter of the newer kind (SO_ATTACH_BPF) is refused to be shown.
-        return bool(sock.getsockopt(SOL, SO_GET_FILTER, 0))
-    except PermissionError:
-        return True
+        return {name: value for name, option in options.items() if (value := get(sock, *option)) != get(new, *option)}
 
 
 def look(sock: socket.socket, groups: multicast.Groups) -> Listener:
     """Everything about a socket, or why it cannot be saved. *groups*: of this machine."""
     internet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM and sock.proto in (0, TCP)
-    if not internet or not _get(sock, SOL, socket.SO_ACCEPTCONN):
+    if not internet or not get(sock, SOL, socket.SO_ACCEPTCONN):
         return Listener(_name(sock))
     where = sock.getsockname()
     at = f"listens on {_where(where)}"
-    if _has_filter(sock):
+    if options.has_filter(sock):
         return Listener(f"{at} with a packet filter attached")
     if option := segment_keys.name(sock):
         return Listener(f"{at} with keys for signed segments ({option}), which images cannot hold")
@@ -166,16 +109,11 @@ def look(sock: socket.socket, groups: multicast.Groups) -> Listener:
     waiting, backlog = _TCP_INFO.unpack(sock.getsockopt(TCP, socket.TCP_INFO, _TCP_INFO.size))
     if waiting:
         return Listener(f"{at}, and {waiting} new connection{'s' * (waiting > 1)} wait{'s' * (waiting == 1)} to be accepted")
-    values: dict[str, Any] = _buffers(sock)
-    values |= {name: value for name, option in _OPTIONS.items() if (value := _get(sock, *option))}
-    values["reuseaddr"] = bool(_get(sock, SOL, socket.SO_REUSEADDR))
-    if device := sock.getsockopt(SOL, socket.SO_BINDTODEVICE, 16).rstrip(b"\0"):
-        values["so_bound_dev"] = device.decode(errors="replace")
     six = sock.family == socket.AF_INET6
     return Listener(
         family=sock.family, address=where[0].partition("%")[0], port=where[1], scope=where[3] if six else 0, backlog=backlog,
-        v6only=six and bool(_get(sock, IP6, socket.IPV6_V6ONLY)), values=values,
-        ip=_changed(sock, _IP_OPTIONS), tcp=_changed(sock, _TCP_OPTIONS), more=inet_options.read(sock),
+        v6only=six and bool(get(sock, IP6, socket.IPV6_V6ONLY)), values=options.read(sock),
+        ip=_changed(sock, _IP_OPTIONS), tcp=_changed(sock, _TCP_OPTIONS), more=options.read_more(sock),
     )  # fmt: skip
 
 
@@ -185,7 +123,7 @@ class TcpListener(DescriptorKind):
     name = "listening TCP socket"
     type = fd_types.INETSK
     field = "isk"
-    kept = MappingProxyType({name: range(1 << 8 * option.size) if option.size else _HEX for name, option in OPTIONS.items()})
+    kept = MappingProxyType(options.kept_of(socket.AF_INET))
 
     def recognise(self, raw: RawFd) -> bool:
         """Every socket: what it is shows only a copy."""
@@ -256,7 +194,7 @@ class TcpListener(DescriptorKind):
             yield f"is in state {record.state}, which is unknown"
         if record.state == TCP_LISTEN and (record.proto != TCP or record.type != socket.SOCK_STREAM):
             yield "listens, but is no TCP socket"
-        yield from option_damage(record.opts)
+        yield from options.damage(record.opts)
         if record.flags & os.O_DIRECT:
             yield "has the flag O_DIRECT, which it cannot have"
 
@@ -325,7 +263,7 @@ def _bind(record: inet_sk_entry, kept: Values) -> socket.socket:
             sock.setsockopt(IP, IP_FREEBIND, 1)
         if record.opts.so_bound_dev:
             sock.setsockopt(SOL, socket.SO_BINDTODEVICE, record.opts.so_bound_dev.encode() + b"\0")
-        inet_options.rebuild(sock, kept, early=True)
+        options.apply_more(sock, kept, early=True)
         sock.bind(_address(record))
     except BaseException:
         sock.close()
@@ -334,42 +272,11 @@ def _bind(record: inet_sk_entry, kept: Values) -> socket.socket:
 
 
 def _apply(sock: socket.socket, record: inet_sk_entry, kept: Values) -> None:
-    opts = record.opts
-    sock.setsockopt(SOL, socket.SO_REUSEADDR, opts.reuseaddr)
-    for name, (level, option) in _OPTIONS.items():
-        # Keepalive times of 0 mean "as usual" and cannot be set.
-        if opts.HasField(name) and (value := int(getattr(opts, name))) and value != _get(sock, level, option):
-            sock.setsockopt(level, option, struct.pack("=I", value))  # so_mark has all 32 bits
-    for name, option in (("so_snd_tmo", socket.SO_SNDTIMEO), ("so_rcv_tmo", socket.SO_RCVTIMEO)):
-        seconds, micros = getattr(opts, f"{name}_sec"), getattr(opts, f"{name}_usec")
-        if seconds or micros:
-            sock.setsockopt(SOL, option, _TIMEVAL.pack(seconds, micros))
-    # The kernel doubles what it is given. A size that nobody set is left to the kernel, which may tune it.
-    for bit, force, size in ((1, SO_SNDBUFFORCE, opts.so_sndbuf), (2, SO_RCVBUFFORCE, opts.so_rcvbuf)):
-        if opts.so_buf_lock & bit:
-            sock.setsockopt(SOL, force, size // 2)
-    if opts.HasField("so_linger"):
-        sock.setsockopt(SOL, socket.SO_LINGER, _LINGER.pack(1, opts.so_linger))
-    for entry, options in ((record.ip_opts, _IP_OPTIONS), (record.tcp_opts, _TCP_OPTIONS)):
-        for name, (level, option) in options.items():
-            if entry.HasField(name) and int(getattr(entry, name)) != _get(sock, level, option):
+    options.apply(sock, record.opts)
+    for entry, table in ((record.ip_opts, _IP_OPTIONS), (record.tcp_opts, _TCP_OPTIONS)):
+        for name, (level, option) in table.items():
+            if entry.HasField(name) and int(getattr(entry, name)) != get(sock, level, option):
                 sock.setsockopt(level, option, int(getattr(entry, name)))
-    inet_options.rebuild(sock, kept, early=False)
+    options.apply_more(sock, kept, early=False)
     if record.flags & os.O_NONBLOCK:
         sock.setblocking(False)
-
-
-def option_damage(opts: sk_opts_entry) -> Iterator[str]:
-    """What options of a socket cannot be."""
-    for name in ("so_snd_tmo", "so_rcv_tmo"):
-        if getattr(opts, f"{name}_sec") > LONG_MAX or getattr(opts, f"{name}_usec") >= _MICROS:
-            yield f"has a time in {name} that is none"
-    for name in ("so_sndbuf", "so_rcvbuf", "so_priority", "so_rcvlowat", "so_oobinline", "so_linger"):
-        if (value := getattr(opts, name)) > INT_MAX:
-            yield f"has {value} for {name}"
-    # include/net/tcp.h, MAX_TCP_KEEPIDLE and so on. 0 is "as usual".
-    for name, most in (("tcp_keepidle", 32767), ("tcp_keepintvl", 32767), ("tcp_keepcnt", 127)):
-        if (value := getattr(opts, name)) > most:
-            yield f"has {value} for {name}"
-    if len(opts.so_bound_dev.encode()) > 15 or "\0" in opts.so_bound_dev:
-        yield "is bound to a device whose name is none"

@@ -13,17 +13,15 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
+from lamina.core.kinds.sockets.diag import SocketDiag, attributes
+
 TCP_MD5SIG, TCP_AO_INFO, _AO_INFO_BYTES = 14, 40, 64
-_NETLINK_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, _NLM_F_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 20, 0x1, 0x300, 2, 3
 _TCP_LISTEN_BIT: Final = 1 << 10
 # Without the extension INET_DIAG_INFO the kernel leaves out all that is particular to TCP.
 _INET_DIAG_INFO_BIT, _INET_DIAG_MD5SIG = 1 << (2 - 1), 18
-_HEADER: Final = struct.Struct("=IHHII")
 # struct inet_diag_req_v2 for a port; struct inet_diag_msg ends with the inode.
 _REQUEST: Final = struct.Struct("=BBBxI2s46x")
 _MESSAGE: Final = struct.Struct("=68xI")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 # struct tcp_md5sig without a key, which takes one away: a socket that has none answers ENOENT, a kernel that knows none ENOPROTOOPT.
 _NO_KEY: Final = struct.pack("=H214x", socket.AF_INET)
 
@@ -59,24 +57,9 @@ def _has_md5(sock: socket.socket) -> bool:
 def _listeners(family: int, port: int) -> Iterator[tuple[int, set[int]]]:
     """(inode, kinds of attributes) of each socket that listens there."""
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, _INET_DIAG_INFO_BIT, _TCP_LISTEN_BIT, port.to_bytes(2, "big"))
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as asking:
-        asking.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + request)
-        while True:
-            data, at = asking.recv(1 << 20), 0
-            while at < len(data):
-                size, kind, *_ = _HEADER.unpack_from(data, at)
-                body = data[at + _HEADER.size : at + size]
-                at += size + 3 & ~3
-                if kind == _NLMSG_DONE:
-                    return
-                if kind == _NLMSG_ERROR:
-                    raise OSError(-int.from_bytes(body[:4], "little", signed=True), "sock_diag")
-                yield _MESSAGE.unpack_from(body)[0], set(_kinds(body[_MESSAGE.size :]))
-
-
-def _kinds(attributes: bytes) -> Iterator[int]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(attributes):
-        size, kind = _ATTRIBUTE.unpack_from(attributes, at)
-        yield kind
-        at += max(size + 3 & ~3, _ATTRIBUTE.size)
+    diag = SocketDiag()
+    try:
+        for answer in diag.all(request):
+            yield _MESSAGE.unpack_from(answer)[0], {kind for kind, _ in attributes(answer[_MESSAGE.size :])}
+    finally:
+        diag.close()

@@ -19,6 +19,9 @@ from lamina.core.dirty.held import Whose, held_uffds
 from lamina.core.image.format import encode_image
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry, inventory_entry, pstree_entry, task_core_entry, task_kobj_ids_entry
+from lamina.core.image.sidecar import NAME as SIDECAR
+from lamina.core.image.sidecar import Sidecar, new_layer_id
+from lamina.core.image.supplement import Supplement
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects import capture as descriptors
 from lamina.core.objects.file_table import FileTable
@@ -107,6 +110,8 @@ def write_layer(directory: Path, pids: Sequence[int]) -> Layer:
         (directory / f"ids-{pid}.img").write_bytes(encode_image("ids", [own]))
     (directory / "pstree.img").write_bytes(encode_image("pstree", tasks))
     (directory / "inventory.img").write_bytes(encode_image("inventory", [inventory_entry(img_version=2)]))
+    if table.supplements:
+        (directory / SIDECAR).write_bytes(Sidecar(new_layer_id(), supplement=Supplement(files=table.supplements)).to_json().encode())
     return Layer(directory)
 
 

@@ -28,7 +28,48 @@ LATE = {
     "a flock": ("fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "flock lock"),
     "a record lock": ("fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)", "fcntl lock"),
     "two packets": ("r, w = os.pipe2(os.O_DIRECT); os.write(w, b'1'); os.write(w, b'2')", "2 packets"),
-    "a unix socket": ("a = socket.socketpair()", "unix socket"),
+    "a named unix socket": ("a = socket.socket(socket.AF_UNIX); a.bind(sys.argv[1] + 's')", "a unix socket, bound to /"),
+    "a unix listener": ("a = socket.socket(socket.AF_UNIX); a.bind('\\0' + sys.argv[1]); a.listen()", "a unix socket that listens on @/"),
+    "a unix connection": (
+        "a = socket.socket(socket.AF_UNIX); a.bind(sys.argv[1] + 's'); a.listen()\n"
+        "b = socket.socket(socket.AF_UNIX); b.connect(sys.argv[1] + 's')",
+        "a unix socket, connected to /",
+    ),
+    "a datagram socket of one direction": (
+        "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "import ctypes; ctypes.CDLL(None).connect(a.fileno(), b'\\0\\0', 2)",
+        "connected to one that is not connected to it",
+    ),
+    "an out-of-band byte": ("a, b = socket.socketpair(); a.send(b'1', socket.MSG_OOB)", "out-of-band byte"),
+    "an error before messages": (
+        "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET); a.send(b'1'); b.send(b'2'); a.close()",
+        "an error to report before them",
+    ),
+    "empty datagrams between others": (
+        "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); a.send(b'1'); a.send(b''); a.send(b'2')\n"
+        "b.setsockopt(1, 42, 1); b.recv(1, socket.MSG_PEEK); b.setsockopt(1, 42, 1); b.recv(1, socket.MSG_PEEK)",
+        "in which 1 empty datagram wait between others",
+    ),
+    "a filter of a unix socket": (
+        "import ctypes, struct; a, b = socket.socketpair(); "
+        "code = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 65535)); "
+        "a.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxQ', 1, ctypes.addressof(code)))",
+        "a unix socket with a packet filter attached",
+    ),
+    "an epoll in flight": (
+        "a, b = socket.socketpair(); e = select.epoll(); socket.send_fds(a, [b'1'], [e.fileno()]); e.close()",
+        "a descriptor in flight (anon_inode:[eventpoll]) in fd",
+    ),
+    "a memfd in flight": (
+        "a, b = socket.socketpair(); f = os.memfd_create('x'); socket.send_fds(a, [b'1'], [f]); os.close(f)",
+        "a memory file",
+    ),
+    "the other end elsewhere": (
+        "a, b = socket.socketpair(); c, d = socket.socketpair(); socket.send_fds(c, [b'1'], [b.fileno()]); b.close()\n"
+        "if os.fork() == 0: a.close(); signal.pause()\n"
+        "c.close(); d.close()",
+        "other end nobody in the tree has",
+    ),
     "an udp socket": ("a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(('127.0.0.1', 0))", "UDP socket, bound to 127.0.0.1"),
     "a connection": (
         "a = socket.create_server(('127.0.0.1', 0)); b = socket.create_connection(a.getsockname()); c = a.accept()",
