@@ -1,13 +1,23 @@
-"""One thread (`core_entry`, but for the part of its task): scheduling, alternate stack, robust list, rseq, queued signals, credentials."""
+"""One thread (`core_entry`, except the part of its task): registers, credentials, scheduling, alternate stack, rseq, queued signals."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
-from lamina.core.image.records import credentials, registers
-from lamina.core.image.records.limits import SIGNALS
+from lamina.core.image.records.limits import SIGNALS, USER_END
 from lamina.core.image.records.signals import queue_damage
-from lamina.core.image.schema import core_entry, rseq_entry, thread_core_entry, thread_sas_entry, user_x86_regs_mode
+from lamina.core.image.schema import (
+    core_entry,
+    creds_entry,
+    rseq_entry,
+    thread_core_entry,
+    thread_info_x86,
+    thread_sas_entry,
+    user_x86_fpregs_entry,
+    user_x86_regs_mode,
+    user_x86_xsave_entry,
+)
 
 COMM_BYTES: Final = 15
 _ROBUST_BYTES: Final = 24  # struct robust_list_head
@@ -28,7 +38,7 @@ def damage(core: core_entry, writable: Sequence[tuple[int, int]]) -> Iterator[st
         if not core.HasField("thread_info"):
             yield "it has no registers"
         else:
-            yield from registers.damage(core.thread_info)
+            yield from registers_damage(core.thread_info)
     if not core.HasField("thread_core"):
         yield "it has no part of the thread"
         return
@@ -48,7 +58,7 @@ def damage(core: core_entry, writable: Sequence[tuple[int, int]]) -> Iterator[st
     if not thread.HasField("creds"):
         yield "it has no credentials"
     else:
-        yield from credentials.damage(thread.creds)
+        yield from credentials_damage(thread.creds)
 
 
 def _scheduling(thread: thread_core_entry) -> Iterator[str]:
@@ -92,3 +102,93 @@ def unsupported(core: core_entry) -> Iterator[str]:
         yield "it has a seccomp filter, which is not supported"
     if core.thread_core.sched_policy & ~_RESET_ON_FORK not in _POLICIES:
         yield f"its scheduling policy {core.thread_core.sched_policy} has parameters that no field of the format holds"
+
+
+# -- registers ------------------------------------------------------------------------------------------------------------------------
+
+_SELECTORS: Final = ("cs", "ss", "ds", "es", "fs", "gs")
+_NEVER_NULL: Final = ("cs", "ss")
+_USER_RPL: Final = 3
+_HALF_WORDS: Final = ("cwd", "swd", "twd", "fop")
+MXCSR: Final = 0x2FFFF
+"""Bits of mxcsr that any processor has; bit 17 only AMD's."""
+WORDS: Final[Mapping[int, tuple[str, int]]] = MappingProxyType(
+    {
+        2: ("ymmh_space", 64), 3: ("bndreg_state", 8), 4: ("bndcsr_state", 8), 5: ("opmask_reg", 8), 6: ("zmm_upper", 64),
+        7: ("hi16_zmm", 128), 9: ("pkru", 2),
+    }
+)  # fmt: skip
+"""XSAVE component → its field, and how many words that has."""
+
+
+def registers_damage(info: thread_info_x86) -> Iterator[str]:
+    """What is wrong with registers on x86-64: what ptrace(2) accepts (arch/x86/kernel/ptrace.c, kernel/fpu/xstate.c)."""
+    general = info.gpregs
+    for name in _SELECTORS:
+        value = getattr(general, name)
+        if value > 0xFFFF or (value & 3 != _USER_RPL and (value or name in _NEVER_NULL)):
+            yield f"its register {name} is {value:#x}, which is no selector of a program"
+    for name in ("fs_base", "gs_base"):
+        if (value := getattr(general, name)) >= USER_END:
+            yield f"its register {name} is {value:#x}, outside user space"
+    if general.mode not in (user_x86_regs_mode.NATIVE, user_x86_regs_mode.COMPAT):
+        yield f"its registers are of mode {general.mode}"
+    yield from _vector(info.fpregs)
+
+
+def _vector(entry: user_x86_fpregs_entry) -> Iterator[str]:
+    for name in _HALF_WORDS:
+        if (value := getattr(entry, name)) > 0xFFFF:
+            yield f"its register {name} is {value:#x}, which does not fit into 16 bits"
+    if entry.mxcsr & ~MXCSR:
+        yield f"its mxcsr is {entry.mxcsr:#x}, which no processor has"
+    for name, words, exact in (("st_space", 32, True), ("xmm_space", 64, True), ("padding", 24, False)):
+        count = len(getattr(entry, name))
+        if count != words if exact else count > words:
+            yield f"its registers have {count} words in {name}, not {words}"
+    if entry.HasField("xsave"):
+        yield from _components(entry.xsave)
+
+
+def _components(entry: user_x86_xsave_entry) -> Iterator[str]:
+    for bit, (name, words) in WORDS.items():
+        count = len(getattr(entry, name))
+        # One that is not in use may lack: it is in its initial state.
+        if count != words and (count or entry.xstate_bv >> bit & 1):
+            yield f"its registers have {count} words in {name}, not {words}"
+
+
+# -- credentials ----------------------------------------------------------------------------------------------------------------------
+
+_IDS: Final = ("uid", "euid", "suid", "fsuid", "gid", "egid", "sgid", "fsgid")
+_NOBODY: Final = 2**32 - 1  # "as it is", in every call that takes an id
+_GROUPS: Final = 65536  # NGROUPS_MAX
+_SETS: Final = ("inh", "prm", "eff", "bnd", "amb")
+_SECUREBITS: Final = 0xFFF
+"""All there are: eight, and four of executables since Linux 6.14 (linux/securebits.h)."""
+
+
+def mask(words: Sequence[int]) -> int:
+    """A capability set; the words of an image are 32 bits each, the lowest first."""
+    return sum(word << 32 * at for at, word in enumerate(words[:2]))
+
+
+def credentials_damage(entry: creds_entry) -> Iterator[str]:
+    """What is wrong with the credentials of a thread: what setresuid(2), setgroups(2), capset(2) and prctl(2) take."""
+    for name in _IDS:
+        if getattr(entry, name) == _NOBODY:
+            yield f"its {name} is -1"
+    if len(entry.groups) > _GROUPS or _NOBODY in entry.groups:
+        yield f"its {len(entry.groups)} groups are too many, or one is -1"
+    for name in _SETS:
+        if any(getattr(entry, f"cap_{name}")[2:]):
+            yield f"its capability set {name} has more than 64 bits"
+    inheritable, permitted, effective, _, ambient = (mask(getattr(entry, f"cap_{name}")) for name in _SETS)
+    if effective & ~permitted:
+        yield f"capabilities {effective & ~permitted:#x} are effective and not permitted"
+    if ambient & ~(permitted & inheritable):
+        yield f"capabilities {ambient & ~(permitted & inheritable):#x} are ambient and not permitted and inheritable"
+    if entry.secbits & ~_SECUREBITS:
+        yield f"its securebits are {entry.secbits:#x}"
+    if entry.no_new_privs > 1:
+        yield f"its no_new_privs is {entry.no_new_privs}"

@@ -9,7 +9,7 @@ import pytest
 from lamina.core.dirty.runs import PAGE
 from lamina.core.image import schema
 from lamina.core.image.format import VmaStatus
-from lamina.core.image.records import address_space, areas, credentials, registers, signals, tasks, threads, timers
+from lamina.core.image.records import address_space, areas, signals, tasks, threads
 from lamina.core.kinds.files.epoll import watch_damage
 from lamina.core.kinds.files.pipe import contents_damage
 from lamina.core.kinds.table import DESCRIPTORS
@@ -125,9 +125,9 @@ def test_memory(change: Change, why: str) -> None:
 )
 def test_registers(change: Change, why: str) -> None:
     info = core(7, True).thread_info
-    assert not told(registers.damage(info))
+    assert not told(threads.registers_damage(info))
     change(info)
-    assert why in told(registers.damage(info))
+    assert why in told(threads.registers_damage(info))
 
 
 @pytest.mark.parametrize("number", [0, 9, 19, 65, 2**31 - 1, -(2**31)])
@@ -160,12 +160,12 @@ def test_timers(values: dict[str, int], why: str) -> None:
 
     def with_(**more: int) -> str:
         timer = schema.posix_timer_entry(**{**usual, **more})
-        return told(timers.damage(schema.task_timers_entry(real=idle, virt=idle, prof=idle, posix=[timer]), {7}))
+        return told(tasks.timers_damage(schema.task_timers_entry(real=idle, virt=idle, prof=idle, posix=[timer]), {7}))
 
     assert not with_() and not with_(it_sigev_notify=1, si_signo=2**31) and not with_(clock_id=(~(7 << 3) & 0xFFFFFFF8) | 2)
     assert why in with_(**values)
     late = schema.itimer_entry(isec=0, iusec=10**6, vsec=0, vusec=0)
-    assert told(timers.damage(schema.task_timers_entry(real=late, virt=idle, prof=idle), {7}))
+    assert told(tasks.timers_damage(schema.task_timers_entry(real=late, virt=idle, prof=idle), {7}))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_timers(values: dict[str, int], why: str) -> None:
     ],
 )
 def test_credentials(change: Change, why: str) -> None:
-    assert not told(credentials.damage(creds()))
-    assert why in told(credentials.damage(changed(creds(), change)))
+    assert not told(threads.credentials_damage(creds()))
+    assert why in told(threads.credentials_damage(changed(creds(), change)))
 
 
 def rseq(**values: int) -> schema.rseq_entry:
