@@ -4,7 +4,9 @@ The engine calls a plain function with one of these values; the command line pri
 messages. They are emitted from the thread that does the work, at most about 50 times a second.
 """
 
+import mmap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,3 +93,48 @@ class CancelToken:
         """Raise `Cancelled` if asked to stop; *what* names the work, as in "dump of 4711"."""
         if self._asked.is_set():
             raise Cancelled(what, why="cancelled; nothing was changed")
+
+
+_INTERVAL_NS = 1_000_000_000 // 50
+
+
+class Meter:
+    """Counts the bytes of one phase and tells a listener, at most 50 times a second. May be used from several threads.
+
+    Attributes:
+        done: bytes so far.
+    """
+
+    def __init__(
+        self, phase: str, listener: Listener = ignore, cancel: CancelToken | None = None, what: str = "", total: int = 0, began_ns: int = 0
+    ) -> None:
+        """*what* names the work when it is cancelled, as in "verify of S/2". *total*: bytes. *began_ns*: CLOCK_MONOTONIC, 0 for now."""
+        self.done = 0
+        self._phase, self._listener, self._cancel, self._what = phase, listener, cancel, what
+        self._total = total
+        self._began = began_ns or time.monotonic_ns()
+        self._told = 0
+        self._lock = threading.Lock()
+
+    def expect(self, size: int) -> None:
+        """Add *size* bytes to the total."""
+        self._total += size
+
+    def step(self, size: int) -> None:
+        """*size* more bytes are done.
+
+        Raises:
+            Cancelled: as asked.
+        """
+        if self._cancel:
+            self._cancel.check(self._what)
+        with self._lock:
+            self.done += size
+            now = time.monotonic_ns()
+            if now - self._told < _INTERVAL_NS and self.done < self._total:
+                return
+            self._told = now
+            page = mmap.PAGESIZE
+            pages = min(self.done, self._total or self.done) // page
+            event = Progress(self._phase, pages, self._total // page, self.done, (now - self._began) // 1000)
+        self._listener(event)

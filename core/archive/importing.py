@@ -11,7 +11,7 @@ from lamina.core.archive.manifest import default_name, names_in
 from lamina.core.archive.progress import Work
 from lamina.core.archive.unpack import publish, staging, unpack
 from lamina.core.errors import ImageError
-from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.events import CancelToken, Listener, Meter, ignore
 from lamina.core.image import lock
 from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.image.leftovers import cannot_write, sweep_stack
@@ -22,7 +22,6 @@ from lamina.core.image.storage.locate import storage_of
 from lamina.core.image.trust import untrusted_archive
 from lamina.core.verify import Checker
 from lamina.core.verify.page_files import is_memory
-from lamina.core.verify.reading import Meter
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def _write(new: list[Layer], names: list[str], stack: Path, base: Path | None, w
 
 def _refuse_broken(sources: list[Layer], written: list[Layer], work: Work) -> None:
     """Read what was written, and compare it with its checksums. The leaf needs all; an ancestor may have lost pages to a dedup."""
-    checker = Checker(Meter(f"import of {sources[0].path}", work.listener, work.cancel), written)
+    checker = Checker(Meter("verify", work.listener, work.cancel, f"import of {sources[0].path}"), written)
     for at, (source, layer) in enumerate(zip(sources, written, strict=True)):
         # What the leaf needs of the memory of an ancestor is among the findings of the leaf.
         bad = [it for it in checker.check(layer) if it.stops and (at == 0 or not (is_memory(it.file) or it.file == SIDECAR))]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, ImageError, RefusedError
+from lamina.core.events import Meter
 from lamina.core.image import owners as owning
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
@@ -34,7 +35,6 @@ from lamina.core.restore.shared_plan import ObjectPlan, plan_objects
 from lamina.core.restore.shared_plan import blockers as object_blockers
 from lamina.core.verify import check_chain
 from lamina.core.verify.findings import Finding
-from lamina.core.verify.reading import Meter
 
 _SLICE = 16384
 _LEADER_SLICE = 512 << 10

@@ -19,7 +19,7 @@ from lamina.core.dump.request import DumpRequest
 from lamina.core.dump.session import dump
 from lamina.core.dump.standing import protected
 from lamina.core.errors import Blocker, LaminaError, RefusedError, TargetError
-from lamina.core.events import CancelToken, Listener, Notice, Progress
+from lamina.core.events import CancelToken, Listener, Meter, Notice, Progress
 from lamina.core.image.layer import Layer
 from lamina.core.image.trust import held_layer
 from lamina.core.restore import machine
@@ -27,7 +27,6 @@ from lamina.core.restore.carry_out import carry_out
 from lamina.core.restore.plan import RestorePlan, make_plan, refuse_damaged
 from lamina.core.restore.reading import reading
 from lamina.core.restore.request import RestoreRequest, RestoreResult
-from lamina.core.verify.reading import Meter
 
 _SIGCHLD_BIT = 1 << 16
 _REAP_S = 20.0
@@ -53,7 +52,7 @@ def _replace(layer: Layer, request: RestoreRequest, listener: Listener, cancel: 
     root = layer.pstree[0].pid if not layer.is_pre_dump else 0
     running = _running_tree(root) if root else ()
     with reading(layer):
-        plan = make_plan(layer, request.shell_job, Meter(f"restore of {layer.path}", listener, cancel), running)
+        plan = make_plan(layer, request.shell_job, Meter("verify", listener, cancel, f"restore of {layer.path}"), running)
         if not running:
             return carry_out(plan, request, listener, cancel, started)
     _refuse_strangers(plan, running)

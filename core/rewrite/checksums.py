@@ -1,7 +1,6 @@
 """Checksums during a dedup: the layer that keeps its pages is verified first; files that lose pages get new checksums."""
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,34 +8,15 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from lamina.core.dirty.runs import PAGE, PageRuns
+from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import ImageError
-from lamina.core.events import CancelToken, Listener, Progress
+from lamina.core.events import CancelToken, Listener, Meter
 from lamina.core.image.layer import Layer
 from lamina.core.image.sums import BLOCK, FileSum, sum_blocks
 
 NONE = PageRuns.empty()
 # Blocks that one thread takes at a time.
 _SHARE = 16
-
-
-class Meter:
-    """Tells a listener how far a phase is, at most 50 times a second."""
-
-    def __init__(self, phase: str, total: int, listen: Listener) -> None:
-        """*total*: pages the phase will handle."""
-        self._phase, self._total, self._listen = phase, total, listen
-        self._began = self._said = time.monotonic()
-        self._done = 0
-
-    def moved(self, pages: int) -> None:
-        """*pages* more are done."""
-        self._done += pages
-        now = time.monotonic()
-        if now - self._said > 0.02 or self._done >= self._total:
-            self._said = now
-            took = int((now - self._began) * 1e6)
-            self._listen(Progress(self._phase, min(self._done, self._total), self._total, self._done * PAGE, took))
 
 
 def in_threads(act: Callable[[list[int]], dict[int, int]], blocks: Iterable[int], meter: Meter, cancel: CancelToken) -> dict[int, int]:
@@ -53,7 +33,7 @@ def in_threads(act: Callable[[list[int]], dict[int, int]], blocks: Iterable[int]
             for share, part in zip(shares, pool.map(act, shares), strict=True):
                 cancel.check("dedup")
                 found |= part
-                meter.moved(len(share) * BLOCK // PAGE)
+                meter.step(len(share) * BLOCK)
         finally:
             pool.shutdown(cancel_futures=True)
     return found
@@ -68,7 +48,7 @@ def require_contents(layer: Layer, what: str, listen: Listener, cancel: CancelTo
     """
     sums = layer.sidecar.checksums if layer.sidecar else {}
     names = sorted({layer.pages_name(which) for which in layer.objects if layer.pagemap(which).present})
-    meter = Meter("check", sum(sums[name].size for name in names if name in sums) // PAGE, listen)
+    meter = Meter("check", listen, total=sum(sums[name].size for name in names if name in sums))
     for name in names:
         path, expected = layer.file(name), sums.get(name)
         fd = open_plain(path, what)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError
-from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.events import CancelToken, Listener, Meter, ignore
 from lamina.core.image import owners
 from lamina.core.image.holes import file_holes, punch
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.sidecar import Sidecar
-from lamina.core.rewrite.checksums import Meter, open_plain, renew, require_contents
+from lamina.core.rewrite.checksums import open_plain, renew, require_contents
 from lamina.core.rewrite.needed_pages import NONE, Family, FileKey, file_key, hold_stacks, needed_by_others
 from lamina.core.verify import Checker
 
@@ -220,7 +220,7 @@ def _carry_out(plan: DedupPlan, listen: Listener, cancel: CancelToken) -> int:
         # What was punched first: a layer that is only marked could still be restored if we ended here.
         for member in sorted(sidecars, key=lambda member: not any(cut.layer is member for cut in plan.cuts)):
             sidecars[member].store(member.directory)
-        meter = Meter("punch", sum(cut.ranges.pages for cut in plan.cuts), listen)
+        meter = Meter("punch", listen, total=sum(cut.ranges.pages for cut in plan.cuts) * PAGE)
         return sum(_free(cut, fd, meter) for cut, fd in files)
 
 
@@ -246,7 +246,7 @@ def _cannot_punch(path: Path, error: NativeError) -> ImageError:
 def _sidecars(plan: DedupPlan, files: list[tuple[Cut, int]], listen: Listener, cancel: CancelToken) -> dict[Layer, Sidecar]:
     """The sidecars that say what will be punched, with checksums that already count it as zeros."""
     sidecars = {layer: layer.sidecar or Sidecar.for_foreign(layer.directory) for layer in (*plan.marks, *(it.layer for it in plan.cuts))}
-    meter = Meter("checksums", sum(cut.ranges.pages for cut in plan.cuts), listen)
+    meter = Meter("checksums", listen, total=sum(cut.ranges.pages for cut in plan.cuts) * PAGE)
     for cut, fd in files:
         before = sidecars[cut.layer]
         after = before.with_punched(cut.pages_file, cut.ranges, plan.layer.name)
@@ -265,7 +265,7 @@ def _free(cut: Cut, fd: int, meter: Meter) -> int:
     try:
         for part in cut.ranges.split(_STEP):
             punch(fd, part)
-            meter.moved(part.pages)
+            meter.step(part.bytes)
         os.fsync(fd)
     except NativeError as error:
         raise _cannot_punch(cut.layer.file(cut.pages_file), error) from error

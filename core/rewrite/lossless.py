@@ -14,14 +14,14 @@ import numpy as np
 
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import Cancelled, ImageError, NativeError
-from lamina.core.events import CancelToken, Listener, Notice, ignore
+from lamina.core.events import CancelToken, Listener, Meter, Notice, ignore
 from lamina.core.image import owners
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.punched import freed_in
 from lamina.core.image.stack import Stack
 from lamina.core.image.storage.content import Content
-from lamina.core.rewrite.checksums import NONE, Meter
+from lamina.core.rewrite.checksums import NONE
 from lamina.core.rewrite.copying import Pieces
 from lamina.core.rewrite.needed_pages import hold_stacks
 from lamina.core.rewrite.one_layer import rewrite
@@ -175,7 +175,7 @@ def thin(layer: Layer, listen: Listener = ignore, cancel: CancelToken | None = N
     layer.require_writable(WHAT)
     chain = layer.chain()
     own_pages = sum(layer.pagemap(which).present.pages for which in layer.objects)
-    meter = Meter(f"compare {layer.name}", own_pages, listen)
+    meter = Meter(f"compare {layer.name}", listen, total=own_pages * PAGE)
     equal: dict[Object, PageRuns] = {}
     freed = 0
     for which in layer.objects:
@@ -222,7 +222,7 @@ def _compare(one: Content, other: Content, pieces: Pieces, meter: Meter, cancel:
                 index = np.flatnonzero(np.equal(*columns).all(axis=1)) * PAGE + (begin + at)
                 starts += index.tolist()
                 ends += (index + PAGE).tolist()
-            meter.moved(length // PAGE)
+            meter.step(length)
     return PageRuns.from_arrays(np.array(starts, dtype=np.uint64), np.array(ends, dtype=np.uint64))
 
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import ImageError, NativeError
-from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.events import CancelToken, Listener, Meter, ignore
 from lamina.core.image.holes import holes_of
 from lamina.core.image.layer import Layer
-from lamina.core.rewrite.checksums import Meter, open_plain
+from lamina.core.rewrite.checksums import open_plain
 from lamina.core.rewrite.needed_pages import NONE, FileKey, file_key
 from lamina.core.rewrite.reflink import NOT_KNOWN, physical_addresses, share
 
@@ -102,7 +102,7 @@ def find_equal(
     wanted = None if targets is None else {layer.key for layer in targets}
     # What may be a target comes last: of two equal pages the later one gives its blocks up.
     ordered = sorted(files, key=lambda it: wanted is not None and it.layer.key in wanted)
-    meter = Meter("hash", sum(it.size for it in ordered) // PAGE, listen)
+    meter = Meter("hash", listen, total=sum(it.size for it in ordered))
     owner: list[NDArray[np.int64]] = []
     columns: list[tuple[Addresses, Addresses, Addresses]] = []
     for at, file in enumerate(ordered):
@@ -131,7 +131,7 @@ def make_shared(equal: Equal, listen: Listener = ignore, cancel: CancelToken | N
         Cancelled: what was shared until then stays so; no layer changed.
     """
     token = cancel or CancelToken()
-    meter = Meter("share", int(equal.sizes.sum(dtype=np.uint64)) // PAGE, listen)
+    meter = Meter("share", listen, total=int(equal.sizes.sum(dtype=np.uint64)))
     done = 0
     order = np.lexsort((equal.target_at, equal.source, equal.target))
     pairs = np.stack((equal.target[order], equal.source[order]))
@@ -150,7 +150,7 @@ def make_shared(equal: Equal, listen: Listener = ignore, cancel: CancelToken | N
                     done += int(share(from_fd, to_fd, equal.source_at[part], equal.target_at[part], equal.sizes[part]).sum())
                 except NativeError as error:
                     raise ImageError("cannot share", str(target.path), f"{error.reason} (with {source.path})") from error
-                meter.moved(int(equal.sizes[part].sum()) // PAGE)
+                meter.step(int(equal.sizes[part].sum()))
     return done
 
 
@@ -160,14 +160,14 @@ def _hashed(file: PagesFile, meter: Meter, cancel: CancelToken) -> tuple[Address
     try:
         size = min(file.size, os.fstat(fd).st_size // PAGE * PAGE)
         ranges = PageRuns.of([(0, size)]) - holes_of(fd, size) - file.left_out
-        meter.moved((file.size - ranges.bytes) // PAGE)
+        meter.step(file.size - ranges.bytes)
         digests: list[int] = []
         for part in ranges.split(_CHUNK // PAGE * 16):
             cancel.check(f"reading {file.path}")
             for start, end in part:
                 for at in range(start, end, _CHUNK):
                     digests += _digests(os.pread(fd, min(_CHUNK, end - at), at))
-            meter.moved(part.pages)
+            meter.step(part.bytes)
         offsets = ranges.addresses()
         if len(digests) != offsets.size:
             raise ImageError("truncated image", str(file.path), "it became shorter while it was read")

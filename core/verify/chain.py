@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lamina.core.errors import ImageError
+from lamina.core.events import Meter
 from lamina.core.image.layer import MAX_DEPTH, Layer
 from lamina.core.verify.collect import collect, readable
 from lamina.core.verify.files import check_files
 from lamina.core.verify.findings import Finding, Severity
 from lamina.core.verify.missing_pages import MissingPages, missing_finding, missing_pages
 from lamina.core.verify.page_files import check_memory
-from lamina.core.verify.reading import Meter
 from lamina.core.verify.tasks import check_tasks
 from lamina.core.verify.unsupported import check_unsupported
 
@@ -130,7 +130,7 @@ def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None
     """
     found = [
         it
-        for it in Checker(meter or (Meter(f"check of {layer.path}") if contents else None)).check(layer)
+        for it in Checker(meter or (Meter("verify") if contents else None)).check(layer)
         if it.stops or (ours and it.refused)
     ]
     if readable(lambda: layer.is_pre_dump) and layer.is_pre_dump:

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from lamina.core.dirty.runs import PAGE
+from lamina.core.events import Meter
 from lamina.core.image.layer import Layer, Object
 from lamina.core.image.punched import freed_in, holes_in
 from lamina.core.image.sums import differing_block
 from lamina.core.verify.collect import collect
 from lamina.core.verify.findings import Finding, Severity
-from lamina.core.verify.reading import Meter, read_through
+from lamina.core.verify.reading import read_through
 
 
 def check_memory(layer: Layer, meter: Meter | None) -> list[Finding]:

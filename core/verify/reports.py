@@ -7,14 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from lamina.core.errors import ImageError, in_one_line
-from lamina.core.events import CancelToken, Listener, ignore
+from lamina.core.events import CancelToken, Listener, Meter, ignore
 from lamina.core.image.layer import Layer
 from lamina.core.image.leftovers import TRASH
 from lamina.core.image.stack import Stack
 from lamina.core.verify.chain import Checker, elsewhere
 from lamina.core.verify.findings import Finding
 from lamina.core.verify.page_files import pages_files
-from lamina.core.verify.reading import Meter
 
 
 class State(StrEnum):
@@ -119,7 +118,7 @@ def _verify(
 ) -> Verified:
     started = time.monotonic_ns()
     known = list(known)
-    meter = Meter(what, listener, cancel) if contents else None
+    meter = Meter("verify", listener, cancel, what) if contents else None
     if meter:
         for layer in known:
             meter.expect(sum(info.size for name in pages_files(layer) if (info := layer.info(name))))
