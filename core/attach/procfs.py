@@ -4,13 +4,14 @@ Every reader raises `TargetError` when the process is gone or may not be read; n
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamina.core.errors import TargetError
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+_TEXT = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,11 @@ def _read(pid: int, name: str) -> bytes:
 
 def read_stat(pid: int, tid: int = 0) -> Stat:
     """/proc/PID/stat, or /proc/PID/task/TID/stat if *tid* is given."""
-    raw = _read(pid, f"task/{tid}/stat" if tid else "stat")
+    return parse_stat(_read(pid, f"task/{tid}/stat" if tid else "stat"))
+
+
+def parse_stat(raw: bytes) -> Stat:
+    """What `read_stat` answers, of a text taken earlier."""
     head, _, tail = raw.rpartition(b")")
     number, _, comm = head.partition(b"(")
     f = tail.split()  # f[0] is field 3 of proc(5)
@@ -128,6 +133,51 @@ def read_status(pid: int, tid: int = 0) -> dict[str, str]:
     return parse_status(read_status_text(pid, tid))
 
 
+def read_texts(pid: int, names: Iterable[str], tid: int = 0) -> dict[str, bytes]:
+    """Files of /proc/PID, or of /proc/PID/task/TID if *tid* is given, as they stand; b"" for one that this kernel has not.
+
+    Raises:
+        TargetError: it is gone, or may not be read.
+    """
+    place = f"/proc/{pid}/task/{tid}/" if tid else f"/proc/{pid}/"
+    texts = {}
+    for name in names:
+        try:
+            texts[name] = _content(place + name)
+        except FileNotFoundError:
+            if not os.path.lexists(place):
+                raise TargetError("no such thread" if tid else "no such process", str(tid or pid)) from None
+            texts[name] = b""
+        except OSError as error:
+            raise TargetError("cannot read", place + name, os.strerror(error.errno or 0), "run lamina as root") from error
+    return texts
+
+
+def _content(path: str) -> bytes:
+    # Plainer than pathlib, because it is done some dozen times for each task inside the freeze.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = chunk = os.read(file, _TEXT)
+        while chunk:
+            chunk = os.read(file, _TEXT)
+            found += chunk
+        return found
+    finally:
+        os.close(file)
+
+
+def read_links(pid: int, names: Iterable[str]) -> dict[str, str]:
+    """Where symbolic links of /proc/PID point; a removed file ends in " (deleted)".
+
+    Raises:
+        TargetError: it is gone or hidden.
+    """
+    try:
+        return {name: os.readlink(f"/proc/{pid}/{name}") for name in names}
+    except OSError as error:
+        raise TargetError("cannot read", f"process {pid}", f"{error.filename}: {error.strerror}", "run lamina as root") from error
+
+
 def read_status_text(pid: int, tid: int = 0) -> bytes:
     """/proc/PID/status, or /proc/PID/task/TID/status if *tid* is given, as it stands."""
     return _read(pid, f"task/{tid}/status" if tid else "status")
@@ -137,6 +187,12 @@ def parse_status(raw: bytes) -> dict[str, str]:
     """What `read_status` answers, of a text taken earlier."""
     lines = raw.decode(errors="surrogateescape").splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def status_number(raw: bytes, key: bytes) -> int:
+    """A decimal field of a status as it stands, cheaper than to parse all of it; 0 if the kernel does not show it."""
+    at = raw.find(b"\n" + key + b":")
+    return int(raw[at + len(key) + 2 :].split(None, 1)[0]) if at >= 0 else 0
 
 
 def threads_of(pid: int) -> list[int]:

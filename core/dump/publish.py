@@ -20,12 +20,14 @@ from lamina.core.image.draft import LayerDraft
 from lamina.core.image.schema import dump_stats_entry, inventory_entry, stats_entry
 from lamina.core.image.sidecar import Sidecar
 from lamina.core.image.supplement import Supplement
-from lamina.core.kinds.save import CG_SET, save_task, supplement_of
+from lamina.core.kinds.table import ATTRIBUTES
 from lamina.core.kinds.task import pstree
 from lamina.core.kinds.task.ids import IdTable
-from lamina.core.kinds.thread import interrupted
+from lamina.core.kinds.thread.registers import ThreadRegisters
 from lamina.core.objects import capture as descriptors
 from lamina.core.objects.file_table import FileTable
+from lamina.core.objects.task_capture import save_task, supplement_of
+from lamina.core.objects.task_kind import CG_SET
 
 PRE_DUMP_READ = 2  # inventory.pre_dump_mode: pages were read from outside (CRIU's --pre-dump-mode read)
 LOCK_SKIP = 3  # inventory.network_lock_method: no connection is kept, so none was locked
@@ -45,14 +47,14 @@ def put_images(draft: LayerDraft, captured: Captured, shared: SharedMemories) ->
         files.once(("shared memory", *key), partial(int, number))
     alive = [task for task in captured.tasks if not task.is_zombie]
     for task in captured.tasks:
-        for name, (kind, records) in save_task(task, files, ids.of(task.pid)).items():
+        for name, (kind, records) in save_task(task, files, ids.of(task.pid), ATTRIBUTES).items():
             draft.put(name, kind, records)
     tables = descriptors.save(captured.descriptors, files, {task.pid: ids.of(task.pid).files_id for task in alive})
     for name, image in (tables | files.images()).items():
         draft.put(name, *image)
     draft.put("pstree", fmt.PSTREE, pstree.save(captured.tasks))
     objects = {memory.number: {"size": memory.size} for memory in shared}
-    return replace(supplement_of(alive, files.supplements), objects=objects)
+    return replace(supplement_of(alive, files.supplements, ATTRIBUTES), objects=objects)
 
 
 def put_inventory(draft: LayerDraft, request: DumpRequest) -> None:
@@ -94,7 +96,7 @@ def describe_layer(
 ) -> Sidecar:  # fmt: skip
     """The sidecar: what CRIU's images do not say. *parent_id*: "" for a full dump; *frozen_at*: seconds since 1970."""
     name, identity = os.uname(), root.identity
-    threads = [thread for task in captured.tasks if not task.is_zombie for thread in task.threads]
+    threads, registers = [thread for task in captured.tasks for thread in task.threads], ThreadRegisters()
     return Sidecar(
         layer_id=layer_id,
         parent_id=parent_id or None,
@@ -115,7 +117,7 @@ def describe_layer(
         live_rounds=meter.live_rounds,
         memory_only=request.memory_only,
         supplement=supplement,
-        restarts={thread.tid: code for thread in threads if (code := interrupted.for_image(thread.regs)[1])},
+        restarts={thread.tid: code for thread in threads if (code := thread.of(registers).restart)},
     )
 
 

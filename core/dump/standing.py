@@ -3,22 +3,19 @@
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.processes import ancestors_of, protected_reason
-from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, read_stat, threads_of
+from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, read_stat, status_number, threads_of
 from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.kinds.table import ATTRIBUTES
 from lamina.core.kinds.task import cgroups, rlimits
-from lamina.core.objects.named_file import path_blocker
 from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, is_shared, sharing
+from lamina.core.objects.task_kind import TaskLook, ThreadLook
 
-_NAMESPACES: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
-# setns(2) and unshare(2) of one thread reach these.
-_THREAD_NAMESPACES: Final = ("ipc", "mnt", "net", "uts")
 _SHARED: Final = {
     KCMP_FILES: "its descriptor table",
     KCMP_FS: "its working directory and umask (CLONE_FS)",
@@ -28,7 +25,6 @@ _SHARED: Final = {
 RLIMIT_AS: Final = 9
 _MAPPINGS: Final = 4
 """The scratch range, and what it is split into for a moment."""
-_ELF32: Final = b"\x7fELF\x01"
 
 
 def protected(pid: int) -> str | None:
@@ -40,7 +36,7 @@ def protected(pid: int) -> str | None:
     stat = read_stat(pid)
     us = os.getpid()
     reason = protected_reason(pid, stat.state, stat.flags, us, ancestors_of(us))
-    if not reason and (tracer := _number(_status(pid, pid), b"TracerPid")):
+    if not reason and (tracer := status_number(_status(pid, pid), b"TracerPid")):
         reason = f"traced by {describe(tracer)}"
     return reason or None
 
@@ -50,24 +46,6 @@ def _status(pid: int, tid: int) -> bytes:
         return Path(f"/proc/{pid}/task/{tid}/status").read_bytes()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise TargetError("no such process", str(pid)) from error
-
-
-def _number(status: bytes, key: bytes) -> int:
-    """A decimal field of a raw /proc/PID/status; 0 if the kernel does not show it."""
-    at = status.find(b"\n" + key + b":")
-    return int(status[at + len(key) + 2 :].split(None, 1)[0]) if at >= 0 else 0
-
-
-@cache
-def _own_namespaces() -> Mapping[str, str]:
-    return {name: _link(f"/proc/self/ns/{name}") for name in _NAMESPACES}
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
 
 
 def may_trace(pid: int) -> bool:
@@ -81,99 +59,33 @@ def may_trace(pid: int) -> bool:
     return True
 
 
-def _namespace_blockers(stat: Stat, tids: Sequence[int]) -> list[Blocker]:
-    own = _own_namespaces()
-    foreign = [name for name in _NAMESPACES if _link(f"/proc/{stat.pid}/ns/{name}") != own[name]]
-    for tid in tids[1:]:
-        # A thread that ended meanwhile has no link at all.
-        foreign += [n for n in _THREAD_NAMESPACES if _link(f"/proc/{stat.pid}/task/{tid}/ns/{n}") not in ("", own[n])]
-    names = [name.replace("_for_children", " (for its children)") for name in dict.fromkeys(foreign)]
-    if not names:
-        return []
-    why = f"in a {', '.join(names)} namespace other than lamina's: not supported yet"
-    return [Blocker(stat.comm, why, "run lamina inside that container", stat.pid)]
-
-
-def _thread_blockers(stat: Stat, tids: Sequence[int]) -> list[Blocker]:
-    """Tracers, filters, and what a thread does not share with its process."""
+def _thread_blockers(look: TaskLook) -> list[Blocker]:
+    """Tracers, what a thread does not share with its process, and what kinds say of each thread."""
     found: dict[str, Blocker] = {}
 
-    def add(why: str, fix: str = "") -> None:
-        found.setdefault(why, Blocker(stat.comm, why, fix, stat.pid))
+    def add(blocker: Blocker) -> None:
+        found.setdefault(blocker.why, blocker)
 
-    for tid in tids:
+    for tid in look.tids:
         try:
-            status = _status(stat.pid, tid)
+            thread = ThreadLook(look, tid, _status(look.pid, tid))
         except TargetError:
-            if tid == stat.pid:
+            if tid == look.pid:
                 raise
             continue
-        if tracer := _number(status, b"TracerPid"):
-            add(f"traced by {describe(tracer)}", "let that program detach from it")
-        if mode := _number(status, b"Seccomp"):
-            add("runs under seccomp: not supported yet" if mode == 1 else "has a seccomp filter: not supported yet")
-        if b"\nx86_Thread_features:\t" in status and b"shstk" in status.partition(b"\nx86_Thread_features:\t")[2].split(b"\n", 1)[0]:
-            add("uses shadow stacks: not supported yet", "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off")
-        if tid == stat.pid and _number(status, b"HugetlbPages"):
-            add("uses huge pages (hugetlb): not supported yet")
+        if tracer := thread.number(b"TracerPid"):
+            add(look.blocker(f"traced by {describe(tracer)}", "let that program detach from it"))
+        for kind in ATTRIBUTES.threads:
+            for blocker in kind.blockers(thread):
+                add(blocker)
         try:
-            for kind in (KCMP_FILES, KCMP_FS) if tid != stat.pid else ():
-                if not is_shared(stat.pid, tid, kind):
-                    add(f"thread {tid} does not share {_SHARED[kind]} with the others: not supported yet")
+            for what in (KCMP_FILES, KCMP_FS) if tid != look.pid else ():
+                if not is_shared(look.pid, tid, what):
+                    add(look.blocker(f"thread {tid} does not share {_SHARED[what]} with the others: not supported yet"))
         except NativeError as error:
             if error.errnum != 3:  # ESRCH: it ended
-                add(f"cannot compare its threads: {error}", "see `lamina check`")
+                add(look.blocker(f"cannot compare its threads: {error}", "see `lamina check`"))
     return list(found.values())
-
-
-def _place_blockers(stat: Stat) -> list[Blocker]:
-    """Executable, working directory and root must still have their names; the executable must be of 64 bits."""
-    found = []
-    for name, what in (("exe", "executable"), ("cwd", "working directory"), ("root", "root directory")):
-        place = f"/proc/{stat.pid}/{name}"
-        try:
-            link = os.readlink(place)
-            info = Path(place).stat()
-        except OSError as error:
-            raise TargetError("no such process", str(stat.pid)) from error
-        if why := path_blocker(link, info.st_dev, info.st_ino):
-            fix = "start the program anew" if name == "exe" else "let it change to a directory that exists"
-            found.append(Blocker(f"{what} {link}", why, fix, stat.pid))
-    if _is_32_bit(stat.pid):
-        found.append(Blocker(stat.comm, "a 32-bit program: not supported yet", pid=stat.pid))
-    return found
-
-
-def _is_32_bit(pid: int) -> bool:
-    try:
-        with Path(f"/proc/{pid}/exe").open("rb") as file:
-            return file.read(5) == _ELF32
-    except OSError as error:
-        raise TargetError("no such process", str(pid)) from error
-
-
-def set_attributes(attr: Path) -> list[str]:
-    """What a security module keeps for the next exec, file, key or socket of a task, as in "exec"; *attr*: its directory /proc/PID/attr."""
-    found = []
-    for name in ("exec", "fscreate", "keycreate", "sockcreate"):
-        with suppress(OSError):  # no such security module
-            if (attr / name).read_bytes().strip(b"\0\n "):
-                found.append(name)
-    return found
-
-
-def _profile_blockers(stat: Stat) -> list[Blocker]:
-    """A security profile (AppArmor, SELinux) other than ours: the restored program would run under ours."""
-    if names := set_attributes(Path(f"/proc/{stat.pid}/attr")):
-        return [Blocker(stat.comm, f"has set a security profile for its next {', '.join(names)}: not supported yet", pid=stat.pid)]
-    try:
-        profiles = [Path(f"/proc/{who}/attr/current").read_bytes().strip(b"\0\n") for who in ("self", stat.pid)]
-    except OSError:
-        return []  # no such security module
-    if profiles[0] == profiles[1]:
-        return []
-    why = f"runs under the security profile {profiles[1].decode(errors='replace')}, and lamina does not: not supported yet"
-    return [Blocker(stat.comm, why, "run lamina under the same profile", stat.pid)]
 
 
 def task_blockers(stat: Stat) -> list[Blocker]:
@@ -186,25 +98,22 @@ def task_blockers(stat: Stat) -> list[Blocker]:
     if stat.state == "Z":
         why = "its first thread has ended while others run on: not supported yet"
         return [Blocker(stat.comm, why, pid=stat.pid)] if len(tids) > 1 else []
-    found = []
-    if stat.state == "T":
-        found.append(Blocker(stat.comm, "stopped by a signal: not supported yet", f"let it go on: kill -CONT {stat.pid}", stat.pid))
-    found += _namespace_blockers(stat, tids)
-    found += _thread_blockers(stat, tids)
-    found += _place_blockers(stat)
-    found += _profile_blockers(stat)
+    look = TaskLook(stat, tids, _status(stat.pid, stat.pid))
+    found = _thread_blockers(look)
+    for kind in ATTRIBUTES.tasks:
+        found += kind.blockers(look)
     areas = read_maps(stat.pid)
     found += area_blockers(stat.pid, areas)
-    found += _room_blockers(stat, len(tids), len(areas))
+    found += _room_blockers(look, len(areas))
     return found
 
 
-def _room_blockers(stat: Stat, threads: int, areas: int) -> list[Blocker]:
+def _room_blockers(look: TaskLook, areas: int) -> list[Blocker]:
     """Calls are made inside it from memory that is mapped for a moment: its limits must leave room for that."""
     found = []
-    needed = scratch_bytes(threads)
+    stat, needed = look.stat, scratch_bytes(len(look.tids))
     soft = rlimits.read(stat.pid)[RLIMIT_AS][0]
-    used = 1024 * _number(_status(stat.pid, stat.pid), b"VmSize")
+    used = 1024 * look.number(b"VmSize")
     if used + needed > soft:
         why = f"its limit on memory (RLIMIT_AS, {soft >> 10} KiB) leaves {max(soft - used, 0) >> 10} KiB, and {needed >> 10} KiB are needed"
         found.append(Blocker(stat.comm, f"{why} for calls inside it", f"prlimit --pid {stat.pid} --as={soft + needed}:", stat.pid))

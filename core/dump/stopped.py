@@ -58,7 +58,7 @@ def _examine_stopped(pid: int, shell_job: bool) -> Examination:
             captured = capture_rest(still, taken, uffds - {0})
             for task in taken:
                 with _noting(blockers, task.process.pid):
-                    task.frozen()
+                    task.refuse()
             with captured.descriptors, _noting(blockers, pid):
                 captured.descriptors.refuse("cannot dump", describe(pid))
     return replace(found, blockers=tuple(dict.fromkeys(blockers)))

@@ -4,20 +4,18 @@ Restore asks a new thread the same, because it has inherited lamina's own settin
 """
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Iterable
 
 from lamina.core.attach.calls import Call, CallList
 from lamina.core.image.schema import thread_core_entry
-from lamina.core.image.supplement import Value
+from lamina.core.image.supplement import Value, Values
+from lamina.core.objects.attempt import Attempt
+from lamina.core.objects.task_kind import Answer, Asking, Stage, ThreadKind, ThreadRecord
 
-Answer = Callable[[], Value | None]
-"""After the run: the setting; None if this kernel or machine has none of that kind."""
 
-
-class Setting(ABC):
-    """One setting of a thread. Stateless: one instance stands in the table of `thread_settings.py`.
+class Setting(ThreadKind[Value | None]):
+    """One setting of a thread; None if this kernel or machine has none of that kind.
 
     Attributes:
         name: in the supplement (`image.supplement.THREAD_FIELDS`).
@@ -25,41 +23,37 @@ class Setting(ABC):
         default: what it is if nobody has set it; not kept.
     """
 
-    name: str
+    stage = Stage.SETTINGS
+    compared = True
     what: str
     default: Value
 
     @abstractmethod
-    def ask(self, calls: CallList) -> Answer:
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
         """Append the calls that ask, to be run in the thread itself."""
 
+    def supplement(self, value: Value | None) -> Values:
+        """What is not the default."""
+        return {} if value is None or value == self.default else {self.name: value}
+
     @abstractmethod
-    def rebuild(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
-        """Append the call that sets it, in the thread itself. It may fail: `Setting.failed` says so to the user.
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+        """Append the call that sets it, in the thread itself. It may fail: `failed` says so to the user.
 
         *core*: the thread's record, for calls that set something beside.
         """
 
+    def rebuild(self, record: ThreadRecord, calls: CallList) -> Iterable[Attempt]:
+        """Only what is not as it was. What this machine does not know is lost only if it was set."""
+        value, now = record.kept.get(self.name, self.default), record.answers[self.name]()
+        if now == value or (now is None and self.name not in record.kept):
+            return ()
+        call = self.set(value, record.core.thread_core, calls)
+        return [Attempt(call, lambda result: self.failed(record.tid, value, result))]
+
     def failed(self, tid: int, value: Value, result: int) -> str:
         """The sentence for a call that answered *result* < 0."""
         return f"thread {tid}: its {self.what} was {value or 'the default'} and cannot be set: {os.strerror(-result)}"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A call that sets something, and the sentence that is due if it fails."""
-
-    call: Call
-    sentence: Callable[[int], str]
-
-    def said(self) -> str:
-        """After the run: "" if it did."""
-        return self.sentence(self.call.result) if -4095 <= self.call.result < 0 else ""
-
-
-def said(wanted: Iterable[Wanted]) -> list[str]:
-    """After the run: the sentences of those that failed."""
-    return [sentence for each in wanted if (sentence := each.said())]
 
 
 def list_of(mask: int) -> str:

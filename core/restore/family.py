@@ -16,8 +16,9 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.tracee import Tracee
 from lamina.core.errors import LaminaError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
-from lamina.core.objects.setting import said
-from lamina.core.restore import steps
+from lamina.core.image.records.queues import queued_signals
+from lamina.core.objects.task_kind import Stage
+from lamina.core.restore import stages
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import TRACING, Rebuilding, adopt, end_signal
 
@@ -89,14 +90,11 @@ class Family:
 
     def _settle(self, task: TaskPlan) -> Iterator[TaskPlan]:
         """*task* has exec'd: make it ready for calls, then its session and its children, depth first; yields who is to be settled next."""
-        queued = [number for tid in task.threads for number in steps.queued_signals(self.plan.layer.core(tid))]
+        queued = [number for thread in task.record.threads for number in queued_signals(thread.core)]
         process = self.processes[task.pid] = Rebuilding(task.pid, end_signal(queued))
         process.exec_done()
         process.make_scratch(task.spans, [self.plan.slice_bytes(task, tid) for tid in task.threads])
-        calls = CallList()
-        wanted = steps.put_back_keyring(task.core, task.kept, self.plan.kept_of_parent(task), task.pid, calls)
-        process.run(calls)
-        self.notices += said(wanted)
+        self.notices += stages.put_back(process, task.record, Stage.BEFORE_CHILDREN)
         yield from self._make_children(process, task.membership.children_before)
         if task.membership.leads_session:
             calls = CallList()
@@ -145,7 +143,7 @@ class Family:
         calls = CallList()
         if task.membership.leads_session:
             calls.add("setsid", expect=task.pid, about="lead its session")
-        steps.put_back_name(task.core, calls)
+        stages.put_into_zombie(task.record, calls)
         child.run(calls)
         self.zombies[task.pid] = child
 

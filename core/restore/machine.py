@@ -17,9 +17,12 @@ from lamina.core.image.sidecar import Sidecar
 from lamina.core.inspect.owned_pieces import read_owned
 from lamina.core.kinds.memory import special
 from lamina.core.objects.rights import effective_capabilities
+from lamina.core.objects.task_kind import Machine
 
 CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE = 21, 40
 REAP_S: Final = 10.0
+_LEGACY_END: Final = (1 << 47) - PAGE
+_NEW_END: Final = (1 << 56) - PAGE
 # Features a program can come to rely on after it asked the processor once; the rest of /proc/cpuinfo's flags is the kernel's business.
 _USER_FEATURE: Final = re.compile(
     r"(sse|ssse|avx|amx|bmi|fma|xsave|aes|vaes|sha|gfni|popcnt|movbe|abm|adx|rdrand|rdseed|rdtscp|rdpid|erms|fsrm|fsgsbase|f16c|mmx|cx16|"
@@ -51,6 +54,16 @@ def own_features() -> frozenset[str]:
         if line.startswith("flags"):
             return frozenset(line.partition(":")[2].split())
     return frozenset()
+
+
+def user_end(processor_flags: Iterable[str]) -> int:
+    """First address that no program has (TASK_SIZE_MAX): higher with 5-level page tables."""
+    return _NEW_END if "la57" in processor_flags else _LEGACY_END
+
+
+def this_machine() -> Machine:
+    """For kinds to plan by."""
+    return Machine(own_features(), user_end(own_features()), effective_capabilities())
 
 
 # -- pids ----------------------------------------------------------------------------------------------------------------------------

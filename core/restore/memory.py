@@ -8,7 +8,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_maps
 from lamina.core.kinds.memory import area_notes, guards, special, vmas
 from lamina.core.kinds.memory.vmas import AreaPlan
-from lamina.core.objects.setting import said
+from lamina.core.objects.attempt import failures
 from lamina.core.restore import layout
 from lamina.core.restore.plan import TaskPlan
 from lamina.core.restore.process import Rebuilding
@@ -44,9 +44,9 @@ def replace_areas(process: Rebuilding, task: TaskPlan, areas: Sequence[AreaPlan]
     sentences = []
     for at in range(0, len(task.notes), _AREAS_AT_ONCE):
         calls = CallList()
-        wanted = area_notes.rebuild(task.notes[at : at + _AREAS_AT_ONCE], process.pid, calls)
+        attempts = area_notes.rebuild(task.notes[at : at + _AREAS_AT_ONCE], process.pid, calls)
         process.run(calls)
-        sentences += said(wanted)
+        sentences += failures(attempts)
     return sentences
 
 

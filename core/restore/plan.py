@@ -14,22 +14,21 @@ from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, ImageError, RefusedError
 from lamina.core.events import Meter
 from lamina.core.image import owners as owning
-from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
+from lamina.core.image.records.queues import queued_signals
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
-from lamina.core.image.supplement import AreaNote, Supplement, Values
+from lamina.core.image.supplement import AreaNote, Supplement
 from lamina.core.kinds.memory import area_notes, guards, shared_files, vmas
 from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.kinds.table import DESCRIPTORS
-from lamina.core.kinds.task import cgroups, fs, timens
 from lamina.core.objects.file_table import path_reader
 from lamina.core.objects.named_file import path_of
 from lamina.core.objects.opening import OpenOptions, plan_descriptions
 from lamina.core.objects.paths import PathOf
-from lamina.core.objects.rights import effective_capabilities, may_raise_limits
-from lamina.core.restore import layout, machine, steps, trial
+from lamina.core.objects.task_kind import TaskRecord
+from lamina.core.restore import layout, machine, stages, trial
 from lamina.core.restore.layout import Span
 from lamina.core.restore.shared_plan import ObjectPlan, plan_objects
 from lamina.core.restore.shared_plan import blockers as object_blockers
@@ -48,32 +47,36 @@ class TaskPlan:
     Attributes:
         pid, parent: process ids; parent 0 for the root.
         threads: thread ids, the leader first.
-        core: the leader's core.
+        record: what the image and the supplement say of it and its threads.
         membership: its session and group.
         executable: what it execs; "" for a zombie.
         entries: its mappings as in the image; areas: those to be mapped, ascending.
         owners: who holds its pages.
         guards: guard pages inside its mappings.
-        kept: what the supplement has of it; notes: and of its memory.
+        notes: what the supplement has of its memory.
     """
 
     pid: int
     parent: int
     threads: tuple[int, ...]
-    core: core_entry
+    record: TaskRecord
     membership: Membership
     executable: str = ""
     entries: tuple[vma_entry, ...] = ()
     areas: tuple[AreaPlan, ...] = ()
     owners: OwnerMap | None = None
     guards: PageRuns = field(default_factory=PageRuns.empty)
-    kept: Values = field(default_factory=dict)
     notes: tuple[AreaNote, ...] = ()
+
+    @property
+    def core(self) -> core_entry:
+        """The leader's core."""
+        return self.record.core
 
     @property
     def is_zombie(self) -> bool:
         """It had exited and was not yet reaped: it is made, and ends with the same status."""
-        return self.core.tc.task_state == TaskState.DEAD
+        return self.record.is_zombie
 
     @property
     def spans(self) -> list[Span]:
@@ -116,10 +119,6 @@ class RestorePlan:
         """All but zombies, parents first."""
         return [task for task in self.tasks.values() if not task.is_zombie]
 
-    def kept_of_parent(self, task: TaskPlan) -> Values:
-        """What the supplement has of the parent of *task*; nothing for the root."""
-        return self.tasks[task.parent].kept if task.parent in self.tasks else {}
-
     @property
     def ids(self) -> list[int]:
         """All process and thread ids."""
@@ -132,7 +131,7 @@ class RestorePlan:
 
 def slice_bytes(layer: Layer, pid: int, tid: int) -> int:
     """Room for the calls of thread *tid* of process *pid* and their data."""
-    room = (_LEADER_SLICE if tid == pid else _SLICE) + _PER_SIGNAL * len(steps.queued_signals(layer.core(tid)))
+    room = (_LEADER_SLICE if tid == pid else _SLICE) + _PER_SIGNAL * len(queued_signals(layer.core(tid)))
     return -(-room // _SLICE) * _SLICE
 
 
@@ -190,14 +189,14 @@ def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending:
     for entry in layer.pstree:
         task = _plan_task(layer, chain, entry, memberships.by_pid[entry.pid], path_by_id)
         tasks[task.pid] = task
-        found += _task_blockers(layer, task, path_by_id)
+        found += _task_blockers(task)
     found += _writers_of_executables(layer, tasks)
     objects = plan_objects(layer, (area for task in tasks.values() for area in task.areas), _supplement(layer).objects)
     found += object_blockers(objects)
     if not found:
         living = [task for task in tasks.values() if not task.is_zombie]
         found += [replace(blocker, pid=task.pid) for task in living for blocker in _trial_blockers(layer, task)]
-    notices = (*memberships.notices, *timens.notices(layer), *cgroups.notices(layer))
+    notices = (*memberships.notices, *stages.notices(layer))
     plan = RestorePlan(layer, tasks, memberships, path_by_id, notices, objects)
     shared = {path for task in plan.living for path in shared_files.of_image(task.entries, path_by_id)}
     opened = [path_of(entry.reg) for entry in layer.files.values() if entry.HasField("reg")]
@@ -213,10 +212,11 @@ def _refuse(obj: str, blockers: Sequence[Blocker]) -> None:
 
 
 def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, membership: Membership, path_of: PathOf) -> TaskPlan:
-    core = layer.core(entry.pid)
     threads = tuple(entry.threads) or (entry.pid,)
-    if core.tc.task_state == TaskState.DEAD:
-        return TaskPlan(entry.pid, entry.ppid, threads[:1], core, membership)
+    supplement = _supplement(layer)
+    record = stages.record_of(layer, supplement, entry.pid, entry.ppid, threads, path_of)
+    if record.is_zombie:
+        return TaskPlan(entry.pid, entry.ppid, threads[:1], record, membership)
     mm = layer.mm(entry.pid)
     owners = owning.resolve(chain, entry.pid)
     runs = owners.runs
@@ -226,21 +226,19 @@ def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, member
         at = bisect_right(ends, area.start)
         return at < len(starts) and starts[at] < area.end
 
-    supplement = _supplement(layer)
     notes = supplement.areas.get(entry.pid, ())
     areas = vmas.plan(mm.vmas, path_of, has_pages, area_notes.locked_on_fault(notes))
     return TaskPlan(
-        entry.pid, entry.ppid, threads, core, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners,
-        guards.load(mm.vmas), supplement.tasks.get(entry.pid, {}), notes,
+        entry.pid, entry.ppid, threads, record, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners,
+        guards.load(mm.vmas), notes,
     )  # fmt: skip
 
 
-def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocker]:
+def _task_blockers(task: TaskPlan) -> list[Blocker]:
     if task.is_zombie:
         return []
     found = _executable_blockers(task)
-    found += fs.restore_blockers(layer.fs(task.pid), path_of)
-    found += steps.task_blockers({tid: layer.core(tid) for tid in task.threads}, task.pid, may_raise_limits())
+    found += stages.blockers(task.record, machine.this_machine())
     if task.owners is not None:
         found += machine.vdso_blockers(task.entries, task.owners, task.pid)
     return found
@@ -248,16 +246,9 @@ def _task_blockers(layer: Layer, task: TaskPlan, path_of: PathOf) -> list[Blocke
 
 def _trial_blockers(layer: Layer, task: TaskPlan) -> list[Blocker]:
     """What this kernel says beforehand."""
-    cores = {tid: layer.core(tid) for tid in task.threads}
-    flags, capabilities = machine.own_features(), effective_capabilities()
-    end = trial.user_end(flags)
+    here = machine.this_machine()
     owned = task.owners.runs if task.owners else PageRuns.empty()
-    found = trial.area_blockers(task.entries, task.areas, owned, end, capabilities)
-    found += trial.memory_blockers(layer.mm(task.pid))
-    for tid, core in cores.items():
-        found += trial.thread_blockers(core, tid, end, flags, capabilities)
-    queued = [number for core in cores.values() for number in steps.queued_signals(core)]
-    found += trial.signal_blockers(queued, task.core.tc.timers.posix)
+    found = trial.area_blockers(task.entries, task.areas, owned, here.user_end, here.capabilities)
     room = sum(slice_bytes(layer, task.pid, tid) for tid in task.threads) + layout.PARKING
     try:
         layout.free_span(task.spans, room)

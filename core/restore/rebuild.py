@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from lamina.core.attach.calls import CallList
 from lamina.core.events import CancelToken
 from lamina.core.objects.opening import Descriptions
-from lamina.core.objects.setting import said
-from lamina.core.restore import fill, memory, steps, threads, tracking
+from lamina.core.objects.task_kind import Stage
+from lamina.core.restore import fill, memory, threads, tracking
 from lamina.core.restore.family import Family
 from lamina.core.restore.foreground import give_terminal
 from lamina.core.restore.plan import RestorePlan, TaskPlan
 from lamina.core.restore.process import Rebuilding
 from lamina.core.restore.shared_memory import SharedObjects
+from lamina.core.restore.stages import load_registers, put_back, put_back_threads, write
 
 Pairs = list[tuple[Rebuilding, TaskPlan]]
 
@@ -71,18 +72,24 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
             pages += fill.fill(process.pid, task, wishes.filled)
         for process, task in pairs:
             memory.protect_areas(process, task)
-            notices += _put_back_memory(process, plan, task)
+            notices += put_back(process, task.record, Stage.MEMORY)
         notices += _put_back_descriptors(pairs, descriptions)
         for process, task in pairs:
-            _put_back_process(process, plan, task)
+            notices += put_back(process, task.record, Stage.PROCESS)
+            # Its zombies have left signals that it would not have got again.
+            notices += put_back(process, task.record, Stage.ACTIONS, before=_drain)
         for process, task in pairs:
             # Timers and signals name threads, so all threads first.
             threads.make_threads(process, plan, task)
-            notices += threads.put_back_threads(process, plan, task)
+            notices += put_back_threads(process, task.record, Stage.THREAD)
+            notices += put_back_threads(process, task.record, Stage.SETTINGS)
+            notices += put_back(process, task.record, Stage.CLOCKS)
+            notices += put_back_threads(process, task.record, Stage.CREDENTIALS)
+            notices += put_back(process, task.record, Stage.LAST)
             calls = CallList()
             descriptions.finish(task.pid, calls)
             process.run(calls)
-            notices += steps.put_back_from_outside(task.core, task.kept, process.pid)
+            notices += write(task.record, Stage.OUTSIDE)
         descriptions.finish_held()
         for process, _ in pairs:
             # After all writing from outside, which would count as changes.
@@ -90,10 +97,10 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
         tracking.remember_shared_memory(plan)
         for process, task in pairs:
             process.drop_scratch()
-            threads.put_back_registers(process, plan, task)
-        for process, task in pairs:
+            load_registers(process, task.record)
+        for _, task in pairs:
             # Nothing is left to be done inside, which a group may keep from running.
-            notices += steps.put_back_groups({tid: plan.supplement.threads.get(tid, {}) for tid in task.threads}, process.pid)
+            notices += write(task.record, Stage.BEFORE_SWITCH)
         wishes.cancel.check(f"restore of {plan.layer.path}")
         wishes.ready()
         if wishes.terminal:
@@ -105,13 +112,6 @@ def rebuild(plan: RestorePlan, descriptions: Descriptions, wishes: Wishes) -> Re
     return Rebuilt(pages, tuple(notices))
 
 
-def _put_back_memory(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> list[str]:
-    calls = CallList()
-    wanted = steps.put_back_memory(plan.layer.mm(task.pid), task.core, process.pid, calls)
-    process.run(calls)
-    return said(wanted)
-
-
 def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> list[str]:
     """Into empty tables: the files of areas are closed by now. In all tasks, before what one of them takes from another."""
     notices = descriptions.remake({task.pid: process.run for process, task in pairs})
@@ -121,15 +121,6 @@ def _put_back_descriptors(pairs: Pairs, descriptions: Descriptions) -> list[str]
             append(task.pid, calls)
             process.run(calls)
     return notices
-
-
-def _put_back_process(process: Rebuilding, plan: RestorePlan, task: TaskPlan) -> None:
-    calls = CallList()
-    steps.put_back_process(task.core, plan.layer.fs(task.pid), plan.path_of, calls)
-    # Its zombies have left signals that it would not have got again.
-    _drain(calls)
-    steps.put_back_actions(task.core, calls)
-    process.run(calls)
 
 
 def _drain(calls: CallList) -> None:

@@ -6,17 +6,16 @@
 import errno
 import os
 import resource
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.procfs import PAGE
-from lamina.core.attach.tracee import END_SIGNALS
 from lamina.core.dirty.runs import PageRuns
 from lamina.core.errors import Blocker, NativeError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.format import VmaStatus
-from lamina.core.image.schema import core_entry, mm_entry, posix_timer_entry, vma_entry
+from lamina.core.image.schema import vma_entry
 from lamina.core.kinds.memory.vmas import AreaPlan
 
 _PROT_WRITE: Final = 2
@@ -33,11 +32,6 @@ _MM_FIELDS: Final = (
     "mm_arg_end", "mm_env_start", "mm_env_end",
 )  # fmt: skip
 _RLIMIT_NICE, _RLIMIT_RTPRIO, _RLIMIT_SIGPENDING = 13, 14, 11
-
-
-def user_end(processor_flags: Iterable[str]) -> int:
-    """First address that no program has (TASK_SIZE_MAX): higher with 5-level page tables."""
-    return _NEW_END if "la57" in processor_flags else _LEGACY_END
 
 
 def area_blockers(entries: Sequence[vma_entry], areas: Sequence[AreaPlan], filled: PageRuns, end: int, capabilities: int) -> list[Blocker]:
@@ -115,51 +109,3 @@ def _behind_the_end(area: AreaPlan, fd: int, filled: PageRuns) -> Blocker | None
     if reach < area.end and filled.clip(max(area.start, reach), area.end):
         return Blocker(str(area), f"the layer has pages of it behind the end of the file, which has {size} bytes")
     return None
-
-
-def memory_blockers(entry: mm_entry) -> list[Blocker]:
-    """Why the kernel would not take the memory descriptor."""
-    err = new_error()
-    addresses = ffi.new("uint64_t[11]", [getattr(entry, name) for name in _MM_FIELDS])
-    try:
-        check(C.lm_try_mm(addresses, len(entry.mm_saved_auxv), err), err)
-    except NativeError as error:
-        return [Blocker("memory", f"this kernel does not take where its code, data, break, stack and arguments lie: {error.reason}")]
-    return []
-
-
-def thread_blockers(core: core_entry, tid: int, end: int, processor_flags: Iterable[str], capabilities: int) -> list[Blocker]:
-    """Why registers and scheduling of one thread cannot be put back here."""
-    found = []
-    registers, thread = core.thread_info, core.thread_core
-    if max(registers.gpregs.fs_base, registers.gpregs.gs_base) >= end:
-        found.append(Blocker("registers", f"fs_base or gs_base of thread {tid} lies outside this machine's user space"))
-    if registers.fpregs.mxcsr & _MISALIGNED_SSE and "misalignsse" not in processor_flags:
-        found.append(Blocker("vector registers", f"thread {tid} has a bit in mxcsr that only processors of AMD have"))
-    if capabilities >> CAP_SYS_NICE & 1:
-        return found
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
-    if thread.sched_nice < min(nice, _NICE_LIMITS - resource.getrlimit(_RLIMIT_NICE)[0]):
-        found.append(Blocker("scheduling", f"thread {tid} has the nice value {thread.sched_nice}", "run lamina with CAP_SYS_NICE"))
-    if thread.sched_policy & 3 in _REAL_TIME and thread.sched_prio > resource.getrlimit(_RLIMIT_RTPRIO)[0]:
-        found.append(Blocker("scheduling", f"thread {tid} runs in real time", "run lamina with CAP_SYS_NICE"))
-    return found
-
-
-def signal_blockers(queued: Sequence[int], timers: Sequence[posix_timer_entry]) -> list[Blocker]:
-    """Why signals and timers of one process cannot be queued and made: each takes one of the user's RLIMIT_SIGPENDING."""
-    found = []
-    # CPU clocks of processes have negative numbers: those processes are not there yet.
-    for clock in sorted({entry.clock_id for entry in timers if not entry.clock_id >> 31}):
-        err = new_error()
-        try:
-            check(C.lm_try_timer(clock, err), err)
-        except NativeError as error:
-            found.append(Blocker("POSIX timers", f"{error.detail} here: {error.reason}"))
-    allowed = resource.getrlimit(_RLIMIT_SIGPENDING)[0]
-    if 0 <= allowed < len(queued) + len(timers):
-        why = f"{len(queued)} queued signals and {len(timers)} timers, and {allowed} are allowed"
-        found.append(Blocker("signals", why, "raise the limit: ulimit -i"))
-    if not set(END_SIGNALS.values()) - set(queued):
-        found.append(Blocker("signals", f"{', '.join(END_SIGNALS)} are all queued for it: one must be free to work with"))
-    return found

@@ -1,5 +1,5 @@
 """What only the layer itself needs: its tasks, their threads, areas and descriptors; whether all that they refer to is there, and whether
-their records say what records can say (`lamina.core.image.records`).
+their records say what records can say, as their kinds know it.
 """
 
 import stat
@@ -10,11 +10,12 @@ import numpy as np
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.image.format import TaskState, VmaStatus
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import address_space, areas, tasks, threads
-from lamina.core.image.schema import fdinfo_entry, mm_entry, pstree_entry, vma_entry
+from lamina.core.image.records.areas import writable
+from lamina.core.image.schema import core_entry, fdinfo_entry, mm_entry, pstree_entry, vma_entry
 from lamina.core.image.supplement import problems
-from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.kinds.table import ATTRIBUTES, DESCRIPTORS
 from lamina.core.objects.file_records import file_damage, kept_damage, table_damage
+from lamina.core.objects.task_kind import TaskRecord, ThreadRecord
 from lamina.core.verify.collect import first, pages, some
 from lamina.core.verify.findings import Finding
 
@@ -67,9 +68,24 @@ def _threads(task: pstree_entry) -> Sequence[int]:
 def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
     core = layer.core(task.pid)
     if core.HasField("tc"):
-        yield from some(layer, f"core-{task.pid}.img", tasks.damage(core.tc, frozenset(_threads(task)), core.mtype == core.X86_64))
+        yield from some(layer, f"core-{task.pid}.img", _task_damage(TaskRecord(task.pid, _threads(task), core), "core"))
     else:
         yield Finding.of(layer, f"core-{task.pid}.img", "it has no task part although it is the leader's")
+
+
+def _task_damage(record: TaskRecord, image: str) -> Iterator[str]:
+    """What the kinds say of one record of a process; of one that has ended only those that it has."""
+    for kind in ATTRIBUTES.tasks:
+        if kind.image == image and (kind.of_zombies or not record.is_zombie):
+            yield from kind.damage(record)
+
+
+def _thread_damage(record: ThreadRecord) -> Iterator[str]:
+    if record.core.HasField("thread_core"):
+        for kind in ATTRIBUTES.threads:
+            yield from kind.damage(record)
+    else:
+        yield "it has no part of the thread"
 
 
 def _files(layer: Layer, living: Sequence[pstree_entry], used: set[str]) -> Iterator[Finding]:
@@ -108,14 +124,15 @@ def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]
     if names[1] in missing:
         return
     mm = layer.mm(pid)
-    wrong = [*some(layer, names[1], areas.damage(mm.vmas)), *some(layer, names[1], address_space.damage(mm))]
+    record = TaskRecord(pid, _threads(task), layer.core(pid) if layer.has(f"core-{pid}.img") else core_entry(), mm)
+    wrong = [*some(layer, names[1], _task_damage(record, "mm"))]
     yield from wrong
     if not wrong:
         yield from _areas(layer, pid, mm)
-        writable = areas.writable(mm.vmas)
+        spans = writable(mm.vmas)
         for tid in _threads(task):
             if layer.has(f"core-{tid}.img"):
-                yield from some(layer, f"core-{tid}.img", threads.damage(layer.core(tid), writable))
+                yield from some(layer, f"core-{tid}.img", _thread_damage(ThreadRecord(tid, layer.core(tid), record, spans)))
 
 
 def _path(layer: Layer, number: int, whose: str, right: Callable[[int], bool]) -> Iterator[Finding]:

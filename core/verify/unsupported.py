@@ -11,12 +11,13 @@ from typing import Final
 from lamina.core.image import format as fmt
 from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
-from lamina.core.image.records import areas, tasks, threads
-from lamina.core.image.schema import pstree_entry, task_kobj_ids_entry
+from lamina.core.image.schema import pstree_entry
 from lamina.core.image.sessions import plan_memberships
-from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.kinds.table import ATTRIBUTES, DESCRIPTORS
+from lamina.core.kinds.task.ids import foreign_namespaces, shared_objects
 from lamina.core.objects.file_records import unsupported
 from lamina.core.objects.layer_files import reachable
+from lamina.core.objects.task_kind import TaskRecord, ThreadRecord
 from lamina.core.verify.collect import some
 from lamina.core.verify.findings import Finding, Severity
 
@@ -39,8 +40,6 @@ _HEAD: Final = 8
 """Bytes of an image that holds nothing."""
 _RELEASED: Final = "dump when the program has released it"
 _CRIU: Final = "restore it with criu"
-_NAMESPACES: Final = ("pid_ns", "net_ns", "ipc_ns", "uts_ns", "mnt_ns", "user_ns", "cgroup_ns", "time_ns")
-_OBJECTS: Final = ("vm", "files", "fs", "sighand")
 
 
 def check_unsupported(layer: Layer) -> Iterator[Finding]:
@@ -59,18 +58,17 @@ def check_unsupported(layer: Layer) -> Iterator[Finding]:
     yield from _several(layer, "files.img", _files(layer, living))
     kernel_ids = {task.pid: layer.ids(task.pid) for task in living}
     for pid, entry in kernel_ids.items():
-        yield from _several(layer, f"ids-{pid}.img", namespaces(layer.inventory.root_ids, entry))
-    yield from _several(layer, "pstree.img", shared(kernel_ids))
+        yield from _several(layer, f"ids-{pid}.img", foreign_namespaces(layer.inventory.root_ids, entry))
+    yield from _several(layer, "pstree.img", shared_objects(kernel_ids))
     for task in living:
-        yield from _several(layer, f"core-{task.pid}.img", tasks.unsupported(layer.core(task.pid).tc))
-        for tid in task.threads or (task.pid,):
-            yield from _several(layer, f"core-{tid}.img", threads.unsupported(layer.core(tid)))
-        mm = layer.mm(task.pid)
-        yield from _several(layer, f"mm-{task.pid}.img", areas.unsupported(mm.vmas))
-        if mm.aios:
-            yield _finding(
-                layer, f"mm-{task.pid}.img", "it has rings for asynchronous input and output (io_setup), which are not supported"
-            )
+        tids = task.threads or (task.pid,)
+        record = TaskRecord(task.pid, tids, layer.core(task.pid), layer.mm(task.pid), layer.fs(task.pid))
+        for image in ("core", "mm", "fs"):
+            kinds = (kind for kind in ATTRIBUTES.tasks if kind.image == image)
+            yield from _several(layer, f"{image}-{task.pid}.img", (why for kind in kinds for why in kind.unsupported(record)))
+        for tid in tids:
+            thread = ThreadRecord(tid, layer.core(tid), record)
+            yield from _several(layer, f"core-{tid}.img", (why for each in ATTRIBUTES.threads for why in each.unsupported(thread)))
 
 
 def _finding(layer: Layer, file: str, why: str, fix: str = _CRIU) -> Finding:
@@ -82,7 +80,7 @@ def _several(layer: Layer, file: str, sentences: Iterable[str]) -> Iterator[Find
 
 
 def images(layer: Layer) -> Iterator[Finding]:
-    """What *layer* as a whole holds beyond what is put back. Images of namespaces are not here: see `namespaces`."""
+    """What *layer* as a whole holds beyond what is put back. Images of namespaces are not here: see `foreign_namespaces`."""
     plugins = layer.inventory.plugins_entry.plugins
     if plugins:
         yield _finding(layer, "inventory.img", f"it was dumped with criu's plugin {', '.join(plugins)}, whose part cannot be put back")
@@ -113,22 +111,3 @@ def _files(layer: Layer, living: Iterable[pstree_entry]) -> Iterator[str]:
         name = users.get(ident, f"file {ident}, which is in flight,")
         for why in unsupported(layer.files[ident], ids, DESCRIPTORS, in_flight=ident not in users):
             yield f"{name} {why}"
-
-
-def namespaces(root: task_kobj_ids_entry, entry: task_kobj_ids_entry) -> Iterator[str]:
-    """Namespaces of its own, by the ids of a task and those of the tool that dumped it."""
-    for name in _NAMESPACES:
-        field = f"{name}_id"
-        both = entry.HasField(field) and root.HasField(field)
-        if both and getattr(entry, field) != getattr(root, field):
-            yield f"it had a {name.removesuffix('_ns')} namespace of its own, which is not supported"
-
-
-def shared(by_pid: dict[int, task_kobj_ids_entry]) -> Iterator[str]:
-    """Objects that two processes share (clone with CLONE_VM, CLONE_FILES and so on)."""
-    for name in _OBJECTS:
-        owners: dict[int, int] = {}
-        for pid, entry in by_pid.items():
-            owner = owners.setdefault(getattr(entry, f"{name}_id"), pid)
-            if owner != pid:
-                yield f"process {pid} shares its {name} with process {owner}: such sharing is not supported"

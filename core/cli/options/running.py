@@ -126,9 +126,6 @@ def _port(text: str) -> int:
     return value
 
 
-
-
-
 def _sending(parser: argparse.ArgumentParser) -> None:
     """Options of a dump that sends its pages."""
     parser.add_argument("--page-server", action="store_true", help="send the pages to a page server instead of writing them")

@@ -10,7 +10,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import Area
 from lamina.core.image.supplement import AreaNote, Value, Values
 from lamina.core.kinds.memory import mempolicy
-from lamina.core.objects.setting import Wanted
+from lamina.core.objects.attempt import Attempt
 
 _PR_SET_VMA, _PR_SET_VMA_ANON_NAME = 0x53564D41, 0
 _NAMED: Final = ("[anon:", "[anon_shmem:")
@@ -32,17 +32,17 @@ def save(notes: Mapping[int, Values], areas: Sequence[Area]) -> tuple[AreaNote, 
     return tuple(AreaNote(area.start, area.end, notes[area.start]) for area in areas if area.start in notes)
 
 
-def rebuild(notes: Sequence[AreaNote], pid: int, calls: CallList) -> list[Wanted]:
+def rebuild(notes: Sequence[AreaNote], pid: int, calls: CallList) -> list[Attempt]:
     """Step 7, in the leader, after the mappings are made and before their pages come, which policies place. Locks: `vmas.protect`."""
     done = []
     for note in notes:
         size, where = note.end - note.start, f"process {pid}: memory at {note.start:#x}"
         if policy := note.values.get("mempolicy"):
             call = mempolicy.rebuild_area(note.start, size, str(policy), calls)
-            done.append(Wanted(call, lambda _, text=f"{where} had the NUMA policy {policy}, which cannot be set": text))  # type: ignore[misc]
+            done.append(Attempt(call, lambda _, text=f"{where} had the NUMA policy {policy}, which cannot be set": text))  # type: ignore[misc]
         if name := note.values.get("name"):
             call = calls.add("prctl", _PR_SET_VMA, _PR_SET_VMA_ANON_NAME, note.start, size, calls.path(str(name)), any_result=True)
-            done.append(Wanted(call, lambda _, text=f"{where} had the name {name}, which cannot be set": text))  # type: ignore[misc]
+            done.append(Attempt(call, lambda _, text=f"{where} had the name {name}, which cannot be set": text))  # type: ignore[misc]
     return done
 
 

@@ -13,7 +13,8 @@ from lamina.core.attach.calls import Call, CallList, DataRef, Inside
 from lamina.core.attach.procfs import Area
 from lamina.core.image.schema import thread_core_entry
 from lamina.core.image.supplement import Value
-from lamina.core.objects.setting import Answer, Setting, list_of, mask_of
+from lamina.core.objects.setting import Setting, list_of, mask_of
+from lamina.core.objects.task_kind import Answer, Asking
 
 _MODES: Final = ("", "prefer", "bind", "interleave", "local", "prefer-many", "weighted-interleave")
 """Index = MPOL_ number (linux/mempolicy.h); 0 is the default."""
@@ -57,7 +58,7 @@ class MemoryPolicy(Setting):
     what = "NUMA policy"
     default = ""
 
-    def ask(self, calls: CallList) -> Answer:
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
         """get_mempolicy of the calling thread."""
         mode, nodes = calls.room(8), calls.room(_BITS // 8)
         call = calls.add("get_mempolicy", mode, nodes, _BITS + 1, 0, 0, any_result=True)
@@ -70,7 +71,7 @@ class MemoryPolicy(Setting):
 
         return answer
 
-    def rebuild(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
         """Nodes that this machine has not are left out by the kernel; if it has none of them, that is an error."""
         mode, nodes = parse(str(value)) if value else (0, 0)
         if not nodes:

@@ -5,13 +5,14 @@ The one that the kernel takes for memory that may only be executed is none of th
 Asked without a trace: pkey_mprotect(2) looks at the key before it looks for the memory, and there is none above all user addresses.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from lamina.core.attach.calls import Call, CallList
+from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker
+from lamina.core.objects.task_kind import Answer, Asking, CapturedTask, TaskKind
 
 _KEYS: Final = range(1, 16)
 _NOWHERE: Final = 0x7FFF_FFFF_F000
@@ -24,20 +25,18 @@ def _has_keys() -> bool:
     return " ospke " in Path("/proc/cpuinfo").read_text().replace("\n", " ")
 
 
-@dataclass(frozen=True)
-class Question:
-    """Calls that ask; `blockers` after the run."""
+class ProtectionKeys(TaskKind[list[int]]):
+    """What pkey_mprotect(2) answered for each key that there may be; nothing on a processor without keys."""
 
-    asked: tuple[Call, ...]
+    name = "protection keys"
 
-    def blockers(self) -> list[Blocker]:
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """Any thread will do."""
+        keys = _KEYS if _has_keys() else ()
+        asked = [calls.add("pkey_mprotect", _NOWHERE, 4096, 0, key, any_result=True) for key in keys]
+        return lambda: [call.result for call in asked]
+
+    def late_blockers(self, value: list[int], seen: CapturedTask) -> Iterable[Blocker]:
         """Keys that it has allocated."""
-        if not any(call.result == _ENOMEM for call in self.asked):
-            return []
-        return [Blocker("memory", "it uses protection keys (pkey_alloc): not supported yet")]
-
-
-def ask(calls: CallList) -> Question:
-    """Append the calls (any thread of the task will do); none on a processor without keys."""
-    keys = _KEYS if _has_keys() else ()
-    return Question(tuple(calls.add("pkey_mprotect", _NOWHERE, 4096, 0, key, any_result=True) for key in keys))
+        if _ENOMEM in value:
+            yield Blocker("memory", "it uses protection keys (pkey_alloc): not supported yet")

@@ -6,7 +6,7 @@ that is said.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,8 @@ from typing import Final
 from lamina.core.errors import TargetError
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import core_entry
-from lamina.core.image.supplement import Value
+from lamina.core.image.supplement import Value, Values
+from lamina.core.objects.task_kind import CG_SET, CapturedThread, Stage, ThreadKind, ThreadRecord
 
 _UNIFIED: Final = ""
 """The controllers of the one hierarchy of version 2."""
@@ -30,7 +31,7 @@ def groups_of(pid: int | str, tid: int | str) -> dict[str, str]:
 
 
 def read_text(pid: int | str, tid: int | str) -> str:
-    """/proc/PID/task/TID/cgroup, for `kept`; "" on a kernel without any.
+    """/proc/PID/task/TID/cgroup; "" on a kernel without any.
 
     Raises:
         TargetError: the thread is gone.
@@ -69,14 +70,6 @@ def _not_ours(groups: Mapping[str, str]) -> dict[str, str]:
     return {controllers: path for controllers, path in groups.items() if _ours().get(controllers) != path}
 
 
-def kept(text: str) -> dict[str, Value]:
-    """For the supplement: what differs from ours in *text* (`read_text`), but for groups outside our own root, which have no path here (see
-    `unreachable`).
-    """
-    found = {controllers: path for controllers, path in _not_ours(_numbered(text)).items() if not _outside(path)}
-    return {"cgroups": "\n".join(f"{controllers}:{path}" for controllers, path in sorted(found.items()))} if found else {}
-
-
 def _outside(path: str) -> bool:
     return ".." in path.split("/") or "\n" in path
 
@@ -101,21 +94,6 @@ def _mounts() -> dict[str, str]:
 
 def _by_options(options: Iterable[str]) -> str:
     return ",".join(sorted(set(options) - {"rw", "ro", "xattr", "clone_children", "noprefix", "release_agent"}))
-
-
-def rebuild(kept: Mapping[int, Value], pid: int) -> list[str]:
-    """From outside, when nothing is left to be done inside: put the threads of a process back. *kept*: thread id, leader first → groups.
-
-    A group that is frozen is left out: what is put there could not be let go. Returns what could not be done, as sentences.
-    """
-    failures: dict[str, str] = {}
-    for tid, text in kept.items():
-        for controllers, path in _kept(text).items():
-            if groups_of(pid, tid).get(controllers) == path:
-                continue
-            if why := _join(pid, tid, controllers, path):
-                failures.setdefault(f"{controllers.removeprefix('name=')} {path}".strip(), why)
-    return [f"process {pid}: it is not in the control group {group} again: {why}" for group, why in failures.items()]
 
 
 def _join(pid: int, tid: int, controllers: str, path: str) -> str:
@@ -145,21 +123,47 @@ def _is_frozen(group: Path) -> bool:
     return False
 
 
-def notices(layer: Layer) -> tuple[str, ...]:
-    """A sentence for programs that ran in other control groups than the criu that dumped them; nothing for all others.
-
-    Raises:
-        ImageError: an image of a core is missing or damaged.
-    """
-    own = layer.inventory.root_cg_set
-    if not own:
-        return ()
-    elsewhere = [pid for pid in layer.pids if (found := _set_of(layer.core(pid))) and found != own]
-    if not elsewhere:
-        return ()
-    whose = ", ".join(str(pid) for pid in elsewhere)
-    return (f"cgroup.img: the control groups of {whose} are not made again; they stay in those of lamina",)
-
-
 def _set_of(core: core_entry) -> int:
     return core.thread_core.cg_set or core.tc.cg_set
+
+
+class ControlGroups(ThreadKind[dict[str, str]]):
+    """Controllers of a hierarchy → path in it, of those that differ from lamina's, but for groups outside our own root, which have no path
+    here (see `unreachable`).
+    """
+
+    name = "cgroups"
+    texts = ("cgroup",)
+    stage = Stage.BEFORE_SWITCH
+
+    def read(self, seen: CapturedThread) -> dict[str, str]:
+        """Of the text."""
+        groups = _numbered(seen.texts["cgroup"].decode(errors="surrogateescape"))
+        return {controllers: path for controllers, path in _not_ours(groups).items() if not _outside(path)}
+
+    def save(self, value: dict[str, str], core: core_entry) -> None:
+        """CRIU wants the number of a set: the one there is."""
+        core.thread_core.cg_set = CG_SET
+
+    def supplement(self, value: dict[str, str]) -> Values:
+        """One line each."""
+        return {self.name: "\n".join(f"{controllers}:{path}" for controllers, path in sorted(value.items()))} if value else {}
+
+    def write(self, threads: Sequence[ThreadRecord]) -> Iterable[str]:
+        """Put the threads of a process back, the leader first; not into a frozen group: what is put there could not be let go."""
+        failures: dict[str, str] = {}
+        for thread in threads:
+            for controllers, path in _kept(thread.kept.get(self.name, "")).items():
+                if groups_of(thread.pid, thread.tid).get(controllers) == path:
+                    continue
+                if why := _join(thread.pid, thread.tid, controllers, path):
+                    failures.setdefault(f"{controllers.removeprefix('name=')} {path}".strip(), why)
+        return [f"process {threads[0].pid}: it is not in the control group {group} again: {why}" for group, why in failures.items()]
+
+    def notices(self, layer: Layer) -> Iterable[str]:
+        """Of programs that ran in other control groups than the criu that dumped them; nothing for all others."""
+        own = layer.inventory.root_cg_set
+        elsewhere = [pid for pid in layer.pids if own and (found := _set_of(layer.core(pid))) and found != own]
+        if elsewhere:
+            whose = ", ".join(str(pid) for pid in elsewhere)
+            yield f"cgroup.img: the control groups of {whose} are not made again; they stay in those of lamina"

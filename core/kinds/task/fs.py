@@ -1,46 +1,60 @@
-"""Where a task stands in the file system: cwd, root, umask ↔ `fs_entry`."""
+"""Where a task stands in the file system: cwd, root, umask ↔ `fs_entry`; and its executable, which preflight looks at with them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, TargetError
-from lamina.core.image.schema import fs_entry
-from lamina.core.objects.paths import PathOf, PathTable
+from lamina.core.objects.named_file import path_blocker
+from lamina.core.objects.task_kind import CapturedTask, Machine, Stage, TaskImages, TaskKind, TaskLook, TaskRecord
+
+_PLACES: Final = (("exe", "executable"), ("cwd", "working directory"), ("root", "root directory"))
 
 
-def read(pid: int) -> tuple[str, str]:
-    """(cwd, root) as paths from our root; a removed directory ends in " (deleted)".
+class FileSystemPlace(TaskKind[tuple[str, str, int]]):
+    """(working directory, root, umask), the first two as paths from our root; a removed one ends in " (deleted)"."""
 
-    Raises:
-        TargetError: the process is gone or hidden.
-    """
-    try:
-        return os.readlink(f"/proc/{pid}/cwd"), os.readlink(f"/proc/{pid}/root")
-    except OSError as error:
-        raise TargetError("cannot read", f"working directory of process {pid}", os.strerror(error.errno or 0)) from error
+    name = "place in the file system"
+    texts = ("status",)
+    links = ("cwd", "root")
+    image = "fs"
+    stage = Stage.PROCESS
 
+    def blockers(self, look: TaskLook) -> Iterable[Blocker]:
+        """Executable, working directory and root must still have their names."""
+        for name, what in _PLACES:
+            place = f"/proc/{look.pid}/{name}"
+            try:
+                link, info = os.readlink(place), Path(place).stat()
+            except OSError as error:
+                raise TargetError("no such process", str(look.pid)) from error
+            if why := path_blocker(link, info.st_dev, info.st_ino):
+                fix = "start the program anew" if name == "exe" else "let it change to a directory that exists"
+                yield Blocker(f"{what} {link}", why, fix, look.pid)
 
-def save(cwd: str, root: str, umask: int, files: PathTable) -> fs_entry:
-    """As a message; *files* gives the ids."""
-    return fs_entry(cwd_id=files.path(cwd), root_id=files.path(root), umask=umask)
+    def read(self, seen: CapturedTask) -> tuple[str, str, int]:
+        """Links, and the umask of its status."""
+        return seen.links["cwd"], seen.links["root"], int(seen.threads[0].status["Umask"], 8)
 
+    def save(self, value: tuple[str, str, int], images: TaskImages) -> None:
+        """Directories by the ids of their paths."""
+        cwd, root, umask = value
+        images.fs.cwd_id, images.fs.root_id, images.fs.umask = images.files.path(cwd), images.files.path(root), umask
 
-def restore_blockers(entry: fs_entry, path_of: PathOf) -> list[Blocker]:
-    """Directories that are not there now."""
-    paths: Sequence[str] = (path_of(entry.cwd_id), path_of(entry.root_id))
-    return [
-        Blocker("directory", f"{path}, which the program worked in, does not exist", "make it again")
-        for path in dict.fromkeys(paths)
-        if not os.path.isdir(path)  # noqa: PTH112 -- as above
-    ]
+    def plan(self, record: TaskRecord, machine: Machine) -> Iterable[Blocker]:
+        """Directories that are not there now."""
+        paths = (record.path_of(record.fs.cwd_id), record.path_of(record.fs.root_id))
+        for path in dict.fromkeys(paths):
+            if not Path(path).is_dir():
+                yield Blocker("directory", f"{path}, which the program worked in, does not exist", "make it again")
 
-
-def rebuild(entry: fs_entry, path_of: PathOf, calls: CallList) -> None:
-    """Step 9, in the leader, after all files of areas were opened by path (root may change here) and before `creds.rebuild`."""
-    cwd, root = path_of(entry.cwd_id), path_of(entry.root_id)
-    calls.add("chdir", calls.path(cwd), expect=0, about=f"enter {cwd}")
-    if root != "/":
-        calls.add("chroot", calls.path(root), expect=0, about=f"make {root} its root")
-    if entry.HasField("umask"):
-        calls.add("umask", entry.umask, any_result=True, about="set the umask")
+    def rebuild(self, record: TaskRecord, calls: CallList) -> None:
+        """After all files of areas were opened by path, since the root may change here, and before the credentials."""
+        cwd, root = record.path_of(record.fs.cwd_id), record.path_of(record.fs.root_id)
+        calls.add("chdir", calls.path(cwd), expect=0, about=f"enter {cwd}")
+        if root != "/":
+            calls.add("chroot", calls.path(root), expect=0, about=f"make {root} its root")
+        if record.fs.HasField("umask"):
+            calls.add("umask", record.fs.umask, any_result=True, about="set the umask")

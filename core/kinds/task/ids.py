@@ -1,12 +1,20 @@
 """Ids of kernel objects ↔ `task_kobj_ids_entry`: equal numbers mean one shared object, and the name of an fdinfo image is its files id."""
 
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Final
 
+from lamina.core.errors import Blocker
 from lamina.core.image.schema import task_kobj_ids_entry
+from lamina.core.objects.task_kind import TaskKind, TaskLook
 
 _NAMESPACES: Final = ("pid_ns", "net_ns", "ipc_ns", "uts_ns", "mnt_ns", "user_ns", "cgroup_ns", "time_ns")
 _OBJECTS: Final = ("vm", "files", "fs", "sighand")
 _ROOT: Final = 1
+_LINKS: Final = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
+_OF_THREADS: Final = ("ipc", "mnt", "net", "uts")
+"""setns(2) and unshare(2) of one thread reach these."""
 
 
 class IdTable:
@@ -31,3 +39,51 @@ class IdTable:
         for at, name in enumerate(_NAMESPACES):
             setattr(entry, f"{name}_id", _ROOT + at)
         return entry
+
+
+@cache
+def _own_links() -> Mapping[str, str]:
+    return {name: _link(f"/proc/self/ns/{name}") for name in _LINKS}
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+class Namespaces(TaskKind[None]):
+    """namespaces(7): lamina's own, of every thread."""
+
+    name = "namespaces"
+
+    def blockers(self, look: TaskLook) -> Iterable[Blocker]:
+        """Any other."""
+        own = _own_links()
+        foreign = [name for name in _LINKS if _link(f"/proc/{look.pid}/ns/{name}") != own[name]]
+        for tid in look.tids[1:]:
+            # A thread that ended meanwhile has no link at all.
+            foreign += [name for name in _OF_THREADS if _link(f"/proc/{look.pid}/task/{tid}/ns/{name}") not in ("", own[name])]
+        if foreign:
+            names = ", ".join(name.replace("_for_children", " (for its children)") for name in dict.fromkeys(foreign))
+            yield look.blocker(f"in a {names} namespace other than lamina's: not supported yet", "run lamina inside that container")
+
+
+def foreign_namespaces(root: task_kobj_ids_entry, entry: task_kobj_ids_entry) -> Iterator[str]:
+    """Namespaces of its own, by the ids of a task and those of the tool that dumped it."""
+    for name in _NAMESPACES:
+        field = f"{name}_id"
+        both = entry.HasField(field) and root.HasField(field)
+        if both and getattr(entry, field) != getattr(root, field):
+            yield f"it had a {name.removesuffix('_ns')} namespace of its own, which is not supported"
+
+
+def shared_objects(by_pid: Mapping[int, task_kobj_ids_entry]) -> Iterator[str]:
+    """Objects that two processes share (clone with CLONE_VM, CLONE_FILES and so on)."""
+    for name in _OBJECTS:
+        owners: dict[int, int] = {}
+        for pid, entry in by_pid.items():
+            owner = owners.setdefault(getattr(entry, f"{name}_id"), pid)
+            if owner != pid:
+                yield f"process {pid} shares its {name} with process {owner}: such sharing is not supported"

@@ -5,15 +5,16 @@ The serial number of a keyring that is made again is new.
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from lamina.core.attach.calls import Call, CallList, DataRef
+from lamina.core.attach.calls import Call, CallList
 from lamina.core.errors import Blocker
 from lamina.core.ffi import C
-from lamina.core.image.schema import creds_entry
-from lamina.core.image.supplement import Value, Values
-from lamina.core.objects.setting import Wanted
+from lamina.core.image.supplement import Values
+from lamina.core.objects.attempt import Attempt
+from lamina.core.objects.task_kind import Answer, Asking, CapturedTask, CapturedThread, Stage, TaskKind, TaskRecord, ThreadKind
 
 _GET_ID, _JOIN, _CHOWN, _DESCRIBE, _LINK, _READ = 0, 1, 4, 6, 8, 11  # KEYCTL_ (linux/keyctl.h)
 _THREAD, _PROCESS, _SESSION, _USER = -1, -2, -3, -4  # KEY_SPEC_..._KEYRING
@@ -26,105 +27,117 @@ _FIX: Final = "keyctl(1) can unlink them"
 
 
 @dataclass(frozen=True)
-class ThreadQuestion:
-    """Calls that ask a thread for its own keyrings."""
+class Keyrings:
+    """What a process has of its own.
 
-    session: Call
-    thread: Call
+    Attributes:
+        session: serial number of its session keyring; below 0 if it has none.
+        user: of the user's keyring.
+        held: bytes that its process keyring lists: above 0 if it holds keys.
+        description: of its session keyring: "type;uid;gid;permissions;description"; "" if it is lamina's, too.
+        keys: in that, the first ones.
+    """
 
-    def blockers(self, of_leader: int) -> list[Blocker]:
-        """What it does not share with the leader, whose session keyring is *of_leader*."""
-        found = []
-        if self.thread.result > 0:
-            found.append(Blocker("keyrings", "its thread keyring holds keys, which images cannot hold", _FIX))
-        if self.session.result > 0 and self.session.result != of_leader:
-            found.append(Blocker("keyrings", "it has a session keyring of its own, which its process does not share: not supported yet"))
-        return found
-
-
-def ask_thread(calls: CallList) -> ThreadQuestion:
-    """Append the calls, to be run in the thread itself."""
-    session = calls.add("keyctl", _GET_ID, _SESSION, 0, any_result=True)
-    return ThreadQuestion(session, calls.add("keyctl", _READ, _THREAD, 0, 0, any_result=True))
-
-
-@dataclass(frozen=True)
-class Question:
-    """Calls that ask a process; `kept` and `blockers` after the run."""
-
-    calls: CallList
-    session: Call
-    user: Call
-    process: Call
-    described: tuple[Call, DataRef]
-    listed: tuple[Call, DataRef]
+    session: int
+    user: int
+    held: int
+    description: str
+    keys: tuple[int, ...]
 
     @property
     def name(self) -> str:
         """What its own session keyring is called; "" if it has none of its own."""
-        call, room = self.described
-        if self.session.result <= 0 or call.result <= 0 or self.session.result == C.lm_session_keyring():
-            return ""
-        text = self.calls.output(room, min(call.result, _DESCRIPTION)).rstrip(b"\0").decode(errors="replace")
-        name = text.split(";", 4)[-1]  # type;uid;gid;permissions;description
+        name = self.description.split(";", 4)[-1]
         return "" if name.startswith(_OF_THE_USER) else name
 
-    @property
-    def _keys(self) -> list[int]:
-        call, room = self.listed
-        count = min(max(call.result, 0) // 4, _KEYS)
-        return list(struct.unpack(f"<{count}i", self.calls.output(room, 4 * count)))
 
-    def kept(self) -> dict[str, Value]:
-        """For the supplement."""
-        if not self.name:
-            return {}
-        tail = _LINKED if self._keys else ""
-        return {"session_keyring": self.name + tail, "session_keyring_serial": self.session.result}
+class SessionKeyring(TaskKind[Keyrings]):
+    """The session keyring; other keyrings must be empty."""
 
-    def blockers(self) -> list[Blocker]:
+    name = "session keyring"
+    stage = Stage.BEFORE_CHILDREN
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """In the leader."""
+        text, listed = calls.room(_DESCRIPTION), calls.room(4 * _KEYS)
+        session = calls.add("keyctl", _GET_ID, _SESSION, 0, any_result=True)
+        user = calls.add("keyctl", _GET_ID, _USER, 0, any_result=True)
+        process = calls.add("keyctl", _READ, _PROCESS, 0, 0, any_result=True)
+        described = calls.add("keyctl", _DESCRIBE, _SESSION, text, _DESCRIPTION, any_result=True)
+        read = calls.add("keyctl", _READ, _SESSION, listed, 4 * _KEYS, any_result=True)
+
+        def answer() -> Keyrings:
+            description = ""
+            if session.result > 0 and described.result > 0 and session.result != C.lm_session_keyring():
+                raw = calls.output(text, min(described.result, _DESCRIPTION))
+                description = raw.rstrip(b"\0").decode(errors="replace")
+            count = min(max(read.result, 0) // 4, _KEYS)
+            keys = struct.unpack(f"<{count}i", calls.output(listed, 4 * count))
+            return Keyrings(session.result, user.result, process.result, description, keys)
+
+        return answer
+
+    def late_blockers(self, value: Keyrings, seen: CapturedTask) -> Iterable[Blocker]:
         """Keys that would be lost."""
-        found = []
-        if self.process.result > 0:
-            found.append(Blocker("keyrings", "its process keyring holds keys, which images cannot hold", _FIX))
-        if self.name and [key for key in self._keys if key != self.user.result]:
-            found.append(Blocker("keyrings", f"its session keyring {self.name!r:.80} holds keys, which images cannot hold", _FIX))
-        elif ";" in self.name:
-            found.append(Blocker("keyrings", f"its session keyring has the name {self.name!r:.80}, which cannot be kept"))
-        return found
+        if value.held > 0:
+            yield Blocker("keyrings", "its process keyring holds keys, which images cannot hold", _FIX)
+        if value.name and [key for key in value.keys if key != value.user]:
+            yield Blocker("keyrings", f"its session keyring {value.name!r:.80} holds keys, which images cannot hold", _FIX)
+        elif ";" in value.name:
+            yield Blocker("keyrings", f"its session keyring has the name {value.name!r:.80}, which cannot be kept")
+
+    def supplement(self, value: Keyrings) -> Values:
+        """Its name, with a mark if the user's keyring is in it."""
+        if not value.name:
+            return {}
+        return {"session_keyring": value.name + (_LINKED if value.keys else ""), "session_keyring_serial": value.session}
+
+    def rebuild(self, record: TaskRecord, calls: CallList) -> Iterable[Attempt]:
+        """Its own session keyring, if it had one that its parent had not: children inherit it."""
+        if not _own(record):
+            return []
+        if "session_keyring" not in record.kept:
+            sentence = f"process {record.pid}: it has the session keyring of its parent, which it had not before"
+            return [Attempt(Call("keyctl", (), result=-1), lambda _: sentence)]
+        name, creds = str(record.kept["session_keyring"]).removesuffix(_LINKED), record.core.thread_core.creds
+        joined = calls.add("keyctl", _JOIN, 0 if name == _ANONYMOUS else calls.path(name), any_result=True)
+        calls.add("keyctl", _CHOWN, _SESSION, creds.euid, creds.egid, any_result=True)
+        return [Attempt(joined, lambda _: f"process {record.pid}: its session keyring {name!r} cannot be made again")]
 
 
-def ask(calls: CallList) -> Question:
-    """Append the calls (in the leader)."""
-    description, keys = calls.room(_DESCRIPTION), calls.room(4 * _KEYS)
-    return Question(
-        calls, calls.add("keyctl", _GET_ID, _SESSION, 0, any_result=True), calls.add("keyctl", _GET_ID, _USER, 0, any_result=True),
-        calls.add("keyctl", _READ, _PROCESS, 0, 0, any_result=True),
-        (calls.add("keyctl", _DESCRIBE, _SESSION, description, _DESCRIPTION, any_result=True), description),
-        (calls.add("keyctl", _READ, _SESSION, keys, 4 * _KEYS, any_result=True), keys),
-    )  # fmt: skip
+def _own(record: TaskRecord) -> bool:
+    return record.kept.get("session_keyring_serial") != record.of_parent.get("session_keyring_serial")
 
 
-def join(kept: Values, of_parent: Values, creds: creds_entry, pid: int, calls: CallList) -> list[Wanted]:
-    """Step 6, in a process that has just been made, before its children, which inherit it: its own session keyring, if it had one.
+class UserKeyringLink(TaskKind[None]):
+    """The user's keyring in the session's, if it was there: put in when the process is who it was."""
 
-    *of_parent*: what its parent has; {} for the root, which has lamina's. *creds*: who it will be.
-    """
-    if kept.get("session_keyring_serial") == of_parent.get("session_keyring_serial"):
-        return []
-    if "session_keyring" not in kept:
-        sentence = f"process {pid}: it has the session keyring of its parent, which it had not before"
-        return [Wanted(Call("keyctl", (), result=-1), lambda _: sentence)]
-    name = str(kept["session_keyring"]).removesuffix(_LINKED)
-    joined = calls.add("keyctl", _JOIN, 0 if name == _ANONYMOUS else calls.path(name), any_result=True)
-    calls.add("keyctl", _CHOWN, _SESSION, creds.euid, creds.egid, any_result=True)
-    return [Wanted(joined, lambda _: f"process {pid}: its session keyring {name!r} cannot be made again")]
+    name = "link to the user's keyring"
+    stage = Stage.LAST
+
+    def rebuild(self, record: TaskRecord, calls: CallList) -> Iterable[Attempt]:
+        """`SessionKeyring.supplement` says whether it was there."""
+        if not _own(record) or not str(record.kept.get("session_keyring", "")).endswith(_LINKED):
+            return []
+        linked = calls.add("keyctl", _LINK, _USER, _SESSION, any_result=True)
+        return [Attempt(linked, lambda _: f"process {record.pid}: the user's keyring is not in its session keyring")]
 
 
-def link(kept: Values, of_parent: Values, pid: int, calls: CallList) -> list[Wanted]:
-    """Step 11, in the leader, when it is who it was: the user's keyring into the session's, if it was there."""
-    own = kept.get("session_keyring_serial") != of_parent.get("session_keyring_serial")
-    if not own or not str(kept.get("session_keyring", "")).endswith(_LINKED):
-        return []
-    linked = calls.add("keyctl", _LINK, _USER, _SESSION, any_result=True)
-    return [Wanted(linked, lambda _: f"process {pid}: the user's keyring is not in its session keyring")]
+class KeyringsOfThread(ThreadKind[tuple[int, int]]):
+    """(serial number of its session keyring, bytes that its thread keyring lists)."""
+
+    name = "keyrings of a thread"
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """In the thread itself."""
+        session = calls.add("keyctl", _GET_ID, _SESSION, 0, any_result=True)
+        thread = calls.add("keyctl", _READ, _THREAD, 0, 0, any_result=True)
+        return lambda: (session.result, thread.result)
+
+    def late_blockers(self, value: tuple[int, int], seen: CapturedThread) -> Iterable[Blocker]:
+        """What it does not share with its leader."""
+        session, held = value
+        if held > 0:
+            yield Blocker("keyrings", "its thread keyring holds keys, which images cannot hold", _FIX)
+        if session > 0 and seen.leader and session != seen.leader.of(self)[0]:
+            yield Blocker("keyrings", "it has a session keyring of its own, which its process does not share: not supported yet")

@@ -6,20 +6,27 @@ process count up from 0: timers that are not wanted are created and deleted in b
 
 import re
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lamina.core.attach.calls import CallList, DataRef
-from lamina.core.errors import TargetError
+from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.ffi import C, check, new_error
+from lamina.core.image.records.limits import INT_MAX, LONG_MAX, is_signal
 from lamina.core.image.schema import posix_timer_entry
+from lamina.core.objects.task_kind import Answer, AskingLate, Machine, Stage, TaskImages, TaskKind, TaskRecord
 
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID = 0, 1, 2, 4
 CLOCK_MONOTONIC: Final = 1
 PR_TIMER_CREATE_RESTORE_IDS: Final = 77
 COUNTED_IDS: Final = 1024
 """Up to this id, gaps are filled with timers that are deleted again; beyond it, the kernel must have PR_TIMER_CREATE_RESTORE_IDS."""
+_NOTIFIES: Final = (SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID)
+_CLOCKS: Final = frozenset({0, 1, 2, 3, 7, 8, 9, 11})
+"""CLOCK_REALTIME, MONOTONIC, the two CPU times, BOOTTIME, the two alarms, TAI: no timer can be made of the others."""
+_CPU_CLOCKS: Final = 3
+_NANOS: Final = 1_000_000_000
 _NOTIFY: Final = {"signal": SIGEV_SIGNAL, "none": SIGEV_NONE, "thread": SIGEV_THREAD}
 _ITIMERSPEC: Final = struct.Struct("<qqqq")
 _SIGEVENT: Final = struct.Struct("<Qiii44x")
@@ -51,19 +58,6 @@ class PosixTimer:
     overrun: int = 0
 
 
-def read(pid: int) -> tuple[PosixTimer, ...]:
-    """/proc/PID/timers: everything but the times.
-
-    Raises:
-        TargetError: no such process, or text that is not understood.
-    """
-    try:
-        text = Path(f"/proc/{pid}/timers").read_text()
-    except FileNotFoundError as error:
-        raise TargetError("cannot read", f"POSIX timers of process {pid}", "it has ended, or the kernel lists none") from error
-    return parse(text)
-
-
 def parse(text: str) -> tuple[PosixTimer, ...]:
     """The text of /proc/PID/timers (proc_pid_timers(5)), ascending by id."""
     timers, end = [], 0
@@ -84,41 +78,7 @@ def parse(text: str) -> tuple[PosixTimer, ...]:
     return tuple(sorted(timers, key=lambda timer: timer.id))
 
 
-@dataclass(frozen=True)
-class Question:
-    """Calls that ask for the times; `answer` after the run."""
-
-    calls: CallList
-    timers: tuple[PosixTimer, ...]
-    rooms: tuple[DataRef, ...]
-    first_overrun: int
-
-    def answer(self) -> tuple[PosixTimer, ...]:
-        """The timers with their times."""
-        answers = []
-        for at, (timer, room) in enumerate(zip(self.timers, self.rooms, strict=True)):
-            isec, insec, vsec, vnsec = _ITIMERSPEC.unpack(self.calls.output(room, _ITIMERSPEC.size))
-            overrun = self.calls.calls[self.first_overrun + 2 * at].result
-            answers.append(
-                PosixTimer(
-                    timer.id, timer.clock, timer.signal, timer.notify, timer.value, timer.thread,
-                    isec * 1_000_000_000 + insec, vsec * 1_000_000_000 + vnsec, overrun,
-                )
-            )  # fmt: skip
-        return tuple(answers)
-
-
-def ask(calls: CallList, timers: Sequence[PosixTimer]) -> Question:
-    """Append the calls for *timers*, as `read` gave them inside the freeze (any thread of the task will do)."""
-    rooms, first = [], len(calls.calls) + 1
-    for timer in timers:
-        rooms.append(room := calls.room(_ITIMERSPEC.size))
-        calls.add("timer_gettime", timer.id, room, expect=0, about=f"read POSIX timer {timer.id}")
-        calls.add("timer_getoverrun", timer.id, about=f"read the overrun of POSIX timer {timer.id}")
-    return Question(calls, tuple(timers), tuple(rooms), first)
-
-
-def save(timers: Sequence[PosixTimer]) -> list[posix_timer_entry]:
+def entries_of(timers: Sequence[PosixTimer]) -> list[posix_timer_entry]:
     """Timers as messages."""
     entries = []
     for timer in timers:
@@ -138,8 +98,8 @@ def _create(calls: CallList, wanted: int, clock: int, event: DataRef) -> None:
     calls.add("timer_create", clock, event, place, expect=0, about=f"create POSIX timer {wanted}")
 
 
-def rebuild(entries: Sequence[posix_timer_entry], calls: CallList) -> None:
-    """Step 11, in the leader, after all threads exist (a timer may name one) and the saved signals are queued: they start to run at once.
+def create(entries: Sequence[posix_timer_entry], calls: CallList) -> None:
+    """Append the calls that make them, with their ids.
 
     timer_settime on the wanted ids proves that the kernel gave them. The overrun count of the last signal delivered is not put back (no
     call does); that of a signal still queued is in its siginfo.
@@ -165,3 +125,72 @@ def rebuild(entries: Sequence[posix_timer_entry], calls: CallList) -> None:
     for number, entry in by_id.items():
         times = calls.data(_ITIMERSPEC.pack(entry.isec, entry.insec, entry.vsec, entry.vnsec))
         calls.add("timer_settime", number, 0, times, 0, expect=0, about=f"set POSIX timer {number}")
+
+
+def _damage(timer: posix_timer_entry, own: Collection[int], seen: Collection[int]) -> Iterator[str]:
+    """*own*: 0 and the threads of the process; *seen*: ids of the timers before it."""
+    if timer.it_id in seen or timer.it_id > INT_MAX:
+        yield "is there twice, or has an id that is none"
+    if max(timer.isec, timer.vsec) > LONG_MAX or max(timer.insec, timer.vnsec) >= _NANOS:
+        yield "has times that are none"
+    if timer.it_sigev_notify not in _NOTIFIES:
+        yield f"notifies by {timer.it_sigev_notify}, which is unknown"
+    elif timer.it_sigev_notify != SIGEV_NONE and not is_signal(timer.si_signo):
+        yield f"sends signal {timer.si_signo}, which there is not"
+    if timer.it_sigev_notify == SIGEV_THREAD_ID and (not timer.notify_thread_id or timer.notify_thread_id not in own):
+        yield f"signals thread {timer.notify_thread_id}, which is not in the image"
+    clock = timer.clock_id - (1 << 32) if timer.clock_id >> 31 else timer.clock_id
+    # Negative ones are CPU clocks: the complement of an id in all but three bits (include/linux/posix-timers_types.h).
+    if clock not in _CLOCKS and not (clock < 0 and clock & 3 < _CPU_CLOCKS and (~clock >> 3) in own):
+        yield f"runs by clock {clock}, which is unknown or of another process"
+
+
+class PosixTimers(TaskKind[tuple[PosixTimer, ...]]):
+    """Timers of timer_create(2)."""
+
+    name = "POSIX timers"
+    texts = ("timers",)
+    stage = Stage.CLOCKS
+
+    def ask_late(self, calls: CallList, asking: AskingLate) -> Answer:
+        """The times of those that there are in the freeze; any thread will do."""
+        asked = []
+        for timer in parse(asking.texts["timers"].decode()):
+            room = calls.room(_ITIMERSPEC.size)
+            calls.add("timer_gettime", timer.id, room, expect=0, about=f"read POSIX timer {timer.id}")
+            asked.append((timer, room, calls.add("timer_getoverrun", timer.id, about=f"read the overrun of POSIX timer {timer.id}")))
+
+        def answer() -> tuple[PosixTimer, ...]:
+            found = []
+            for timer, room, overrun in asked:
+                isec, insec, vsec, vnsec = _ITIMERSPEC.unpack(calls.output(room, _ITIMERSPEC.size))
+                interval, left = isec * _NANOS + insec, vsec * _NANOS + vnsec
+                found.append(replace(timer, interval=interval, left=left, overrun=overrun.result))
+            return tuple(found)
+
+        return answer
+
+    def save(self, value: tuple[PosixTimer, ...], images: TaskImages) -> None:
+        """After the interval timers in the same record."""
+        images.tc.timers.posix.extend(entries_of(value))
+
+    def damage(self, record: TaskRecord) -> Iterator[str]:
+        """What timer_create(2) and timer_settime(2) refuse."""
+        seen: set[int] = set()
+        own = frozenset((0, *record.tids))
+        for timer in record.tc.timers.posix:
+            yield from (f"its POSIX timer {timer.it_id} {why}" for why in _damage(timer, own, seen))
+            seen.add(timer.it_id)
+
+    def plan(self, record: TaskRecord, machine: Machine) -> Iterable[Blocker]:
+        """Clocks are tried here. CPU clocks of processes have negative numbers: those processes are not there yet."""
+        for clock in sorted({entry.clock_id for entry in record.tc.timers.posix if not entry.clock_id >> 31}):
+            err = new_error()
+            try:
+                check(C.lm_try_timer(clock, err), err)
+            except NativeError as error:
+                yield Blocker(self.name, f"{error.detail} here: {error.reason}")
+
+    def rebuild(self, record: TaskRecord, calls: CallList) -> None:
+        """All threads exist, which a timer may name, and the saved signals are queued: they start to run at once."""
+        create(list(record.tc.timers.posix), calls)

@@ -6,11 +6,11 @@ process is made by its parent, so there is no call here.
 
 from collections.abc import Sequence
 
-from lamina.core.attach.frozen import FrozenTask
 from lamina.core.image.schema import pstree_entry
+from lamina.core.objects.task_kind import CapturedTask
 
 
-def save(tasks: Sequence[FrozenTask]) -> list[pstree_entry]:
+def save(tasks: Sequence[CapturedTask]) -> list[pstree_entry]:
     """*tasks* parents before children, the root first, whose parent is outside and written as 0."""
     entries: list[pstree_entry] = []
     for task in tasks:

@@ -1,15 +1,14 @@
-"""Resource limits of a task: /proc/PID/limits ↔ `task_rlimits_entry`.
+"""Resource limits of a task: /proc/PID/limits ↔ `task_rlimits_entry`."""
 
-prlimit(2) of another user's process needs CAP_SYS_RESOURCE; the text needs nothing.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.image.schema import rlimit_entry, task_rlimits_entry
+from lamina.core.objects.rights import CAP_SYS_RESOURCE
+from lamina.core.objects.task_kind import CapturedTask, Machine, Stage, TaskImages, TaskKind, TaskRecord
 
 INFINITY: Final = 2**64 - 1
 NAMES: Final = (
@@ -61,7 +60,7 @@ def read(pid: int) -> dict[int, tuple[int, int]]:
         raise TargetError("cannot read", f"resource limits of process {pid}", str(error.strerror)) from error
 
 
-def save(limits: Limits) -> task_rlimits_entry:
+def entry_of(limits: Limits) -> task_rlimits_entry:
     """All sixteen, by number."""
     return task_rlimits_entry(rlimits=[rlimit_entry(cur=limits[n][0], max=limits[n][1]) for n in range(len(NAMES))])
 
@@ -71,7 +70,7 @@ def load(entry: task_rlimits_entry) -> dict[int, tuple[int, int]]:
     return {number: (limit.cur, limit.max) for number, limit in enumerate(entry.rlimits[: len(NAMES)])}
 
 
-def blockers(entry: task_rlimits_entry, ours: Limits, raising: bool) -> list[Blocker]:
+def above(entry: task_rlimits_entry, ours: Limits, raising: bool) -> list[Blocker]:
     """Hard limits above *ours*, unless we may be *raising* ours: a restored process starts with ours and can only lower them."""
     found = []
     for number, (soft, hard) in load(entry).items():
@@ -91,12 +90,38 @@ def _text(value: int) -> str:
     return "unlimited" if value == INFINITY else str(value)
 
 
-def rebuild(entry: task_rlimits_entry, calls: CallList, ours: Limits | Sequence[tuple[int, int]]) -> None:
-    """Step 11, in the leader, after everything that a limit could stop (mappings and PR_SET_MM_MAP, descriptors, threads, queued signals,
-    scheduling) and before `creds.rebuild`, which may take the right to raise one. Only those that differ from *ours* are set.
-    """
-    for number, limit in load(entry).items():
-        if ours[number] != limit:
-            value = calls.data(limit[0].to_bytes(8, "little") + limit[1].to_bytes(8, "little"))
-            about = f"set RLIMIT_{NAMES[number]} to {_text(limit[0])}, {_text(limit[1])}"
-            calls.add("prlimit64", 0, number, value, 0, expect=0, about=about)
+class ResourceLimits(TaskKind[Limits]):
+    """All sixteen."""
+
+    name = "resource limits"
+    texts = ("limits",)
+    stage = Stage.CLOCKS
+
+    def read(self, seen: CapturedTask) -> Limits:
+        """Of the text: prlimit(2) of another user's process needs CAP_SYS_RESOURCE."""
+        return parse(seen.texts["limits"].decode())
+
+    def save(self, value: Limits, images: TaskImages) -> None:
+        """By number."""
+        images.tc.rlimits.CopyFrom(entry_of(value))
+
+    def damage(self, record: TaskRecord) -> Iterator[str]:
+        """The kernel takes none above its hard one."""
+        for number, limit in enumerate(record.tc.rlimits.rlimits):
+            if limit.cur > limit.max:
+                yield f"its limit {number} is {limit.cur}, above its hard limit {limit.max}"
+
+    def plan(self, record: TaskRecord, machine: Machine) -> Iterable[Blocker]:
+        """What a child of lamina cannot have."""
+        return above(record.tc.rlimits, read(0), bool(machine.capabilities >> CAP_SYS_RESOURCE & 1))
+
+    def rebuild(self, record: TaskRecord, calls: CallList) -> None:
+        """After everything that a limit could stop (mappings and PR_SET_MM_MAP, descriptors, threads, queued signals, timers, scheduling)
+        and before the credentials, which may take the right to raise one. Only those that differ are set.
+        """
+        ours = read(record.pid)
+        for number, limit in load(record.tc.rlimits).items():
+            if ours[number] != limit:
+                value = calls.data(limit[0].to_bytes(8, "little") + limit[1].to_bytes(8, "little"))
+                about = f"set RLIMIT_{NAMES[number]} to {_text(limit[0])}, {_text(limit[1])}"
+                calls.add("prlimit64", 0, number, value, 0, expect=0, about=about)

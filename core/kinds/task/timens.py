@@ -6,28 +6,34 @@ gone on, as for a program that did not run for a while. How far is said; and if 
 """
 
 import time
+from collections.abc import Iterable
 
 from lamina.core.errors import ImageError
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import timens_entry
+from lamina.core.objects.task_kind import TaskKind
 
 
-def notices(layer: Layer) -> tuple[str, ...]:
-    """What the user should know of the clocks of the program in *layer*; nothing if the layer does not say what they were.
+class Clocks(TaskKind[None]):
+    """What the program's monotonic clock does at a restore."""
 
-    Raises:
-        ImageError: timens-ID.img is damaged.
-    """
-    images = [name for name in layer.names() if name.startswith("timens-") and name.endswith(".img")]
-    then = _recorded(layer, images[0]) if images else layer.inventory.dump_uptime / 1e6
-    ahead = time.clock_gettime(time.CLOCK_MONOTONIC) - then
-    if ahead < 0 and then:
-        booted = "the machine was booted since the dump"
-        return (f"{booted}: the program's monotonic clock steps back by {-ahead:,.0f} s, and timeouts it has set may wait that long",)
-    if images:
-        return (f"{images[0]}: no time namespace is made; the program's monotonic clock has gone on by {ahead:,.0f} s",)
-    return ()
+    name = "clocks"
+
+    def notices(self, layer: Layer) -> Iterable[str]:
+        """How far it has gone on, if the layer says what it was; else nothing.
+
+        Raises:
+            ImageError: timens-ID.img is damaged.
+        """
+        images = [name for name in layer.names() if name.startswith("timens-") and name.endswith(".img")]
+        then = _recorded(layer, images[0]) if images else layer.inventory.dump_uptime / 1e6
+        ahead = time.clock_gettime(time.CLOCK_MONOTONIC) - then
+        if ahead < 0 and then:
+            booted = "the machine was booted since the dump"
+            yield f"{booted}: the program's monotonic clock steps back by {-ahead:,.0f} s, and timeouts it has set may wait that long"
+        elif images:
+            yield f"{images[0]}: no time namespace is made; the program's monotonic clock has gone on by {ahead:,.0f} s"
 
 
 def _recorded(layer: Layer, name: str) -> float:

@@ -7,7 +7,8 @@ from typing import Final
 from lamina.core.attach.calls import Call, CallList
 from lamina.core.image.schema import thread_core_entry
 from lamina.core.image.supplement import Value
-from lamina.core.objects.setting import Answer, Setting, list_of, mask_of
+from lamina.core.objects.setting import Setting, list_of, mask_of
+from lamina.core.objects.task_kind import Answer, Asking
 
 _MOST: Final = 8192
 """Processors: the largest CONFIG_NR_CPUS of x86-64."""
@@ -35,7 +36,7 @@ class Affinity(Setting):
     what = "CPU affinity"
     default = ""
 
-    def ask(self, calls: CallList) -> Answer:
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
         """sched_getaffinity of the calling thread."""
         size = _mask_bytes()
         room = calls.room(size)
@@ -50,7 +51,7 @@ class Affinity(Setting):
 
         return answer
 
-    def rebuild(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
         """Processors that this machine has not are left out by the kernel; if it has none of them, that is an error."""
         everything = (1 << 8 * _mask_bytes()) - 1
         mask = mask_of(str(value)) & everything if value else everything

@@ -1,32 +1,16 @@
 """Name of a thread (comm, at most 15 bytes): PR_SET_NAME ↔ `comm` of task and thread."""
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Final
 
 from lamina.core.attach.calls import CallList
-from lamina.core.errors import TargetError
+from lamina.core.attach.procfs import Stat
 from lamina.core.image.schema import core_entry
+from lamina.core.objects.task_kind import CapturedThread, Stage, ThreadKind, ThreadRecord
 
-PR_SET_NAME: Final = 15
-MAX_BYTES: Final = 15
-
-
-def read(pid: int, tid: int) -> str:
-    """The name of one thread; status and stat escape or wrap it.
-
-    Raises:
-        TargetError: the thread is gone or hidden.
-    """
-    try:
-        return os.fsdecode(Path(f"/proc/{pid}/task/{tid}/comm").read_bytes().removesuffix(b"\n"))
-    except OSError as error:
-        raise TargetError("cannot read", f"name of thread {tid}", str(error.strerror)) from error
-
-
-def save(comm: str) -> bytes:
-    """The name as it stands in an image; a comm need not be UTF-8."""
-    return os.fsencode(comm)[:MAX_BYTES]
+_PR_SET_NAME: Final = 15
+_MAX_BYTES: Final = 15
 
 
 def of(core: core_entry) -> bytes:
@@ -36,7 +20,35 @@ def of(core: core_entry) -> bytes:
     return core.tc.comm
 
 
-def rebuild(core: core_entry, calls: CallList) -> None:
-    """Step 11, in the thread itself; any time after exec, which names the leader after its file."""
-    if name := of(core):
-        calls.add("prctl", PR_SET_NAME, calls.path(name[:MAX_BYTES]), 0, 0, 0, expect=0, about="set the thread's name")
+class Name(ThreadKind[bytes]):
+    """It need not be text. Its file is read, since status and stat escape or wrap it."""
+
+    name = "name"
+    texts = ("comm",)
+    stage = Stage.THREAD
+    of_zombies = True
+
+    def read(self, seen: CapturedThread) -> bytes:
+        """Without the end of its line."""
+        return seen.texts["comm"].removesuffix(b"\n")
+
+    def save(self, value: bytes, core: core_entry) -> None:
+        """The leader's is the task's, too."""
+        core.thread_core.comm = value[:_MAX_BYTES]
+        if core.HasField("tc"):
+            core.tc.comm = value[:_MAX_BYTES]
+
+    def save_zombie(self, stat: Stat, core: core_entry) -> None:
+        """As stat has it."""
+        core.tc.comm = os.fsencode(stat.comm)[:_MAX_BYTES]
+
+    def damage(self, record: ThreadRecord) -> Iterator[str]:
+        """The kernel cuts what is longer."""
+        name = of(record.core)
+        if len(name) > _MAX_BYTES:
+            yield f"its name has {len(name)} bytes, more than {_MAX_BYTES}"
+
+    def rebuild(self, record: ThreadRecord, calls: CallList) -> None:
+        """Any time after exec, which names the leader after its file."""
+        if name := of(record.core):
+            calls.add("prctl", _PR_SET_NAME, calls.path(name[:_MAX_BYTES]), 0, 0, 0, expect=0, about="set the thread's name")

@@ -1,19 +1,25 @@
 """Credentials of a thread: /proc/PID/task/TID/status ↔ `creds_entry`. The kernel keeps them per thread, and so do images."""
 
+import os
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from lamina.core.attach.calls import Call, CallList
+from lamina.core.attach.calls import CallList
+from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker
-from lamina.core.image.schema import creds_entry, thread_core_entry
+from lamina.core.image.schema import core_entry, creds_entry
+from lamina.core.objects.task_kind import Answer, Asking, CapturedThread, Machine, Stage, ThreadKind, ThreadRecord
 
 PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 24, 27, 28, 38
 PR_CAP_AMBIENT, AMBIENT_RAISE, AMBIENT_CLEAR_ALL = 47, 2, 4
 SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 _CAPABILITY_VERSION_3: Final = 0x20080522
-_KEEP: Final = 0xFFFF_FFFF  # -1 of uid_t: setfsuid(2) answers the present one
+_KEEP: Final = 0xFFFF_FFFF
+"""-1 of uid_t: "as it is", in every call that takes an id; setfsuid(2) answers the present one."""
+_GROUPS: Final = 65536  # NGROUPS_MAX
+_SECUREBITS: Final = 0xFFF
+"""All there are: eight, and four of executables since Linux 6.14 (linux/securebits.h)."""
 CAP_NAMES: Final = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
     "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
@@ -45,23 +51,7 @@ def cap_names(mask: int) -> str:
     return ", ".join(f"CAP_{CAP_NAMES[n]}" if n < len(CAP_NAMES) else f"capability {n}" for n in range(64) if mask >> n & 1)
 
 
-@dataclass(frozen=True)
-class Question:
-    """The call that asks for the securebits; `answer` after the run."""
-
-    call: Call
-
-    def answer(self) -> int:
-        """SECBIT_* bits."""
-        return self.call.result
-
-
-def ask(calls: CallList) -> Question:
-    """Append the call, to be run in the thread itself. All else is in its status."""
-    return Question(calls.add("prctl", PR_GET_SECUREBITS, 0, 0, 0, 0, about="read the securebits"))
-
-
-def save(status: Mapping[str, str], secbits: int = 0) -> creds_entry:
+def of_status(status: Mapping[str, str], secbits: int = 0) -> creds_entry:
     """From /proc/PID/task/TID/status."""
     entry = creds_entry(secbits=secbits, groups=[int(word) for word in status["Groups"].split()])
     for at, name in enumerate(("uid", "euid", "suid", "fsuid")):
@@ -73,7 +63,7 @@ def save(status: Mapping[str, str], secbits: int = 0) -> creds_entry:
     return entry
 
 
-def blockers(wanted: creds_entry, ours: creds_entry) -> list[Blocker]:
+def lacking(wanted: creds_entry, ours: creds_entry) -> list[Blocker]:
     """What a process that starts with *ours* cannot become: more capable, or another user without the right to change."""
     found = []
     have, want = caps(ours), caps(wanted)
@@ -127,13 +117,70 @@ def _set_caps(entry: creds_entry, ours: creds_entry, calls: CallList) -> None:
             calls.add("prctl", PR_CAP_AMBIENT, AMBIENT_RAISE, number, 0, 0, expect=0, about=f"raise {cap_names(1 << number)}")
 
 
-def rebuild(core: thread_core_entry, ours: creds_entry, calls: CallList) -> None:
-    """Step 11, in each thread itself, the last calls inside but two (`pdeath.rebuild` and `mm.rebuild_dumpable`, which this resets):
-    after it the thread may have no right to do anything else. *ours* is what it has now: `save(read_status(pid, tid))` of the new thread.
-    """
-    if not core.HasField("creds"):
-        return
-    entry = core.creds
+class Credentials(ThreadKind[creds_entry]):
+    """Ids, groups, capabilities, securebits, no_new_privs."""
+
+    name = "credentials"
+    texts = ("status",)
+    stage = Stage.CREDENTIALS
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """The securebits. All else is in its status."""
+        call = calls.add("prctl", PR_GET_SECUREBITS, 0, 0, 0, 0, about="read the securebits")
+        return lambda: call.result
+
+    def read(self, seen: CapturedThread) -> creds_entry:
+        """As a message."""
+        return of_status(seen.status, seen.answer(self.name))
+
+    def save(self, value: creds_entry, core: core_entry) -> None:
+        """Per thread, as the kernel has them."""
+        core.thread_core.creds.CopyFrom(value)
+
+    def damage(self, record: ThreadRecord) -> Iterator[str]:
+        """What no call that sets them takes."""
+        if record.core.thread_core.HasField("creds"):
+            yield from damage(record.core.thread_core.creds)
+        else:
+            yield "it has no credentials"
+
+    def plan(self, record: ThreadRecord, machine: Machine) -> Iterable[Blocker]:
+        """What a child of lamina cannot become."""
+        if not record.core.thread_core.HasField("creds"):
+            return ()
+        return lacking(record.core.thread_core.creds, record.task.once("lamina's credentials", lambda: of_status(read_status(os.getpid()))))
+
+    def rebuild(self, record: ThreadRecord, calls: CallList) -> None:
+        """After it the thread may have no right to do anything else."""
+        if record.core.thread_core.HasField("creds"):
+            # All threads of a new process have the same until these calls are made.
+            ours = record.task.once("new credentials", lambda: of_status(read_status(record.pid)))
+            change(record.core.thread_core.creds, ours, calls)
+
+
+def damage(entry: creds_entry) -> Iterator[str]:
+    """What setresuid(2), setgroups(2), capset(2) and prctl(2) do not take."""
+    for name in _IDS:
+        if getattr(entry, name) == _KEEP:
+            yield f"its {name} is -1"
+    if len(entry.groups) > _GROUPS or _KEEP in entry.groups:
+        yield f"its {len(entry.groups)} groups are too many, or one is -1"
+    for name in _CAPS:
+        if any(getattr(entry, f"cap_{name}")[2:]):
+            yield f"its capability set {name} has more than 64 bits"
+    inheritable, permitted, effective, _, ambient = (_mask(getattr(entry, f"cap_{name}")[:2]) for name in _CAPS)
+    if effective & ~permitted:
+        yield f"capabilities {effective & ~permitted:#x} are effective and not permitted"
+    if ambient & ~(permitted & inheritable):
+        yield f"capabilities {ambient & ~(permitted & inheritable):#x} are ambient and not permitted and inheritable"
+    if entry.secbits & ~_SECUREBITS:
+        yield f"its securebits are {entry.secbits:#x}"
+    if entry.no_new_privs > 1:
+        yield f"its no_new_privs is {entry.no_new_privs}"
+
+
+def change(entry: creds_entry, ours: creds_entry, calls: CallList) -> None:
+    """Append the calls that turn *ours* into *entry*."""
     ids_differ = set(entry.groups) != set(ours.groups) or any(getattr(entry, name) != getattr(ours, name) for name in _IDS)
     if ids_differ or caps(entry) != caps(ours) or entry.secbits != ours.secbits:
         if ids_differ:

@@ -13,11 +13,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from lamina.core.attach.calls import Call, CallList
+from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import read_status
 from lamina.core.errors import Blocker, TargetError
 from lamina.core.ffi import C
 from lamina.core.objects.rawfd import KCMP_VM
+from lamina.core.objects.task_kind import Answer, Asking, CapturedThread, ThreadKind
 
 _EPERM: Final = -1
 _CAP_SYS_PTRACE: Final = 1 << 19
@@ -82,13 +83,20 @@ class Peers:
         self._started.clear()
 
 
-def ask(calls: CallList, tid: int, peer: int) -> Call | None:
-    """Append the call, to be run in thread *tid* itself; *peer*: see `Peers.of`."""
-    return calls.add("kcmp", tid, peer, KCMP_VM, 0, 0, any_result=True) if peer else None
+class Landlock(ThreadKind[int | None]):
+    """Whether it may look at its peer: what kcmp(2) answered; None if it has none."""
 
+    name = "Landlock"
 
-def blockers(call: Call | None) -> list[Blocker]:
-    """After the run."""
-    if call is None or call.result != _EPERM:
-        return []
-    return [Blocker("Landlock", "it has restricted itself by Landlock, which images cannot hold", "start it without that sandbox")]
+    def ask(self, calls: CallList, asking: Asking) -> Answer | None:
+        """In the thread itself; see `Peers.of`."""
+        if not asking.peer:
+            return None
+        call = calls.add("kcmp", asking.tid, asking.peer, KCMP_VM, 0, 0, any_result=True)
+        return lambda: call.result
+
+    def late_blockers(self, value: int | None, seen: CapturedThread) -> Iterable[Blocker]:
+        """It is forbidden what its process may."""
+        leader = seen.leader or seen
+        if value == _EPERM and credentials(seen.status) == credentials(leader.status):
+            yield Blocker("Landlock", "it has restricted itself by Landlock, which images cannot hold", "start it without that sandbox")

@@ -1,93 +1,106 @@
-"""Settings of a thread that no field of the format holds: asked inside the freeze, refused by name where they are not the default.
+"""Small settings of a thread, one call each to ask and to set: I/O priority, timer slack, machine checks, speculation.
 
-prctl(2) and arch_prctl(2) getters, and modify_ldt(2). One that this kernel does not have answers an error, and then nobody can have set it.
+See `objects/setting.py` for what they have in common.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from lamina.core.attach.calls import Call, CallList, DataRef
-from lamina.core.errors import Blocker
+from lamina.core.attach.calls import Call, CallList
+from lamina.core.image.schema import thread_core_entry
+from lamina.core.image.supplement import Value
+from lamina.core.objects.setting import Setting
+from lamina.core.objects.task_kind import Answer, Asking
 
-PR_GET_TSC, PR_GET_IO_FLUSHER, PR_GET_MDWE, PR_GET_MEMORY_MERGE = 25, 58, 66, 68
-PR_SCHED_CORE, PR_TIMER_CREATE_RESTORE_IDS, PR_RSEQ_SLICE_EXTENSION = 62, 77, 79
-_PR_SCHED_CORE_GET, _PR_TIMER_CREATE_RESTORE_IDS_GET, _PR_RSEQ_SLICE_EXTENSION_GET = 0, 2, 1
-_READ_LDT: Final = 0
-ARCH_GET_CPUID, ARCH_GET_XCOMP_PERM, ARCH_GET_UNTAG_MASK = 0x1011, 0x1022, 0x4001
-_TILE_DATA: Final = 1 << 18
-_ALL_ADDRESS_BITS: Final = 2**64 - 1
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """A getter: call and option, whether it answers through a pointer, when the answer is not the default; arguments before the pointer."""
-
-    name: str
-    option: int
-    by_pointer: bool
-    differs: Callable[[int], bool]
-    why: str
-    before: tuple[int, ...] = ()
+_WHO_PROCESS: Final = 1
+PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
+_USUAL_SLACK: Final = 50_000
+"""Of init (kernel/fork.c); everything inherits it."""
+PR_MCE_KILL, PR_MCE_KILL_GET = 33, 34
+_MCE_CLEAR, _MCE_SET, _MCE_DEFAULT = 0, 1, 2
+PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL = 52, 53
+_PRCTL, _ENABLE, _DISABLE = 1, 2, 4
+_STATE: Final = 0x1E
+"""PR_SPEC_ENABLE, DISABLE, FORCE_DISABLE, DISABLE_NOEXEC."""
 
 
-_SETTINGS: Final = (
-    _Setting("prctl", PR_GET_TSC, True, lambda value: value & 0xFFFF_FFFF != 1, "the time stamp counter is forbidden (PR_SET_TSC)"),
-    _Setting("prctl", PR_GET_IO_FLUSHER, False, bool, "it is an I/O flusher (PR_SET_IO_FLUSHER)"),
-    _Setting("prctl", PR_GET_MDWE, False, bool, "writable code is forbidden (PR_SET_MDWE)"),
-    _Setting("prctl", PR_GET_MEMORY_MERGE, False, bool, "all its memory may be merged (PR_SET_MEMORY_MERGE)"),
-    _Setting("prctl", PR_SCHED_CORE, True, bool, "it shares no processor core with strangers (PR_SCHED_CORE)", (_PR_SCHED_CORE_GET, 0, 0)),
-    _Setting(
-        "prctl",
-        PR_TIMER_CREATE_RESTORE_IDS,
-        False,
-        bool,
-        "it chooses the ids of its timers (PR_TIMER_CREATE_RESTORE_IDS)",
-        (_PR_TIMER_CREATE_RESTORE_IDS_GET,),
-    ),
-    _Setting(
-        "prctl",
-        PR_RSEQ_SLICE_EXTENSION,
-        False,
-        bool,
-        "its time slices may be extended (PR_RSEQ_SLICE_EXTENSION)",
-        (_PR_RSEQ_SLICE_EXTENSION_GET,),
-    ),
-    _Setting("modify_ldt", _READ_LDT, False, bool, "it has segments of its own (modify_ldt)"),
-    _Setting("arch_prctl", ARCH_GET_CPUID, False, lambda value: value != 1, "the cpuid instruction faults (ARCH_SET_CPUID)"),
-    _Setting("arch_prctl", ARCH_GET_XCOMP_PERM, True, lambda value: bool(value & _TILE_DATA), "it may use AMX (ARCH_REQ_XCOMP_PERM)"),
-    _Setting("arch_prctl", ARCH_GET_UNTAG_MASK, True, lambda value: value != _ALL_ADDRESS_BITS, "it uses tagged addresses (LAM)"),
-)
+class IoPriority(Setting):
+    """Class << 13 | hint << 3 | level (linux/ioprio.h). The default, class "none", follows the nice value."""
+
+    name = "ioprio"
+    what = "I/O priority"
+    default = 0
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """ioprio_get(2) of the calling thread."""
+        call = calls.add("ioprio_get", _WHO_PROCESS, 0, any_result=True)
+        return lambda: call.result if call.result >= 0 else None
+
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+        """The real-time class needs CAP_SYS_NICE."""
+        return calls.add("ioprio_set", _WHO_PROCESS, 0, int(value), any_result=True)
 
 
-@dataclass(frozen=True)
-class Question:
-    """Calls that ask; `blockers` after the run."""
+class TimerSlack(Setting):
+    """By how many nanoseconds its timers may be late, so that several can be served at once: PR_SET_TIMERSLACK.
 
-    calls: CallList
-    asked: tuple[tuple[Call, DataRef], ...]
+    A thread of a real-time policy has 0 and cannot have another. Only the present value is seen: the one that PR_SET_TIMERSLACK with 0 goes
+    back to is inherited at fork and can be read only by going back.
+    """
 
-    def blockers(self) -> list[Blocker]:
-        """What is not at its default."""
-        found = []
-        for setting, (call, room) in zip(_SETTINGS, self.asked, strict=True):
-            if call.result < 0:
-                continue
-            value = int.from_bytes(self.calls.output(room, 8), "little") if setting.by_pointer else call.result
-            if setting.differs(value):
-                found.append(Blocker("a setting", f"{setting.why}, which images cannot hold"))
-        return found
+    name = "timer_slack_ns"
+    what = "timer slack"
+    default = _USUAL_SLACK
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """Of the calling thread."""
+        call = calls.add("prctl", PR_GET_TIMERSLACK, 0, 0, 0, 0, any_result=True)
+        return lambda: call.result if call.result > 0 else None
+
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+        """The scheduling policy is its own by now."""
+        return calls.add("prctl", PR_SET_TIMERSLACK, int(value), 0, 0, 0, any_result=True)
 
 
-def ask(calls: CallList) -> Question:
-    """Append the calls, to be run in the thread itself."""
-    asked = []
-    for setting in _SETTINGS:
-        room = calls.room(8)
-        rest: tuple[int | DataRef, ...] = (*setting.before, room if setting.by_pointer else 0)
-        if setting.name == "modify_ldt":
-            rest = (room, 8)  # it answers how many bytes it has read
-        elif setting.name == "prctl":
-            rest = (*rest, 0, 0, 0)[:4]
-        asked.append((calls.add(setting.name, setting.option, *rest, any_result=True), room))
-    return Question(calls, tuple(asked))
+class MachineChecks(Setting):
+    """What it gets for memory that the machine finds broken: PR_MCE_KILL_LATE (0), EARLY (1) or DEFAULT (2), which is the sysctl
+    vm.memory_failure_early_kill.
+    """
+
+    name = "mce_kill"
+    what = "machine-check policy (PR_MCE_KILL)"
+    default = _MCE_DEFAULT
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """Of the calling thread."""
+        call = calls.add("prctl", PR_MCE_KILL_GET, 0, 0, 0, 0, any_result=True)
+        return lambda: call.result if call.result >= 0 else None
+
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+        """Needs no right."""
+        how = (_MCE_CLEAR, 0) if value == _MCE_DEFAULT else (_MCE_SET, int(value))
+        return calls.add("prctl", PR_MCE_KILL, *how, 0, 0, any_result=True)
+
+
+class Speculation(Setting):
+    """What the processor may guess in it: PR_SET_SPECULATION_CTRL, one setting a kind (Documentation/userspace-api/spec_ctrl.rst).
+
+    A PR_SPEC_ state, where threads may choose one; None where the machine or its boot line has chosen for all.
+    """
+
+    def __init__(self, name: str, number: int, what: str, default: int = _ENABLE) -> None:
+        self.name, self.what, self.default = name, what, default
+        self._number = number
+
+    def ask(self, calls: CallList, asking: Asking) -> Answer:
+        """Of the calling thread."""
+        call = calls.add("prctl", PR_GET_SPECULATION_CTRL, self._number, 0, 0, 0, any_result=True)
+        return lambda: call.result & _STATE if call.result > 0 and call.result & _PRCTL else None
+
+    def set(self, value: Value, core: thread_core_entry, calls: CallList) -> Call:
+        """Whoever has FORCE_DISABLE cannot go back, lamina's children neither."""
+        return calls.add("prctl", PR_SET_SPECULATION_CTRL, self._number, int(value), 0, 0, any_result=True)
+
+
+STORE_BYPASS: Final = Speculation("spec_store_bypass", 0, "speculation control of store bypass")
+INDIRECT_BRANCH: Final = Speculation("spec_indirect_branch", 1, "speculation control of indirect branches")
+L1D_FLUSH: Final = Speculation("spec_l1d_flush", 2, "flushing of the L1D cache", default=_DISABLE)

@@ -5,7 +5,7 @@ differ from processor to processor (CPUID leaf 0xD). An image holds components, 
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -18,6 +18,9 @@ from lamina.core.image.schema import user_x86_fpregs_entry, user_x86_xsave_entry
 LEGACY_SIZE: Final = 512
 HEADER_END: Final = 576
 _LEGACY_HEAD: Final = struct.Struct("<HHHHQQII")  # cwd swd twd fop rip rdp mxcsr mxcsr_mask
+_HALF_WORDS: Final = ("cwd", "swd", "twd", "fop")
+_MXCSR: Final = 0x2FFFF
+"""Bits of mxcsr that any processor has; bit 17 only AMD's."""
 _ST, _XMM, _PADDING = slice(32, 160), slice(160, 416), slice(416, 512)
 
 FEATURE_NAMES: Final = MappingProxyType(
@@ -123,6 +126,25 @@ def save(xstate: bytes, layout: XstateLayout | None = None) -> user_x86_fpregs_e
             words = _words(view[offset : offset + component.bytes], component.code)
             getattr(entry.xsave, component.field).extend(words)
     return entry
+
+
+def damage(entry: user_x86_fpregs_entry) -> Iterator[str]:
+    """What an image cannot have (arch/x86/kernel/fpu/xstate.c), on any machine."""
+    for name in _HALF_WORDS:
+        if (value := getattr(entry, name)) > 0xFFFF:
+            yield f"its register {name} is {value:#x}, which does not fit into 16 bits"
+    if entry.mxcsr & ~_MXCSR:
+        yield f"its mxcsr is {entry.mxcsr:#x}, which no processor has"
+    for name, words, exact in (("st_space", 32, True), ("xmm_space", 64, True), ("padding", 24, False)):
+        count = len(getattr(entry, name))
+        if count != words if exact else count > words:
+            yield f"its registers have {count} words in {name}, not {words}"
+    if entry.HasField("xsave"):
+        for bit, component in _COMPONENTS.items():
+            count = len(getattr(entry.xsave, component.field))
+            # One that is not in use may lack: it is in its initial state.
+            if count != component.words and (count or entry.xsave.xstate_bv >> bit & 1):
+                yield f"its registers have {count} words in {component.field}, not {component.words}"
 
 
 def _in_use(entry: user_x86_xsave_entry) -> int:
