@@ -145,7 +145,7 @@ class CapturedThread:
     stop: Any = None
     signals: tuple[bytes, ...] = ()
     leader: "CapturedThread | None" = None
-    _values: dict[str, Any] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def of(self, kind: "ThreadKind[T]") -> T:
         """What it has of *kind*."""
@@ -186,7 +186,7 @@ class CapturedTask:
     areas: tuple[Area, ...] = ()
     guards: PageRuns = field(default_factory=PageRuns.empty)
     signals: tuple[bytes, ...] = ()
-    _values: dict[str, Any] = field(default_factory=dict)
+    _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def of(self, kind: "TaskKind[T]") -> T:
         """What it has of *kind*."""
@@ -270,7 +270,7 @@ class TaskRecord:
     of_parent: Values = field(default_factory=dict)
     path_of: PathOf = str
     threads: "tuple[ThreadRecord, ...]" = ()
-    _found: dict[str, Any] = field(default_factory=dict)
+    _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def tc(self) -> task_core_entry:
@@ -461,6 +461,31 @@ class AttributeTable:
     def task(self, name: str) -> TaskKind[Any]:
         """The kind of a task that is called *name*."""
         return self._named[name]
+
+    def task_damage(self, record: TaskRecord, image: str) -> Iterator[str]:
+        """What is wrong with one record of a process; of one that has ended only those kinds are asked that it has."""
+        for kind in self.tasks:
+            if kind.image == image and (kind.of_zombies or not record.is_zombie):
+                yield from kind.damage(record)
+
+    def thread_damage(self, record: ThreadRecord) -> Iterator[str]:
+        """What is wrong with the core of a thread."""
+        if record.core.HasField("thread_core"):
+            for kind in self.threads:
+                yield from kind.damage(record)
+        else:
+            yield "it has no part of the thread"
+
+    def task_unsupported(self, record: TaskRecord, image: str) -> Iterator[str]:
+        """What one record of a process has that is not put back."""
+        for kind in self.tasks:
+            if kind.image == image:
+                yield from kind.unsupported(record)
+
+    def thread_unsupported(self, record: ThreadRecord) -> Iterator[str]:
+        """What the core of a thread has that is not put back."""
+        for kind in self.threads:
+            yield from kind.unsupported(record)
 
     def tasks_at(self, stage: Stage) -> Sequence[TaskKind[Any]]:
         """Those of a task that are put back then."""

@@ -68,24 +68,9 @@ def _threads(task: pstree_entry) -> Sequence[int]:
 def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
     core = layer.core(task.pid)
     if core.HasField("tc"):
-        yield from some(layer, f"core-{task.pid}.img", _task_damage(TaskRecord(task.pid, _threads(task), core), "core"))
+        yield from some(layer, f"core-{task.pid}.img", ATTRIBUTES.task_damage(TaskRecord(task.pid, _threads(task), core), "core"))
     else:
         yield Finding.of(layer, f"core-{task.pid}.img", "it has no task part although it is the leader's")
-
-
-def _task_damage(record: TaskRecord, image: str) -> Iterator[str]:
-    """What the kinds say of one record of a process; of one that has ended only those that it has."""
-    for kind in ATTRIBUTES.tasks:
-        if kind.image == image and (kind.of_zombies or not record.is_zombie):
-            yield from kind.damage(record)
-
-
-def _thread_damage(record: ThreadRecord) -> Iterator[str]:
-    if record.core.HasField("thread_core"):
-        for kind in ATTRIBUTES.threads:
-            yield from kind.damage(record)
-    else:
-        yield "it has no part of the thread"
 
 
 def _files(layer: Layer, living: Sequence[pstree_entry], used: set[str]) -> Iterator[Finding]:
@@ -125,14 +110,14 @@ def _task(layer: Layer, task: pstree_entry, used: set[str]) -> Iterator[Finding]
         return
     mm = layer.mm(pid)
     record = TaskRecord(pid, _threads(task), layer.core(pid) if layer.has(f"core-{pid}.img") else core_entry(), mm)
-    wrong = [*some(layer, names[1], _task_damage(record, "mm"))]
+    wrong = [*some(layer, names[1], ATTRIBUTES.task_damage(record, "mm"))]
     yield from wrong
     if not wrong:
         yield from _areas(layer, pid, mm)
         spans = writable(mm.vmas)
         for tid in _threads(task):
             if layer.has(f"core-{tid}.img"):
-                yield from some(layer, f"core-{tid}.img", _thread_damage(ThreadRecord(tid, layer.core(tid), record, spans)))
+                yield from some(layer, f"core-{tid}.img", ATTRIBUTES.thread_damage(ThreadRecord(tid, layer.core(tid), record, spans)))
 
 
 def _path(layer: Layer, number: int, whose: str, right: Callable[[int], bool]) -> Iterator[Finding]:

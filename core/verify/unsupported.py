@@ -64,11 +64,10 @@ def check_unsupported(layer: Layer) -> Iterator[Finding]:
         tids = task.threads or (task.pid,)
         record = TaskRecord(task.pid, tids, layer.core(task.pid), layer.mm(task.pid), layer.fs(task.pid))
         for image in ("core", "mm", "fs"):
-            kinds = (kind for kind in ATTRIBUTES.tasks if kind.image == image)
-            yield from _several(layer, f"{image}-{task.pid}.img", (why for kind in kinds for why in kind.unsupported(record)))
+            yield from _several(layer, f"{image}-{task.pid}.img", ATTRIBUTES.task_unsupported(record, image))
         for tid in tids:
             thread = ThreadRecord(tid, layer.core(tid), record)
-            yield from _several(layer, f"core-{tid}.img", (why for each in ATTRIBUTES.threads for why in each.unsupported(thread)))
+            yield from _several(layer, f"core-{tid}.img", ATTRIBUTES.thread_unsupported(thread))
 
 
 def _finding(layer: Layer, file: str, why: str, fix: str = _CRIU) -> Finding:

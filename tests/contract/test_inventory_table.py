@@ -15,8 +15,10 @@ import pytest
 
 from lamina.core.image import socket_options, supplement
 from lamina.core.kinds.memory import vma_flags
+from lamina.core.kinds.table import ATTRIBUTES
 from lamina.core.kinds.task import rlimits
-from lamina.core.kinds.thread import creds, settings, thread_settings
+from lamina.core.kinds.thread import creds, refused
+from lamina.core.objects.setting import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "tests/contract/kernel"
@@ -95,9 +97,9 @@ def test_the_table_is_what_the_code_does() -> None:
     assert set(vma_flags.MAP_OF_VMFLAG) | set(vma_flags.MADV_OF_VMFLAG) <= decided("VmFlags", "record")
     assert decided("rlimit", "record") == {f"RLIMIT_{name}" for name in rlimits.NAMES}
     assert decided("capability", "record") == {f"CAP_{name}" for name in creds.CAP_NAMES}
-    asked = {name for name in vars(settings) if name.startswith(("PR_GET_", "PR_SCHED", "PR_TIMER_CREATE", "PR_RSEQ", "ARCH_GET"))}
+    asked = {name for name in vars(refused) if name.startswith(("PR_GET_", "PR_SCHED", "PR_TIMER_CREATE", "PR_RSEQ", "ARCH_GET"))}
     assert asked <= decided("prctl", "refused") | decided("arch_prctl", "refused")
-    fields = {setting.name for setting in thread_settings.SETTINGS} | {"cgroups"}
+    fields = {kind.name for kind in ATTRIBUTES.threads if isinstance(kind, Setting)} | {"cgroups"}
     assert fields == set(supplement.THREAD_FIELDS)
 
 

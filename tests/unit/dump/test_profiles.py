@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lamina.core.dump.standing import set_attributes
+from lamina.core.kinds.thread.security import set_attributes
 
 
 def test_what_a_security_module_keeps_for_a_task(tmp_path: Path) -> None:

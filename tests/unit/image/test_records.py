@@ -9,11 +9,15 @@ import pytest
 from lamina.core.dirty.runs import PAGE
 from lamina.core.image import schema
 from lamina.core.image.format import VmaStatus
-from lamina.core.image.records import address_space, areas, signals, tasks, threads
+from lamina.core.image.records import areas
 from lamina.core.kinds.files.epoll import watch_damage
 from lamina.core.kinds.files.pipe import contents_damage
-from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.kinds.table import ATTRIBUTES, DESCRIPTORS
+from lamina.core.kinds.thread.creds import damage as creds_damage
+from lamina.core.kinds.thread.registers import damage as register_damage
+from lamina.core.kinds.thread.signals import queue_damage
 from lamina.core.objects.file_records import file_damage, table_damage, unsupported
+from lamina.core.objects.task_kind import TaskRecord, ThreadRecord
 from tests.unit.image.layers import BASE, core, creds, fown, mm, reg
 
 Change = Callable[[Any], object]
@@ -30,6 +34,20 @@ def changed(record: Any, change: Change) -> Any:
 
 def set_(name: str, value: Any) -> Change:
     return lambda record: setattr(record, name, value)
+
+
+def task_damage(tc: schema.task_core_entry) -> str:
+    record = core(7, True)
+    record.tc.CopyFrom(tc)
+    return told(ATTRIBUTES.task_damage(TaskRecord(7, (7,), record), "core"))
+
+
+def mm_damage(entry: schema.mm_entry) -> str:
+    return told(ATTRIBUTES.task_damage(TaskRecord(7, (7,), core(7, True), entry), "mm"))
+
+
+def thread_of(record: schema.core_entry) -> ThreadRecord:
+    return ThreadRecord(7, record, TaskRecord(7, (7,), record), [(BASE, BASE + PAGE)])
 
 
 def area(**values: Any) -> schema.vma_entry:
@@ -105,8 +123,8 @@ def test_a_kernel_gives_one_vdso_and_its_data_or_neither() -> None:
     ],
 )
 def test_memory(change: Change, why: str) -> None:
-    assert not told(address_space.damage(mm()))
-    assert why in told(address_space.damage(changed(mm(), change)))
+    assert not mm_damage(mm())
+    assert why in mm_damage(changed(mm(), change))
 
 
 @pytest.mark.parametrize(
@@ -125,16 +143,16 @@ def test_memory(change: Change, why: str) -> None:
 )
 def test_registers(change: Change, why: str) -> None:
     info = core(7, True).thread_info
-    assert not told(threads.registers_damage(info))
+    assert not told(register_damage(info))
     change(info)
-    assert why in told(threads.registers_damage(info))
+    assert why in told(register_damage(info))
 
 
 @pytest.mark.parametrize("number", [0, 9, 19, 65, 2**31 - 1, -(2**31)])
 def test_queued_signals(number: int) -> None:
     raw = struct.pack("<i", number) + bytes(124)
     queue = schema.signal_queue_entry(signals=[schema.siginfo_entry(siginfo=raw), schema.siginfo_entry(siginfo=b"\n")])
-    assert told(signals.queue_damage(queue)) == f"signal {number} is queued, which cannot be; a queued signal has 1 bytes, not 128"
+    assert told(queue_damage(queue)) == f"signal {number} is queued, which cannot be; a queued signal has 1 bytes, not 128"
 
 
 @pytest.mark.parametrize(
@@ -160,12 +178,16 @@ def test_timers(values: dict[str, int], why: str) -> None:
 
     def with_(**more: int) -> str:
         timer = schema.posix_timer_entry(**{**usual, **more})
-        return told(tasks.timers_damage(schema.task_timers_entry(real=idle, virt=idle, prof=idle, posix=[timer]), {7}))
+        tc = core(7, True).tc
+        tc.timers.CopyFrom(schema.task_timers_entry(real=idle, virt=idle, prof=idle, posix=[timer]))
+        return task_damage(tc)
 
     assert not with_() and not with_(it_sigev_notify=1, si_signo=2**31) and not with_(clock_id=(~(7 << 3) & 0xFFFFFFF8) | 2)
     assert why in with_(**values)
     late = schema.itimer_entry(isec=0, iusec=10**6, vsec=0, vusec=0)
-    assert told(tasks.timers_damage(schema.task_timers_entry(real=late, virt=idle, prof=idle), {7}))
+    tc = core(7, True).tc
+    tc.timers.CopyFrom(schema.task_timers_entry(real=late, virt=idle, prof=idle))
+    assert task_damage(tc)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +203,8 @@ def test_timers(values: dict[str, int], why: str) -> None:
     ],
 )
 def test_credentials(change: Change, why: str) -> None:
-    assert not told(threads.credentials_damage(creds()))
-    assert why in told(threads.credentials_damage(changed(creds(), change)))
+    assert not told(creds_damage(creds()))
+    assert why in told(creds_damage(changed(creds(), change)))
 
 
 def rseq(**values: int) -> schema.rseq_entry:
@@ -208,14 +230,13 @@ def rseq(**values: int) -> schema.rseq_entry:
     ],
 )
 def test_threads(change: Change, why: str) -> None:
-    writable = [(BASE, BASE + PAGE)]
     right = core(7, True)
     right.thread_core.rseq_entry.CopyFrom(rseq())
     right.thread_core.sas.CopyFrom(schema.thread_sas_entry(ss_sp=0, ss_size=0, ss_flags=2))
     right.thread_info.fpregs.xsave.xstate_bv = 3
     right.thread_info.fpregs.xsave.cet.CopyFrom(schema.user_x86_cet_entry(cet=0, ssp=0))  # as criu 4.1 writes it of every thread
-    assert not told(threads.damage(right, writable)) and not told(threads.unsupported(right))
-    assert why in told(threads.damage(changed(core(7, True), change), writable))
+    assert not told(ATTRIBUTES.thread_damage(thread_of(right))) and not told(ATTRIBUTES.thread_unsupported(thread_of(right)))
+    assert why in told(ATTRIBUTES.thread_damage(thread_of(changed(core(7, True), change))))
 
 
 @pytest.mark.parametrize(
@@ -230,8 +251,8 @@ def test_threads(change: Change, why: str) -> None:
     ],
 )
 def test_tasks(change: Change, why: str) -> None:
-    assert not told(tasks.damage(core(7, True).tc, {7}))
-    assert why in told(tasks.damage(changed(core(7, True).tc, change), {7}))
+    assert not task_damage(core(7, True).tc)
+    assert why in task_damage(changed(core(7, True).tc, change))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +262,7 @@ def test_tasks(change: Change, why: str) -> None:
 def test_how_a_zombie_ended(status: int, right: bool) -> None:
     tc = core(7, True).tc
     tc.task_state, tc.exit_code = 2, status
-    assert bool(told(tasks.damage(tc, {7}))) is not right
+    assert bool(task_damage(tc)) is not right
 
 
 def epoll(ident: int, *watched: int, events: int = 1) -> schema.file_entry:

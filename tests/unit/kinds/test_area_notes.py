@@ -4,7 +4,7 @@ from lamina.core.attach.calls import CallList
 from lamina.core.attach.procfs import Area
 from lamina.core.image.supplement import AreaNote
 from lamina.core.kinds.memory import area_notes, mempolicy
-from lamina.core.objects.setting import said
+from lamina.core.objects.attempt import failures
 
 PAGE = 4096
 
@@ -24,11 +24,11 @@ def test_names_of_anonymous_memory() -> None:
     )  # fmt: skip
     assert area_notes.locked_on_fault(notes) == {3 * PAGE}
     calls = CallList()
-    wanted = area_notes.rebuild(notes, 7, calls)
+    attempts = area_notes.rebuild(notes, 7, calls)
     assert [call.name for call in calls.calls] == ["mbind", "prctl"]
-    assert said(wanted) == []
+    assert failures(attempts) == []
     calls.calls[1].result = -22
-    (sentence,) = said(wanted)
+    (sentence,) = failures(attempts)
     assert "heap of mine" in sentence and "process 7" in sentence
 
 

@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 
-from lamina.core.attach.frozen import FrozenTask
-from lamina.core.attach.procfs import read_stat, tree_of
+from lamina.core.attach.procfs import read_texts, tree_of
 from lamina.core.image.schema import pstree_entry
 from lamina.core.kinds.task import pstree
+from lamina.core.objects.task_kind import CapturedTask
 
 PROGRAM = """
 import os, time
@@ -37,7 +37,7 @@ def test_a_real_tree() -> None:
         process.stdout.readline()
         pids = tree_of(process.pid)
         try:
-            tasks = [FrozenTask(pid, read_stat(pid), {}) for pid in pids]
+            tasks = [CapturedTask(pid, read_texts(pid, ("stat",))) for pid in pids]
         finally:
             for pid in reversed(pids):
                 os.kill(pid, 9)

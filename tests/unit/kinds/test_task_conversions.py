@@ -1,8 +1,10 @@
 """Conversions of single kinds, without a process: what goes in comes out, and damaged input is refused."""
 
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -10,20 +12,16 @@ from hypothesis import strategies as st
 
 from lamina.core.attach.calls import CallList, DataRef
 from lamina.core.errors import TargetError
-from lamina.core.image.schema import (
-    core_entry,
-    posix_timer_entry,
-    sa_entry,
-    signal_queue_entry,
-    task_rlimits_entry,
-    task_timers_entry,
-    thread_core_entry,
-    thread_sas_entry,
-)
-from lamina.core.kinds.task import ids, itimers, posix_timers, rlimits, sigactions
+from lamina.core.image.schema import core_entry, fs_entry, mm_entry, posix_timer_entry, task_kobj_ids_entry, task_rlimits_entry
+from lamina.core.kinds.task import ids, itimers, posix_timers, rlimits
 from lamina.core.kinds.task.posix_timers import PosixTimer
-from lamina.core.kinds.thread import altstack, comm, creds, pending, robust, rseq, sched
+from lamina.core.kinds.task.signals import SIGNALS, SharedQueue, SignalActions
+from lamina.core.kinds.thread import comm, creds, registrations, sched
+from lamina.core.kinds.thread.registrations import AlternateStack, RestartableSequences, RobustList
+from lamina.core.kinds.thread.signals import PrivateQueue
+from lamina.core.objects.task_kind import CapturedThread, TaskImages, TaskKind, TaskRecord, ThreadKind, ThreadRecord
 
+T = TypeVar("T")
 U64 = st.integers(0, 2**64 - 1)
 U32 = st.integers(0, 2**32 - 1)
 SECONDS = st.integers(0, 2**40)
@@ -34,12 +32,34 @@ def data(calls: CallList, at: object, size: int) -> bytes:
     return calls.output(at, size)
 
 
+class NoFiles:
+    """A path table that is not asked."""
+
+    def path(self, path: str, flags: int = 0) -> int:
+        raise NotImplementedError
+
+
+def task_with(kind: TaskKind[T], value: T) -> TaskRecord:
+    """What *kind* has saved, encoded and decoded."""
+    core = core_entry(mtype=core_entry.X86_64)
+    kind.save(value, TaskImages(core, mm_entry(), fs_entry(), task_kobj_ids_entry(), NoFiles()))
+    return TaskRecord(100, (100,), core_entry.FromString(core.SerializePartialToString()))
+
+
+def thread_with(kind: ThreadKind[T], value: T) -> ThreadRecord:
+    """The same of a thread."""
+    core = core_entry(mtype=core_entry.X86_64)
+    core.thread_core.futex_rla, core.thread_core.futex_rla_len = 0, 0
+    kind.save(value, core)
+    core = core_entry.FromString(core.SerializePartialToString())
+    return ThreadRecord(101, core, TaskRecord(100, (100, 101), core))
+
+
 @given(st.tuples(U64, U64, U64, U64))
 def test_sigactions(action: tuple[int, int, int, int]) -> None:
     raw = struct.pack("<4Q", *action)
-    entries = [sa_entry.FromString(e.SerializeToString()) for e in sigactions.save(dict.fromkeys(sigactions.SIGNALS, raw))]
-    calls = CallList()
-    sigactions.rebuild(entries, calls)
+    kind, calls = SignalActions(), CallList()
+    kind.rebuild(task_with(kind, dict.fromkeys(SIGNALS, raw)), calls)
     assert [call.args[0] for call in calls.calls] == [n for n in range(1, 65) if n not in (9, 19)]
     assert all(data(calls, call.args[1], 32) == raw for call in calls.calls)
 
@@ -47,10 +67,9 @@ def test_sigactions(action: tuple[int, int, int, int]) -> None:
 @given(st.lists(st.tuples(st.sampled_from([1, 10, 17, 34, 64]), st.binary(min_size=124, max_size=124)), max_size=8))
 def test_queued_signals(signals: list[tuple[int, bytes]]) -> None:
     raw = [struct.pack("<i", number) + rest for number, rest in signals]
-    queue = signal_queue_entry.FromString(pending.save(raw).SerializeToString())
     private, shared = CallList(), CallList()
-    pending.rebuild_private(queue, 100, 101, private)
-    pending.rebuild_shared(queue, 100, shared)
+    PrivateQueue().rebuild(thread_with(PrivateQueue(), tuple(raw)), private)
+    SharedQueue().rebuild(task_with(SharedQueue(), tuple(raw)), shared)
     assert [data(private, call.args[3], 128) for call in private.calls] == raw
     assert [call.args[:3] for call in private.calls] == [(100, 101, number) for number, _ in signals]
     assert [call.args[:2] for call in shared.calls] == [(100, number) for number, _ in signals]
@@ -58,10 +77,9 @@ def test_queued_signals(signals: list[tuple[int, bytes]]) -> None:
 
 @given(U64, U64, st.sampled_from([0, 1, 2, 1 << 31, 1 << 31 | 1]))
 def test_altstack(sp: int, size: int, flags: int) -> None:
-    entry = thread_sas_entry.FromString(altstack.save((sp, size, flags)).SerializeToString())
-    calls = CallList()
-    altstack.rebuild(entry, calls)
-    if flags == altstack.SS_DISABLE:
+    kind, calls = AlternateStack(), CallList()
+    kind.rebuild(thread_with(kind, (sp, size, flags)), calls)
+    if flags == registrations.SS_DISABLE:
         assert not calls.calls
     else:
         assert struct.unpack("<QIxxxxQ", data(calls, calls.calls[0].args[0], 24)) == (sp, flags & ~1, size)
@@ -69,9 +87,8 @@ def test_altstack(sp: int, size: int, flags: int) -> None:
 
 @given(st.lists(st.tuples(SECONDS, SECONDS, SECONDS, SECONDS), min_size=3, max_size=3))
 def test_itimers(timers: list[itimers.Itimer]) -> None:
-    entry = task_timers_entry.FromString(itimers.save(timers).SerializeToString())
-    calls = CallList()
-    itimers.rebuild(entry, calls)
+    kind, calls = itimers.IntervalTimers(), CallList()
+    kind.rebuild(task_with(kind, timers), calls)
     # Nothing left of a periodic timer: its signal is queued (see the next test).
     full = [timer if timer[2] or timer[3] else (*timer[:2], *timer[:2]) for timer in timers]
     armed = {number: timer for number, timer in enumerate(full) if timer[2] or timer[3]}
@@ -101,10 +118,10 @@ def test_posix_timers_are_read_from_their_text() -> None:
 
 
 def test_posix_timers_keep_their_ids() -> None:
-    saved = posix_timers.save([TIMER, replace(TIMER, id=3, clock=-6, notify=0, thread=0)])
+    saved = posix_timers.entries_of([TIMER, replace(TIMER, id=3, clock=-6, notify=0, thread=0)])
     entries = [posix_timer_entry.FromString(e.SerializeToString()) for e in saved]
     calls = CallList()
-    posix_timers.rebuild(entries, calls)
+    posix_timers.create(entries, calls)
     made = [struct.unpack("<i", data(calls, call.args[2], 4))[0] for call in calls.calls if call.name == "timer_create"]
     assert made == [0, 1, 2, 3]
     assert [call.args[0] for call in calls.calls if call.name == "timer_delete"] == [0, 2]
@@ -117,29 +134,31 @@ def test_posix_timers_keep_their_ids() -> None:
 
 def test_a_far_timer_id_is_not_counted_up_to() -> None:
     calls = CallList()
-    posix_timers.rebuild(posix_timers.save([replace(TIMER, id=1_000_000)]), calls)
+    posix_timers.create(posix_timers.entries_of([replace(TIMER, id=1_000_000)]), calls)
     assert len(calls.calls) == 4
 
 
 @given(st.dictionaries(st.integers(0, 15), st.tuples(U64, U64), min_size=16, max_size=16))
 def test_rlimits(limits: dict[int, tuple[int, int]]) -> None:
-    entry = task_rlimits_entry.FromString(rlimits.save(limits).SerializeToString())
+    entry = task_rlimits_entry.FromString(rlimits.entry_of(limits).SerializeToString())
     assert rlimits.load(entry) == limits
-    calls = CallList()
-    rlimits.rebuild(entry, calls, dict.fromkeys(range(16), (1, 1)))
+    calls, ours = CallList(), rlimits.read(0)
+    record = task_with(rlimits.ResourceLimits(), limits)
+    record.pid = os.getpid()
+    rlimits.ResourceLimits().rebuild(record, calls)
     got = {call.args[1]: struct.unpack("<2Q", data(calls, call.args[2], 16)) for call in calls.calls}
-    assert got == {number: limit for number, limit in limits.items() if limit != (1, 1)}
+    assert got == {number: limit for number, limit in limits.items() if limit != ours[number]}
 
 
 def test_a_hard_limit_above_ours_blocks() -> None:
     ours = dict.fromkeys(range(16), (10, 10))
-    wanted = rlimits.save({**ours, 8: (10, rlimits.INFINITY)})
-    (found,) = rlimits.blockers(wanted, ours, raising=False)
+    wanted = rlimits.entry_of({**ours, 8: (10, rlimits.INFINITY)})
+    (found,) = rlimits.above(wanted, ours, raising=False)
     assert "RLIMIT_MEMLOCK" in found.obj
     assert "unlimited" in found.why
-    assert not rlimits.blockers(wanted, ours, raising=True)
-    assert not rlimits.blockers(rlimits.save({**ours, 7: (1, 9)}), ours, raising=False)
-    (found,) = rlimits.blockers(rlimits.save({**ours, 7: (1, rlimits.INFINITY)}), ours, raising=True)
+    assert not rlimits.above(wanted, ours, raising=True)
+    assert not rlimits.above(rlimits.entry_of({**ours, 7: (1, 9)}), ours, raising=False)
+    (found,) = rlimits.above(rlimits.entry_of({**ours, 7: (1, rlimits.INFINITY)}), ours, raising=True)
     assert "nr_open" in found.fix, "nobody may have so many descriptors"
 
 
@@ -151,13 +170,9 @@ def test_limits_that_are_missing_in_the_text() -> None:
 
 @given(U64, U32, st.one_of(st.none(), st.tuples(st.integers(1, 2**64 - 1), U32, U32)))
 def test_robust_list_and_rseq(head: int, length: int, registered: tuple[int, int, int] | None) -> None:
-    core = thread_core_entry()
-    robust.save((head, length), core)
-    rseq.save(registered, core)
-    core = thread_core_entry.FromString(core.SerializeToString())
     calls = CallList()
-    robust.rebuild(core, calls)
-    rseq.rebuild(core, calls)
+    RobustList().rebuild(thread_with(RobustList(), (head, length)), calls)
+    RestartableSequences().rebuild(thread_with(RestartableSequences(), registered), calls)
     wanted = [(head, length)] if head else []
     assert [call.args for call in calls.calls if call.name == "set_robust_list"] == wanted
     wanted_rseq = [(registered[0], registered[1], 0, registered[2])] if registered else []
@@ -166,22 +181,21 @@ def test_robust_list_and_rseq(head: int, length: int, registered: tuple[int, int
 
 @given(st.binary(max_size=15).filter(lambda raw: b"\0" not in raw))
 def test_a_name_need_not_be_text(raw: bytes) -> None:
-    name = comm.save(raw.decode("utf-8", "surrogateescape"))
-    core = core_entry(mtype=core_entry.X86_64, thread_core=thread_core_entry(futex_rla=0, futex_rla_len=0, comm=name))
-    assert comm.of(core_entry.FromString(core.SerializeToString())) == raw
+    name = comm.Name()
+    assert comm.of(thread_with(name, raw).core) == raw
 
 
 @given(st.integers(-20, 19), st.sampled_from([0, 1, 2, 3, 5]), st.integers(0, 99))
 def test_sched(nice: int, policy: int, priority: int) -> None:
-    core = thread_core_entry(futex_rla=0, futex_rla_len=0)
-    sched.save((policy, priority, nice), core)
-    core = thread_core_entry.FromString(core.SerializeToString())
+    core = thread_with(sched.Scheduling(), (policy, priority, nice)).core.thread_core
     assert (core.sched_policy, core.sched_prio, core.sched_nice) == (policy, priority, nice)
 
 
 def test_deadline_scheduling_is_refused() -> None:
-    assert "policy 6" in sched.blockers((6, 0, 0))[0].obj
-    assert not sched.blockers((1 | sched.SCHED_RESET_ON_FORK, 5, 0))
+    kind, thread = sched.Scheduling(), CapturedThread(7)
+    (found,) = kind.late_blockers((6, 0, 0), thread)
+    assert "policy 6" in found.obj
+    assert not [*kind.late_blockers((1 | sched.SCHED_RESET_ON_FORK, 5, 0), thread)]
 
 
 STATUS = {
@@ -191,7 +205,7 @@ STATUS = {
 
 
 def test_credentials_of_a_status() -> None:
-    entry = creds.save(STATUS, secbits=0x10)
+    entry = creds.of_status(STATUS, secbits=0x10)
     assert (entry.uid, entry.euid, entry.suid, entry.fsuid) == (1000, 0, 1001, 1002)
     assert (entry.gid, entry.egid, entry.sgid, entry.fsgid) == (5, 6, 7, 8)
     assert list(entry.groups) == [4, 20]
@@ -201,19 +215,19 @@ def test_credentials_of_a_status() -> None:
 
 
 def test_credentials_we_cannot_give_block() -> None:
-    full = creds.save(STATUS)
-    weak = creds.save({**STATUS, "CapPrm": "0", "CapEff": "0", "CapInh": "0", "CapAmb": "0"})
-    assert not creds.blockers(full, full)
-    reasons = " ".join(str(blocker) for blocker in creds.blockers(full, weak))
+    full = creds.of_status(STATUS)
+    weak = creds.of_status({**STATUS, "CapPrm": "0", "CapEff": "0", "CapInh": "0", "CapAmb": "0"})
+    assert not creds.lacking(full, full)
+    reasons = " ".join(str(blocker) for blocker in creds.lacking(full, weak))
     assert "CAP_CHECKPOINT_RESTORE" in reasons
-    other_user = creds.save({**STATUS, "CapPrm": "0", "CapEff": "0", "Uid": "1 1 1 1"})
-    assert "CAP_SETUID" in " ".join(str(blocker) for blocker in creds.blockers(other_user, weak))
+    other_user = creds.of_status({**STATUS, "CapPrm": "0", "CapEff": "0", "Uid": "1 1 1 1"})
+    assert "CAP_SETUID" in " ".join(str(blocker) for blocker in creds.lacking(other_user, weak))
 
 
 def test_equal_credentials_need_no_call_but_no_new_privs() -> None:
-    entry = creds.save(STATUS)
+    entry = creds.of_status(STATUS)
     calls = CallList()
-    creds.rebuild(thread_core_entry(futex_rla=0, futex_rla_len=0, creds=entry), entry, calls)
+    creds.change(entry, entry, calls)
     assert [call.args[0] for call in calls.calls] == [creds.PR_SET_NO_NEW_PRIVS]
 
 
@@ -227,7 +241,7 @@ def test_ids_are_stable_and_namespaces_ours() -> None:
 
 
 def test_a_periodic_timer_whose_signal_is_still_queued_goes_on() -> None:
-    saved = itimers.save(((0, 20_000, 0, 0), (0, 0, 0, 0), (1, 5, 0, 7)))
+    saved = task_with(itimers.IntervalTimers(), ((0, 20_000, 0, 0), (0, 0, 0, 0), (1, 5, 0, 7))).tc.timers
     assert (saved.real.vsec, saved.real.vusec) == (0, 20_000)
     assert not saved.virt.vsec and not saved.virt.vusec
     assert (saved.prof.isec, saved.prof.iusec, saved.prof.vsec, saved.prof.vusec) == (1, 5, 0, 7)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lamina.core.attach.calls import CallList
-from lamina.core.attach.frozen import FrozenTask
 from lamina.core.attach.procfs import Area, read_maps, read_smaps, read_status
 from lamina.core.attach.tracer import tracer
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
@@ -20,12 +20,26 @@ from lamina.core.dump.capture import capture_task
 from lamina.core.errors import RefusedError
 from lamina.core.ffi import ffi
 from lamina.core.image import schema
-from lamina.core.kinds.memory import mm, special, vma_flags, vmas
-from lamina.core.kinds.save import save_task
-from lamina.core.kinds.task import fs, itimers, membarrier, oom, posix_timers, rlimits, sigactions, subreaper
+from lamina.core.kinds.memory import special, vma_flags, vmas
+from lamina.core.kinds.memory.mm import Dumpable, HugePages, MemoryDescriptor
+from lamina.core.kinds.table import ATTRIBUTES
+from lamina.core.kinds.task.fs import FileSystemPlace
 from lamina.core.kinds.task.ids import IdTable
-from lamina.core.kinds.thread import altstack, comm, creds, pdeath, pending, robust, sched, xstate
+from lamina.core.kinds.task.itimers import IntervalTimers
+from lamina.core.kinds.task.posix_timers import PosixTimers
+from lamina.core.kinds.task.proc_files import OomScore
+from lamina.core.kinds.task.rlimits import ResourceLimits
+from lamina.core.kinds.task.signals import SharedQueue, SignalActions
+from lamina.core.kinds.task.state import ChildSubreaper, Membarrier
+from lamina.core.kinds.thread import creds, xstate
+from lamina.core.kinds.thread.comm import Name
+from lamina.core.kinds.thread.creds import Credentials
 from lamina.core.kinds.thread.landlock import Peers
+from lamina.core.kinds.thread.registrations import AlternateStack, RobustList
+from lamina.core.kinds.thread.sched import Scheduling
+from lamina.core.kinds.thread.signals import ParentDeathSignal, PrivateQueue
+from lamina.core.objects.task_capture import save_task
+from lamina.core.objects.task_kind import Asking, CapturedTask, Stage, TaskKind, TaskRecord, ThreadKind, ThreadRecord
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: ptrace, nice values, chroot")
 
@@ -114,22 +128,23 @@ def frozen(pid: int) -> Iterator[FrozenProcess]:
         yield process
 
 
-def capture_frozen(process: FrozenProcess) -> FrozenTask:
+def capture_frozen(process: FrozenProcess) -> CapturedTask:
     with Peers([process.pid]) as peers:
         taken = capture_task(process, tuple(process.areas), peers)
     taken.take_signals()
-    return taken.frozen()
+    taken.refuse()  # works out every value: what is given back is no longer of the stopped process
+    return taken.task
 
 
-def capture(pid: int) -> FrozenTask:
+def capture(pid: int) -> CapturedTask:
     areas = tuple(read_smaps(pid))
     with frozen(pid) as process:
         return replace(capture_frozen(process), areas=areas)
 
 
-def images(task: FrozenTask, files: Files) -> tuple[schema.core_entry, schema.mm_entry, schema.fs_entry]:
+def images(task: CapturedTask, files: Files) -> tuple[schema.core_entry, schema.mm_entry, schema.fs_entry]:
     """Saved, encoded, decoded."""
-    made = save_task(task, files, IdTable().of(task.pid))
+    made = save_task(task, files, IdTable().of(task.pid), ATTRIBUTES)
     assert set(made) == {f"{kind}-{task.pid}" for kind in ("core", "mm", "fs", "ids")}
     raw = {kind: records[0].SerializeToString() for kind, records in made.values()}
     return schema.core_entry.FromString(raw["core"]), schema.mm_entry.FromString(raw["mm"]), schema.fs_entry.FromString(raw["fs"])
@@ -141,19 +156,20 @@ def test_asking_shows_what_the_program_did_and_leaves_no_trace(start: Start, tmp
     task = tracer().call(capture, program.pid)
     assert Path(f"/proc/{program.pid}/maps").read_text() == maps
     leader = task.threads[0]
-    assert task.itimers[0][0] == 5
-    assert 990 < task.itimers[0][2] <= 1000
-    assert [(t.id, t.value, t.signal, t.interval) for t in task.posix_timers] == [(1, 1001, 41, 3_000_000_005), (3, 1003, 41, 0)]
-    assert 2990 < task.posix_timers[0].left / 1e9 < 3001
-    assert (task.child_subreaper, leader.pdeath_signal, task.dumpable, task.thp_disabled) == (1, 12, 0, 0)
-    assert leader.altstack[1:] == (65536, 0)
-    assert os.fsencode(leader.comm) == b"kinds \xff )x"
-    assert (task.umask, task.cwd, task.root, task.limits[7]) == (0o027, str(tmp_path), "/", (512, 1024))
-    assert leader.sched == (0, 0, min(os.nice(0) + 3, 19))
+    timer, posix = task.of(IntervalTimers())[0], task.of(PosixTimers())
+    assert timer[0] == 5
+    assert 990 < timer[2] <= 1000
+    assert [(t.id, t.value, t.signal, t.interval) for t in posix] == [(1, 1001, 41, 3_000_000_005), (3, 1003, 41, 0)]
+    assert 2990 < posix[0].left / 1e9 < 3001
+    assert (task.of(ChildSubreaper()), leader.of(ParentDeathSignal()), task.of(Dumpable()), task.of(HugePages())) == (1, 12, 0, 0)
+    assert leader.of(AlternateStack())[1:] == (65536, 0)
+    assert leader.of(Name()) == b"kinds \xff )x"
+    assert (task.of(FileSystemPlace()), task.of(ResourceLimits())[7]) == ((str(tmp_path), "/", 0o027), (512, 1024))
+    assert leader.of(Scheduling()) == (0, 0, min(os.nice(0) + 3, 19))
     assert len(task.signals) == 3
     assert len(leader.signals) == 1
     heap = next(area for area in task.areas if area.path == "[heap]")
-    assert heap.end == task.brk
+    assert heap.end == task.of(MemoryDescriptor())[1]
     assert program.communicate(b"\n")[0] == b"on\n"
 
 
@@ -196,12 +212,12 @@ def test_securebits_and_membarrier_registrations_are_saved_and_the_latter_rebuil
     def register(pid: int) -> None:
         with frozen(pid) as process:
             calls = CallList()
-            membarrier.rebuild(core.tc, calls)
+            Membarrier().rebuild(TaskRecord(pid, (pid,), core), calls)
             process.leader.run(calls)
 
     other = start("print(flush=True); input()")
     tracer().call(register, other.pid)
-    assert tracer().call(capture, other.pid).membarrier & 1 << 4
+    assert tracer().call(capture, other.pid).of(Membarrier()) & 1 << 4
 
 
 def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
@@ -210,29 +226,26 @@ def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
     core, _, place = images(task, files)
     other = start(PLAIN)
 
-    def rebuild() -> FrozenTask:
+    record = TaskRecord(other.pid, (other.pid,), core, schema.mm_entry(dumpable=task.of(Dumpable())), place, path_of=files.of)
+    thread = ThreadRecord(other.pid, core, record)
+
+    def rebuild() -> CapturedTask:
         with FrozenTree(other.pid) as tree:
             (process,) = tree
             tree.prepare_scratch(process)
-            calls, pid = CallList(), process.pid
-            sigactions.rebuild(core.tc.sigactions, calls)
-            subreaper.rebuild(core.tc, calls)
-            fs.rebuild(place, files.of, calls)
+            calls = CallList()
+            for task_kind in (SignalActions(), ChildSubreaper(), FileSystemPlace()):
+                task_kind.rebuild(record, calls)
             process.leader.run(calls)
             calls = CallList()
-            altstack.rebuild(core.thread_core.sas, calls)
-            robust.rebuild(core.thread_core, calls)
-            comm.rebuild(core, calls)
-            sched.rebuild(core.thread_core, calls)
-            pending.rebuild_private(core.thread_core.signals_p, pid, pid, calls)
-            pending.rebuild_shared(core.tc.signals_s, pid, calls)
-            rlimits.rebuild(core.tc.rlimits, calls, rlimits.read(pid))
-            posix_timers.rebuild(core.tc.timers.posix, calls)
-            itimers.rebuild(core.tc.timers, calls)
-            creds.rebuild(core.thread_core, creds.save(read_status(pid)), calls)
-            pdeath.rebuild(core.thread_core, calls)
-            mm.rebuild_dumpable(schema.mm_entry(dumpable=task.dumpable), calls)
-            assert not oom.rebuild(core.tc, pid)
+            for thread_kind in (AlternateStack(), RobustList(), Name(), Scheduling(), PrivateQueue()):
+                thread_kind.rebuild(thread, calls)
+            for each in (SharedQueue(), PosixTimers(), IntervalTimers(), ResourceLimits()):
+                each.rebuild(record, calls)
+            Credentials().rebuild(thread, calls)
+            ParentDeathSignal().rebuild(thread, calls)
+            Dumpable().rebuild(record, calls)
+            assert not [*OomScore().write(record)]
             process.leader.run(calls)
             try:
                 process.leader.read()  # the robust list of now, not of the stop
@@ -242,16 +255,23 @@ def test_what_is_rebuilt_is_what_was_saved(start: Start) -> None:
 
     again = tracer().call(rebuild)
     one, two = task.threads[0], again.threads[0]
-    for name in ("sigactions", "signals", "child_subreaper", "umask", "cwd", "root", "limits", "oom_score_adj", "dumpable"):
-        assert getattr(again, name) == getattr(task, name), name
-    for name in ("altstack", "robust", "comm", "sched", "signals", "pdeath_signal"):
-        assert getattr(two, name) == getattr(one, name), name
-    assert creds.save(two.status) == creds.save(one.status)
-    assert [replace(t, left=0) for t in again.posix_timers] == [replace(t, left=0) for t in task.posix_timers]
-    assert abs(again.posix_timers[0].left - task.posix_timers[0].left) < 30e9
-    assert [timer[:2] for timer in again.itimers] == [timer[:2] for timer in task.itimers]
-    assert abs(again.itimers[0][2] - task.itimers[0][2]) < 30
-    assert abs(again.itimers[2][2] - task.itimers[2][2]) < 30
+    same: list[TaskKind[Any]] = [
+        SignalActions(), SharedQueue(), ChildSubreaper(), FileSystemPlace(), ResourceLimits(), OomScore(), Dumpable(),
+    ]  # fmt: skip
+    for kind in same:
+        assert again.of(kind) == task.of(kind), kind.name
+    same_of_threads: list[ThreadKind[Any]] = [
+        AlternateStack(), RobustList(), Name(), Scheduling(), PrivateQueue(), ParentDeathSignal(), Credentials(),
+    ]  # fmt: skip
+    for thread_kind in same_of_threads:
+        assert two.of(thread_kind) == one.of(thread_kind), thread_kind.name
+    posix, was = again.of(PosixTimers()), task.of(PosixTimers())
+    assert [replace(t, left=0) for t in posix] == [replace(t, left=0) for t in was]
+    assert abs(posix[0].left - was[0].left) < 30e9
+    timers, before = again.of(IntervalTimers()), task.of(IntervalTimers())
+    assert [timer[:2] for timer in timers] == [timer[:2] for timer in before]
+    assert abs(timers[0][2] - before[0][2]) < 30
+    assert abs(timers[2][2] - before[2][2]) < 30
 
 
 USER = {
@@ -265,19 +285,18 @@ PLAIN_USER = {**USER, "CapInh": "0", "CapPrm": "0", "CapEff": "0", "CapAmb": "0"
 def test_credentials_of_another_user(start: Start, status: dict[str, str], secbits: int) -> None:
     other = start(PLAIN)
     if secbits & 1:  # NOROOT: nothing in this machine forbids what is asked for
-        assert not creds.blockers(creds.save(status, secbits), creds.save(read_status(other.pid)))
+        assert not creds.lacking(creds.of_status(status, secbits), creds.of_status(read_status(other.pid)))
 
     def rebuild() -> tuple[schema.creds_entry, int]:
         with frozen(other.pid) as process:
             calls = CallList()
-            core = schema.thread_core_entry(futex_rla=0, futex_rla_len=0, creds=creds.save(status, secbits))
-            creds.rebuild(core, creds.save(read_status(process.pid)), calls)
-            question = creds.ask(calls)
+            creds.change(creds.of_status(status, secbits), creds.of_status(read_status(process.pid)), calls)
+            answer = Credentials().ask(calls, Asking(process.pid, process.pid))
             process.leader.run(calls)
-            return creds.save(read_status(process.pid), question.answer()), question.answer()
+            return creds.of_status(read_status(process.pid), answer()), answer()
 
     got, bits = tracer().call(rebuild)
-    assert got == creds.save(status, secbits)
+    assert got == creds.of_status(status, secbits)
     assert bits == secbits
 
 
@@ -290,7 +309,7 @@ def test_the_memory_descriptor(start: Start) -> None:
         stat.start_stack, stat.start_brk, stat.arg_start, stat.env_end,
     )  # fmt: skip
     assert files.of(saved.exe_file_id) == str(Path(sys.executable).resolve())
-    assert memoryview(task.auxv).cast("Q").tolist() == [*saved.mm_saved_auxv, 0, 0]
+    assert memoryview(task.texts["auxv"]).cast("Q").tolist() == [*saved.mm_saved_auxv, 0, 0]
     changed = schema.mm_entry()
     changed.CopyFrom(saved)
     changed.mm_start_code += 1
@@ -299,21 +318,23 @@ def test_the_memory_descriptor(start: Start) -> None:
     changed.mm_saved_auxv[1] += 1
     changed.thp_disabled = True
 
-    def rebuild() -> tuple[FrozenTask, FrozenTask]:
+    def put_in(process: FrozenProcess, entry: schema.mm_entry) -> schema.mm_entry:
+        calls = CallList()
+        record = TaskRecord(task.pid, (task.pid,), schema.core_entry(), entry)
+        for kind in ATTRIBUTES.tasks_at(Stage.MEMORY):
+            if kind.image == "mm":
+                kind.rebuild(record, calls)
+        process.leader.run(calls)
+        return images(replace(capture_frozen(process), areas=task.areas), files)[1]
+
+    def rebuild() -> tuple[schema.mm_entry, schema.mm_entry]:
         with frozen(task.pid) as process:
-            calls = CallList()
-            mm.rebuild(changed, calls)
-            process.leader.run(calls)
-            now = capture_frozen(process)
-            calls = CallList()
-            mm.rebuild(saved, calls)
-            process.leader.run(calls)
-            return now, capture_frozen(process)
+            return put_in(process, changed), put_in(process, saved)
 
     now, back = tracer().call(rebuild)
     for got, wanted in ((now, changed), (back, saved)):
-        again = mm.save(got.stat, got.auxv, mm.MmAnswer(got.brk, got.dumpable, got.thp_disabled), saved.exe_file_id, saved.vmas)
-        assert again == wanted
+        got.exe_file_id = wanted.exe_file_id
+        assert got == wanted
 
 
 def test_mappings_are_made_as_planned(start: Start, tmp_path: Path) -> None:

@@ -1,29 +1,43 @@
 """Settings of threads that only the supplement has: what is kept, what is set, and what is said when that fails."""
 
-from lamina.core.attach.calls import Call, CallList
-from lamina.core.image.schema import thread_core_entry
-from lamina.core.image.supplement import THREAD_FIELDS
-from lamina.core.kinds.memory import pkeys
-from lamina.core.kinds.thread import thread_settings
-from lamina.core.objects.setting import list_of, mask_of, said
+from lamina.core.attach.calls import CallList
+from lamina.core.image.schema import core_entry
+from lamina.core.image.supplement import THREAD_FIELDS, Value
+from lamina.core.kinds.memory.pkeys import ProtectionKeys
+from lamina.core.kinds.table import ATTRIBUTES
+from lamina.core.objects.attempt import failures
+from lamina.core.objects.setting import Setting, list_of, mask_of
+from lamina.core.objects.task_kind import Answer, CapturedTask, TaskRecord, ThreadRecord
+
+SETTINGS = [kind for kind in ATTRIBUTES.threads if isinstance(kind, Setting)]
 
 
 def test_every_setting_has_a_field() -> None:
-    assert {setting.name for setting in thread_settings.SETTINGS} == set(THREAD_FIELDS) - {"cgroups"}
+    assert {setting.name for setting in SETTINGS} == set(THREAD_FIELDS) - {"cgroups"}
 
 
 def test_what_is_set_is_what_differs() -> None:
     """Not what is as it was, not what this kernel lacks and nobody had; what it lacks and somebody had is tried, and said."""
-    usual = {setting.name: setting.default for setting in thread_settings.SETTINGS}
+    usual: dict[str, Value | None] = {setting.name: setting.default for setting in SETTINGS}
     now = usual | {"ioprio": 7, "util_min": None, "util_max": None, "mempolicy": None}
-    assert thread_settings.to_keep(now) == {"ioprio": 7}
+    kept: dict[str, Value] = {}
+    for setting in SETTINGS:
+        kept |= setting.supplement(now[setting.name])
+    assert kept == {"ioprio": 7}
+    core = core_entry(mtype=core_entry.X86_64)
+
+    def answering(value: Value | None) -> Answer:
+        return lambda: value
+
+    answers = {name: answering(value) for name, value in now.items()}
+    record = ThreadRecord(42, core, TaskRecord(42, (42,), core), kept={"util_min": 200, "timer_slack_ns": 9}, answers=answers)
     calls = CallList()
-    wanted = thread_settings.rebuild({"util_min": 200, "timer_slack_ns": 9}, now, 42, thread_core_entry(), calls)
+    attempts = [attempt for setting in SETTINGS for attempt in setting.rebuild(record, calls)]
     assert [call.name for call in calls.calls] == ["ioprio_set", "prctl", "sched_setattr"]
     for call in calls.calls:
         call.result = -1
-    assert [sentence.partition(": ")[0] for sentence in said(wanted)] == ["thread 42"] * 3
-    assert "uclamp" in said(wanted)[2] and "200" in said(wanted)[2]
+    assert [sentence.partition(": ")[0] for sentence in failures(attempts)] == ["thread 42"] * 3
+    assert "uclamp" in failures(attempts)[2] and "200" in failures(attempts)[2]
 
 
 def test_lists_of_processors() -> None:
@@ -35,6 +49,6 @@ def test_lists_of_processors() -> None:
 
 def test_protection_keys_are_refused() -> None:
     """pkey_mprotect(2) answers EINVAL for a key that is not allocated, and ENOMEM for memory that is not there."""
-    free, held = Call("pkey_mprotect", (), result=-22), Call("pkey_mprotect", (), result=-12)
-    assert not pkeys.Question((free, free)).blockers()
-    assert pkeys.Question((free, held)).blockers()
+    task = CapturedTask(7, {})
+    assert not [*ProtectionKeys().late_blockers([-22, -22], task)]
+    assert [*ProtectionKeys().late_blockers([-22, -12], task)]
