@@ -38,6 +38,9 @@ class NoFiles:
     def path(self, path: str, flags: int = 0) -> int:
         raise NotImplementedError
 
+    def shared_memory(self, dev: str, inode: int) -> int:
+        raise NotImplementedError
+
 
 def task_with(kind: TaskKind[T], value: T) -> TaskRecord:
     """What *kind* has saved, encoded and decoded."""
