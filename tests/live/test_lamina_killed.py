@@ -10,7 +10,7 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -107,10 +107,10 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     end_holders()
 
 
-def until(reached: object, what: str) -> None:
+def until(reached: object, what: str | Callable[[], str]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not (reached() if callable(reached) else reached):
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what() if callable(what) else what
         reap_orphans()
         time.sleep(0.01)
 
@@ -263,7 +263,7 @@ def test_a_start_that_was_cut_short_did_not_begin_or_can_be_reached(tmp_path: Pa
         if process.stdin:
             process.stdin.close()
         # Whatever was on its way comes to its end: a holder that runs a program, or none.
-        until(partial(settled, mark), f"{unheld(mark)} in no terminal")
+        until(partial(settled, mark), lambda: f"{unheld(mark)} in no terminal")  # noqa: B023
         for held in held_terminals():
             line = attach(held, blocking=True)
             line.type(b"\n")
@@ -271,7 +271,7 @@ def test_a_start_that_was_cut_short_did_not_begin_or_can_be_reached(tmp_path: Pa
             until(lambda: not alive(held.pid), f"{held.pid} does not read")  # noqa: B023
             line.seen()
         until(lambda: not held_terminals(), "a holder stays")
-        until(lambda: not files(), f"files stay: {files()}")
+        until(lambda: not files(), lambda: f"files stay: {files()}")
         tally["starts cut short"] += 1
 
 
