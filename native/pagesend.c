@@ -1,7 +1,9 @@
 #include "pagesend.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -22,14 +24,32 @@ struct batch {
     uint64_t count, to;                          /* and where in the buffer it goes */
 };
 
+/* A call that waits by itself has its limit for all that it sends, and what it has sent before a silence hides that silence from us: the next
+   one would wait as long again. So none waits, and the limit is that of a wait for room. */
+static int wait_for_room(int sock)
+{
+    struct pollfd room = { .fd = sock, .events = POLLOUT };
+    struct timeval limit = { 0 };
+    socklen_t size = sizeof limit;
+    int ms, ready;
+
+    if (getsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, &size) < 0)
+        return -1;
+    ms = (int)(limit.tv_sec * 1000 + limit.tv_usec / 1000);
+    ready = poll(&room, 1, ms ? ms : -1);
+    if (!ready)
+        errno = EAGAIN;
+    return ready > 0 ? 0 : -1;
+}
+
 static int send_all(int sock, struct batch *batch, lm_error *err)
 {
     struct msghdr message = { .msg_iov = batch->iov, .msg_iovlen = (size_t)batch->used };
 
     while (message.msg_iovlen) {
-        ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL);
+        ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-        if (sent < 0 && errno == EINTR)
+        if (sent < 0 && (errno == EINTR || (errno == EAGAIN && (!wait_for_room(sock) || errno == EINTR))))
             continue;
         if (sent < 0)
             return lm_fail(err, "sendmsg", sock, "%s", "");

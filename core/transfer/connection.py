@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import os
+import select
 import socket
 import struct
 import threading
@@ -143,7 +144,14 @@ class Connection:
         view = memoryview(data)
         try:
             while view:
-                view = view[self._sock.send(view, socket.MSG_NOSIGNAL) :]
+                try:
+                    view = view[self._sock.send(view, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    # As native/pagesend.c: a call that waits would hide how long nothing has gone.
+                    room = select.poll()
+                    room.register(self._sock, select.POLLOUT)
+                    if not room.poll(self.patience_s * 1000):
+                        raise
         except OSError as error:
             raise self.failed(error.errno or 0) from error
 
