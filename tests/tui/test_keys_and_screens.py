@@ -39,7 +39,7 @@ def noting_operations(app: LaminaApp, monkeypatch: pytest.MonkeyPatch) -> list[s
     return operations
 
 
-LOST = "typed for what did not come, and not taken: "
+LOST = "typed for something that did not open, so not taken: "
 
 
 class Slow:

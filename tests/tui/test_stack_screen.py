@@ -42,7 +42,7 @@ class Keys:
         """Fill the line that is asked for; letter by letter a path takes seconds."""
         self.app.screen.query_one(Input).value = str(text)
 
-    async def look(self, *keys: str) -> str:
+    async def dry_run(self, *keys: str) -> str:
         """As `do` for a dry run; wait for its dialog. Returns what that says."""
         job = await self.do(*keys)
         assert job.state == journal.DONE, job.outcome
@@ -127,10 +127,10 @@ async def verify_label_and_pin(keys: Keys, stack: Path) -> None:
 
 async def drop_and_undo(keys: Keys, stack: Path) -> None:
     await keys.to("4")
-    assert "Layer 5 stands on it." in await keys.look("delete")
+    assert "Layer 5 is based on it." in await keys.dry_run("delete")
     await keys.pilot.press("enter")
     assert "4" in keys.table(), "the safe answer comes first"
-    await keys.look("delete")
+    await keys.dry_run("delete")
     dropped = await keys.do("right", "enter")
     assert dropped.command == f"lamina drop {stack}/4"
     await keys.rows(lambda rows: "4" not in rows and rows["5"].parent == stack / "3" and rows["5"].restorable)
@@ -145,12 +145,12 @@ async def squash_and_thin(keys: Keys, stack: Path) -> None:
     await keys.to("3")
     await keys.pilot.press("s")
     await until(lambda: isinstance(keys.app.screen, ChooseLayer))
-    assert "Only 3 stays of 2 to 3" in await keys.look("enter")
+    assert "Only 3 stays of 2 to 3" in await keys.dry_run("enter")
     await keys.do("right", "enter")
     rows = await keys.rows(lambda rows: "2" not in rows and all(row.restorable for row in rows.values()))
     assert rows["3"].parent == stack / "1" and rows["3"].squashed == 1
     await keys.to("5")
-    said = await keys.look("x")
+    said = await keys.dry_run("x")
     assert "Dry run: frees" in said and "Layers 3, 1 are no longer restorable" in said and "Lossless: frees" in said
     thinned = await keys.do("right", "enter")
     assert thinned.command == f"lamina dedup --lossless {stack}/5"
@@ -196,7 +196,7 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         assert painted == ["1", "2", "3"]
 
         await keys.to("2")
-        await keys.look("delete")
+        await keys.dry_run("delete")
         await keys.do("right", "enter")
         await keys.rows(lambda rows: list(rows) == ["3", "1"] and rows["3"].restorable)
         await keys.do("z")
@@ -211,7 +211,7 @@ async def test_a_stack_of_criu_needs_no_process(tmp_path: Path, monkeypatch: pyt
         assert several.state == journal.FAILED and "several layers could be its parent" in several.outcome
         await pilot.press("R")
         keys.type(stack / "first")
-        await keys.look("enter")
+        await keys.dry_run("enter")
         await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: rows["3"].restorable)
         assert rows["3"].parent == stack / "first"
@@ -231,20 +231,20 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, Confirm))
         await keys.do("right", "enter")
-        await keys.look("K")
+        await keys.dry_run("K")
         await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: rows["3"].compressed)
         assert not rows["3"].restorable and rows["3"].whole
-        await keys.look("K")
+        await keys.dry_run("K")
         await keys.do("right", "enter")
         await keys.rows(lambda rows: rows["3"].restorable)
         await pilot.press("D", "1")
-        assert "2 goes" in await keys.look("enter")
+        assert "2 goes" in await keys.dry_run("enter")
         await keys.do("right", "enter")
         await keys.rows(lambda rows: list(rows) == ["3"] and rows["3"].restorable)
         await pilot.press("D")
         app.screen.query_one("#answer-empty", Button).press()
-        assert "of the trash go for good" in await keys.look()
+        assert "of the trash go for good" in await keys.dry_run()
         await keys.do("tab", "enter")
         await until(lambda: app.session.stack and not app.session.stack.trash)
     app = LaminaApp(Session(archive))
@@ -254,7 +254,7 @@ async def test_a_stack_is_packed_compressed_and_pruned_and_its_archive_opened(tm
         rows = await keys.rows(lambda rows: len(rows) == 3)
         assert list(rows) == ["3", "2", "1"] and all(row.archived and not row.restorable and row.whole for row in rows.values())
         await pilot.press("I")
-        await keys.look("enter")
+        await keys.dry_run("enter")
         await keys.do("right", "enter")
         rows = await keys.rows(lambda rows: len(rows) == 3 and all(row.restorable for row in rows.values()))
         assert app.session.stack_dir == tmp_path / "three"

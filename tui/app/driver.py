@@ -8,7 +8,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from lamina.tui.keys.parser import KeyParser
 
-_READ, _LOOK_S = 4096, 0.1
+_READ, _WAIT_S = 4096, 0.1
 
 
 class TerminalDriver(LinuxDriver):
@@ -22,7 +22,7 @@ class TerminalDriver(LinuxDriver):
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():
-                if selector.select(_LOOK_S):
+                if selector.select(_WAIT_S):
                     data = os.read(self.fileno, _READ)
                     if not data:
                         break  # the terminal is gone, which SIGHUP says

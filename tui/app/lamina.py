@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _LOAD_AFTER_S = 0.4
 _NEXT_SCREEN_S = 0.005
-# Operations after which the target and its stack look as before.
+# Operations that change neither the target nor its stack.
 _CHANGES_NOTHING = {"plan", "core", "export"}
 # Style sheets, by what they are about.
 _STYLES = Path(__file__).parent.parent / "styles"
@@ -103,7 +103,7 @@ class LaminaApp(ThemedApp):
             self.bind(command.key, f"own_command({number})", description=command.name)
 
     def _first_screen(self) -> str:
-        """Who names a stack that is there came to look at it."""
+        """The mode of the first screen: the stack, if one was named that has layers."""
         place = self.session.stack_option
         return "stack" if self.FIRST == "processes" and place is not None and holds_layers(place) else self.FIRST
 
@@ -174,7 +174,7 @@ class LaminaApp(ThemedApp):
         self.type_ahead.start()
 
     async def on_unmount(self) -> None:
-        """Programs run on; what is typed is for nobody."""
+        """Let programs run on, and discard keys."""
         self.terminals.leave()
         await self.type_ahead.stop()
 
@@ -228,7 +228,7 @@ class LaminaApp(ThemedApp):
 
     def _guide_on(self, _changed: Job | Session | None = None) -> None:
         """The guide follows what is done and seen."""
-        if self.guide.look(self.session, self.journal):
+        if self.guide.follow(self.session, self.journal):
             self.bridge.ask("guide", self.guide.remember)
         for screen in self.screen_stack:
             if isinstance(screen, Frame):
@@ -237,7 +237,7 @@ class LaminaApp(ThemedApp):
     # -- from screen to screen -------------------------------------------------------------------------------------------------------
 
     def screens(self) -> Iterable[tuple[str, Frame]]:
-        """All screens by their modes; those that nobody has seen yet are made, but not opened."""
+        """All screens by their modes; those that were not shown yet are made, but not opened."""
         for mode, make in self._screens.items():
             yield mode, make()
 
@@ -439,5 +439,5 @@ def _load() -> None:
     import lamina.tui.screens.target_screen
     import lamina.tui.screens.terminal_screen  # noqa: F401
 
-    # It lasts as long as we do, and to look through it for cycles takes 60 ms, about once a second while much is painted.
+    # It lasts as long as we do, and searching it for reference cycles takes 60 ms, about once a second while much is painted.
     gc.freeze()

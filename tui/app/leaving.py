@@ -93,7 +93,7 @@ class Leaving:
         return job.state == journal.DONE
 
     def told_to_leave(self, number: signal.Signals) -> None:
-        """Told from outside: cancel what runs and leave without a question, with the status shells give to that signal."""
+        """Told by a signal: cancel what runs and leave without a question, with the status shells give to that signal."""
         self.last_words = f"lamina: ended by {number.name}; what ran was cancelled, the targets run on"
         self._app.queue.take_back_all()
         self._app.bridge.cancel()

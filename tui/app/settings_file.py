@@ -48,8 +48,8 @@ class SettingsFile:
     def edit(self) -> None:
         """Open the file in the user's editor, with every setting there is if there was none yet."""
         if self._current.may_change("settings are not written") and self._programs.can_run(editor(os.environ)[0]):
-            looking = self._bridge.ask("settings", _ready)
-            self._type_ahead.expect("the editor", lambda: is_over(looking))
+            reading = self._bridge.ask("settings", _ready)
+            self._type_ahead.expect("the editor", lambda: is_over(reading))
 
     def ready(self, message: messages.SettingsReady) -> None:
         """The file is there."""

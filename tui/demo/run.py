@@ -13,7 +13,7 @@ from lamina.tui.demo.read_cells import CellAges
 from lamina.tui.demo.screens import DemoStackScreen, DemoTargetScreen
 from lamina.tui.model.session import Session
 
-_LOOK_S = 0.12
+_READ_S = 0.12
 
 
 @dataclass
@@ -54,9 +54,9 @@ class DemoApp(LaminaApp):
         """Make the program the target, and keep reading its cells."""
         self.program.watch(self.reader.read_target)
         self.reader.aim(self.program.pid)
-        self.set_interval(_LOOK_S, lambda: self.bridge.ask("cells", self._look))
+        self.set_interval(_READ_S, lambda: self.bridge.ask("cells", self._read))
 
-    def _look(self) -> Message:
+    def _read(self) -> Message:
         cells = self.program.read()
         return CellsRead(cells, self._ages.read(cells, self.session.target) if cells else {})
 

@@ -42,7 +42,7 @@ def _ask_form(app: BaseApp, row: LayerRow, stack: StackView, output: Path) -> No
     lines = [f"To {output}. It is checked first, and the file appears only when it is whole."]
     if above:
         lines.append(f"With its {len(above)} ancestors: {size} before it is compressed.")
-        lines.append("Flat: one full layer of the same memory, for tools that know no parents. Alone: to be imported where they are.")
+        lines.append("Flat: one full layer of the same memory, for tools without parents. Alone: to be imported where its ancestors are.")
         forms = {"with": ("", "With ancestors"), "flat": ("flat", "Flat"), "alone": ("alone", "Alone")}
     else:
         lines.append(f"A full layer: {size} before it is compressed.")
@@ -71,13 +71,13 @@ def ask_import(app: BaseApp, stack: StackView) -> None:
     if stack.archive:
         name = stack.path.name.split(".")[0]
         ask = AskText(f"import {stack.path.name} into which directory?", "it is made if it is not there", name, no_place)
-        app.push_screen(ask, lambda line: _look(app, stack.path, _path(line)) if line else None)
+        app.push_screen(ask, lambda line: _plan_import(app, stack.path, _path(line)) if line else None)
     else:
         ask = AskText(f"import into {stack.path.name} from which archive?", "NAME.tar.zst, or what podman and runc export", "", no_file)
-        app.push_screen(ask, lambda line: _look(app, _path(line), stack.path) if line else None)
+        app.push_screen(ask, lambda line: _plan_import(app, _path(line), stack.path) if line else None)
 
 
-def _look(app: BaseApp, archive: Path, stack: Path) -> None:
+def _plan_import(app: BaseApp, archive: Path, stack: Path) -> None:
     def done(result: "ImportResult") -> None:
         app.follow_layer(result.layers[0].path if result.layers else None)
         if app.session.stack_dir != stack:

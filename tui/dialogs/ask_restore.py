@@ -32,7 +32,7 @@ def ask_restore(app: BaseApp, row: LayerRow) -> None:
         changed = f", {units.pages(dirty.pages)} pages changed since its layer" if dirty and dirty.identity.pid == row.pid else ""
         lines = [
             f"{running.comm} {row.pid} is running (up {_uptime(running)}{changed}).",
-            "It will be ended; what it is now is lost unless it is dumped first.",
+            "It will be ended; its current state is lost unless it is dumped first.",
         ]
         choices = [
             Choice("kept", "Dump first, then restore", command=command_lines.restore_line(request)),

@@ -39,8 +39,9 @@ def ask_drop(app: BaseApp, row: LayerRow, stack: StackView) -> None:
         app.do(stack_changes.plan_empty(stack.path, entry, lambda found: _show_empty(app, stack.path, entry, found)))
         return
     below = [child.name for child in stack.children(row)]
-    stands = f"{'Layer' if len(below) == 1 else 'Layers'} {', '.join(below)} stand{'s' if len(below) == 1 else ''} on it." if below else ""
-    first = f"{_described(row)} {stands or 'No layer stands on it.'}"
+    noun, verb = ("Layer", "is") if len(below) == 1 else ("Layers", "are")
+    based = f"{noun} {', '.join(below)} {verb} based on it." if below else "No layer is based on it."
+    first = f"{_described(row)} {based}"
 
     def show(found: Proposal) -> None:
         command = commands.drop_line(row.path)
@@ -56,7 +57,7 @@ def ask_drop(app: BaseApp, row: LayerRow, stack: StackView) -> None:
 def ask_squash(app: BaseApp, last: LayerRow, ancestors: Sequence[LayerRow], first: LayerRow | None) -> None:
     """Squash from *first* to *last*; which of the *ancestors* is first is asked if it is None."""
     if not ancestors:
-        app.notify(f"layer {last.name} stands on no other: there is nothing to squash into it", severity="warning")
+        app.notify(f"layer {last.name} has no ancestors: there is nothing to squash into it", severity="warning")
     elif first is not None:
         _squash(app, first, last)
     else:

@@ -32,10 +32,10 @@ def leave_programs_dialog(programs: Sequence[str], readonly: bool) -> Confirm:
         "Leave lamina?",
         [
             f"{', '.join(programs)} {'runs' if one else 'run'} in a terminal of lamina's.",
-            f"Left running, {'it goes' if one else 'they go'} on without lamina; the next one shows {'it' if one else 'them'}, "
+            f"Left running, {'it goes' if one else 'they go'} on without lamina; the next lamina shows {'it' if one else 'them'}, "
             "and so does lamina attach.",
-            f"Dumped first, {'it' if one else 'each'} ends as a layer and comes back from there, screen and all. "
-            f"To end {'it' if one else 'them'} is to close the terminal: SIGHUP.",
+            f"Dumped first, {'it' if one else 'each'} can be put back from its layer later, with its screen. "
+            f"To end {'it' if one else 'them'} closes the terminal, which sends SIGHUP.",
         ],
         [choice for choice in choices if choice.key != "dump" or not readonly],
     )

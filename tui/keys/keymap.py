@@ -28,8 +28,8 @@ APP_KEYS: list[BindingType] = [
     Binding("c", "cancel_operation", "cancel", show=False, tooltip="cancel the running work; the target runs on"),
     Binding("y", "copy_row", "copy", show=False, tooltip="copy the row under the cursor, or what the mouse marked, to the clipboard"),
     Binding("Y", "save_view", "save view", show=False, tooltip="save what the pane shows: text, CSV, JSON; or the screen as SVG"),
-    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="every key of this place, what is painted, what : takes"),
-    Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="every action there is, found by a few letters of its name"),
+    Binding("question_mark,f1", "help", "help", key_display="?", tooltip="all keys of this screen, what the glyphs mean, what : takes"),
+    Binding("ctrl+p", "command_palette", "palette", key_display="^p", tooltip="all actions, found by a few letters of their names"),
     # With priority, so that letters typed ahead go into the line.
     Binding("colon", "jump_line", "go to", key_display=":", priority=True, tooltip="go to a screen, layer, process or address by name"),
     Binding("q", "leave", "quit", tooltip="leave lamina; tracked programs stay tracked"),
@@ -50,7 +50,7 @@ PANE_KEYS: list[BindingType] = [
 TARGET_KEYS: list[BindingType] = [
     Binding("t", "track", "track", tooltip="start tracking the program's memory, or end it"),
     Binding("d", "dump", "dump", tooltip="take a layer: the first is full, then only what changed"),
-    Binding("T", "timed", "timed layers", show=False, tooltip="a layer every so many seconds or MiB written; again ends it"),
+    Binding("T", "timed", "timed layers", show=False, tooltip="take layers by time or by MiB written; again ends it"),
     Binding("S", "send", "send…", show=False, tooltip="take a layer, its pages to a page server (asks)"),
     Binding("F", "final", "final dump", show=False, tooltip="take a last layer and end the program (asks)"),
 ]
@@ -70,16 +70,16 @@ PROCESS_KEYS: list[BindingType] = [
         "greater_than_sign", "sort(1)", "sort", key_display=">", tooltip="sort by the next column, then the tree again; or click a title"
     ),
     Binding("less_than_sign", "sort(-1)", "sort back", show=False, key_display="<", tooltip="sort by the column before"),
-    Binding("I", "reverse", "reverse", show=False, tooltip="turn the order round"),
+    Binding("I", "reverse", "reverse", show=False, tooltip="reverse the order"),
     Binding("space", "fold", "fold", tooltip="fold or unfold what is below"),
     Binding("asterisk", "fold_all", "fold all", show=False, key_display="*", tooltip="fold or unfold the whole tree"),
     Binding("full_stop", "follow", "follow", key_display=".", tooltip="keep this row in view wherever it goes in the list, or no longer"),
-    Binding("Z", "pause", "pause", show=False, tooltip="read the process table no more, or go on"),
+    Binding("Z", "pause", "pause", show=False, tooltip="stop reading the process table, or go on"),
     Binding("escape", "clear", "clear", show=False, tooltip="one thing at a time: the filter, following, the order"),
 ]
 
 PROCESS_LIST_KEYS: list[BindingType] = [
-    Binding("enter", "choose", "target", tooltip="make it the target and look at its memory"),
+    Binding("enter", "choose", "target", tooltip="make it the target and show its memory"),
 ]
 
 # While a filter is typed.
@@ -91,7 +91,7 @@ COLUMNS_KEYS: list[BindingType] = [
     Binding("space", "check", "show or hide", tooltip="show this column, or hide it"),
     Binding("less_than_sign,left", "shift(-1)", "left", key_display="<", tooltip="move this column to the left"),
     Binding("greater_than_sign,right", "shift(1)", "right", key_display=">", tooltip="move this column to the right"),
-    Binding("0", "reset", "as at first", tooltip="the columns there are at first"),
+    Binding("0", "reset", "as at first", tooltip="the usual columns"),
     Binding("escape,q,o", "dismiss(None)", "back", tooltip="back to the tree"),
 ]
 
@@ -103,22 +103,22 @@ TARGET_SCREEN_KEYS: list[BindingType] = [
 STACK_KEYS: list[BindingType] = [
     Binding("r", "restore", "restore…", tooltip="put the program back to this layer (asks)"),
     Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
-    Binding("v", "verify", "verify", tooltip="read this layer and what it needs to the last byte, against its checksums"),
+    Binding("v", "verify", "verify", tooltip="compare all bytes of this layer, and those it inherits, with the checksums"),
     Binding("x", "dedup", "dedup…", tooltip="free what layers hold twice, lossless or not (dry run first)"),
-    Binding("s", "squash", "squash…", tooltip="make one layer of those from the marked one to this (dry run first)"),
+    Binding("s", "squash", "squash…", tooltip="merge the layers from the marked one to this into one (dry run first)"),
     Binding("delete", "drop", "drop…", key_display="Del", tooltip="to the trash, from there for good (dry run first)"),
     Binding("z", "undo", "undo", tooltip="bring back the layer dropped last, or the one under the cursor"),
     Binding("l", "label", "label", tooltip="a name for people"),
     Binding("greater_than_sign", "play", "play", key_display=">", tooltip="play this branch from its oldest layer; any key stops it"),
     Binding("enter", "image", "image", tooltip="what this layer holds: tasks, files, every byte of its memory"),
-    Binding("P", "pin", "pin", show=False, tooltip="keep this layer from drop, squash and prune, or let it go"),
+    Binding("P", "pin", "pin", show=False, tooltip="protect this layer from drop, squash and prune, or end that"),
     Binding("E", "export", "export…", show=False, tooltip="write this layer into one archive, with its ancestors or flat"),
     Binding("I", "import", "import…", show=False, tooltip="make the layers of an archive layers of a stack"),
     Binding("W", "receive", "receive…", show=False, tooltip="be a page server: wait for a layer that another lamina, or criu, sends"),
     Binding("D", "tidy", "prune, trash…", show=False, tooltip="which layers to keep, and emptying the trash (dry run first)"),
     Binding("K", "rest", "compress…", show=False, tooltip="compress the pages of this layer at rest, or expand them"),
     Binding("R", "relink", "relink…", show=False, tooltip="find the parent of a layer that was moved or renamed"),
-    Binding("V", "verify_all", "verify all", show=False, tooltip="read every layer of the stack to the last byte"),
+    Binding("V", "verify_all", "verify all", show=False, tooltip="compare all bytes of all layers with the checksums"),
     Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),
     Binding("equals_sign", "compare", "compare", show=False, key_display="=", tooltip="compare the marked layers, or this with its parent"),
     Binding("o", "open", "open…", show=False, tooltip="open another stack, also of a program that has ended"),
@@ -127,12 +127,12 @@ STACK_KEYS: list[BindingType] = [
 ]
 
 DIFF_KEYS: list[BindingType] = [
-    Binding("n", "page(1)", "next page", tooltip="to the next page that differs; of a run that came or went to its first"),
+    Binding("n", "page(1)", "next page", tooltip="to the next page that differs; of an added or removed run to its first"),
     Binding("N", "page(-1)", "previous", tooltip="to the page before that differs"),
     Binding("left_square_bracket", "area(-1)", "area", show=False, key_display="[", tooltip="to the area before that differs"),
     Binding("right_square_bracket", "area(1)", "area", show=False, key_display="]", tooltip="to the next area that differs"),
     Binding("a", "address", "address", tooltip="go to the page at an address, on both sides"),
-    Binding("equals_sign", "again", "again", show=False, key_display="=", tooltip="compare anew: the program has gone on"),
+    Binding("equals_sign", "again", "again", show=False, key_display="=", tooltip="compare again: the program has gone on"),
     Binding("y", "copy", "copy", show=False, tooltip="copy the command line that says the same"),
     Binding("escape", "back", "back", show=False, tooltip="from the page to the areas, from there to the stack"),
 ]
@@ -173,10 +173,10 @@ LOG_KEYS: list[BindingType] = [
 ]
 
 LOG_PANE_KEYS: list[BindingType] = [
-    Binding("slash", "search", "find", key_display="/", tooltip="look for something in the log"),
+    Binding("slash", "search", "find", key_display="/", tooltip="search in the log"),
     Binding("w", "app.save_view", "save", tooltip="save the entries shown in a file"),
     Binding("o", "open", "pager", show=False, tooltip="read the entries shown with $PAGER, and come back"),
-    Binding("escape", "clear", "clear", show=False, tooltip="look for nothing any more"),
+    Binding("escape", "clear", "clear", show=False, tooltip="end the search"),
 ]
 
 # While a program has the keyboard these need the prefix, as do the keys that mean the same everywhere.
@@ -203,7 +203,7 @@ MAP_KEYS: list[BindingType] = [
     Binding("plus,equals_sign", "zoom(True)", "zoom in", key_display="+", tooltip="half as many pages a cell, down to one page"),
     Binding("minus", "zoom(False)", "zoom out", key_display="-", tooltip="twice as many pages a cell"),
     Binding("0", "whole", "whole", show=False, tooltip="the whole address space at once"),
-    Binding("enter", "choose", "page", tooltip="look at this page"),
+    Binding("enter", "choose", "page", tooltip="show this page byte by byte"),
 ]
 
 # With priority: the line itself has another meaning for some of them. To most terminals ^i and Tab are one key.
@@ -250,7 +250,7 @@ SCROLL_KEYS: list[BindingType] = _moves(("scroll_up", "scroll_down"), ("page_up"
 DIALOG_KEYS: list[BindingType] = [
     Binding("left,up,h,k", "answer(-1)", "answer before", show=False, tooltip="the answer before"),
     Binding("right,down,l,j", "answer(1)", "next answer", show=False, tooltip="the next answer"),
-    Binding("pageup,ctrl+b", "page(-1)", "page up", show=False, tooltip="back, where there is more to read than fits"),
+    Binding("pageup,ctrl+b", "page(-1)", "page up", show=False, tooltip="scroll back, if there is more to read than fits"),
     Binding("pagedown,ctrl+f", "page(1)", "page down", show=False, tooltip="read on"),
     Binding("escape", "dismiss(None)", "cancel", key_display="Esc", tooltip="the safe answer"),
 ]
@@ -288,7 +288,7 @@ JUMP_LINE_KEYS: list[BindingType] = [
 ]
 
 HELP_KEYS: list[BindingType] = [
-    Binding("slash", "search", "search", key_display="/", priority=True, tooltip="show only what has a word in it"),
+    Binding("slash", "search", "search", key_display="/", priority=True, tooltip="show only the lines with a word"),
     Binding("escape,question_mark,q,f1", "back", "back", key_display="Esc", tooltip="out of the search, then out of the help"),
 ]
 

@@ -40,7 +40,7 @@ class Guide:
         step = self._steps[self._at]
         return number + (step.line if self._tracked else step.untracked or step.line)
 
-    def look(self, session: Session, done: Journal) -> bool:
+    def follow(self, session: Session, done: Journal) -> bool:
         """Go on as far as steps were followed. Returns whether the last step that asks for something was; then call `remember`."""
         before = self._at
         self._tracked = session.target is None or bool(session.target.tracker)

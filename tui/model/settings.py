@@ -143,9 +143,9 @@ _SWITCH = "true or false"
 OPTIONS = (
     Option("theme", _theme, '"auto" or a theme\'s name', '"auto"', "lamina, lamina-light, lamina-contrast, lamina-16 or one of Textual's"),
     Option("ascii", _switch_or_auto, 'true, false or "auto"', '"auto"', "write ASCII only; auto: if the locale is not UTF-8"),
-    Option("mouse", _switch, _SWITCH, "true", "listen to the mouse; false leaves it to the terminal, for selecting text"),
-    Option("readonly", _switch, _SWITCH, "false", "only look, change nothing"),
-    Option("refresh", _seconds, "seconds from 0.5 to 60", "2.0", "seconds between two looks at processes and target"),
+    Option("mouse", _switch, _SWITCH, "true", "use the mouse; false leaves it to the terminal, for selecting text"),
+    Option("readonly", _switch, _SWITCH, "false", "change nothing"),
+    Option("refresh", _seconds, "seconds from 0.5 to 60", "2.0", "seconds between two readings of processes and target"),
     Option("stacks", _directory, '"auto" or an absolute directory', '"auto"', "where the stacks of programs go if no --stack is given"),
     Option("columns", _names, "a list of names of columns", "[]", "of the processes, in this order; [] for the usual ones"),
     Option("keys", _keys, 'a table such as [keys] with "target.dump" = "d,f5"', "{}", "other keys", variable=False),

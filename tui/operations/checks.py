@@ -84,4 +84,4 @@ def relink(row: LayerRow, proposal: Proposal) -> Operation:
         apply_relink(plan)
         return plan
 
-    return Operation("relink", f"relink layer {row.name}", run, lambda plan: f"it stands on {plan.parent.name} again")
+    return Operation("relink", f"relink layer {row.name}", run, lambda plan: f"its parent is {plan.parent.name} again")

@@ -42,9 +42,7 @@ def put_back(request: RestoreRequest, pid: int, name: str, size: Size) -> Operat
         work.announce(command_lines.restore_line(request))
         shown = read_screen(layer)
         if not shown:
-            work.listen(
-                Notice(f"layer {layer.name} does not keep what its terminal showed: ^L or Enter, and most programs draw themselves")
-            )
+            work.listen(Notice(f"layer {layer.name} does not keep what its terminal showed: most programs redraw it after ^L or Enter"))
         try:
             # Not the size that it will have on the screen: so the program is told of the change, and can redraw itself.
             window = saved_size(shown) if shown else (max(1, size[0] - 1), size[1])

@@ -39,8 +39,8 @@ def propose(plan: "Plan", *first: str) -> Proposal:
         pages = f"{units.pages(plan.pages)} pages" if plan.pages > 1 else "one page"
         lines.append(f"{sentence(said(takers))} first {verb} {pages} of it: {units.size(plan.bytes_copied)} copied.")
     elif plan.rewritings:
-        takers, verb = [it.layer for it in plan.rewritings], "stands" if len(plan.rewritings) == 1 else "stand"
-        lines.append(f"{sentence(said(takers))} then {verb} on what stays; nothing is copied.")
+        takers, verb = [it.layer for it in plan.rewritings], "gets" if len(plan.rewritings) == 1 else "get"
+        lines.append(f"{sentence(said(takers))} then {verb} another parent; nothing is copied.")
     freed, trashed = plan.bytes_freed, plan.bytes_trashed
     if trashed:
         lines.append(f"{units.size(trashed)} go to the trash, z brings it back. {_freed(freed)} once the trash is emptied.")

@@ -27,16 +27,16 @@ def examine(process: ProcessInfo, holders: "ObjectHolders | None" = None, closel
         holders: who holds pipes and sockets, if that was found out a moment ago.
         closely: find out also what a dump keeps.
     """
-    from lamina.core.dump.preflight import examine as look
+    from lamina.core.dump.preflight import examine as preflight
 
     began = time.monotonic()
     try:
-        plain = look(process.pid, holders=holders)
+        plain = preflight(process.pid, holders=holders)
         # The option only helps against what names it.
         shell_job = (
             bool(plain.blockers)
             and all("--shell-job" in blocker.fix for blocker in plain.blockers)
-            and not look(process.pid, shell_job=True, holders=holders).blockers
+            and not preflight(process.pid, shell_job=True, holders=holders).blockers
         )
     except LaminaError as error:
         return Examined(process, unreadable=str(error), closely=closely, moment=time.monotonic())
@@ -56,13 +56,13 @@ class Examiner:
         self._holders: ObjectHolders | None = None
         self._good_until = 0.0
 
-    def look(self, rows: Iterable[ProcessInfo], wanted: Sequence[tuple[ProcessInfo, bool]], seconds: float) -> tuple[Examined, ...]:
+    def examine(self, rows: Iterable[ProcessInfo], wanted: Sequence[tuple[ProcessInfo, bool]], seconds: float) -> tuple[Examined, ...]:
         """`examine` each (process, closely) until *seconds* have passed; one with many processes below it only if closely.
 
         Args:
             rows: all processes.
             wanted: the processes to examine, the most urgent first.
-            seconds: no new one is begun after that; looking through everyone's descriptors does not count.
+            seconds: no new one is begun after that; the time to list all descriptors does not count.
         """
         from lamina.core.objects.holders import ObjectHolders, links_of
 
@@ -103,9 +103,9 @@ def needs_shell_job(pid: int) -> bool:
     Raises:
         LaminaError: it is gone, or may not be read.
     """
-    from lamina.core.dump.preflight import examine as look
+    from lamina.core.dump.preflight import examine as preflight
 
-    return bool(look(pid).blockers) and not look(pid, shell_job=True).blockers
+    return bool(preflight(pid).blockers) and not preflight(pid, shell_job=True).blockers
 
 
 def _descriptors(pid: int, blockers: Sequence[Blocker], closely: bool) -> tuple[tuple[str, ...], int | None]:

@@ -69,7 +69,7 @@ class Search:
 
     Attributes:
         source: whose memory.
-        asked: what is looked for.
+        asked: what is searched for.
         hits: ascending, at most `MOST_HITS`.
         complete: everything was searched.
         elapsed_us: µs it took.
@@ -89,13 +89,13 @@ def search(memory: "Memory", source: MemorySource, asked: Asked, listener: "Call
         LaminaError: the pattern is wrong, or something cannot be read. Cancelled: *cancel* was used.
     """
     from lamina.core.events import Progress
-    from lamina.core.inspect.search import search as look
+    from lamina.core.inspect.search import search as search_memory
 
     def told(event: "Event") -> None:
         if isinstance(event, Progress):
             listener(event)
 
-    found = look([memory], _pattern(asked), _areas(memory, asked), limit=MOST_HITS, listener=told, cancel=cancel)
+    found = search_memory([memory], _pattern(asked), _areas(memory, asked), limit=MOST_HITS, listener=told, cancel=cancel)
     rows = tuple(
         HitRow(hit.address, hit.size, area_name(hit.area), hit.area.start, _shown(hit.data[hit.address - hit.start :]))
         for hit in found.hits

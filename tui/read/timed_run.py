@@ -78,7 +78,7 @@ class TimedRun:
     def _why_over(self) -> str:
         try:
             if identify(self.pid) != self.identity:
-                return f"{self.name} {self.pid} was put back, or another has its pid; T begins anew"
+                return f"{self.name} {self.pid} was put back, or another has its pid; T begins again"
             over = read_stat(self.pid).state in "ZX"
         except LaminaError:
             over = True

@@ -31,7 +31,7 @@ _COMPARING = "difference"
 
 
 class DiffScreen(Frame):
-    """Areas beside news, the map below them, the page under the cursor of the map at the bottom."""
+    """Areas next to news, the map below them, the page under the cursor of the map at the bottom."""
 
     NAME = "diff"
     BINDINGS: ClassVar = DIFF_KEYS
@@ -241,7 +241,7 @@ class DiffScreen(Frame):
         """To the next page that differs, or the one before."""
         found = self._memory.step(self._address, by > 0) if self._memory is not None else None
         if found is None:
-            self.notify("no page that differs lies there", timeout=2)
+            self.notify("no further page differs", timeout=2)
         else:
             self._go_to(found)
 

@@ -39,7 +39,7 @@ class FindingScreen(Frame):
         return not (self._find.has_focus_within and action in {"find", "hit", "address", "core", "debugger", "next_task", "copy"})
 
     def action_find(self) -> None:
-        """Type what is looked for."""
+        """Open the search line."""
         self._find.open()
 
     @on(FindBar.Left)
@@ -57,11 +57,11 @@ class FindingScreen(Frame):
         self._hits_pane.searching(asked)
         post = self.post_message
 
-        def look() -> messages.SearchDone:
+        def searched() -> messages.SearchDone:
             with reader.fresh(source) as memory:
                 return messages.SearchDone(search(memory, source, asked, lambda it: post(messages.SearchWentOn(it)), cancel))
 
-        self.ask("search", look)
+        self.ask("search", searched)
         self.lamina.type_ahead.expect("the search", lambda: self._searching is not cancel, give_up=self._stop_search)
 
     def on_search_went_on(self, message: messages.SearchWentOn) -> None:

@@ -86,11 +86,11 @@ class Frame(PanedScreen):
         """Answer *questions* one after the other in a thread. The answers come to this screen. A newer call for *group* replaces this."""
         self.lamina.bridge.ask(group, *questions, to=self)
 
-    def when_at_rest(self, look: Callable[[], None]) -> None:
+    def when_at_rest(self, read: Callable[[], None]) -> None:
         """Call *read* once the cursor rests: holding an arrow key must not start a reading of every row it passes."""
         if self._rest is not None:
             self._rest.stop()
-        self._rest = self.set_timer(_REST_S, look)
+        self._rest = self.set_timer(_REST_S, read)
 
     def _on_session(self, session: Session) -> None:
         self.title_bar.show(session)
@@ -110,7 +110,7 @@ class Frame(PanedScreen):
         """The process that `t`, `d` and `F` are about. None if there is none, which the user is told."""
         target, aimed_at = self.lamina.session.target, self.lamina.reader.aimed_at
         if aimed_at and (target is None or target.pid != aimed_at):
-            self.notify(f"process {aimed_at} is still being looked at: again, please", severity="warning")
+            self.notify(f"process {aimed_at} is still being read: press the key again", severity="warning")
             return None
         if target is None:
             self.notify("no process chosen: press 1 and choose one", severity="warning")

@@ -39,7 +39,7 @@ class ProcessRows(RowList[TreeRow]):
 
 
 class ProcessTable(Frame):
-    """The tree beside the detail of one process."""
+    """The tree next to the details of one process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,13 +153,13 @@ class ProcessTable(Frame):
         self._show_detail()
 
     def _examine(self) -> None:
-        """Look at the process under the cursor, then at the others on the screen, one small batch after the other."""
+        """Examine the process under the cursor, then the others on the screen, one small batch after the other."""
         cursor = self._list.row
         wanted = self._known.to_examine(cursor.pid if cursor else None, [row.pid for row in self._list.visible_rows], time.monotonic())
         rows = self._known.processes.rows
         if wanted:
-            look = self._examiner.look
-            self.lamina.bridge.follow("examine", lambda: messages.ProcessesExamined(look(rows, wanted, _EXAMINING_S)), to=self)
+            examine = self._examiner.examine
+            self.lamina.bridge.follow("examine", lambda: messages.ProcessesExamined(examine(rows, wanted, _EXAMINING_S)), to=self)
 
     def on_processes_examined(self, message: messages.ProcessesExamined) -> None:
         """Some were examined."""
@@ -190,7 +190,7 @@ class ProcessTable(Frame):
         known, following = self._known, self._known.following
         if follow is None and following is not None and all(row.pid != following for row in self._list.visible_rows):
             follow = following
-        self._list.empty_text = f"no process matches {known.filter.line!r}" if known.filter else "no process to be seen"
+        self._list.empty_text = f"no process matches {known.filter.line!r}" if known.filter else "no processes"
         self._list.show_rows(rows, follow, still=known.order is not None and following is None)
         self._show_titles()
         self._show_detail()

@@ -39,7 +39,7 @@ class ProcessScreen(ProcessTable):
 
     @on(RowList.Chosen)
     def _chosen(self) -> None:
-        """Show its terminal, if it runs in one of lamina's; else make it the target and look at its memory."""
+        """Show its terminal, if it runs in one of lamina's; else make it the target and show its memory."""
         process = self._process()
         if (process is None or not self.lamina.terminals.show_program(process.pid)) and self.subject() is not None:
             self.aim_at_cursor()
@@ -152,7 +152,7 @@ class ProcessScreen(ProcessTable):
         """Sort by it; again, the other way round; again, the tree."""
         order = columns.order_by(columns.ALL[event.title])
         if order is None:
-            self.notify(f"{event.title} is known of the rows in view only: nothing to sort by", timeout=3)
+            self.notify(f"{event.title} is known only for the rows in view: it cannot be sorted by", timeout=3)
         else:
             self._sort(self._known.order_after_click(order))
 

@@ -25,7 +25,7 @@ from lamina.tui.widgets.row_list import Column, RowList
 
 
 class StackScreen(LayerActions):
-    """Layers beside the detail of one, the memory strip below."""
+    """Layers next to the details of one, the memory strip below."""
 
     NAME = "stack"
     STAYS = "#layer-map"

@@ -210,7 +210,7 @@ class TerminalScreen(Frame):
     # -- operations --------------------------------------------------------------------------------------------------------------------
 
     def subject(self) -> Subject | None:
-        """The program in the terminal, whatever else was looked at."""
+        """The program in the terminal, whatever the target is."""
         terminal, target = self.lamina.terminals.shown, self.lamina.session.target
         if terminal is None:
             return None

@@ -104,7 +104,7 @@ class BaseApp(OpenApp):
     guide: Guide
 
     def screens(self) -> Iterable[tuple[str, BaseScreen]]:
-        """The screens by their modes; those that nobody has seen yet are made, but not opened."""
+        """The screens by their modes; those that were not shown yet are made, but not opened."""
         raise NotImplementedError
 
     def program_screen(self) -> ProgramScreen:

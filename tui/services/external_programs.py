@@ -82,8 +82,8 @@ class ExternalPrograms:
         core = core_path(layer, pid)
 
         def find(_written: object = None) -> None:
-            looking = self._bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
-            self._gdb = self._type_ahead.expect("gdb", lambda: is_over(looking)) if _written is None else None
+            reading = self._bridge.ask("the executable", lambda: messages.ExecutableFound(core, executable(layer, pid)))
+            self._gdb = self._type_ahead.expect("gdb", lambda: is_over(reading)) if _written is None else None
 
         if core.exists():
             find()

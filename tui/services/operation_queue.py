@@ -72,7 +72,7 @@ class OperationQueue:
             self._expected = self._type_ahead.expect(operation.title, lambda: job.over, leads=True, give_up=lambda: self.cancel(job))
 
     def ask_then(self, operation: Operation, result: Any) -> None:
-        """What *operation* leads to. A question that nobody waits for any more must not be answered by what is typed for something else."""
+        """Call `then` of *operation*. A question that is no longer waited for must not be answered by keys typed for something else."""
         then = operation.then
         if then is None:
             return
@@ -166,4 +166,4 @@ class OperationQueue:
 
 
 def _ignore(_job: Job, _result: Any) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""

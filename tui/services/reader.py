@@ -55,9 +55,9 @@ class Reader:
         """Make *pid* the target; *stack*: where its layers are known to be."""
         place = self._current.value.stack_option or stack
         self.aimed_at = pid
-        looking = self._bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
+        reading = self._bridge.ask("aim", lambda: messages.TargetFound(look_up(pid, place), aimed=True))
         # The next keys are about this process, not about the target before it.
-        self._type_ahead.expect(f"process {pid}", lambda: is_over(looking))
+        self._type_ahead.expect(f"process {pid}", lambda: is_over(reading))
 
     def read_target(self) -> None:
         """Read whether the target is still there, and which layer it is on now."""
@@ -87,8 +87,8 @@ class Reader:
     def find_stacks(self) -> None:
         """List the stacks under the state directory, and those that were opened elsewhere."""
         seen = tuple(self._seen)
-        looking = self._bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
-        self.stacks_expected = self._type_ahead.expect("the list of stacks", lambda: is_over(looking), leads=True, give_up=looking.cancel)
+        reading = self._bridge.ask("stacks", lambda: messages.StacksFound(known_stacks(also=seen)))
+        self.stacks_expected = self._type_ahead.expect("the list of stacks", lambda: is_over(reading), leads=True, give_up=reading.cancel)
 
     def read_stack(self) -> None:
         """Read the layers of the session's stack."""

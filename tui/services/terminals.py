@@ -97,7 +97,7 @@ class Terminals:
         return True
 
     def over(self, job: Job, _result: Any) -> None:
-        """A job came to its end: if it brought no program, nobody reads what was typed for it."""
+        """A job has ended: if it brought no program, what was typed for it is discarded."""
         if job.operation is self._awaited:
             self._awaited = self.typed_ahead = None
 
@@ -137,7 +137,7 @@ class Terminals:
         self._bridge.follow("terminals", _find_terminals, to=self._app)
 
     def found(self, message: messages.TerminalsRead) -> None:
-        """The first time those that nobody shows are shown here, in the background, and the one that was asked for."""
+        """The first time, attach to those that no lamina shows, in the background, and to the one that was asked for."""
         first, self.held = self.held is None, {held.pid or held.holder: held for held in message.found}
         self.on_found({held.pid: self._who_shows(held) for held in message.found if held.pid and held.ended is None})
         if not first or self._current.value.readonly:
@@ -163,7 +163,7 @@ class Terminals:
         self._asked_for.clear()
         terminal = self._show_held(held)
         if lost := held.line.status["lost"]:
-            text = f"{lost:,} bytes of what {held.name} {held.pid} wrote while nobody looked were not kept"
+            text = f"{lost:,} bytes of what {held.name} {held.pid} wrote while no lamina showed it were not kept"
             self._notices.tell(text, severity="warning")
         if message.wanted:
             self._app.switch_mode("terminal")

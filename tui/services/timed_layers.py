@@ -23,9 +23,9 @@ from lamina.tui.services.operation_queue import OperationQueue
 from lamina.tui.services.reader import Reader
 from lamina.tui.services.terminals import Terminals
 
-# How often the clock is looked at, and how often a target.
+# How often the clock is checked, and how often a target is read.
 TICK_S = 0.25
-_LOOK_S = 1.0
+_READ_S = 1.0
 
 
 class TimedLayers:
@@ -87,11 +87,11 @@ class TimedLayers:
         ]
 
     def tick(self) -> None:
-        """Look at the clock."""
+        """Check the clock."""
         now = time.monotonic()
         for run in list(self.runs.values()):
             # The beat itself is decided on a fresh count.
-            if run.operation is None and not run.reading and (now - run.read_at >= _LOOK_S or run.timed.left(now) == 0):
+            if run.operation is None and not run.reading and (now - run.read_at >= _READ_S or run.timed.left(now) == 0):
                 run.read_at, run.reading = now, True
                 self._read(run)
         self._show()
@@ -153,7 +153,7 @@ class TimedLayers:
                 times = f"{run.timed.failures} times, the last one" if run.timed.failures > 1 else "the first one"
                 self.end(run.pid, f"it failed {times}: {job.outcome}", failed=True)
         elif run.timed.rhythm.dirtied is not None and not is_tracker(result.tracker):
-            self.end(run.pid, "its memory cannot be tracked, so nobody knows what it has written: give only a time", failed=True)
+            self.end(run.pid, "its memory cannot be tracked, so it is not known what it writes: give only a time", failed=True)
         else:
             run.timed.taken(due, now)
             run.taken += (result.images_dir,)

@@ -38,8 +38,8 @@ _READ_S = 0.3
 # If nothing has been idle for so long, there is more to do than the processor can handle.
 _OVERLOADED_S = 0.3
 # How often this is checked; at first with each turn of the event loop.
-_TURNS, _LOOK_S = 8, 0.001
-_LATE_LOOK_S = 0.1
+_TURNS, _CHECK_S = 8, 0.001
+_LATE_CHECK_S = 0.1
 # Keys that may well end a program.
 _ENDING = ("enter", "ctrl+c", "ctrl+d", "ctrl+backslash")
 
@@ -186,7 +186,7 @@ class TypeAhead:
             self._let_come()
         else:
             self._app.notify(f"{what}: comes when nothing is being typed", timeout=3)
-            self._app.set_timer(_LATE_LOOK_S, self._let_come)
+            self._app.set_timer(_LATE_CHECK_S, self._let_come)
 
     def take(self) -> list[Typed]:
         """Take away what waits: another program will read it."""
@@ -225,7 +225,7 @@ class TypeAhead:
                 self._let_go()
                 break
             self._show(waited)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
         self._hide()
         if self._rules.takes_what_is_found(event):
             await self._settle()  # what was found last is still to be shown
@@ -285,7 +285,7 @@ class TypeAhead:
             self._app.set_timer(PAUSE_S, self._tell_dropped)
         elif self._dropped:
             text, self._dropped = "".join(self._dropped), []
-            self._app.notify(f"typed for what did not come, and not taken: {text}", severity="warning")
+            self._app.notify(f"typed for something that did not open, so not taken: {text}", severity="warning")
 
     # -- settling --------------------------------------------------------------------------------------------------------------------
 
@@ -295,7 +295,7 @@ class TypeAhead:
         try:
             while not self._closed:
                 turns += 1
-                await asyncio.sleep(0 if turns < _TURNS else _LOOK_S)
+                await asyncio.sleep(0 if turns < _TURNS else _CHECK_S)
                 now = time.monotonic()
                 over = self._are_over(now)
                 if passed or is_quiet(self._app):
@@ -403,7 +403,7 @@ class TypeAhead:
             self._unsettle()
             ask()
         if self._late:
-            self._app.set_timer(_LATE_LOOK_S, self._let_come)
+            self._app.set_timer(_LATE_CHECK_S, self._let_come)
 
 
 def _is_text(event: Typed) -> bool:

@@ -15,7 +15,7 @@ from lamina.tui.settings.config import USUAL, Configured, configure, system_file
 
 _HEAD = """\
 # lamina's settings. A variable (LAMINA_THEME and so on) wins over this file, an option of the command line over both.
-# What is commented out is as usual. `lamina config` says what is in force, `lamina config --keys` what actions are called.
+# What is commented out has its default. `lamina config` prints what is in force, `lamina config --keys` the names of actions.
 """
 _TAIL = """
 # [keys]
@@ -66,8 +66,8 @@ def keep_appearance(theme: str | None, columns: tuple[str, ...]) -> Path:
         UsageError: what is there cannot be used. LaminaError: it cannot be written.
     """
     file, known = user_file(), configure(variables=False)
-    looks = {"theme": theme, "columns": columns}
-    origin = {**known.origin, **{name: str(file) if value else USUAL for name, value in looks.items()}}
+    chosen = {"theme": theme, "columns": columns}
+    origin = {**known.origin, **{name: str(file) if value else USUAL for name, value in chosen.items()}}
     _write(file, _as_file(Configured(replace(known.settings, theme=theme, columns=columns), origin)))
     return file
 

@@ -68,7 +68,7 @@ _AT_ONCE = 1 << 16
 _BYPASS_BYTES = 1 << 19
 # How long the last screen is kept of a program that ended while no lamina was attached.
 _REMEMBERED_S = 24 * 3600.0
-_LOOK_S = 60.0
+_CHECK_S = 60.0
 _RETRY_S = 0.001
 _PATIENCE_S = 1.0
 # A stand-in that fails this often is given up.
@@ -149,7 +149,7 @@ class Holder:
         self._leader, self._leader_pid, self._hearing, self._heard = -1, 0, -1, b""
         self._master, self._read_all, self._late = -1, False, False
         self._forget_at = float("inf")
-        self._look_at = time.monotonic() + _LOOK_S
+        self._check_at = time.monotonic() + _CHECK_S
         self._over = self._unwanted = False
         self._board = os.memfd_create("lamina-terminal", os.MFD_CLOEXEC)
         os.pwrite(self._board, PLACE.pack(0), 0)
@@ -178,9 +178,9 @@ class Holder:
         listener.listen(8)
         return listener
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         """Put our files back if they were removed, as happens when a user logs out, unless lamina's whole directory is gone."""
-        self._look_at = time.monotonic() + _LOOK_S
+        self._check_at = time.monotonic() + _CHECK_S
         above = os.path.dirname(os.path.dirname(self._directory))
         if os.path.exists(f"{self._directory}/{self._key}.sock") or not os.path.isdir(above):
             return
@@ -548,8 +548,8 @@ class Holder:
                 if self._over:
                     break
             now = time.monotonic()
-            if now >= self._look_at:
-                self._look()
+            if now >= self._check_at:
+                self._check_files()
             if now >= self._forget_at or (self._unwanted and self._is_over and self._client is None):
                 break
         self._vanish()
@@ -571,7 +571,7 @@ class Holder:
         if self._late:
             self._late = False
             time.sleep(_RETRY_S)
-        after = min(self._look_at, self._forget_at) - time.monotonic()
+        after = min(self._check_at, self._forget_at) - time.monotonic()
         if self._status["ended"] is not None and not self._read_all and self._has_room:
             after = 0  # its last output is still to be read
         return poll.poll(max(0, after) * 1000) or ([(self._master, select.POLLIN)] if after == 0 else [])

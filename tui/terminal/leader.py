@@ -16,7 +16,7 @@ from lamina.core.restore.request import RestoreRequest, RestoreResult
 from lamina.tui.terminal.attachment import Attachment, Size, begin
 from lamina.tui.terminal.holders import terminals_dir
 
-_LOOK_S = 0.1
+_WAIT_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _hear(line: Attachment, listen: Callable[[Event], None], cancel: CancelToken
             line.cancel()
         report = line.hear()
         if report is None:
-            select.select([line], [], [], _LOOK_S)
+            select.select([line], [], [], _WAIT_S)
         elif "progress" in report:
             listen(Progress(**report["progress"]))
         elif "notice" in report:

@@ -154,7 +154,7 @@ class Terminal:
             self.alive, self.elsewhere = False, isinstance(event, Taken)
             self.ending = (
                 f"runs on, and lamina {event.by} shows it" if isinstance(event, Taken)
-                else f"lost its terminal, as somebody ended its holder, process {follower.line.holder}, and was told by SIGHUP"
+                else f"lost its terminal, as its holder, process {follower.line.holder}, was ended; it got SIGHUP"
             )  # fmt: skip
 
     # -- what is typed, and the window -----------------------------------------------------------------------------------------------

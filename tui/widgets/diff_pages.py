@@ -54,7 +54,7 @@ class DiffPages(ScrollView, can_focus=True):
 
     @property
     def side_by_side(self) -> bool:
-        """Whether both sides fit beside each other."""
+        """Whether both sides fit side by side."""
         return self.size.width >= _OFFSET + 2 * _cells(_NARROW) + 2
 
     @property

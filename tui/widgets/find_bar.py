@@ -25,7 +25,7 @@ class FindBar(Horizontal):
 
     @dataclass
     class Wanted(Message):
-        """Look for this."""
+        """Search for this."""
 
         asked: Asked
 

@@ -14,7 +14,7 @@ class GuideLine(Static):
     def show(self, guide: Guide) -> None:
         """Show the step that the reader is at."""
         if guide.line == self._line:
-            return  # asked with every look at the target and every report of progress
+            return  # called with every reading of the target and every report of progress
         self._line = guide.line
         self.set_class(not guide.line, "-followed")
         number, _, words = guide.line.rpartition("  ")

@@ -44,7 +44,7 @@ def describe(row: LayerRow, stands_on: bool, dirty: Dirty | None) -> Text:
         text.append(f"* {units.pages(dirty.pages)} pages", style=f"bold {WARM}")
         text.append(f" changed since ({units.size(dirty.bytes)})\n", style=WARM)
     elif stands_on:
-        text.append("◂ the program stands here\n", style="dim")
+        text.append("◂ the program is here\n", style="dim")
     if row.trashed:
         text.append("in the trash", style="bold")
         text.append(f" for {units.age(time.time() - row.dropped)}" if row.dropped else "")

@@ -65,12 +65,12 @@ def chosen(names: Iterable[str]) -> tuple[str, ...]:
     return wanted if "NAME" in wanted else (*wanted[:1], "NAME", *wanted[1:])
 
 
-def process_columns(names: Sequence[str], look: Callable[[TreeRow], ProcessCell]) -> list[Column[TreeRow]]:
-    """The columns *names*; *look* says what is known of a row."""
+def process_columns(names: Sequence[str], cell_of: Callable[[TreeRow], ProcessCell]) -> list[Column[TreeRow]]:
+    """The columns *names*; *cell_of* gives what is known of a row."""
 
     def column(of: ProcessColumn) -> Column[TreeRow]:
         drop = DROPS.index(of.name) + 1 if of.name in DROPS else 0
-        return Column(of.name, of.width, lambda row: of.cell(look(row)), of.number, drop=drop, least=_LEAST.get(of.name, 0))
+        return Column(of.name, of.width, lambda row: of.cell(cell_of(row)), of.number, drop=drop, least=_LEAST.get(of.name, 0))
 
     return [column(ALL[name]) for name in names]
 
@@ -176,7 +176,7 @@ _COLUMNS = (
         number=True,
     ),
     ProcessColumn(
-        "LAYER", "the layer it stands on", 8, _text(lambda p: Path(p.layer_dir).name if p.layer_dir else ""), lambda _, p: p.layer_dir
+        "LAYER", "the layer it is on", 8, _text(lambda p: Path(p.layer_dir).name if p.layer_dir else ""), lambda _, p: p.layer_dir
     ),
     ProcessColumn(
         "TRACKER", "what tracks its memory", 14, _text(lambda p: p.tracker if is_tracker(p.tracker) else ""), lambda _, p: p.tracker

@@ -54,16 +54,16 @@ class ProcessDetail(VerticalScroll):
             _who(text, process)
             if terminal is not None:
                 text.append("▣ ", style="dim" if terminal else WARM)
-                shown = f"shown by {terminal}" if terminal else "which nobody looks at"
+                shown = f"shown by {terminal}" if terminal else "shown by no lamina"
                 text.append(f"in a terminal of lamina's, {shown}; Enter shows it\n")
             text.append("\n")
             if process.protected == ENDED:
-                text.append("✗ it has ended; its row goes when the cursor does\n", style=DANGER)
+                text.append("✗ it has ended; its row disappears when the cursor leaves it\n", style=DANGER)
             elif process.protected:
                 text.append("✗ lamina does not touch it: ", style="bold")
                 text.append(process.protected + "\n")
             elif examined is None:
-                text.append("looking at it …\n", style="dim")
+                text.append("examining it …\n", style="dim")
             elif examined.unreadable:
                 text.append(f"✗ {examined.unreadable}\n", style=DANGER)
             else:
@@ -131,7 +131,7 @@ def _next_dump(text: Text, process: ProcessInfo, examined: Examined, status: Lay
         count = status.layers if status else 0
         text.append(f"on layer {layer}, one of {count} in its stack\n" if count > 1 else f"on layer {layer}\n", style="dim")
     else:
-        text.append(f"stands on layer {layer}\n", style="dim")
+        text.append(f"on layer {layer}\n", style="dim")
     if is_tracker(process.tracker):
         text.append(f"tracked by {process.tracker}\n", style="dim")
     elif examined.tracker:
