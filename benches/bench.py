@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benches import against, page_server_bench, screen_bench, stack_bench  # noqa: E402
+from benches import against, page_server_bench, screen_bench, shared_bench, stack_bench  # noqa: E402
 from benches.programs import launch  # noqa: E402
 from lamina.core.attach.procfs import read_maps  # noqa: E402
 from tests.live.harness import Reaper, Victim, lamina, reaping, wait_gone  # noqa: E402
@@ -234,6 +234,8 @@ def main() -> None:
     parser.add_argument("--screen-mib", type=int, default=4096, help="the program dumped while keys are pressed; 0 leaves the screen out")
     parser.add_argument("--send-mib", type=int, default=1024, help="the program sent to a page server; 0 leaves that out")
     parser.add_argument("--only-send", action="store_true", help="the page server alone")
+    parser.add_argument("--shared-mib", type=int, default=1024, help="memory shared by five tasks; 0 leaves that out")
+    parser.add_argument("--only-shared", action="store_true", help="shared memory alone")
     parser.add_argument("--only-screen", action="store_true", help="leave all the others out")
     parser.add_argument("--json", type=Path, default=ROOT / "build/bench.json")
     parser.add_argument("--against", type=Path, metavar="DIR", help="dumps only, in pairs with those by the built checkout DIR")
@@ -241,9 +243,11 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("the bench needs root")
     if options.only_screen:
-        options.mib, options.stack_mib, options.send_mib = [], 0, 0
+        options.mib, options.stack_mib, options.send_mib, options.shared_mib = [], 0, 0, 0
     if options.only_send:
-        options.mib, options.stack_mib, options.screen_mib = [], 0, 0
+        options.mib, options.stack_mib, options.screen_mib, options.shared_mib = [], 0, 0, 0
+    if options.only_shared:
+        options.mib, options.stack_mib, options.screen_mib, options.send_mib = [], 0, 0, 0
     scratch = Path(tempfile.mkdtemp(prefix="lamina-bench-", dir="/dev/shm"))
     rows: list[Row] = []
     try:
@@ -258,6 +262,11 @@ def main() -> None:
             with reaping() as reaper:
                 said, send_rows = page_server_bench.run(reaper, scratch, options.send_mib, options.times)
             print(said, end="\n\n")
+        shared_rows: list[shared_bench.SharedRow] = []
+        if options.shared_mib:
+            with reaping() as reaper:
+                said, shared_rows = shared_bench.run(reaper, scratch, options.shared_mib, options.times)
+            print(said, end="\n\n")
     finally:
         shutil.rmtree(scratch)
     if rows:
@@ -266,7 +275,7 @@ def main() -> None:
     print(text)
     screen_rows = screen_bench.run(options.screen_mib) if options.screen_mib else []
     options.json.parent.mkdir(exist_ok=True)
-    measured = [*map(asdict, rows), *map(asdict, send_rows), *map(asdict, stack_rows), *map(asdict, screen_rows)]
+    measured = [*map(asdict, rows), *map(asdict, send_rows), *map(asdict, shared_rows), *map(asdict, stack_rows), *map(asdict, screen_rows)]
     options.json.write_text(json.dumps(measured, indent=1))
 
 

@@ -1,19 +1,29 @@
-/* bench_victim DIR MIB: MIB of memory in 4 KiB pages, and a thread that stamps CLOCK_MONOTONIC and keeps the gaps it saw.
+/* bench_victim DIR MIB [TASKS]: MIB of memory in 4 KiB pages, and a thread that stamps CLOCK_MONOTONIC and keeps the gaps it saw.
  *
  *   write N SEED   write N scattered pages
  *   watch          start stamping, forget the gaps
  *   gap            stop stamping; the largest gap, and the sum of those over GAP_NS: how long it stood still in all, ns
  *   limits         what this machine needs, ns, for MIB of memory: copying it warm, copying it into fresh memory
- *   state          a digest of all memory */
+ *   state          a digest of all memory
+ *
+ * With TASKS the memory is shared by so many processes, each of which writes its part. */
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "control.h"
 
 /* Shorter ones are interrupts of the machine's own. */
 #define GAP_NS 20000
 
+/* Of a write that all tasks take part in. */
+static struct orders {
+    volatile size_t sequence, count, seed, done[64];
+} *orders;
+
 static char *memory;
+static size_t tasks = 1;
 static size_t pages;
 static volatile int watching;
 static volatile uint64_t gap, gaps;
@@ -42,12 +52,42 @@ static void *stamp(void *unused)
     return unused;
 }
 
-static char *fresh(void)
+static char *mapped(int how)
 {
-    char *new = mmap(NULL, pages << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *new = mmap(NULL, pages << 12, PROT_READ | PROT_WRITE, how | MAP_ANONYMOUS, -1, 0);
     if (new == MAP_FAILED)
         abort();
     return new;
+}
+
+static char *fresh(void) { return mapped(MAP_PRIVATE); }
+
+static void write_part(size_t who, size_t count, size_t seed)
+{
+    for (size_t k = who; k < count; k += tasks)
+        *(uint64_t *)(memory + (mix(seed << 32 | k) % pages << 12)) += k | 1;
+}
+
+static void write_all(size_t count, size_t seed)
+{
+    orders->count = count;
+    orders->seed = seed;
+    orders->sequence++;
+    write_part(0, count, seed);
+    for (size_t who = 1; who < tasks; who++)
+        while (orders->done[who] < orders->sequence)
+            control_rest(100);
+}
+
+static void serve(size_t who)
+{
+    for (;;) {
+        if (orders->done[who] < orders->sequence) {
+            write_part(who, orders->count, orders->seed);
+            orders->done[who] = orders->sequence;
+        }
+        control_rest(1000);
+    }
 }
 
 static void limits(void)
@@ -69,15 +109,21 @@ int main(int argc, char **argv)
     pthread_t thread;
     control_init(argv[1]);
     pages = (argc > 2 ? strtoul(argv[2], NULL, 10) : 64) << 8;
-    memory = fresh();
+    tasks = argc > 3 ? strtoul(argv[3], NULL, 10) : 1;
+    memory = mapped(tasks > 1 ? MAP_SHARED : MAP_PRIVATE);
+    orders = mmap(NULL, sizeof *orders, PROT_READ | PROT_WRITE, (tasks > 1 ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
     for (size_t page = 0; page < pages; page++)
         *(uint64_t *)(memory + (page << 12)) = mix(page);
+    for (size_t who = 1; who < tasks; who++)
+        if (!fork()) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            serve(who);
+        }
     pthread_create(&thread, NULL, stamp, NULL);
     for (;;) {
         if (control_question(line, sizeof line)) {
             if (sscanf(line, "write %zu %zu", &n, &seed) == 2) {
-                for (size_t k = 0; k < n; k++)
-                    *(uint64_t *)(memory + (mix(seed << 32 | k) % pages << 12)) += k | 1;
+                write_all(n, seed);
                 control_reply("{}");
             } else if (!strcmp(line, "watch")) {
                 gap = gaps = 0;

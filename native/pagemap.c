@@ -22,6 +22,8 @@ struct scan_request {
 /* A slice that found less than this was short: the next one follows without a pause. */
 #define PAUSE_AFTER_PAGES 1024
 #define ROOM_PER_CALL 2048
+/* Bytes that a search for zero pages asks for in advance. */
+#define AHEAD (16 * PAGE)
 
 /* Entry of /proc/PID/pagemap: bits 0–4 swap type, 5–54 offset, 58 guard page (6.15), 62 swapped, 63 present. Type 31 is a marker, not
    swap. Without CAP_SYS_ADMIN bits 0–54 read as zero. */
@@ -307,9 +309,13 @@ static int is_zero(const uint64_t *page)
 int lm_zero_pages(const uint64_t *starts, const uint64_t *ends, uint64_t count, lm_array *found, lm_error *err)
 {
     for (uint64_t i = 0; i < count; i++)
-        for (uint64_t at = starts[i]; at < ends[i]; at += PAGE)
+        for (uint64_t at = starts[i]; at < ends[i]; at += PAGE) {
+            /* Most pages are told by their first word, which is in no cache. */
+            if (at + AHEAD < ends[i])
+                __builtin_prefetch((const void *)(uintptr_t)(at + AHEAD));
             if (is_zero((const uint64_t *)(uintptr_t)at) && lm_array_add(found, at, at + PAGE, 0, err) < 0)
                 return -1;
+        }
     return 0;
 }
 

@@ -27,6 +27,7 @@ from lamina.core.ffi import C, check, ffi, new_error
 Key = tuple[str, int]
 """Device and inode of an object, as maps shows them."""
 _SIGCHLD: Final = 17
+_MADV_POPULATE_READ: Final = 22
 
 
 @dataclass(frozen=True, order=True)
@@ -78,6 +79,12 @@ class SharedObject:
     def data(self) -> PageRuns:
         """The pages that are there, in memory or in swap, as addresses of our mapping."""
         return _found(lambda array, err: C.lm_file_data(self._fd, self.size, array, err)).shifted(self.base)
+
+    def warm(self) -> None:
+        """Bring what is there into our page table, so that reading it in a freeze meets no page fault. Not before Linux 5.14."""
+        for start, end in self.data():
+            with suppress(OSError):
+                self._view.madvise(_MADV_POPULATE_READ, start - self.base, end - start)
 
     def zero(self, runs: PageRuns) -> PageRuns:
         """Those of *runs*, addresses of our mapping where there is data, that are all zero."""

@@ -155,6 +155,9 @@ class SharedMemories:
         """Pages the layer would have to own if the target stopped now."""
         self._found(mappings_of(areas))
         self._outside = mappers_outside(self._by_key, areas)
+        for memory in self:
+            if memory.parent:
+                memory.object.warm()
         return sum(memory.look_at(memory.tracker.mappings) for memory in self)
 
     def begin_live(self, destination: Destination) -> list[SharedMemory]:
