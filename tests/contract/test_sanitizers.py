@@ -19,6 +19,7 @@ TESTS = (
     "tests/native/test_pagemap.py",
     "tests/native/test_pinned.py",
     "tests/native/test_search.py",
+    "tests/native/test_sockqueue.py",
     "tests/native/test_spawn.py",
     "tests/unit/image/test_pagemap.py",
     "tests/unit/restore/test_fill.py",

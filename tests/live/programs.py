@@ -143,6 +143,16 @@ class SharedMemory(Program):
         assert state["wrong"] == "", state
 
 
+class SocketPairs(SharedMemory):
+    """Two processes that talk through socket pairs, and pairs in every state, descriptors in flight among them."""
+
+    name = "socket pairs in Python"
+
+    @classmethod
+    def launch(cls, reaper: Reaper, directory: Path) -> "SocketPairs":
+        return cls(start_python(reaper, directory, "kind_socket_pairs"))
+
+
 class Cells(Program):
     """A C program over some MiB, whose every page can be told from a stale one."""
 

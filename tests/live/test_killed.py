@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.live.harness import Layers, Reaper, alive, dump, full, lamina, lamina_command, reap_orphans, restore, tree_of, wait_gone
-from tests.live.programs import Cells, Program, SharedMemory, Worker
+from tests.live.programs import Cells, Program, SharedMemory, SocketPairs, Worker
 from tests.live.trace import differences, observe_tree
 
 # For each kind of command.
-TIMES: dict[type[Program], int] = {Cells: full(50, 5), Worker: full(50, 5), SharedMemory: full(50, 2)}
+TIMES: dict[type[Program], int] = {Cells: full(50, 5), Worker: full(50, 5), SharedMemory: full(50, 2), SocketPairs: full(50, 2)}
 KINDS = tuple(TIMES)
 
 

@@ -301,7 +301,7 @@ class UnixSocket(DescriptorKind):
 
     def unsupported(self, record: Any) -> Iterator[str]:
         """Sockets that are reached by a name."""
-        if record.state == _LISTENING or record.backlog:
+        if record.state == _LISTENING:
             yield "is a unix socket that listens, which is not supported yet"
         elif record.name and not (_CHOSEN_NAME.fullmatch(record.name) and _is_connected(record) and record.type != socket.SOCK_STREAM):
             yield f"is a unix socket, bound to {_where(record.name)}, which is not supported yet"
@@ -503,7 +503,7 @@ def _complete(entry: file_entry, opening: Opening, real: bool) -> None:
     for each in entries:
         with socket.socket(fileno=os.dup(fds[each.id])) as sock:
             _settle(sock, each, opening, real)
-    if real and _is_connected(entry.usk) and int(opening.supplement(entry.id).get("maker_pid", 0)) not in opening.pids:
+    if real and _is_connected(entry.usk) and UnixSocket().author(key, opening) not in opening.pids:
         opening.notice(f"{opening.name(entry.id)}: SO_PEERCRED named a process that is not in the tree, and names lamina's now")
 
 
