@@ -15,6 +15,7 @@ from lamina.core.errors import NativeError
 from lamina.core.ffi import C, check, new_error
 from lamina.core.kinds.sockets import unix_queue
 from lamina.core.kinds.sockets.unix_queue import Message
+from tests.live.harness import full
 
 BORDERS = (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
 SO_PEEK_OFF = 42
@@ -112,8 +113,9 @@ def test_a_reader_that_is_killed_leaves_the_socket_as_it_was() -> None:
         other.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 2)
         for n in range(200):
             socket.send_fds(ours, [b"%d" % n], [0]) if n % 10 == 0 else ours.send(b"%d" % n)
-        for _ in range(5):
-            process = subprocess.Popen([sys.executable, "-c", READER, str(other.fileno())], pass_fds=[other.fileno()], stdout=subprocess.PIPE)
+        for _ in range(full(100, 2)):
+            command = [sys.executable, "-c", READER, str(other.fileno())]
+            process = subprocess.Popen(command, pass_fds=[other.fileno()], stdout=subprocess.PIPE)
             assert process.stdout and process.stdout.readline() == b"ready\n"
             process.send_signal(signal.SIGKILL)
             process.stdout.read()  # to the end: the process apart has ended, too
@@ -124,7 +126,7 @@ def test_a_reader_that_is_killed_leaves_the_socket_as_it_was() -> None:
 
 
 def test_a_stand_in_has_the_number_until_it_is_waited_for() -> None:
-    free = next(pid for pid in range(3_000_000, 4_000_000) if not os.path.exists(f"/proc/{pid}"))
+    free = next(pid for pid in range(unix_queue.pid_limit() - 1, 1, -1) if not os.path.exists(f"/proc/{pid}"))
     err: Any = new_error()
     check(C.lm_stand_in(free, err), err)
     ours, other = socket.socketpair()
