@@ -16,7 +16,7 @@ from tests.live.programs import Cells, Program, SharedMemory, SocketPairs, Worke
 from tests.live.trace import differences, observe_tree
 
 # For each kind of command.
-TIMES: dict[type[Program], int] = {Cells: full(50, 5), Worker: full(50, 5), SharedMemory: full(50, 2), SocketPairs: full(50, 2)}
+TIMES: dict[type[Program], int] = {Cells: full(50, 5), Worker: full(50, 5), SharedMemory: full(50, 2), SocketPairs: full(200, 1)}
 KINDS = tuple(TIMES)
 
 
