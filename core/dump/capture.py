@@ -14,7 +14,8 @@ from typing import Final
 from lamina.core.attach.procfs import Area, parse_status, read_smaps, read_status, read_texts, threads_of
 from lamina.core.attach.tree import FrozenProcess, FrozenTree
 from lamina.core.dirty.runs import PageRuns
-from lamina.core.errors import RefusedError, TargetError
+from lamina.core.errors import Blocker, RefusedError, TargetError
+from lamina.core.image.shared_tables import Relative, plan_origins
 from lamina.core.kinds.memory import shared_files, vmas
 from lamina.core.kinds.table import ATTRIBUTES, DESCRIPTORS
 from lamina.core.kinds.task.signals import SignalActions, reaps_unseen
@@ -133,8 +134,16 @@ class Captured:
         """
         for taken in self._taken:
             taken.refuse()
+        self._refuse_sharing()
         found = {task.pid: task for task in (*self._zombies, *(taken.task for taken in self._taken))}
         return tuple(found[pid] for pid in self._pids)
+
+    def _refuse_sharing(self) -> None:
+        """What came to share a table since preflight."""
+        stats = [taken.task.stat for taken in self._taken]
+        relatives = [Relative(stat.pid, stat.ppid if at else 0, stat.session) for at, stat in enumerate(stats)]
+        if refused := plan_origins(relatives, self.descriptors.shared)[1]:
+            raise RefusedError("cannot dump", "the tree", blockers=tuple(Blocker("process", why, pid=pid) for pid, why in refused.items()))
 
     @property
     def notices(self) -> tuple[str, ...]:

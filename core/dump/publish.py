@@ -42,7 +42,7 @@ def put_memory(memories: Sequence[TaskMemory], meter: Meter) -> None:
 
 def put_images(draft: LayerDraft, captured: Captured, shared: SharedMemories) -> Supplement:
     """Write everything of the tasks but their pages. Nothing of it touches the target. Returns what the images have no field for."""
-    files, ids = FileTable(), IdTable()
+    files, ids = FileTable(), IdTable(captured.descriptors.shared)
     for key, number in shared.numbers.items():
         files.once(("shared memory", *key), partial(int, number))
     alive = [task for task in captured.tasks if not task.is_zombie]

@@ -11,17 +11,13 @@ from lamina.core.attach.procfs import Stat, describe, is_running, read_maps, rea
 from lamina.core.attach.tree import scratch_bytes
 from lamina.core.dump.areas import area_blockers
 from lamina.core.errors import Blocker, NativeError, TargetError
+from lamina.core.image.shared_tables import WORDS, Relative, plan_origins
 from lamina.core.kinds.table import ATTRIBUTES
 from lamina.core.kinds.task import cgroups, rlimits
 from lamina.core.objects.rawfd import KCMP_FILES, KCMP_FS, KCMP_SIGHAND, KCMP_VM, is_shared, sharing
 from lamina.core.objects.task_kind import TaskLook, ThreadLook
 
-_SHARED: Final = {
-    KCMP_FILES: "its descriptor table",
-    KCMP_FS: "its working directory and umask (CLONE_FS)",
-    KCMP_VM: "its memory (CLONE_VM or vfork)",
-    KCMP_SIGHAND: "its signal actions (CLONE_SIGHAND)",
-}
+_TABLES: Final = {"files": KCMP_FILES, "fs": KCMP_FS, "vm": KCMP_VM, "sighand": KCMP_SIGHAND}
 RLIMIT_AS: Final = 9
 _MAPPINGS: Final = 4
 """The scratch range, and what it is split into for a moment."""
@@ -79,9 +75,9 @@ def _thread_blockers(look: TaskLook) -> list[Blocker]:
             for blocker in kind.blockers(thread):
                 add(blocker)
         try:
-            for what in (KCMP_FILES, KCMP_FS) if tid != look.pid else ():
-                if not is_shared(look.pid, tid, what):
-                    add(look.blocker(f"thread {tid} does not share {_SHARED[what]} with the others: not supported yet"))
+            for name in ("files", "fs") if tid != look.pid else ():
+                if not is_shared(look.pid, tid, _TABLES[name]):
+                    add(look.blocker(f"thread {tid} does not share {WORDS[name]} with the others: not supported yet"))
         except NativeError as error:
             if error.errnum != 3:  # ESRCH: it ended
                 add(look.blocker(f"cannot compare its threads: {error}", "see `lamina check`"))
@@ -151,11 +147,16 @@ def sharing_blockers(stats: Sequence[Stat]) -> list[Blocker]:
     if root.ppid and may_trace(root.ppid):
         pids.insert(0, root.ppid)
     found = []
-    for kind, what in _SHARED.items():
-        for pid, other in _sharing_of_the_living(pids, kind):
-            if pid in living:
-                why = f"shares {what} with {describe(other)}: not supported yet"
+    groups: dict[str, dict[int, int]] = {}
+    for name, kind in _TABLES.items():
+        groups[name] = dict(_sharing_of_the_living(pids, kind))
+        for pid, other in groups[name].items():
+            if pid in living and (name in ("vm", "sighand") or other not in living):
+                why = f"shares {WORDS[name]} with {describe(other)}: not supported yet"
                 found.append(Blocker(living[pid].comm, why, pid=pid))
+    if not found:
+        relatives = [Relative(stat.pid, stat.ppid if stat is not root else 0, stat.session) for stat in living.values()]
+        found += [Blocker(living[pid].comm, why, pid=pid) for pid, why in plan_origins(relatives, groups)[1].items()]
     return found
 
 

@@ -7,7 +7,7 @@ recognising of trouble, reading of pipe copies and encoding happens after the th
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from lamina.core.attach.procfs import describe
@@ -15,7 +15,7 @@ from lamina.core.errors import Blocker, RefusedError, TargetError
 from lamina.core.image.schema import fdinfo_entry
 from lamina.core.objects.file_table import FileTable, Images
 from lamina.core.objects.kind import IN_FLIGHT, CapturedFile, KindTable, Surroundings
-from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, RawFd, alike, read_table, sharing
+from lamina.core.objects.rawfd import KCMP_FILE, KCMP_FILES, KCMP_FS, RawFd, alike, read_table, sharing
 
 UFFD_LINK: Final = "anon_inode:[userfaultfd]"
 
@@ -37,14 +37,6 @@ def group(raws: Sequence[RawFd]) -> list[list[RawFd]]:
         for at, first in zip(places, firsts, strict=True):
             found.setdefault(places[first], []).append(raws[at])
     return [found[at] for at in sorted(found)]
-
-
-def shared_tables(pids: Sequence[int]) -> list[Blocker]:
-    """Tasks that share one whole descriptor table (clone with CLONE_FILES): they would be restored with a table each."""
-    return [
-        Blocker("descriptor table", f"shared with {describe(other)}: not supported yet", pid=pid)
-        for pid, other in sharing(pids, KCMP_FILES)
-    ]
 
 
 @dataclass(frozen=True)
@@ -71,13 +63,17 @@ class Captured:
 
     Attributes:
         files: every open file description once; None where no kind knows it (`blockers` names it).
-        tables: pid → its slots, ascending by number.
+        tables: pid → its slots, ascending by number; of tasks that share one table (CLONE_FILES) only the first.
+        shared: "files" and "fs" → pid → whose table or place in the file system it has, of tasks that have none of their own.
+        pids: all of the tree.
         blockers: found while capturing; more come with `refuse`.
     """
 
     files: list[CapturedFile]
     tables: dict[int, list[Slot]]
     blockers: list[Blocker]
+    shared: dict[str, dict[int, int]] = field(default_factory=dict)
+    pids: Sequence[int] = ()
 
     def refuse(self, what: str, obj: str) -> None:
         """After the thaw: raise if something cannot be saved.
@@ -88,7 +84,7 @@ class Captured:
         found = list(self.blockers)
         for file in self.files:
             found += [blocker for raw in file.holders if (blocker := held_lock(raw))]
-            if blocker := _foreign_owner(file.raw, self.tables):
+            if blocker := _foreign_owner(file.raw, self.pids):
                 found.append(blocker)
             if blocker := file.kind.late_blocker(file):
                 found.append(blocker)
@@ -99,7 +95,7 @@ class Captured:
 
     def notes(self) -> list[str]:
         """After the thaw: what will be different after a restore, as sentences."""
-        return [note for file in self.files for note in file.kind.late_notes(file, self.tables)]
+        return [note for file in self.files for note in file.kind.late_notes(file, self.pids)]
 
     def close(self) -> None:
         """Let go of copies of pipes. Idempotent."""
@@ -156,19 +152,20 @@ def capture(pids: Sequence[int], kinds: KindTable, own_uffds: Collection[int] = 
     Raises:
         TargetError, NativeError: a table could not be read or compared.
     """
-    captured = Captured([], {pid: [] for pid in pids}, [])
+    shared = {"files": dict(sharing(pids, KCMP_FILES)), "fs": dict(sharing(pids, KCMP_FS))}
+    own = [pid for pid in pids if pid not in shared["files"]]
+    captured = Captured([], {pid: [] for pid in own}, [], shared, pids)
     try:
         with _pidfds([*pids, os.getpid()]) as pidfds:
-            _capture(captured, pids, pidfds, kinds, own_uffds)
+            _capture(captured, pidfds, kinds, own_uffds)
     except BaseException:
         captured.close()
         raise
     return captured
 
 
-def _capture(captured: Captured, pids: Sequence[int], pidfds: Mapping[int, int], kinds: KindTable, own_uffds: Collection[int]) -> None:
-    captured.blockers += shared_tables(pids)
-    raws = [raw for pid in pids for raw in read_table(pid, pidfds[pid])]
+def _capture(captured: Captured, pidfds: Mapping[int, int], kinds: KindTable, own_uffds: Collection[int]) -> None:
+    raws = [raw for pid in captured.tables for raw in read_table(pid, pidfds[pid])]
     once: dict[tuple[str, object], Any] = {}
     surroundings = Surroundings()
 
@@ -246,7 +243,7 @@ def _same(raw: RawFd, files: Sequence[CapturedFile]) -> CapturedFile | None:
 def save(captured: Captured, table: FileTable, files_ids: Mapping[int, int]) -> Images:
     """After the thaw: fdinfo-ID for every task; the descriptions go into *table*, whose `images()` are put last, when all paths are known.
 
-    files_ids: pid → `task_kobj_ids_entry.files_id`, all different.
+    files_ids: pid → `task_kobj_ids_entry.files_id`.
 
     Raises:
         RefusedError: something cannot be saved.

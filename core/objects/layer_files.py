@@ -29,15 +29,17 @@ class LayerFiles(Protocol):
 
 
 def read_tables(layer: LayerFiles) -> Tables:
-    """pid → its descriptors, ascending; tasks that have ended have none.
+    """pid → its descriptors, ascending; tasks that have ended, or share the table of one before them (CLONE_FILES), have none.
 
     Raises:
         ImageError: a table is missing or cannot be one.
     """
     tables = {}
+    seen: set[int] = set()
     for pid in layer.pids:
-        if layer.core(pid).tc.task_state == TaskState.DEAD:
+        if layer.core(pid).tc.task_state == TaskState.DEAD or layer.ids(pid).files_id in seen:
             continue
+        seen.add(layer.ids(pid).files_id)
         entries = tuple(sorted(layer.fdinfo(layer.ids(pid).files_id), key=lambda entry: entry.fd))
         numbers = [entry.fd for entry in entries]
         if len(set(numbers)) != len(numbers) or (numbers and numbers[-1] >= FD_LIMIT):

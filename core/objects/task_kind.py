@@ -258,6 +258,7 @@ class TaskRecord:
         core, mm, fs: its records; empty ones if the image lacks them.
         kept, of_parent: what the supplement has of it, and of its parent.
         path_of: file id → path.
+        shares: "files", "fs": what it has from the one that cloned it (`image.shared_tables`).
         threads: only at restore.
     """
 
@@ -269,6 +270,7 @@ class TaskRecord:
     kept: Values = field(default_factory=dict)
     of_parent: Values = field(default_factory=dict)
     path_of: PathOf = str
+    shares: Collection[str] = ()
     threads: "tuple[ThreadRecord, ...]" = ()
     _found: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 

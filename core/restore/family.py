@@ -17,6 +17,7 @@ from lamina.core.attach.tracee import Tracee
 from lamina.core.errors import LaminaError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
 from lamina.core.image.records.queues import queued_signals
+from lamina.core.image.shared_tables import CLONE_PARENT
 from lamina.core.objects.task_kind import Stage
 from lamina.core.restore import stages
 from lamina.core.restore.plan import RestorePlan, TaskPlan
@@ -43,6 +44,7 @@ class Family:
         self._orphan = orphan
         self.notices: list[str] = []
         self._made: list[int] = []
+        self._forked: dict[int, Rebuilding] = {}
 
     @property
     def root(self) -> Rebuilding:
@@ -89,10 +91,19 @@ class Family:
                 pending.append(self._settle(child))
 
     def _settle(self, task: TaskPlan) -> Iterator[TaskPlan]:
-        """*task* has exec'd: make it ready for calls, then its session and its children, depth first; yields who is to be settled next."""
+        """*task* has exec'd, or been forked from whom it shares descriptors with: make it ready for calls, then its session and its
+        children, depth first; yields who is to be settled next.
+        """
         queued = [number for thread in task.record.threads for number in queued_signals(thread.core)]
-        process = self.processes[task.pid] = Rebuilding(task.pid, end_signal(queued))
-        process.exec_done()
+        process = self._forked.pop(task.pid, None) or Rebuilding(task.pid, end_signal(queued))
+        self.processes[task.pid] = process
+        if process.threads:
+            # A copy of who cloned it: the scratch range is where that one's image has a gap.
+            process.signal = end_signal(queued)
+            process.leader.signal = process.signal
+            process.drop_scratch()
+        else:
+            process.exec_done()
         process.make_scratch(task.spans, [self.plan.slice_bytes(task, tid) for tid in task.threads])
         self.notices += stages.put_back(process, task.record, Stage.BEFORE_CHILDREN)
         yield from self._make_children(process, task.membership.children_before)
@@ -104,28 +115,37 @@ class Family:
 
     def _make_children(self, parent: Rebuilding, pids: tuple[int, ...]) -> Iterator[TaskPlan]:
         for pid in pids:
-            self._clone(parent, pid)
             task = self.plan.tasks[pid]
-            child = Rebuilding(pid, parent.signal)
+            cloner = self.processes[task.origin.cloner] if task.origin.cloner else parent
+            self._clone(cloner, pid, task.origin.flags)
+            child = Rebuilding(pid, cloner.signal)
             tracee = child.add_thread(pid)
-            # It is a copy of its parent, scratch range and all.
-            tracee.page, tracee.size = parent.leader.page, parent.leader.size
-            child.syscall = parent.syscall
+            # It is a copy of who cloned it, scratch range and all.
+            tracee.page, tracee.size = cloner.leader.page, cloner.leader.size
+            child.scratch, child.syscall = cloner.scratch, cloner.syscall
             if task.is_zombie:
                 self._prepare_zombie(child, task)
-            else:
+                continue
+            calls = CallList()
+            calls.add("personality", task.core.tc.personality, about="set its personality")
+            child.run(calls)
+            if task.origin.execs:
                 self._exec(child, tracee, task)
-                yield task
+            else:
+                self._forked[pid] = child
+            yield task
 
-    def _clone(self, parent: Rebuilding, pid: int) -> None:
+    def _clone(self, cloner: Rebuilding, pid: int, flags: int) -> None:
         calls = CallList()
+        # A sibling ends with the signal that its maker ends with.
+        ends_with = 0 if flags & CLONE_PARENT else signal.SIGCHLD
         wanted = calls.data(struct.pack("<i", pid))
-        args = calls.data(_CLONE_ARGS.pack(0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 1, 0))
+        args = calls.data(_CLONE_ARGS.pack(flags, 0, 0, 0, ends_with, 0, 0, 0, 0, 1, 0))
         calls.pointer(args + _SET_TID_AT, wanted)
         calls.add("clone3", args, _CLONE_ARGS.size, expect=pid, about=f"make process {pid}")
         self._made.append(pid)
         try:
-            parent.run(calls)
+            cloner.run(calls)
         except LaminaError:
             if calls.calls[-1].result != pid:
                 self._made.remove(pid)  # it is somebody else's
@@ -133,9 +153,6 @@ class Family:
         adopt(pid)
 
     def _exec(self, child: Rebuilding, tracee: Tracee, task: TaskPlan) -> None:
-        calls = CallList()
-        calls.add("personality", task.core.tc.personality, about="set its personality")
-        child.run(calls)
         err = new_error()
         check(C.lm_exec_inside(task.pid, child.syscall, tracee.page, os.fsencode(task.executable), err), err)
 

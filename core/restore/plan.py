@@ -19,10 +19,12 @@ from lamina.core.image.owners import OwnerMap
 from lamina.core.image.records.queues import queued_signals
 from lamina.core.image.schema import core_entry, pstree_entry, vma_entry
 from lamina.core.image.sessions import Membership, Memberships, plan_memberships
+from lamina.core.image.shared_tables import Origin, Relative, plan_origins
 from lamina.core.image.supplement import AreaNote, Supplement
 from lamina.core.kinds.memory import area_notes, guards, shared_files, vmas
 from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.kinds.table import DESCRIPTORS
+from lamina.core.kinds.task.ids import groups as kernel_objects
 from lamina.core.objects.file_table import path_reader
 from lamina.core.objects.named_file import path_of
 from lamina.core.objects.opening import OpenOptions, plan_descriptions
@@ -50,6 +52,7 @@ class TaskPlan:
         record: what the image and the supplement say of it and its threads.
         membership: its session and group.
         executable: what it execs; "" for a zombie.
+        origin: who clones it, and what it shares with that one.
         entries: its mappings as in the image; areas: those to be mapped, ascending.
         owners: who holds its pages.
         guards: guard pages inside its mappings.
@@ -67,6 +70,7 @@ class TaskPlan:
     owners: OwnerMap | None = None
     guards: PageRuns = field(default_factory=PageRuns.empty)
     notes: tuple[AreaNote, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def core(self) -> core_entry:
@@ -190,6 +194,7 @@ def make_plan(layer: Layer, shell_job: bool, meter: Meter | None = None, ending:
         task = _plan_task(layer, chain, entry, memberships.by_pid[entry.pid], path_by_id)
         tasks[task.pid] = task
         found += _task_blockers(task)
+    found += _share_tables(layer, tasks)
     found += _writers_of_executables(layer, tasks)
     objects = plan_objects(layer, (area for task in tasks.values() for area in task.areas), _supplement(layer).objects)
     found += object_blockers(objects)
@@ -232,6 +237,22 @@ def _plan_task(layer: Layer, chain: Sequence[Layer], entry: pstree_entry, member
         entry.pid, entry.ppid, threads, record, membership, path_of(mm.exe_file_id), tuple(mm.vmas), tuple(areas), owners,
         guards.load(mm.vmas), notes,
     )  # fmt: skip
+
+
+def _share_tables(layer: Layer, tasks: dict[int, TaskPlan]) -> list[Blocker]:
+    """Say in *tasks* who clones whom; `verify` has found that it can be done. Returns why not all the same."""
+    living = [entry for entry in layer.pstree if not tasks[entry.pid].is_zombie]
+    relatives = [Relative(entry.pid, entry.ppid, entry.sid) for entry in living]
+    origins, _ = plan_origins(relatives, kernel_objects({entry.pid: layer.ids(entry.pid) for entry in living}))
+    found = []
+    for pid, origin in origins.items():
+        task, cloner = tasks[pid], tasks[origin.cloner or tasks[pid].parent or pid]
+        task.record.shares = origin.shares
+        tasks[pid] = replace(task, origin=origin)
+        if not origin.execs and os.path.realpath(task.executable) != os.path.realpath(cloner.executable):
+            why = f"it shares its descriptors with process {cloner.pid}, and does not run the same program"
+            found.append(Blocker(f"executable {task.executable}", why, pid=pid))
+    return found
 
 
 def _task_blockers(task: TaskPlan) -> list[Blocker]:

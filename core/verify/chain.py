@@ -128,11 +128,7 @@ def check_chain(layer: Layer, contents: bool = False, meter: Meter | None = None
     With *contents*, or a *meter* that tells how far it is, every byte is compared with the checksums in the sidecars, as fast as the disk
     reads; without, only what the maps and the small images say: some ms for a layer of any size.
     """
-    found = [
-        it
-        for it in Checker(meter or (Meter("verify") if contents else None)).check(layer)
-        if it.stops or (ours and it.refused)
-    ]
+    found = [it for it in Checker(meter or (Meter("verify") if contents else None)).check(layer) if it.stops or (ours and it.refused)]
     if readable(lambda: layer.is_pre_dump) and layer.is_pre_dump:
         found.append(Finding.of(layer, "", layer.memory_only))
     if not found and (away := elsewhere(layer)):

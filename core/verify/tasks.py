@@ -76,11 +76,13 @@ def _leader(layer: Layer, task: pstree_entry) -> Iterator[Finding]:
 def _files(layer: Layer, living: Sequence[pstree_entry], used: set[str]) -> Iterator[Finding]:
     used |= {"files.img"}
     yield from some(layer, "files.img", (why for entry in layer.files.values() for why in file_damage(entry, DESCRIPTORS)))
-    tables = {}
+    tables, seen = {}, set[int]()
     for task in living:
         name = f"ids-{task.pid}.img"
-        if layer.has(name) and layer.has(f"fdinfo-{layer.ids(task.pid).files_id}.img"):
-            tables[task.pid] = layer.fdinfo(layer.ids(task.pid).files_id)
+        files_id = layer.ids(task.pid).files_id if layer.has(name) else 0
+        if files_id and files_id not in seen and layer.has(f"fdinfo-{files_id}.img"):
+            tables[task.pid] = layer.fdinfo(files_id)
+            seen.add(files_id)
     for kind in DESCRIPTORS:
         used |= {f"{name}.img" for name in kind.images if layer.has(f"{name}.img")}
         by_file: dict[str, list[str]] = {}

@@ -13,6 +13,7 @@ from lamina.core.image.format import TaskState
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import pstree_entry
 from lamina.core.image.sessions import plan_memberships
+from lamina.core.image.shared_tables import Relative
 from lamina.core.kinds.table import ATTRIBUTES, DESCRIPTORS
 from lamina.core.kinds.task.ids import foreign_namespaces, shared_objects
 from lamina.core.objects.file_records import unsupported
@@ -59,7 +60,7 @@ def check_unsupported(layer: Layer) -> Iterator[Finding]:
     kernel_ids = {task.pid: layer.ids(task.pid) for task in living}
     for pid, entry in kernel_ids.items():
         yield from _several(layer, f"ids-{pid}.img", foreign_namespaces(layer.inventory.root_ids, entry))
-    yield from _several(layer, "pstree.img", shared_objects(kernel_ids))
+    yield from _several(layer, "pstree.img", shared_objects([Relative(it.pid, it.ppid, it.sid) for it in living], kernel_ids))
     for task in living:
         tids = task.threads or (task.pid,)
         record = TaskRecord(task.pid, tids, layer.core(task.pid), layer.mm(task.pid), layer.fs(task.pid))

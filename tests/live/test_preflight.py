@@ -21,6 +21,26 @@ STAY = "stay()\n"
 LIBC = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
 # What it is → code, what is said, and what the user can do.
+# A child shares with its parent, a grandchild with both, and then the child takes one of its own.
+GRANDCHILD = (
+    LIBC
+    + """
+r, w = os.pipe()
+if libc.syscall(56, FLAG | 17, 0, 0, 0, 0) == 0:
+    if libc.syscall(56, FLAG | 17, 0, 0, 0, 0) == 0: signal.pause()
+    libc.unshare(FLAG); os.write(w, b"x"); signal.pause()
+os.read(r, 1); os.close(r); os.close(w)
+"""
+)
+# clone(3) on a stack of its own, straight into pause(2): CLONE_VM | CLONE_SIGHAND.
+SHARED_MEMORY = (
+    LIBC
+    + """
+stack = ctypes.create_string_buffer(1 << 16)
+top = (ctypes.addressof(stack) + (1 << 16)) & ~15
+assert libc.clone(libc.pause, ctypes.c_void_p(top), 0x100 | 0x800 | 17, None) > 0
+"""
+)
 BLOCKERS = {
     "System V memory": (
         LIBC + "i = libc.shmget(0, 4096, 0o1600); libc.shmat.restype = ctypes.c_void_p; libc.shmat(i, None, 0); libc.shmctl(i, 0, None)",
@@ -70,8 +90,10 @@ BLOCKERS = {
         "threading.Thread(target=run, daemon=True).start(); done.wait()",
         "does not share its descriptor table",
     ),
-    "a shared table": (LIBC + "\nif libc.syscall(56, 0x400 | 17, 0, 0, 0, 0) == 0: signal.pause()", "shares its descriptor table"),
-    "a shared umask": (LIBC + "\nif libc.syscall(56, 0x200 | 17, 0, 0, 0, 0) == 0: signal.pause()", "shares its working directory"),
+    "a table that only a grandparent has": (GRANDCHILD.replace("FLAG", "0x400"), "shares its descriptor table (CLONE_FILES) with process"),
+    "a umask that only a grandparent has": (GRANDCHILD.replace("FLAG", "0x200"), "shares its working directory and umask (CLONE_FS) with"),
+    "shared memory": (SHARED_MEMORY, "shares its memory (CLONE_VM or vfork)"),
+    "shared signal actions": (SHARED_MEMORY, "shares its signal actions (CLONE_SIGHAND)"),
     "an orphaned session": (
         "r, w = os.pipe()\nlibc = __import__('ctypes').CDLL(None); libc.prctl(36, 1)\n"
         "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.close(r); os.close(w); signal.pause()\n    os._exit(0)\n"

@@ -49,8 +49,14 @@ def main() -> None:
                 one.send(b"works")
                 assert other.recv(5) == b"works"
             control.reply(
-                {"pid": os.getpid(), "child": child, "by us": maker(own[1]), "by a child": maker(theirs[0]),
-                 "by a child, other end": maker(theirs[1]), "by a grandchild that has ended": maker(ended[0])}
+                {
+                    "pid": os.getpid(),
+                    "child": child,
+                    "by us": maker(own[1]),
+                    "by a child": maker(theirs[0]),
+                    "by a child, other end": maker(theirs[1]),
+                    "by a grandchild that has ended": maker(ended[0]),
+                }
             )
         time.sleep(0.002)
 

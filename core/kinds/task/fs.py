@@ -13,6 +13,18 @@ from lamina.core.objects.task_kind import CapturedTask, Machine, Stage, TaskImag
 _PLACES: Final = (("exe", "executable"), ("cwd", "working directory"), ("root", "root directory"))
 
 
+def _place(pid: int, name: str) -> tuple[str, os.stat_result]:
+    """Where a link of /proc/PID points, and what is there: of one moment, although the process may change its directory meanwhile."""
+    try:
+        held = os.open(f"/proc/{pid}/{name}", os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise TargetError("no such process", str(pid)) from error
+    try:
+        return os.readlink(f"/proc/self/fd/{held}"), os.fstat(held)
+    finally:
+        os.close(held)
+
+
 class FileSystemPlace(TaskKind[tuple[str, str, int]]):
     """(working directory, root, umask), the first two as paths from our root; a removed one ends in " (deleted)"."""
 
@@ -25,11 +37,7 @@ class FileSystemPlace(TaskKind[tuple[str, str, int]]):
     def blockers(self, look: TaskLook) -> Iterable[Blocker]:
         """Executable, working directory and root must still have their names."""
         for name, what in _PLACES:
-            place = f"/proc/{look.pid}/{name}"
-            try:
-                link, info = os.readlink(place), Path(place).stat()
-            except OSError as error:
-                raise TargetError("no such process", str(look.pid)) from error
+            link, info = _place(look.pid, name)
             if why := path_blocker(link, info.st_dev, info.st_ino):
                 fix = "start the program anew" if name == "exe" else "let it change to a directory that exists"
                 yield Blocker(f"{what} {link}", why, fix, look.pid)
@@ -51,7 +59,11 @@ class FileSystemPlace(TaskKind[tuple[str, str, int]]):
                 yield Blocker("directory", f"{path}, which the program worked in, does not exist", "make it again")
 
     def rebuild(self, record: TaskRecord, calls: CallList) -> None:
-        """After all files of areas were opened by path, since the root may change here, and before the credentials."""
+        """After all files of areas were opened by path, since the root may change here, and before the credentials. Who shares the place of
+        another (CLONE_FS) has nothing to do.
+        """
+        if "fs" in record.shares:
+            return
         cwd, root = record.path_of(record.fs.cwd_id), record.path_of(record.fs.root_id)
         calls.add("chdir", calls.path(cwd), expect=0, about=f"enter {cwd}")
         if root != "/":

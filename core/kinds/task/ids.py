@@ -1,12 +1,14 @@
 """Ids of kernel objects ↔ `task_kobj_ids_entry`: equal numbers mean one shared object, and the name of an fdinfo image is its files id."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Final
 
 from lamina.core.errors import Blocker
 from lamina.core.image.schema import task_kobj_ids_entry
+from lamina.core.image.shared_tables import WORDS, Relative, groups_of, plan_origins
 from lamina.core.objects.task_kind import TaskKind, TaskLook
 
 _NAMESPACES: Final = ("pid_ns", "net_ns", "ipc_ns", "uts_ns", "mnt_ns", "user_ns", "cgroup_ns", "time_ns")
@@ -18,10 +20,12 @@ _OF_THREADS: Final = ("ipc", "mnt", "net", "uts")
 
 
 class IdTable:
-    """Ids of one dump. Every task has objects of its own and the namespaces of lamina: preflight refused all else."""
+    """Ids of one dump. Every task has the namespaces of lamina, and memory and signal actions of its own: preflight refused all else."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Mapping[str, Mapping[int, int]] = MappingProxyType({})) -> None:
+        """shared: "files" and "fs" → pid → whose it has, of those that have none of their own."""
         self._tasks: dict[int, int] = {}
+        self._shared = shared
 
     def root(self) -> task_kobj_ids_entry:
         """For `inventory_entry.root_ids`: lamina's own. A task's equal namespace ids mean "not to be made again"."""
@@ -29,7 +33,13 @@ class IdTable:
 
     def of(self, pid: int) -> task_kobj_ids_entry:
         """For ids-PID.img and `core_entry.ids`; the same for the same pid, counted in the order first asked."""
-        return self._entry(self._tasks.setdefault(pid, _ROOT + 1 + len(self._tasks)))
+        entry = self._entry(self._number(pid))
+        for name, owners in self._shared.items():
+            setattr(entry, f"{name}_id", self._number(owners.get(pid, pid)))
+        return entry
+
+    def _number(self, pid: int) -> int:
+        return self._tasks.setdefault(pid, _ROOT + 1 + len(self._tasks))
 
     @staticmethod
     def _entry(number: int) -> task_kobj_ids_entry:
@@ -79,11 +89,16 @@ def foreign_namespaces(root: task_kobj_ids_entry, entry: task_kobj_ids_entry) ->
             yield f"it had a {name.removesuffix('_ns')} namespace of its own, which is not supported"
 
 
-def shared_objects(by_pid: Mapping[int, task_kobj_ids_entry]) -> Iterator[str]:
-    """Objects that two processes share (clone with CLONE_VM, CLONE_FILES and so on)."""
-    for name in _OBJECTS:
-        owners: dict[int, int] = {}
-        for pid, entry in by_pid.items():
-            owner = owners.setdefault(getattr(entry, f"{name}_id"), pid)
+def groups(by_pid: Mapping[int, task_kobj_ids_entry]) -> dict[str, dict[int, int]]:
+    """Object → pid → the first pid that has the same, by their ids."""
+    return {name: groups_of({pid: getattr(entry, f"{name}_id") for pid, entry in by_pid.items()}) for name in _OBJECTS}
+
+
+def shared_objects(relatives: Sequence[Relative], by_pid: Mapping[int, task_kobj_ids_entry]) -> Iterator[str]:
+    """What living processes share (clone with CLONE_VM, CLONE_FILES and so on) and a restore cannot let them share again."""
+    found = groups(by_pid)
+    for name in ("vm", "sighand"):
+        for pid, owner in found[name].items():
             if owner != pid:
-                yield f"process {pid} shares its {name} with process {owner}: such sharing is not supported"
+                yield f"process {pid} shares {WORDS[name]} with process {owner}: not supported yet"
+    yield from (f"process {pid} {why}" for pid, why in plan_origins(relatives, found)[1].items())

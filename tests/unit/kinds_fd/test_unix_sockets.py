@@ -186,8 +186,6 @@ os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

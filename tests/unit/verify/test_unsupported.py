@@ -7,6 +7,7 @@ import pytest
 from lamina.core.image import format as fmt
 from lamina.core.image.layer import Layer
 from lamina.core.image.schema import file_lock_entry, plugins_entry, task_kobj_ids_entry
+from lamina.core.image.shared_tables import Relative
 from lamina.core.kinds.task.ids import foreign_namespaces, shared_objects
 from lamina.core.verify import State, check_chain, verify_layer
 from lamina.core.verify.unsupported import images
@@ -61,7 +62,9 @@ def test_plugins_are_named(tmp_path: Path) -> None:
 def test_what_processes_share_and_namespaces_of_their_own() -> None:
     one = task_kobj_ids_entry(vm_id=1, files_id=1, fs_id=1, sighand_id=1, net_ns_id=5)
     two = task_kobj_ids_entry(vm_id=2, files_id=2, fs_id=2, sighand_id=2, net_ns_id=6)
-    assert not [*shared_objects({10: one, 20: two})]
-    assert len([*shared_objects({10: one, 20: one})]) == 4
+    family = [Relative(10, 0, 10), Relative(20, 10, 10)]
+    assert not [*shared_objects(family, {10: one, 20: two})]
+    assert len([*shared_objects(family, {10: one, 20: one})]) == 2, "memory and signal actions; a child may share the other two"
+    assert len([*shared_objects([family[0], Relative(20, 11, 10)], {10: one, 20: one})]) == 3
     assert not [*foreign_namespaces(one, one)]
     assert [*foreign_namespaces(one, two)] == ["it had a net namespace of its own, which is not supported"]
