@@ -120,7 +120,7 @@ class SendDialog(AddressDialog):
         return answer if answer.word in ("24", "32") else "frames: 24 or 32"
 
     def command(self, answer: Where) -> str:
-        """As `lamina dump` would be typed."""
+        """`lamina dump … --page-server …`."""
         keeps = "" if answer.option else " -R --track-mem"
         wire = f" --wire {answer.word}" if answer.word != "32" else ""
         return f"lamina dump -t {self._pid} -D …{keeps} --page-server --address {answer.host} --port {answer.port}{wire}"
@@ -146,7 +146,7 @@ class ReceiveDialog(AddressDialog):
         return answer
 
     def command(self, answer: Where) -> str:
-        """As `lamina page-server` would be typed."""
+        """`lamina page-server …`."""
         on = f"../{answer.word}" if answer.word else None
         return command_lines.receive_line(self._layer, on, answer.host, answer.port, answer.option)
 

@@ -35,7 +35,7 @@ def leave_programs_dialog(programs: Sequence[str], readonly: bool) -> Confirm:
             f"Left running, {'it goes' if one else 'they go'} on without lamina; the next lamina shows {'it' if one else 'them'}, "
             "and so does lamina attach.",
             f"Dumped first, {'it' if one else 'each'} can be put back from its layer later, with its screen. "
-            f"To end {'it' if one else 'them'} closes the terminal, which sends SIGHUP.",
+            f"Ending {'it' if one else 'them'} closes the terminal, which sends SIGHUP.",
         ],
         [choice for choice in choices if choice.key != "dump" or not readonly],
     )

@@ -103,9 +103,9 @@ TARGET_SCREEN_KEYS: list[BindingType] = [
 STACK_KEYS: list[BindingType] = [
     Binding("r", "restore", "restore…", tooltip="put the program back to this layer (asks)"),
     Binding("m", "mark", "mark", tooltip="mark this layer; two marked layers are compared at once"),
-    Binding("v", "verify", "verify", tooltip="compare all bytes of this layer, and those it inherits, with the checksums"),
+    Binding("v", "verify", "verify", tooltip="compare this layer and what it inherits with the checksums"),
     Binding("x", "dedup", "dedup…", tooltip="free what layers hold twice, lossless or not (dry run first)"),
-    Binding("s", "squash", "squash…", tooltip="merge the layers from the marked one to this into one (dry run first)"),
+    Binding("s", "squash", "squash…", tooltip="merge the layers from the marked one to this (dry run first)"),
     Binding("delete", "drop", "drop…", key_display="Del", tooltip="to the trash, from there for good (dry run first)"),
     Binding("z", "undo", "undo", tooltip="bring back the layer dropped last, or the one under the cursor"),
     Binding("l", "label", "label", tooltip="a name for people"),

@@ -77,7 +77,7 @@ def known_state(identity: Identity) -> "TargetState | None":
 
 
 def known_states() -> "list[TargetState]":
-    """As `known_state`, of all processes."""
+    """What lamina remembers of all processes; nothing if this user has no directory for that."""
     from lamina.core.dirty.lost import seen_states
 
     try:

@@ -71,7 +71,7 @@ class LayerMemories:
         return found
 
     def read_ahead(self, row: LayerRow, pid: int) -> None:
-        """As `read`, before it is asked for. If it cannot be read, that is said when it is asked for."""
+        """Read and keep the memory before it is asked for. If it cannot be read, that is said when it is asked for."""
         with suppress(LaminaError, OSError):
             self.read(row, pid)
 

@@ -54,7 +54,7 @@ class StackReader:
         return StackView(path, rows, trash, disk, in_trash, paths.free_bytes(path), paths.is_file(path))
 
     def judge(self, path: Path) -> StackView:
-        """As `read`, and check each layer quickly, as every restore does first."""
+        """Read the stack in *path*, and check each layer quickly, as every restore does first."""
         with suppress(ImageError, OSError):  # which `read` reports
             self._check(path)
         return self.read(path)
@@ -88,7 +88,7 @@ class StackReader:
         return found
 
     def verify_all(self, path: Path, listen: "Listener", cancel: "CancelToken") -> "Verified":
-        """As `verify`, of every layer of the stack in *path*."""
+        """Check all bytes of every layer of the stack in *path*, and remember the results."""
         from lamina.core.verify import verify_stack
 
         stack, stamps = self._open(path)

@@ -295,7 +295,7 @@ class Attachment:
         self.close()
 
     def seen(self) -> None:
-        """As `close`, and tell the holder that the end of the program was seen, so that the terminal need not be held any longer."""
+        """Detach, and tell the holder that the end of the program was seen, so that the terminal need not be held any longer."""
         with suppress(OSError):
             self._connection.send(b"B")
         self.close()
