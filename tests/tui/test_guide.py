@@ -19,5 +19,5 @@ def test_a_program_that_is_not_tracked_is_written_whole_and_the_guide_says_so(tm
     tracked = Target(7, "crystal", Identity(7, 1, "boot"), tmp_path, tracker="uffd-wp async")
     guide.follow(Session(target=tracked), Journal())
     assert "only those are written" in guide.line
-    guide.follow(Session(target=replace(tracked, tracker="", lost="it became another program by exec")), Journal())
+    guide.follow(Session(target=replace(tracked, tracker="", why_untracked="it became another program by exec")), Journal())
     assert "only those" not in guide.line and "not tracked" in guide.line

@@ -28,7 +28,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     (commands.relink_line(S / "3", None, [S], dry_run=True), {"to": None, "search": [S], "dry_run": True}),
     (commands.export_line(S / "3", Path("x.tar.zst"), "flat"), {"verb": "export", "flat": True, "alone": False}),
     (commands.import_line(Path("x.tar.zst"), S, "theirs", trust=True), {"verb": "import", "dir": S, "trust": True, "name": "theirs"}),
-    (commands.rest_line("expand", S / "3"), {"verb": "expand", "layer": "/my shots/3", "dry_run": False}),
+    (commands.compress_line("expand", S / "3"), {"verb": "expand", "layer": "/my shots/3", "dry_run": False}),
 ]
 
 

@@ -53,12 +53,12 @@ async def test_tracking_that_was_lost_is_said_where_the_user_looks(reaper: Reape
         await until(lambda: app.bridge.busy_with is None)
         elsewhere = os.environ | {"LAMINA_STATE_DIR": str(tmp_path / "elsewhere")}
         lamina("untrack", "--force", "-t", victim.pid, env=elsewhere)
-        await until(lambda: app.session.target and app.session.target.lost)
+        await until(lambda: app.session.target and app.session.target.why_untracked)
         await until(lambda: "tracking lost" in app.target_screen.title_bar.render_line(0).text)
         await until(lambda: "full: tracking was ended from outside" in app.target_screen._dump_now.render().plain)
         await pilot.press("d")
         await until(lambda: app.session.target and app.session.target.layer and app.session.target.layer.name == "2")
         await until(lambda: app.bridge.busy_with is None)
         assert any("a full layer: nothing is inherited from ../1: tracking was ended" in text for text in app.journal.jobs[0].notices)
-        assert app.session.target and app.session.target.tracker and not app.session.target.lost
+        assert app.session.target and app.session.target.tracker and not app.session.target.why_untracked
     lamina("untrack", "-t", victim.pid)

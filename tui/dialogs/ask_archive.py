@@ -105,15 +105,15 @@ def _plan_import(app: BaseApp, archive: Path, stack: Path) -> None:
     app.do(archives.plan_import(archive, stack, show))
 
 
-def ask_rest(app: BaseApp, row: LayerRow) -> None:
+def ask_compress(app: BaseApp, row: LayerRow) -> None:
     """Ask before a layer is compressed or expanded."""
     verb = "expand" if row.compressed else "compress"
 
     def show(found: Proposal) -> None:
-        choice = Choice(verb, verb.capitalize(), command=commands.rest_line(verb, row.path))
-        ask_before(app, f"{verb.capitalize()} layer {row.name}", found, choice, archives.rest(row))
+        choice = Choice(verb, verb.capitalize(), command=commands.compress_line(verb, row.path))
+        ask_before(app, f"{verb.capitalize()} layer {row.name}", found, choice, archives.compress_or_expand(row))
 
-    app.do(archives.plan_rest(row, show))
+    app.do(archives.plan_compress_or_expand(row, show))
 
 
 def ask_relink(app: BaseApp, row: LayerRow) -> None:

@@ -31,7 +31,7 @@ _UNICODE = {short: name for name, short in KEY_NAME_REPLACEMENTS.items()}
 _MOVES = {"up", "down", "page up", "page down", "first", "last", "back", "choose", "pan", "before", "next", "next pane", "pane before"}
 # What --readonly refuses at the first key. Others begin with a dry run, which is allowed.
 _CHANGES = {
-    "track", "dump", "send", "receive", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "rest",
+    "track", "dump", "send", "receive", "timed", "final", "new_program", "restore", "undo", "label", "pin", "export", "import", "compress",
     "relink", "core", "own_command",
 }  # fmt: skip
 _NAMES = {

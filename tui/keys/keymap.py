@@ -116,7 +116,7 @@ STACK_KEYS: list[BindingType] = [
     Binding("I", "import", "import…", show=False, tooltip="make the layers of an archive layers of a stack"),
     Binding("W", "receive", "receive…", show=False, tooltip="be a page server: wait for a layer that another lamina, or criu, sends"),
     Binding("D", "tidy", "prune, trash…", show=False, tooltip="which layers to keep, and emptying the trash (dry run first)"),
-    Binding("K", "rest", "compress…", show=False, tooltip="compress the pages of this layer at rest, or expand them"),
+    Binding("K", "compress", "compress…", show=False, tooltip="compress the pages of this layer, or expand them"),
     Binding("R", "relink", "relink…", show=False, tooltip="find the parent of a layer that was moved or renamed"),
     Binding("V", "verify_all", "verify all", show=False, tooltip="compare all bytes of all layers with the checksums"),
     Binding("M", "compare_live", "with now", show=False, tooltip="compare this layer with the program as it runs"),

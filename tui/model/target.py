@@ -23,7 +23,7 @@ class Target:
         layer: its last layer, which the next dump builds on, or None.
         tracker: the tracker that tracks it, or "".
         alive: it still runs.
-        lost: why it is no longer tracked, so that the next dump will be a full one, or "".
+        why_untracked: why it is no longer tracked, so that the next dump will be a full one, or "".
     """
 
     pid: int
@@ -33,7 +33,7 @@ class Target:
     layer: Path | None = None
     tracker: str = ""
     alive: bool = True
-    lost: str = ""
+    why_untracked: str = ""
 
 
 def look_up(pid: int, stack: Path | None) -> Target:
@@ -51,11 +51,11 @@ def look_up(pid: int, stack: Path | None) -> Target:
     place = stack or (layer.parent if layer else paths.default_stack(stat.comm, identity))
     tracker = state.tracker if state and is_tracker(state.tracker) else ""
     alive = stat.state not in "ZX"
-    lost = _why_lost(state) if state and tracker and alive else ""
-    return Target(pid, in_one_line(stat.comm), identity, place, layer, "" if lost else tracker, alive, lost)
+    why = _why_untracked(state) if state and tracker and alive else ""
+    return Target(pid, in_one_line(stat.comm), identity, place, layer, "" if why else tracker, alive, why)
 
 
-def _why_lost(state: "TargetState") -> str:
+def _why_untracked(state: "TargetState") -> str:
     from lamina.core.dirty.lost import why_lost
 
     return why_lost(state)

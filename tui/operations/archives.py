@@ -108,7 +108,7 @@ def import_(archive: Path, stack: Path, plan: ImportPlan, name: str, then: Calla
     return Operation("import", f"import {archive.name}", run, summary, then=then)
 
 
-def plan_rest(row: LayerRow, then: Ask) -> Operation:
+def plan_compress_or_expand(row: LayerRow, then: Ask) -> Operation:
     """What compressing the layer, or expanding one that is compressed, would do."""
     verb = "expand" if row.compressed else "compress"
 
@@ -128,10 +128,10 @@ def plan_rest(row: LayerRow, then: Ask) -> Operation:
         )
         return Proposal(found, tuple(lines), f"{before} would become {about}{after}")
 
-    return dry_run(f"{verb} layer {row.name}", commands.rest_line(verb, row.path, dry_run=True), make, then)
+    return dry_run(f"{verb} layer {row.name}", commands.compress_line(verb, row.path, dry_run=True), make, then)
 
 
-def rest(row: LayerRow) -> Operation:
+def compress_or_expand(row: LayerRow) -> Operation:
     """Compress the pages of the layer, or expand them."""
     verb = "expand" if row.compressed else "compress"
 
@@ -139,7 +139,7 @@ def rest(row: LayerRow) -> Operation:
         from lamina.core.archive.compress import compress, expand
         from lamina.core.image.layer import Layer
 
-        work.announce(commands.rest_line(verb, row.path))
+        work.announce(commands.compress_line(verb, row.path))
         return (expand if row.compressed else compress)(Layer(row.path), work.listen, work.cancel)
 
     def summary(done: "CompressResult") -> str:

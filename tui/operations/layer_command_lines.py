@@ -86,6 +86,6 @@ def import_line(archive: Path, stack: Path, name: str = "", trust: bool = False)
     return _line("import", archive, stack, *(("--as", name) if name else ()), "--trust" if trust else None)
 
 
-def rest_line(verb: str, layer: Path, dry_run: bool = False) -> str:
+def compress_line(verb: str, layer: Path, dry_run: bool = False) -> str:
     """`lamina compress shots/3`, or `lamina expand shots/3`."""
     return _line(verb, layer, _dry(dry_run))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.tui.dialogs.ask_archive import ask_export, ask_import, ask_relink, ask_rest
+from lamina.tui.dialogs.ask_archive import ask_compress, ask_export, ask_import, ask_relink
 from lamina.tui.dialogs.ask_dedup import ask_dedup
 from lamina.tui.dialogs.ask_label import ask_label, ask_pin
 from lamina.tui.dialogs.ask_page_server import ask_receive
@@ -134,10 +134,10 @@ class LayerActions(Frame):
 
         self.app.push_screen(Tidy(stack), answered)
 
-    def action_rest(self) -> None:
-        """Compress it at rest, or expand it."""
+    def action_compress(self) -> None:
+        """Compress the pages of the layer, or expand them."""
         if row := self._live_layer():
-            ask_rest(self.lamina, row)
+            ask_compress(self.lamina, row)
 
     def action_relink(self) -> None:
         """Mend its parent link."""

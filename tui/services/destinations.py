@@ -8,6 +8,6 @@ OPEN_A_LINE = frozenset({
     "save_view", "search", "send", "tidy", "timed",
 })  # fmt: skip
 OPEN_A_CHOICE = frozenset({
-    "columns", "command_palette", "compare", "compare_live", "dedup", "drop", "final", "help", "image", "jump_mode", "open", "rest",
+    "columns", "command_palette", "compare", "compare_live", "compress", "dedup", "drop", "final", "help", "image", "jump_mode", "open",
     "restore", "squash",
 })  # fmt: skip

@@ -45,8 +45,8 @@ def _describe(target: Target, memory: TargetMemory, hindrance: str) -> Text:
         text.append(f"parent: layer {memory.parent.name}, {units.age(time.time() - memory.parent_time)} ago\n", style="dim")
     if memory.freeze_us and memory.parent is not None:
         text.append(f"freeze about {units.duration(memory.freeze_us)}, as the last\n", style="dim")
-    if target.lost:
-        text.append(f"! full: {target.lost}\n", style=WARM)
+    if target.why_untracked:
+        text.append(f"! full: {target.why_untracked}\n", style=WARM)
     elif not target.tracker:
         text.append("not tracked: t\n", style="dim")
     return text

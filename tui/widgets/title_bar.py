@@ -56,7 +56,7 @@ class TitleBar(Widget):
         line.append(f"{target.name} {target.pid}", style="bold")
         if not target.alive:
             return line.append(" · has ended; r on a layer brings it back", style="not bold")
-        if target.lost:
+        if target.why_untracked:
             line.append(" · tracking lost", style=f"not bold {WARM}")
         else:
             line.append(f" · {target.tracker or 'not tracked'}", style="not bold" if target.tracker else "not bold dim")
