@@ -104,6 +104,7 @@ SETS: dict[str, Callable[[Reaper, Path], MadeSet]] = {
     "terminal": _terminal,
     "python_counter": _python("python_counter"),
     "python_worker": _python("python_worker"),
+    "socket pairs": _python("kind_socket_pairs"),
     "redis": _redis,
 }
 """Name → makes it."""

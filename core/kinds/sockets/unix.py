@@ -43,7 +43,7 @@ _ANSWER: Final = struct.Struct("=BBBBIII")
 _PEER, _SHUTDOWN, _SHOW_PEER = 2, 6, 4
 # What the kernel chooses if a socket that asks for senders (SO_PASSCRED) sends without having a name (net/unix/af_unix.c, unix_autobind).
 _CHOSEN_NAME: Final = re.compile(rb"\0[0-9a-f]{5}")
-_IDS: Final = range(1 << 32)
+_IDS: Final = range((1 << 32) - 1)
 _GROUPS: Final = re.compile(r"\d{1,10}(,\d{1,10}){0,255}")
 _CLOSE: Final = "let it close, then dump"
 _SAME: Final = -1 & 0xFFFFFFFF
@@ -309,6 +309,8 @@ class UnixSocket(DescriptorKind):
             yield f"is a unix socket with the flags {record.uflags:#x} of criu, which are not supported"
         if record.opts.so_filter:
             yield "is a unix socket with a packet filter attached"
+        if record.opts.so_reuseport or any(getattr(record.opts, name) for name in ("tcp_keepcnt", "tcp_keepidle", "tcp_keepintvl")):
+            yield "is a unix socket with options that only internet sockets have"
 
     def layer_damage(self, layer: LayerFiles, tables: Tables) -> Iterator[tuple[str, str]]:
         """Ends that are not each other's, and messages that nobody can get."""

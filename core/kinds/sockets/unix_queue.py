@@ -23,6 +23,8 @@ from lamina.core.objects.kind import CapturedFile, Opening, Records, Saving
 SK_QUEUES: Final = "sk-queues"
 _RIGHTS: Final = 1  # SCM_RIGHTS
 _MOST_RIGHTS: Final = 253  # SCM_MAX_FD
+_PID_LIMIT: Final = 1 << 22  # PID_MAX_LIMIT
+_NOBODY: Final = 0xFFFFFFFF  # an id that nobody can have
 _UCRED: Final = struct.Struct("=iII")
 _ROOM: Final = 1 << 20
 _OVERHEAD: Final = 4096  # more than the kernel charges for the smallest message
@@ -131,8 +133,14 @@ def damage(layer: Records, files: dict[int, Any]) -> Iterator[str]:
     for record, _ in layer.records(SK_QUEUES):
         if record.id_for not in files or not files[record.id_for].HasField("usk"):
             yield f"it has a message for file {record.id_for}, which is no unix socket"
+        if sum(len(scm.rights) for scm in record.scm) > _MOST_RIGHTS:
+            yield f"a message for file {record.id_for} has more than {_MOST_RIGHTS} descriptors in flight"
+        if record.HasField("ucred"):
+            sender = record.ucred
+            if not 0 < sender.pid < _PID_LIMIT or _NOBODY in (sender.uid, sender.gid):
+                yield f"a message for file {record.id_for} is from process {sender.pid}, user {sender.uid}, group {sender.gid}"
         for scm in record.scm:
-            if scm.type != _RIGHTS or not 0 < len(scm.rights) <= _MOST_RIGHTS:
+            if scm.type != _RIGHTS or not scm.rights:
                 yield f"a message for file {record.id_for} has {len(scm.rights)} objects of type {scm.type} in flight"
             yield from (
                 f"a message for file {record.id_for} has file {right} in flight, which the layer does not have"

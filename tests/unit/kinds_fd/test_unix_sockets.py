@@ -3,11 +3,12 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from lamina.core.dump.preflight import examine
-from lamina.core.image.schema import unix_sk_entry
+from lamina.core.image.schema import fd_types, file_entry, scm_entry, sk_packet_entry, sk_ucred_entry, unix_sk_entry
 from lamina.core.kinds.sockets.unix import UnixSocket
 from lamina.core.kinds.table import DESCRIPTORS
 from lamina.core.objects.opening import plan_descriptions
@@ -202,3 +203,50 @@ def test_a_record_that_cannot_be(changes: dict[str, object], words: str) -> None
     for name, value in changes.items():
         setattr(record, name, value)
     assert any(words in why for why in UnixSocket().damage(record))
+
+
+def packet(**values: object) -> sk_packet_entry:
+    return sk_packet_entry(**{"id_for": 1, "length": 0, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (packet(id_for=3), "for file 3, which is no unix socket"),
+        (packet(scm=[scm_entry(type=2, rights=[1])]), "1 objects of type 2"),
+        (packet(scm=[scm_entry(type=1)]), "0 objects of type 1"),
+        (packet(scm=[scm_entry(type=1, rights=[1] * 200)] * 2), "more than 253 descriptors"),
+        (packet(scm=[scm_entry(type=1, rights=[77])]), "has file 77 in flight, which the layer does not have"),
+        (packet(ucred=sk_ucred_entry(pid=0, uid=0, gid=0)), "is from process 0"),
+        (packet(ucred=sk_ucred_entry(pid=1 << 22, uid=0, gid=0)), "is from process 4194304"),
+        (packet(ucred=sk_ucred_entry(pid=1, uid=0xFFFFFFFF, gid=0)), "user 4294967295"),
+        ((7, 8, 8), "is the same socket as its usk 1"),
+        ((7, 9, 8), "one of a pair whose other end it does not have"),
+    ],
+)
+def test_a_queue_or_pair_that_cannot_be(record: Any, words: str) -> None:
+    class Written:
+        """A layer with a pair, and a file."""
+
+        files: ClassVar = {
+            1: file_entry(type=fd_types.UNIXSK, id=1, usk=end(1, 7, 8)), 2: file_entry(type=fd_types.UNIXSK, id=2, usk=end(2, 8, 7)),
+            3: file_entry(type=fd_types.REG, id=3),
+        }  # fmt: skip
+        queue: ClassVar = [(packet(ucred=sk_ucred_entry(pid=1, uid=2, gid=3), scm=[scm_entry(type=1, rights=[1, 3])]), b"")]
+
+        def records(self, image: str) -> list[tuple[sk_packet_entry, bytes]]:
+            return self.queue
+
+    layer: Any = Written()
+    assert [*UnixSocket().layer_damage(layer, {})] == []
+    if isinstance(record, tuple):
+        ino, peer, of_second = record
+        layer.files = {**layer.files, 1: file_entry(type=fd_types.UNIXSK, id=1, usk=end(1, 7, peer))}
+        layer.files[2] = file_entry(type=fd_types.UNIXSK, id=2, usk=end(2, ino if words.startswith("is the") else of_second, 7))
+    else:
+        layer.queue = [(record, b"")]
+    assert any(words in why for _, why in UnixSocket().layer_damage(layer, {}))
+
+
+def end(ident: int, ino: int, peer: int) -> unix_sk_entry:
+    return unix_sk_entry(id=ident, ino=ino, type=1, state=1, flags=2, uflags=0, backlog=0, peer=peer, name=b"")
