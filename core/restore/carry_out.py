@@ -20,9 +20,11 @@ from lamina.core.restore.request import RestoreRequest, RestoreResult
 def carry_out(plan: RestorePlan, request: RestoreRequest, listener: Listener, cancel: CancelToken, started: int) -> RestoreResult:
     """Rebuild what was planned, in a `reading` block. *started*: CLOCK_MONOTONIC of the begin, ns."""
     total = sum(fill.pages_to_fill(task).pages for task in plan.living) * PAGE
-    meter = Meter("fill", listener, cancel, f"restore of {plan.layer.path}", total, started)
+    what = f"restore of {plan.layer.path}"
+    meter = Meter("fill", listener, cancel, what, total, started)
+    cancel.check(what)
     with open_descriptions(plan.layer, DESCRIPTORS, OpenOptions(shell_job=request.shell_job)) as descriptions:
-        cancel.check(f"restore of {plan.layer.path}")
+        cancel.check(what)
         wishes = Wishes(
             orphan=request.detach, arm=request.arm, terminal=request.shell_job and not request.detach and keep_terminal(plan.root.pid),
             filled=lambda pages: meter.step(pages * PAGE), ready=lambda: _write_pidfile(request, plan), cancel=cancel,
