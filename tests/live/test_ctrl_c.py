@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class Case:
         """Ctrl-C, unless *process* has ended; then it ends in time."""
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(LIMIT_S)
+            _heed(process, name)
             self.hit(name)
 
     def hit(self, name: str) -> None:
@@ -97,12 +97,12 @@ class Case:
         self.wait_some(name, process)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            said = _read(process.stderr.fileno(), LIMIT_S, name)
+            said = _heed(process, name)
             self.hit(name)
         else:
-            said = process.stderr.read()
-        process.wait(PATIENCE_S if GOES_ON in said else LIMIT_S)
+            said = b""
         said += process.stderr.read()
+        process.wait(PATIENCE_S)
         process.stderr.close()
         # Before lamina's first line the interpreter has Ctrl-C to itself.
         assert b"Traceback" not in said or b"init_import_site" in said or process.returncode == -signal.SIGINT, said
@@ -129,14 +129,40 @@ class Case:
             assert not layer.exists() or os.listdir(layer) == []
 
 
-def _read(fd: int, patience: float, what: str) -> bytes:
-    """What comes from *fd* within *patience* s until its end, or until it says that it goes on."""
-    said, deadline = b"", time.monotonic() + patience
-    while GOES_ON not in said:
-        assert select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0], f"{what} goes on and does not say so: {said!r}"
-        if not (more := os.read(fd, 1 << 16)):
-            break
-        said += more
+class Stopwatch:
+    """How long a process takes from now on, with those below it, s: but for what it waits for a processor, which tells of the machine."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._began = pid, time.monotonic()
+        self._waited: dict[tuple[int, int], int] = {}
+        self._before = dict(self._look())
+
+    def _look(self) -> Iterator[tuple[tuple[int, int], int]]:
+        """(pid, tid) → ns that it was ready to run and did not (Documentation/scheduler/sched-stats.rst)."""
+        for pid in tree_of(self._pid):
+            with suppress(OSError):
+                for tid in os.listdir(f"/proc/{pid}/task"):
+                    yield (pid, int(tid)), int(Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()[1])
+
+    @property
+    def seconds(self) -> float:
+        """As far as it is known: what ended since the last look has waited some more."""
+        self._waited.update({key: ns - self._before.get(key, 0) for key, ns in self._look()})
+        longest: Counter[int] = Counter()
+        for (pid, _), ns in self._waited.items():
+            longest[pid] = max(longest[pid], ns)
+        return time.monotonic() - self._began - sum(longest.values()) / 1e9
+
+
+def _heed(process: subprocess.Popen[bytes], what: str) -> bytes:
+    """What *process*, which was asked to stop, says until it ends, or until it says that it goes on: either in time."""
+    watch, said = Stopwatch(process.pid), b""
+    while GOES_ON not in said and process.poll() is None:
+        if process.stderr is None:
+            time.sleep(0.02)
+        elif select.select([process.stderr], [], [], 0.02)[0]:
+            said += os.read(process.stderr.fileno(), 1 << 16)
+        assert watch.seconds < LIMIT_S, f"{what} goes on and does not say so: {said!r}"
     return said
 
 
@@ -209,7 +235,7 @@ def test_restore_in_place_goes_on_once_the_old_program_has_ended(case: Case, res
             said = b""
             for _ in range(count):
                 process.send_signal(signal.SIGINT)
-                more = _read(process.stderr.fileno(), LIMIT_S, "restore --replace")
+                more = _heed(process, "restore --replace")
                 assert GOES_ON in more
                 said += more
             parent.late = False
