@@ -209,10 +209,9 @@ static int get(int fd, int option, int *value)
     return getsockopt(fd, SOL_SOCKET, option, value, &size);
 }
 
-static void work(void *own)
+static void read_one(struct job *job)
 {
     static const int on = 1, off = 0;
-    struct job *job = own;
     int offset, senders, pidfds, failed;
 
     if (get(job->fd, SO_PEEK_OFF, &offset) < 0 || get(job->fd, SO_PASSCRED, &senders) < 0) {
@@ -235,15 +234,36 @@ static void work(void *own)
     job->failed = failed;
 }
 
-int lm_queue_read(int fd, int stream, lm_queue *queue, lm_error *err)
-{
-    struct job job = {.fd = fd, .stream = stream, .queue = queue, .err = err};
+struct jobs {
+    struct job job;
+    const int32_t *fds, *streams;
+    int count;
+    lm_queue *queues;
+};
 
-    memset(queue, 0, sizeof *queue);
-    if (!lm_apart(work, &job, CLONE_FILES, err) && !job.failed)
+static void work(void *own)
+{
+    struct jobs *jobs = own;
+
+    for (int n = 0; n < jobs->count && !jobs->job.failed; n++) {
+        jobs->job.fd = jobs->fds[n];
+        jobs->job.stream = jobs->streams[n];
+        jobs->job.queue = &jobs->queues[n];
+        read_one(&jobs->job);
+    }
+}
+
+int lm_queues_read(const int32_t *fds, const int32_t *streams, int count, lm_queue *queues, lm_error *err)
+{
+    struct jobs jobs = {.job = {.err = err}, .fds = fds, .streams = streams, .count = count, .queues = queues};
+
+    memset(queues, 0, (size_t)count * sizeof *queues);
+    if (!lm_apart(work, &jobs, CLONE_FILES, err) && !jobs.job.failed)
         return 0;
-    close_from(queue, 0);
-    lm_queue_free(queue);
+    for (int n = 0; n < count; n++) {
+        close_from(&queues[n], 0);
+        lm_queue_free(&queues[n]);
+    }
     return -1;
 }
 

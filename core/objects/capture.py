@@ -195,7 +195,13 @@ def _capture(captured: Captured, pidfds: Mapping[int, int], kinds: KindTable, ow
                 captured.tables[raw.pid].append(Slot(raw, len(captured.files) - 1))
     for slots in captured.tables.values():
         slots.sort(key=lambda slot: slot.fd)
+    _together(captured.files)
     _capture_held(captured, pidfds[os.getpid()], take)
+
+
+def _together(files: Sequence[CapturedFile]) -> None:
+    for kind in dict.fromkeys(file.kind for file in files):
+        kind.capture_together([file.extra for file in files if file.kind is kind])
 
 
 def _capture_held(captured: Captured, own: int, take: Callable[[list[RawFd]], CapturedFile | None]) -> None:
@@ -221,6 +227,7 @@ def _capture_held(captured: Captured, own: int, take: Callable[[list[RawFd]], Ca
                     known.setdefault(_inode(raw), []).append(found)
                 if found:
                     carrier.held.append(found)
+            _together(new)
     finally:
         for fd in opened:
             os.close(fd)

@@ -148,6 +148,9 @@ class DescriptorKind(ABC):
         *pidfd* is of the first holder's process, *around* what `surroundings` said. Descriptors in the result are closed by `release`.
         """
 
+    def capture_together(self, extras: Sequence[Any]) -> None:
+        """Inside the freeze, when `capture` has returned all of *extras*: what is better taken of many at once."""
+
     def held(self, extra: Any) -> Sequence[int]:
         """Of what `capture` returned: descriptors of ours for the descriptions that this one holds. They are captured too, and closed
         before the thaw.

@@ -17,12 +17,12 @@ typedef struct {
     uint64_t message_room, fd_room, byte_room;      /* bytes that are mapped for each */
 } lm_queue;
 
-/* Read the queue of `fd`, a copy of a descriptor of a frozen process; `stream`: messages have no borders, and no
+/* Read `count` queues: of fds[n], copies of descriptors of frozen processes, into queues[n]. streams[n]: messages have no borders, and no
    out-of-band data waits; else no error waits to be reported, for any look would take that (net/core/datagram.c).
    It peeks at ascending offsets (SO_PEEK_OFF), and asks for the sender of each message (SO_PASSCRED). Both are state of the socket, so all is
    done by a process that a SIGKILL of lamina does not reach, and they are put back. What cannot be put back: an empty datagram that was peeked
    at counts as seen, and is passed over when somebody peeks at an offset again (net/core/datagram.c, skb->peeked).
-   Returns -1 with nothing in `queue` if a call fails, or if descriptors do not fit into our table. */
-int lm_queue_read(int fd, int stream, lm_queue *queue, lm_error *err);
-/* Unmap what `lm_queue_read` filled. The descriptors are not closed. */
+   Returns -1 with nothing in any of `queues` if a call fails, or if descriptors do not fit into our table. */
+int lm_queues_read(const int32_t *fds, const int32_t *streams, int count, lm_queue *queues, lm_error *err);
+/* Unmap what `lm_queues_read` filled. The descriptors are not closed. */
 void lm_queue_free(lm_queue *queue);

@@ -23,7 +23,7 @@ SO_PEEK_OFF = 42
 
 def read(sock: socket.socket) -> tuple[Message, ...]:
     """The queue; its descriptors are closed."""
-    found = unix_queue.read(sock.fileno(), sock.type == socket.SOCK_STREAM)
+    (found,) = unix_queue.read([(sock.fileno(), sock.type == socket.SOCK_STREAM)])
     for message in found:
         for fd in message.fds:
             os.close(fd)
@@ -101,7 +101,7 @@ import os, sys
 from lamina.core.kinds.sockets import unix_queue
 print("ready", flush=True)
 while True:
-    for message in unix_queue.read(int(sys.argv[1]), True):
+    for message in unix_queue.read([(int(sys.argv[1]), True)])[0]:
         for fd in message.fds:
             os.close(fd)
 """

@@ -63,6 +63,7 @@ class UnixState:
         maker: who made the pair, as (pid, euid, egid, groups); pid 0 if nobody has, or has ended.
         reset: the other end was closed before it had read all, and this one was not told yet (ECONNRESET).
         sent: what the kernel charges for that the other end has not read (SIOCOUTQ).
+        copy: a copy of its descriptor, if something waits in it that was not read yet; else -1.
         messages: what waits in it; their descriptors are copies of ours until `claimed`.
     """
 
@@ -77,6 +78,7 @@ class UnixState:
     maker: tuple[int, int, int, str] = (0, 0, 0, "")
     reset: bool = False
     sent: int = 0
+    copy: int = -1
     messages: tuple[Message, ...] = ()
     claimed: bool = False
 
@@ -147,7 +149,7 @@ def _lives(sock: socket.socket) -> bool:
 
 
 def look(sock: socket.socket, raw: RawFd, diag: UnixDiag, queue: bool) -> UnixState:
-    """Everything about a socket, or why it cannot be saved. *queue*: its process is frozen, so take what waits in it, too."""
+    """Everything about a socket, or why it cannot be saved. *queue*: its process is frozen, so what waits in it will be read, too."""
     own, peer = _names(sock)
     if refusal := _refusal(sock, own, peer):
         return UnixState(refusal)
@@ -171,7 +173,7 @@ def look(sock: socket.socket, raw: RawFd, diag: UnixDiag, queue: bool) -> UnixSt
         more=options.read_more(sock), maker=_maker(sock), reset=reset, sent=unix_queue.charged(sock),
     )  # fmt: skip
     if queue and events & select.POLLIN and not (reset and sock.type != socket.SOCK_STREAM):
-        state.messages = unix_queue.read(sock.fileno(), sock.type == socket.SOCK_STREAM)
+        state.copy = os.dup(sock.fileno())
     return state
 
 
@@ -219,9 +221,20 @@ class UnixSocket(DescriptorKind):
         return UnixDiag()
 
     def capture(self, holders: Holders, pidfd: int, around: UnixDiag) -> UnixState:
-        """About 60 system calls, and what waits in it."""
+        """About 60 system calls."""
         with socket.socket(fileno=grab(pidfd, holders[0].fd)) as sock:
             return look(sock, holders[0], around, queue=True)
+
+    def capture_together(self, extras: Sequence[UnixState]) -> None:
+        """What waits in them."""
+        waiting = [state for state in extras if state.copy >= 0]
+        if not waiting:
+            return
+        found = unix_queue.read([(state.copy, state.type == socket.SOCK_STREAM) for state in waiting])
+        for state, messages in zip(waiting, found, strict=True):
+            state.messages = messages
+            os.close(state.copy)
+            state.copy = -1
 
     def held(self, extra: UnixState) -> Sequence[int]:
         """What is in flight."""
@@ -229,7 +242,10 @@ class UnixSocket(DescriptorKind):
         return [fd for message in extra.messages for fd in message.fds]
 
     def release(self, extra: UnixState) -> None:
-        """Descriptors that nobody asked for."""
+        """Descriptors that nobody asked for, and a queue that was not read."""
+        if extra.copy >= 0:
+            os.close(extra.copy)
+            extra.copy = -1
         if not extra.claimed:
             for fd in self.held(extra):
                 os.close(fd)

@@ -49,25 +49,29 @@ class Message:
     fds: tuple[int, ...] = ()
 
 
-def read(fd: int, stream: bool) -> tuple[Message, ...]:
-    """The queue of a socket of a frozen process, *fd* a copy of its descriptor; nothing is consumed (`lm_queue_read`).
+def read(sockets: Sequence[tuple[int, bool]]) -> list[tuple[Message, ...]]:
+    """The queues of sockets of frozen processes, each (a copy of its descriptor, is it a stream); nothing is consumed (`lm_queues_read`).
 
     Raises:
-        NativeError: it cannot be read.
+        NativeError: one cannot be read.
     """
-    queue, err = ffi.new("lm_queue *"), new_error()
-    check(C.lm_queue_read(fd, stream, queue, err), err)
+    queues, err = ffi.new("lm_queue[]", len(sockets)), new_error()
+    fds, streams = (ffi.new("int32_t[]", [int(value) for value in column]) for column in zip(*sockets, strict=True))
+    check(C.lm_queues_read(fds, streams, len(sockets), queues, err), err)
     try:
-        return tuple(
-            Message(
-                ffi.buffer(queue.bytes + it.at, it.length)[:] if it.length else b"",
-                (it.pid, it.uid, it.gid) if it.pid else None,
-                tuple(queue.fds[it.first_fd : it.first_fd + it.fd_count]) if it.fd_count else (),
-            )
-            for it in queue.messages[0 : queue.message_count]
-        )
+        return [tuple(_messages(queue)) for queue in queues]
     finally:
-        C.lm_queue_free(queue)
+        for number in range(len(sockets)):
+            C.lm_queue_free(queues + number)
+
+
+def _messages(queue: Any) -> Iterator[Message]:
+    for it in queue.messages[0 : queue.message_count]:
+        yield Message(
+            ffi.buffer(queue.bytes + it.at, it.length)[:] if it.length else b"",
+            (it.pid, it.uid, it.gid) if it.pid else None,
+            tuple(queue.fds[it.first_fd : it.first_fd + it.fd_count]) if it.fd_count else (),
+        )
 
 
 def charged(sock: socket.socket) -> int:

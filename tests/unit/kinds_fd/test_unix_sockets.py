@@ -11,7 +11,7 @@ from lamina.core.dump.preflight import examine
 from lamina.core.image.schema import fd_types, file_entry, scm_entry, sk_packet_entry, sk_ucred_entry, unix_sk_entry
 from lamina.core.kinds.sockets.unix import UnixSocket
 from lamina.core.kinds.table import DESCRIPTORS
-from lamina.core.objects.opening import plan_descriptions
+from lamina.core.objects.opening import OpenOptions, plan_descriptions
 from tests.unit.kinds_fd.helpers import let_go, portrait, rebuilt, roundtrip, victim, write_layer
 
 TYPES = "for t in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):\n"
@@ -143,6 +143,7 @@ def test_a_chosen_name_that_is_taken_is_refused(tmp_path: Path) -> None:
         layer = write_layer(tmp_path / "layer", [pid])
         (blocker,) = plan_descriptions(layer, DESCRIPTORS)
         assert f"process {pid}" in blocker.why and "has it" in blocker.why
+        assert plan_descriptions(layer, DESCRIPTORS, OpenOptions(ending=frozenset({pid}))) == []
     assert plan_descriptions(layer, DESCRIPTORS) == []
 
 
