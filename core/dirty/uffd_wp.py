@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from lamina.core.attach.calls import CallList, Inside
 from lamina.core.attach.guarded import GuardedCall, ResultOf, guarded_calls
@@ -52,7 +53,7 @@ def _not_remembered(_fd: int, _ino: int) -> None:
 
 
 class UffdTracker(Tracker):
-    """See the module. Bound to one process; its own descriptors are released by `close`.
+    """The tracker of one process by userfaultfd. Its own descriptors are released by `close`.
 
     Attributes:
         uffd_fd: number of the userfaultfd in the target; -1 while there is none.
@@ -128,8 +129,9 @@ class UffdTracker(Tracker):
                 return not self._scanner.scan([page], protect=False, live=False).clean
         return True
 
+    @override
     def arm(self, inside: Inside, areas: Iterable[Area]) -> None:
-        """See `Tracker.arm`. Descriptors that lamina left in a parent of this process are closed here."""
+        """Descriptors that lamina left in a parent of this process are closed here."""
         self._scanner.reopen()
         if self._uffd < 0 and not self.adopt():
             self._refuse_foreign()
@@ -207,8 +209,9 @@ class UffdTracker(Tracker):
 
     # -- areas -----------------------------------------------------------------------------------------------------------------------
 
+    @override
     def extend(self, areas: Iterable[Area], live: bool = True) -> PageRuns:
-        """See `Tracker.extend`. live=False inside a freeze, where *areas* are exact."""
+        """live=False inside a freeze, where *areas* are exact."""
         if self._uffd < 0:
             raise TargetError("cannot track", describe(self.pid), "tracking is not armed")
         add = self._registration.add_stretches if live else self._registration.add_exactly
@@ -217,26 +220,28 @@ class UffdTracker(Tracker):
 
     # -- scanning --------------------------------------------------------------------------------------------------------------------
 
+    @override
     def protect(self, areas: Iterable[Area], live: bool) -> Report:
-        """See `Tracker.protect`. If it fails, pages may be protected that nobody was told of: leave the state file unsettled."""
+        """If it fails, pages may be protected that nobody was told of: leave the state file unsettled."""
         listed = list(areas)
         report = self._scanner.scan(listed, protect=True, live=live)
         self._registration.forget_lost(listed, report.untracked)
         return report
 
+    @override
     def peek(self, areas: Iterable[Area]) -> Report:
-        """See `Tracker.peek`."""
         return self._scanner.scan(areas, protect=False, live=True)
 
+    @override
     def scan_shared(self, areas: Iterable[Area], protect: bool, live: bool) -> tuple[PageRuns, PageRuns]:
-        """See `Tracker.scan_shared`."""
         listed = list(areas)
         written, untracked = self._scanner.scan_shared(listed, protect, live)
         self._registration.forget_lost(listed, untracked)
         return written, untracked
 
+    @override
     def unprotect(self, runs: PageRuns, live: bool = True) -> None:
-        """See `Tracker.unprotect`. What is not registered any more reads as changed anyway."""
+        """What is not registered any more reads as changed anyway."""
         if self._uffd >= 0 and runs:
             starts, ends = split_at_areas(runs, read_maps(self.pid))
             self._unprotect_raw(self._uffd, starts, ends, live)
@@ -250,8 +255,9 @@ class UffdTracker(Tracker):
 
     # -- the end ---------------------------------------------------------------------------------------------------------------------
 
+    @override
     def disarm(self, inside: Inside | None) -> None:
-        """See `Tracker.disarm`. On large memory call it first without *inside*, then inside a freeze: the freeze is then short.
+        """On large memory call it first without *inside*, then inside a freeze: the freeze is then short.
 
         Inside a freeze it also closes what the process inherited from a tracked parent, armed itself or not.
         """
@@ -277,8 +283,8 @@ class UffdTracker(Tracker):
             os.close(self._uffd)
             self._uffd = -1
 
+    @override
     def close(self) -> None:
-        """See `Tracker.close`."""
         self._release()
         self._scanner.close()
 

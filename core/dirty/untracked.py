@@ -6,6 +6,7 @@ from errno import ENOTTY
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from lamina.core.attach.calls import Inside
 from lamina.core.attach.identity import Identity
@@ -80,8 +81,8 @@ class UntrackedTracker(Tracker):
         if inside is not None:
             clear_out(self.identity, inside)
 
+    @override
     def close(self) -> None:
-        """See `Tracker.close`."""
         self._scanner.close()
 
     def _read_entries(self, areas: list[Area]) -> Report:

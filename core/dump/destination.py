@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing_extensions import override
+
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dump.memory import Moved, PageStore, Space, WarmMemory
 from lamina.core.events import CancelToken
@@ -83,7 +85,7 @@ class Destination(Protocol):
         """The dump is over, well or not. Never raises."""
 
 
-class LocalPages:
+class LocalPages(Destination):
     """Pages files in the layer itself."""
 
     where = ""
@@ -97,27 +99,28 @@ class LocalPages:
             raise RuntimeError("a destination must be opened first")
         return self._shipment.draft
 
+    @override
     def room(self, pages: int) -> int:
-        """See `Destination`."""
         return pages * PAGE
 
+    @override
     def open(self, shipment: Shipment) -> None:
-        """See `Destination`."""
         self._shipment = shipment
 
+    @override
     def sink(self, space: Space, pages_id: int, warm: WarmMemory) -> "FilePages":
-        """See `Destination`."""
         return FilePages(space, pages_id, self._draft, warm)
 
+    @override
     def commit(self, sidecar: Sidecar) -> None:
-        """See `Destination`."""
         self._draft.commit(sidecar)
 
+    @override
     def close(self) -> None:
-        """See `Destination`."""
+        ...
 
 
-class FilePages(PageStore):
+class FilePages(PageStore, PageSink):
     """The pages of one task in a pages file of the layer."""
 
     def __init__(self, space: Space, pages_id: int, draft: LayerDraft, warm: WarmMemory) -> None:
@@ -132,8 +135,8 @@ class FilePages(PageStore):
         again, self._opened = self._opened, True
         return self._draft.replace_pages(self._pages_id) if again else self._draft.open_pages(self._pages_id)
 
+    @override
     def deliver(self, own: PageRuns, inherited: PageRuns, moved: Moved) -> None:
-        """See `PageSink`."""
         self.finish(own, moved)
         base = self._space.base
         self._draft.put_pagemap(self._space.which, PageMap.of(self._pages_id, own.shifted(-base), inherited.shifted(-base)))
