@@ -14,7 +14,7 @@ enum { PAGE = 4096, PROCESSES = 5, MAPPINGS = 24, LARGEST = 48 };
 static struct mailbox {
     volatile int turn;                /* whose step it is; -1: nobody's */
     volatile uint64_t dice;           /* of this step */
-    volatile int alive[PROCESSES], children[PROCESSES], parent[PROCESSES];
+    volatile int alive[PROCESSES], children[PROCESSES];
 } *mail;
 
 static struct mapping {
@@ -49,7 +49,6 @@ static void fork_one(void)
             continue;
         mail->alive[who] = 1;
         mail->children[who] = 0;
-        mail->parent[who] = me;
         mail->children[me]++;
         if (!fork()) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -107,17 +106,23 @@ static void one_step(void)
     } else if (what < 88) {
         fork_one();
     } else if (me && !mail->children[me]) {
-        mail->children[mail->parent[me]]--;
         mail->alive[me] = 0;
         mail->turn = -1;
         _exit(0);
     }
 }
 
+/* Nobody ends before its children are gone, so that none of them is ever somebody else's. */
+static void reap(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        mail->children[me]--;
+}
+
 static void serve(void)
 {
     for (;;) {
-        waitpid(-1, NULL, WNOHANG);
+        reap();
         if (mail->turn == me) {
             one_step();
             mail->turn = -1;
@@ -137,8 +142,7 @@ int main(int argc, char **argv)
     mail->alive[0] = 1;
     mail->turn = -1;
     for (;;) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
+        reap();
         if (!control_question(question, sizeof question)) {
             control_rest(500);
             continue;
@@ -160,8 +164,7 @@ int main(int argc, char **argv)
             }
             /* Who has ended is reaped before the answer: by then the tree is what it will be. */
             control_rest(3000);
-            while (waitpid(-1, NULL, WNOHANG) > 0)
-                ;
+            reap();
         }
         control_reply("{\"steps\": 1}");
     }
