@@ -107,8 +107,10 @@ def area_of_entry(entry: vma_entry, path: str) -> MemoryArea:
 def area_of_maps(area: Area) -> MemoryArea:
     """A mapping of a running process."""
     name = area.path
-    if area.is_file:
-        unnamed = name.startswith(("/memfd:", "/dev/zero (deleted)", "/SYSV", "[anon_shmem"))
+    if area.is_shared_memory:
+        kind = AreaKind.SHARED
+    elif area.is_file:
+        unnamed = name.startswith(("/memfd:", "/SYSV"))
         kind = AreaKind.SHARED if unnamed else AreaKind.SHARED_FILE if area.shared else AreaKind.FILE
     elif name.startswith("[vvar"):
         kind = AreaKind.VVAR
