@@ -76,7 +76,7 @@ def test_check_names_what_stands_in_the_way(reaper: Reaper, tmp_path: Path) -> N
     victim = start_c(reaper, tmp_path / "victim", "cells", 1)
     assert lamina("check", "-t", victim.pid, "--json").json["dumpable"] is True
     assert all(each["name"] for each in lamina("check", "--json").json["capabilities"])
-    script = "import socket, sys; pair = socket.socketpair(); sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read()"
+    script = "import socket, sys; udp = socket.socket(type=socket.SOCK_DGRAM); sys.stdout.write('x'); sys.stdout.flush(); sys.stdin.read()"
     process = subprocess.Popen([os.fspath(Path("/usr/bin/env")), "python3", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout
     process.stdout.read(1)

@@ -98,7 +98,7 @@ async def test_what_was_asked_for_is_shown_at_once(capsys: pytest.CaptureFixture
         assert app.terminals.show_program(held.pid)
         await until(lambda: app.terminals.shown and app.terminals.shown.alive)
         os.kill(held.holder, signal.SIGKILL)
-        await until(lambda: f"somebody ended its holder, process {held.holder}" in app.terminal_screen._view.note)
+        await until(lambda: f"its holder, process {held.holder}, was ended" in app.terminal_screen._view.note)
         assert app.terminals.shown and not app.terminals.shown.alive
     wait_gone(held.pid)
 
