@@ -6,6 +6,7 @@ are borders; the child sends back how far it is, and its own end of a new pair n
 
 import array
 import os
+import select
 import socket
 import struct
 import sys
@@ -190,7 +191,8 @@ def main() -> None:
             for link in links:
                 link.sendall(chain.digest)
             ahead += 1
-        if not control.held():
+        # The child may have been parked before it answers.
+        if not control.held() and select.select(links[:1], [], [], 0.002)[0]:
             ahead -= len(links[0].recv(AHEAD))
         if control.question() == "state":
             control.reply(chain.state() | {"wrong": others.wrong()})
