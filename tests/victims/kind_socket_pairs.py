@@ -186,7 +186,7 @@ def main() -> None:
         if control.held():
             # Until the child has stopped as well.
             time.sleep(0.01)
-        while ahead < AHEAD:
+        while ahead < AHEAD and not control.held():
             chain.step()
             for link in links:
                 link.sendall(chain.digest)
