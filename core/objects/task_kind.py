@@ -127,8 +127,26 @@ class AskingLate:
     spare: int
 
 
+class _Captured:
+    """What captured threads and tasks have in common."""
+
+    answers: Mapping[str, Answer]
+    _values: dict[str, Any]
+
+    def of(self, kind: "AttributeKind[T, Any, Any]") -> T:
+        """What it has of *kind*."""
+        if kind.name not in self._values:
+            self._values[kind.name] = kind.read(self)
+        found: T = self._values[kind.name]
+        return found
+
+    def answer(self, name: str) -> Any:
+        """What the calls of kind *name* brought; None if it made none."""
+        return self.answers[name]() if name in self.answers else None
+
+
 @dataclass
-class CapturedThread:
+class CapturedThread(_Captured):
     """A thread as it was taken in the freeze. What that means, kinds say after the thaw.
 
     Attributes:
@@ -147,17 +165,6 @@ class CapturedThread:
     leader: "CapturedThread | None" = None
     _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def of(self, kind: "ThreadKind[T]") -> T:
-        """What it has of *kind*."""
-        if kind.name not in self._values:
-            self._values[kind.name] = kind.read(self)
-        found: T = self._values[kind.name]
-        return found
-
-    def answer(self, name: str) -> Any:
-        """What the calls of kind *name* brought; None if it made none."""
-        return self.answers[name]() if name in self.answers else None
-
     @cached_property
     def status(self) -> dict[str, str]:
         """Its status as key → text."""
@@ -165,7 +172,7 @@ class CapturedThread:
 
 
 @dataclass
-class CapturedTask:
+class CapturedTask(_Captured):
     """A task as it was taken in the freeze.
 
     Attributes:
@@ -187,17 +194,6 @@ class CapturedTask:
     guards: PageRuns = field(default_factory=PageRuns.empty)
     signals: tuple[bytes, ...] = ()
     _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-
-    def of(self, kind: "TaskKind[T]") -> T:
-        """What it has of *kind*."""
-        if kind.name not in self._values:
-            self._values[kind.name] = kind.read(self)
-        found: T = self._values[kind.name]
-        return found
-
-    def answer(self, name: str) -> Any:
-        """What the calls of kind *name* brought; None if it made none."""
-        return self.answers[name]() if name in self.answers else None
 
     @property
     def is_zombie(self) -> bool:
