@@ -80,7 +80,7 @@ class Area:
     @property
     def is_file(self) -> bool:
         """Backed by a file of a file system."""
-        return self.inode != 0 and not self.is_shared_memory
+        return self.inode != 0 and not (self.perms[3] == "s" and self.is_shared_memory)
 
     @property
     def is_shared_memory(self) -> bool:

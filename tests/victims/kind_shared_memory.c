@@ -114,10 +114,6 @@ int main(int argc, char **argv)
         if (!fork())
             child(who);
     for (;;) {
-        if (head->done[1] == step && head->done[2] == step && !control_held()) {
-            head->wanted = ++step;
-            fill(0, step);
-        }
         if (head->done[1] == step && head->done[2] == step && control_question(question, sizeof question)) {
             const char *why = wrong(step);
 
@@ -126,6 +122,10 @@ int main(int argc, char **argv)
             /* Punched and read again: zero, and no write that anybody would see. */
             madvise(twice + 3 * PAGE, PAGE, MADV_REMOVE);
             control_reply("{\"steps\": %lu, \"wrong\": \"%s\"}", (unsigned long)step, why);
+        }
+        if (head->done[1] == step && head->done[2] == step && !control_held()) {
+            head->wanted = ++step;
+            fill(0, step);
         }
         if (waitpid(-1, NULL, WNOHANG) > 0)
             return 3;
