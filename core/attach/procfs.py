@@ -41,8 +41,8 @@ class Stat:
     exit_code: int
 
 
-SHARED_MEMORY = "/dev/zero (deleted)"
-"""What maps shows of shared anonymous memory (mm/shmem.c, shmem_zero_setup)."""
+SHARED_MEMORY = ("/dev/zero (deleted)", "[anon_shmem:")
+"""How what maps shows of shared anonymous memory begins (mm/shmem.c, shmem_zero_setup); the second if it was named (PR_SET_VMA)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Area:
     @property
     def is_shared_memory(self) -> bool:
         """Memory that tasks share and no file has: mmap(2) with MAP_SHARED and MAP_ANONYMOUS."""
-        return self.shared and (self.path == SHARED_MEMORY or self.path.startswith("[anon_shmem:"))
+        return self.shared and self.path.startswith(SHARED_MEMORY)
 
     @property
     def size(self) -> int:

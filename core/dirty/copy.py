@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from lamina.core.attach.procfs import describe
+from lamina.core.dirty.regions import new_array, runs_of
 from lamina.core.dirty.runs import PAGE, Addresses, PageRuns
 from lamina.core.errors import NativeError, TargetError
 from lamina.core.events import CancelToken
@@ -67,19 +68,6 @@ def _memory_file(pid: int, mode: int) -> Iterator[int]:
         os.close(mem)
 
 
-class _Lost:
-    """The runs a copy could not read."""
-
-    def __init__(self) -> None:
-        self.array = ffi.gc(ffi.new("lm_array *"), C.lm_array_free)
-
-    def runs(self) -> PageRuns:
-        if not self.array.count:
-            return PageRuns.empty()
-        raw = np.frombuffer(ffi.buffer(self.array.regions, self.array.count * 24), dtype=np.uint64).reshape(-1, 3)
-        return PageRuns.from_arrays(raw[:, 0], raw[:, 1])
-
-
 def copy_runs(pid: int, runs: PageRuns, buffer: WarmBuffer, at: int = 0) -> PageRuns:
     """Copy *runs*, one behind the other, to *buffer* from byte *at* on.
 
@@ -89,16 +77,16 @@ def copy_runs(pid: int, runs: PageRuns, buffer: WarmBuffer, at: int = 0) -> Page
         TargetError: the process is gone or may not be read.
         NativeError: the buffer is too small.
     """
-    lost, err = _Lost(), new_error()
+    lost, err = new_array(), new_error()
     with _memory_file(pid, os.O_RDONLY) as mem:
         starts, ends = _column(runs.starts), _column(runs.ends)
         try:
             check(
-                C.lm_copy_runs(pid, mem, starts, ends, len(runs), buffer.pointer + at, buffer.size - at, lost.array, err), err
+                C.lm_copy_runs(pid, mem, starts, ends, len(runs), buffer.pointer + at, buffer.size - at, lost, err), err
             )  # fmt: skip
         except NativeError as error:
             raise _gone(pid, error) from error
-    return lost.runs()
+    return runs_of(lost)
 
 
 def copy_runs_to_fd(
@@ -120,7 +108,7 @@ def copy_runs_to_fd(
         Cancelled: *cancel* was set; some pages are written.
     """
     buffer = buffer or WarmBuffer()
-    lost, err, done = _Lost(), new_error(), 0
+    lost, err, done = new_array(), new_error(), 0
     with _memory_file(pid, os.O_RDONLY) as mem:
         for piece in runs.split(STEP_PAGES):
             if cancel:
@@ -129,7 +117,7 @@ def copy_runs_to_fd(
             try:
                 done += check(
                     C.lm_copy_runs_to_fd(
-                        pid, mem, starts, ends, len(piece), fd, offset + done, buffer.pointer, buffer.size, lost.array, err
+                        pid, mem, starts, ends, len(piece), fd, offset + done, buffer.pointer, buffer.size, lost, err
                     ),
                     err,
                 )
@@ -137,4 +125,4 @@ def copy_runs_to_fd(
                 raise _gone(pid, error) from error
             if on_progress:
                 on_progress(done // PAGE)
-    return lost.runs()
+    return runs_of(lost)

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from lamina.core.attach.identity import Identity
 from lamina.core.attach.procfs import Area, describe
+from lamina.core.dirty.regions import new_array, runs_of
 from lamina.core.dirty.runs import Addresses, PageRuns
 from lamina.core.dirty.state import is_running
 from lamina.core.dirty.tracker import Report
@@ -52,7 +52,7 @@ class Scanner:
         """Raises TargetError: the process is gone, is another one by now, or may not be read."""
         self._identity = identity
         self._fd = -1
-        arrays = [ffi.gc(ffi.new("lm_array *"), C.lm_array_free) for _ in range(6)]
+        arrays = [new_array() for _ in range(6)]
         err = new_error()
         for array in arrays:
             check(C.lm_array_reserve(array, _WARM_REGIONS, err), err)
@@ -116,7 +116,7 @@ class Scanner:
         buffers = (ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends))
         with self._gone():
             check(C.lm_shared_scan(self._fd, *buffers, len(listed), flags, written, untracked, err), err)
-        return _runs_of(written, ascending=False), _runs_of(untracked, ascending=False)
+        return runs_of(written), runs_of(untracked)
 
     @contextmanager
     def _gone(self) -> Iterator[None]:
@@ -137,7 +137,7 @@ class Scanner:
         ends = np.array([area.end for area in areas], dtype=np.uint64)
         buffers = (ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends))
         check(C.lm_guard_scan(self._fd, *buffers, len(areas), array, err), err)
-        return _runs_of(array, ascending=True)
+        return runs_of(array, ascending=True)
 
     def _ask(self, ranges: list[tuple[int, int, int]], flags: int) -> None:
         if self._fd < 0:
@@ -173,14 +173,6 @@ class Scanner:
         for array in self._sets:
             array.count = 0
         ascending = bool(check(C.lm_pagemap_judge(self._found, *self._sets, err), err))
-        data, changed, untracked, zero, guards = (_runs_of(array, ascending) for array in self._sets)
+        data, changed, untracked, zero, guards = (runs_of(array, ascending) for array in self._sets)
         # A page that was found twice, in the walk of tracked and in that of untracked areas of a running target: the latter is right.
         return Report(changed, data, zero - data, untracked, outside, guards)
-
-
-def _runs_of(array: Any, ascending: bool) -> PageRuns:
-    if not array.count:
-        return PageRuns.empty()
-    raw = np.frombuffer(ffi.buffer(array.regions, array.count * 24), dtype=np.uint64).reshape(-1, 3)
-    starts, ends = raw[:, 0].copy(), raw[:, 1].copy()
-    return PageRuns(starts, ends) if ascending else PageRuns.from_arrays(starts, ends)

@@ -18,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from lamina.core.attach.identity import identify
-from lamina.core.attach.procfs import SHARED_MEMORY, Area, describe, read_maps, read_status
+from lamina.core.attach.procfs import SHARED_MEMORY, Area, describe, read_maps
+from lamina.core.dirty.regions import new_array, runs_of
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.dirty.tracker import Report, Tracker
 from lamina.core.errors import TargetError
@@ -26,8 +27,9 @@ from lamina.core.ffi import C, check, ffi, new_error
 
 Key = tuple[str, int]
 """Device and inode of an object, as maps shows them."""
-_SIGCHLD: Final = 17
 _MADV_POPULATE_READ: Final = 22
+SHOWN: Final = tuple(start.encode() for start in SHARED_MEMORY)
+"""One of these is in the raw maps of every process that has shared memory."""
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +80,7 @@ class SharedObject:
 
     def data(self) -> PageRuns:
         """The pages that are there, in memory or in swap, as addresses of our mapping."""
-        return _found(lambda array, err: C.lm_file_data(self._fd, self.size, array, err)).shifted(self.base)
+        return _searched(lambda array, err: C.lm_file_data(self._fd, self.size, array, err)).shifted(self.base)
 
     def warm(self) -> None:
         """Bring what is there into our page table, so that reading it in a freeze meets no page fault. Not before Linux 5.14."""
@@ -90,7 +92,7 @@ class SharedObject:
         """Those of *runs*, addresses of our mapping where there is data, that are all zero."""
         starts, ends = np.ascontiguousarray(runs.starts), np.ascontiguousarray(runs.ends)
         columns = [ffi.from_buffer("uint64_t[]", edges) for edges in (starts, ends)]
-        return _found(lambda array, err: C.lm_zero_pages(*columns, len(runs), array, err))
+        return _searched(lambda array, err: C.lm_zero_pages(*columns, len(runs), array, err))
 
     def close(self) -> None:
         """Let go of it. Idempotent."""
@@ -116,13 +118,10 @@ def _open(key: Key, mappings: Iterable[Mapped]) -> int:
     raise TargetError("cannot reach", f"shared memory {key[1]}", "it is not mapped any more", "dump it again")
 
 
-def _found(search: Callable[[Any, Any], int]) -> PageRuns:
-    array, err = ffi.gc(ffi.new("lm_array *"), C.lm_array_free), new_error()
+def _searched(search: Callable[[Any, Any], int]) -> PageRuns:
+    array, err = new_array(), new_error()
     check(search(array, err), err)
-    if not array.count:
-        return PageRuns.empty()
-    raw = np.frombuffer(ffi.buffer(array.regions, array.count * 24), dtype=np.uint64).reshape(-1, 3)
-    return PageRuns.from_arrays(raw[:, 0], raw[:, 1])
+    return runs_of(array)
 
 
 class SharedTracker:
@@ -215,10 +214,11 @@ class Witness:
         listed = {text(key): sorted([one.pid, one.start, one.end, one.offset] for one in found) for key, found in mappings.items()}
         return cls(listed, tasks, _all_forks(), {text(key): number for key, number in ids.items()})
 
-    def why_not(self, now: "Witness", key: Key, reaped_unseen: Iterable[int] = ()) -> str:
+    def why_not(self, now: "Witness", key: Key, reaps_unseen: Callable[[], bool]) -> str:
         """Why the memory of *key* may have been written past its mappings since; "" if it cannot have been.
 
-        *reaped_unseen*: tasks whose children leave nothing with them (SA_NOCLDWAIT), of which only the program itself shows.
+        *reaps_unseen* tells whether children of some task leave nothing with it (SIGCHLD ignored, SA_NOCLDWAIT). It is asked only if that
+        decides.
         """
         if self.mappings.get(text(key)) != now.mappings.get(text(key)):
             return "it was mapped anew, or no longer, since then"
@@ -226,8 +226,7 @@ class Witness:
             return ""
         if self.tasks != now.tasks:
             return "a task has ended or was forked since then"
-        unseen = {*reaped_unseen, *(int(pid) for pid in now.tasks if _ignores_children(int(pid)))}
-        return "a task that ignores the ends of its children may have forked since then" if unseen else ""
+        return "a task that ignores the ends of its children may have forked since then" if reaps_unseen() else ""
 
 
 def text(key: Key) -> str:
@@ -246,13 +245,6 @@ def _all_forks() -> int:
         return next(int(line.split()[1]) for line in file if line.startswith(b"processes "))
 
 
-def _ignores_children(pid: int) -> bool:
-    try:
-        return bool(int(read_status(pid)["SigIgn"], 16) >> (_SIGCHLD - 1) & 1)
-    except TargetError:
-        return True
-
-
 def mappers_outside(keys: Iterable[Key], tree: Iterable[int]) -> dict[Key, int]:
     """Objects that a process outside *tree* maps, too: one of those who do. Looks at every process there is, if there is any object."""
     wanted, inside = set(keys), {*tree, os.getpid()}
@@ -263,7 +255,8 @@ def mappers_outside(keys: Iterable[Key], tree: Iterable[int]) -> dict[Key, int]:
         if not name.isdigit() or int(name) in inside:
             continue
         try:
-            if SHARED_MEMORY.encode() not in Path(f"/proc/{name}/maps").read_bytes():
+            text_of_maps = Path(f"/proc/{name}/maps").read_bytes()
+            if not any(shown in text_of_maps for shown in SHOWN):
                 continue
             theirs = mappings_of({int(name): read_maps(int(name))})
         except (OSError, TargetError):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 
 from lamina.core.attach.identity import identify
 from lamina.core.attach.procfs import describe, read_cmdline, read_maps, tree_of
@@ -206,7 +207,7 @@ class Session:
             taken.append(capture_task(process, areas, peers, memory.guards, prepared.questions))
         self._shared.freeze_round(
             {process.pid: process.areas for process in still}, self.destination, self.meter.moved, not self.keeps_running,
-            lambda: (task.process.pid for task in taken if task.reaps_unseen()),
+            cache(lambda: any(task.reaps_unseen() for task in taken)),
         )  # fmt: skip
         self.meter.mark("copied")
         if self._paranoia:

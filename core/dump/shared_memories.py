@@ -200,9 +200,9 @@ class SharedMemories:
 
     def freeze_round(
         self, areas: Mapping[int, Iterable[Area]], destination: Destination, moved: Moved, straight: bool,
-        unseen: Callable[[], Iterable[int]],
+        reaps_unseen: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """After the last round of all tasks. *areas*: of all living ones; *unseen*: see `Witness.why_not`."""
+        """After the last round of all tasks. *areas*: of all living ones; *reaps_unseen*: see `Witness.why_not`."""
         mappings = mappings_of(areas)
         if not mappings:
             return
@@ -210,14 +210,14 @@ class SharedMemories:
         self._now = Witness.of(areas, mappings, self.numbers)
         for key, memory in self._by_key.items():
             self._begin(memory, destination)
-            if why := self._why_not(key, memory, unseen):
+            if why := self._why_not(key, memory, reaps_unseen):
                 memory.distrust(why)
             memory.freeze_round((), moved, straight)
             if memory.tracker.untracked and not memory.compared and (memory.parent or memory.store.spooled):
                 memory.distrust("a task that maps it is not watched")
                 memory.freeze_round((), moved, straight)
 
-    def _why_not(self, key: Key, memory: SharedMemory, unseen: Callable[[], Iterable[int]]) -> str:
+    def _why_not(self, key: Key, memory: SharedMemory, reaps_unseen: Callable[[], bool]) -> str:
         """Why what was seen of it is not all; "" if it is, or if nothing rests on it."""
         if not (memory.parent or memory.store.spooled) or self._now is None:
             return ""
@@ -225,7 +225,7 @@ class SharedMemories:
             return f"{describe(self._outside[key])}, outside the tree, maps it, too"
         for rests, since in ((memory.parent, self._since_parent), (memory.store.spooled, self._since_live)):
             if rests:
-                why = since.why_not(self._now, key, unseen()) if since else "nothing is known of who had it"
+                why = since.why_not(self._now, key, reaps_unseen) if since else "nothing is known of who had it"
                 if why:
                     return why
         for pid in {one.pid for one in memory.tracker.mappings} if memory.parent else ():

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -197,7 +197,7 @@ class Layer:
             raise ImageError("damaged image", str(self.file("files.img")), "an id occurs twice")
         return table
 
-    def records(self, name: str) -> tuple[tuple[Message, bytes], ...]:
+    def records(self, name: str) -> tuple[tuple[Any, bytes], ...]:
         """The records of the one image of that name, as in "pipes-data", with what follows each; none if there is no such file."""
         known = self._cache.get(("records", name))
         if not isinstance(known, tuple):
@@ -205,20 +205,6 @@ class Layer:
             found = fmt.decode_blobs(self.read(file), fmt.IMAGES[name], str(self.file(file))) if self.has(file) else ()
             known = self._cache["records", name] = tuple(found)
         return known
-
-    @cached_property
-    def pipes_data(self) -> tuple[tuple[schema.pipe_data_entry, bytes], ...]:
-        """pipes-data.img with the content of each pipe; empty if there is no such file."""
-        if not self.has("pipes-data.img"):
-            return ()
-        return tuple(fmt.decode_blobs(self.read("pipes-data.img"), fmt.PIPES_DATA, str(self.file("pipes-data.img"))))
-
-    @cached_property
-    def tty_info(self) -> dict[int, schema.tty_info_entry]:
-        """tty-info.img by id; empty if there is no such file."""
-        if not self.has("tty-info.img"):
-            return {}
-        return {entry.id: entry for entry in self._all("tty-info.img", fmt.TTY_INFO)}
 
     # -- memory ----------------------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ import errno
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from lamina.core.attach.procfs import Area, describe, read_maps
+from lamina.core.dirty.regions import new_array, runs_of
 from lamina.core.dirty.runs import PAGE, PageRuns
 from lamina.core.errors import ImageError, NativeError, TargetError
 from lamina.core.ffi import C, check, ffi, new_error
@@ -114,14 +115,11 @@ def _populated(pid: int, runs: PageRuns) -> PageRuns:
 
 def _scan(pagemap: int, runs: PageRuns) -> PageRuns:
     err = new_error()
-    found = ffi.gc(ffi.new("lm_array *"), C.lm_array_free)
+    found = new_array()
     starts, ends = (ffi.from_buffer("uint64_t[]", np.ascontiguousarray(column)) for column in (runs.starts, runs.ends))
     kinds = ffi.from_buffer("uint8_t[]", bytes(len(runs)))
     check(C.lm_pagemap_scan(pagemap, starts, ends, kinds, len(runs), 0, found, err), err)
-    if not found.count:
-        return PageRuns.empty()
-    raw: Any = np.frombuffer(ffi.buffer(found.regions, found.count * 24), dtype=np.uint64).reshape(-1, 3)
-    return PageRuns.from_arrays(raw[:, 0], raw[:, 1])
+    return runs_of(found)
 
 
 def _entries(pid: int, pagemap: int, runs: PageRuns) -> PageRuns:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
-from lamina.core.errors import Blocker, ImageError, RefusedError, TargetError
+from lamina.core.errors import Blocker, ImageError, TargetError
 from lamina.core.image.schema import fd_types, file_entry
 from lamina.core.image.supplement import Values
 from lamina.core.objects.buildid import build_id_of
@@ -126,9 +126,3 @@ def path_blockers(files: Mapping[int, file_entry], kinds: KindTable) -> list[Blo
         if entry.HasField("reg") and entry.id not in parts and (blocker := changed(entry.reg)):
             found.setdefault(f"{blocker.obj}{blocker.why}", blocker)
     return list(found.values())
-
-
-def refuse(what: str, obj: str, blockers: list[Blocker]) -> None:
-    """Raise `RefusedError` if there is any blocker."""
-    if blockers:
-        raise RefusedError(what, obj, blockers=tuple(blockers))

@@ -312,11 +312,6 @@ class ThreadRecord:
         """Its process."""
         return self.task.pid
 
-    @property
-    def is_leader(self) -> bool:
-        """Its core is the task's, too."""
-        return self.tid == self.task.pid
-
 
 # -- kinds ---------------------------------------------------------------------------------------------------------------------------
 

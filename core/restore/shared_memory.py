@@ -8,11 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from lamina.core.ffi import ffi
+from lamina.core.kinds.memory.vma_flags import MAP_ANONYMOUS
 from lamina.core.kinds.memory.vmas import AreaPlan
 from lamina.core.restore import fill
 from lamina.core.restore.shared_plan import ObjectPlan, make
-
-_MAP_ANONYMOUS = 0x20
 
 
 class SharedObjects:
@@ -52,6 +51,6 @@ class SharedObjects:
         """*areas*, those of shared memory with the path by which a task can map it."""
         return [
             area if area.shared is None
-            else replace(area, path=self._paths[area.shared], open_flags=os.O_RDWR, flags=area.flags & ~_MAP_ANONYMOUS)
+            else replace(area, path=self._paths[area.shared], open_flags=os.O_RDWR, flags=area.flags & ~MAP_ANONYMOUS)
             for area in areas
         ]  # fmt: skip

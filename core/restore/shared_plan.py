@@ -3,16 +3,14 @@
 import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from lamina.core.errors import Blocker
 from lamina.core.image import owners as owning
 from lamina.core.image.layer import Layer
 from lamina.core.image.owners import OwnerMap
 from lamina.core.image.supplement import Values
+from lamina.core.kinds.memory.vma_flags import MAP_NORESERVE
 from lamina.core.kinds.memory.vmas import AreaPlan
-
-_MAP_NORESERVE: Final = 0x4000
 
 
 @dataclass(frozen=True)
@@ -60,4 +58,4 @@ def blockers(objects: Mapping[int, ObjectPlan]) -> list[Blocker]:
 
 def make(size: int) -> mmap.mmap:
     """An empty object of *size* bytes, mapped here. Raises as mmap(2)."""
-    return mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
+    return mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE)

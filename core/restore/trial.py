@@ -21,21 +21,11 @@ from lamina.core.kinds.memory.vmas import AreaPlan
 _PROT_WRITE: Final = 2
 _SELVES: Final = 16
 """Areas that a process being rebuilt needs beside those of its image: scratch range, the kernel's own, halves of split ones."""
-CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RAWIO = 14, 23, 17
-_LEGACY_END: Final = (1 << 47) - PAGE
-_NEW_END: Final = (1 << 56) - PAGE
-_MISALIGNED_SSE: Final = 1 << 17
-_REAL_TIME: Final = (1, 2)
-_NICE_LIMITS: Final = 20  # RLIMIT_NICE holds 20 - nice
-_MM_FIELDS: Final = (
-    "mm_start_code", "mm_end_code", "mm_start_data", "mm_end_data", "mm_start_brk", "mm_brk", "mm_start_stack", "mm_arg_start",
-    "mm_arg_end", "mm_env_start", "mm_env_end",
-)  # fmt: skip
-_RLIMIT_NICE, _RLIMIT_RTPRIO, _RLIMIT_SIGPENDING = 13, 14, 11
+CAP_IPC_LOCK, CAP_SYS_RAWIO = 14, 17
 
 
 def area_blockers(entries: Sequence[vma_entry], areas: Sequence[AreaPlan], filled: PageRuns, end: int, capabilities: int) -> list[Blocker]:
-    """Why the areas of one process cannot be mapped here. *filled*: pages that will be written; *end*: see `user_end`."""
+    """Why the areas of one process cannot be mapped here. *filled*: pages that will be written; *end*: see `machine.user_end`."""
     found = list(_places(entries, end, capabilities))
     found += _locks(areas, capabilities)
     found += [blocker for blocker in _mapped(areas, filled) if blocker]

@@ -10,7 +10,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 from typing_extensions import override
 
 from lamina.core.attach.procfs import describe
@@ -25,10 +24,6 @@ from lamina.core.image.layer import sent_map
 from lamina.core.image.leftovers import cannot_write
 from lamina.core.image.pagemap import PageMap
 from lamina.core.transfer.page_stream import Columns, Stream
-
-_STEP = 16 << 20
-_BUFFER = 256 << 10
-_KINDS = np.uint8
 
 
 class Sink(PageSink):

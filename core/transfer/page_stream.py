@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lamina.core.attach.procfs import describe
 from lamina.core.dirty.copy import WarmBuffer
+from lamina.core.dirty.regions import new_array, runs_of
 from lamina.core.dirty.runs import Addresses, PageRuns
 from lamina.core.dump.memory import Moved, Piece
 from lamina.core.errors import NativeError, TargetError
@@ -105,7 +106,7 @@ class Stream:
     def _send(self, which: Object, part: Columns, pid: int, mem: int, fd: int, memory: WarmBuffer | None) -> PageRuns:
         source = ffi.new("lm_send_source *", {"pid": pid, "mem": mem, "fd": fd, "buffer": self._buffer.pointer, "size": self._buffer.size})
         source.base = memory.pointer if memory else ffi.NULL
-        lost, err = ffi.gc(ffi.new("lm_array *"), C.lm_array_free), new_error()
+        lost, err = new_array(), new_error()
         columns = [ffi.from_buffer("uint64_t[]", np.ascontiguousarray(it)) for it in (part.starts, part.ends, part.offsets)]
         kinds = ffi.from_buffer("uint8_t[]", np.ascontiguousarray(part.kinds))
         connection = self.talk.connection
@@ -122,10 +123,7 @@ class Stream:
             if error.where == "process_vm_readv":
                 raise TargetError("cannot copy memory of", describe(pid), error.detail or error.reason) from error
             raise
-        if not lost.count:
-            return PageRuns.empty()
-        raw = np.frombuffer(ffi.buffer(lost.regions, lost.count * 24), dtype=np.uint64).reshape(-1, 3)
-        return PageRuns.from_arrays(raw[:, 0], raw[:, 1])
+        return runs_of(lost)
 
 
 def _memory_of(pid: int) -> int:

@@ -36,7 +36,6 @@ _UCRED: Final = struct.Struct("=iII")
 _TYPES: Final = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
 _CONNECTED, _CLOSED, _LISTENING = 1, 7, 10  # net/tcp_states.h: TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN
 _STATES: Final = (_CONNECTED, 2, _CLOSED, _LISTENING)
-_BOTH: Final = 3  # both halves are shut down
 # struct unix_diag_req and unix_diag_msg (linux/unix_diag.h); the attributes, and UDIAG_SHOW_PEER.
 _REQUEST: Final = struct.Struct("=BBHIIIII")
 _ANSWER: Final = struct.Struct("=BBBBIII")

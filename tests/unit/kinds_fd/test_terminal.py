@@ -40,7 +40,7 @@ def test_a_terminal_is_saved_with_its_settings_and_handed_on(tmp_path: Path) -> 
         with victim(CODE, popen=dict.fromkeys(("stdin", "stdout", "stderr"), first)) as pid:
             layer = write_layer(tmp_path / "layer", [pid])
             settings = termios.tcgetattr(first)
-        info = layer.tty_info[1]
+        info = {record.id: record for record, _ in layer.records("tty-info")}[1]
         assert (info.type, info.sid, info.pgrp) == (TtyType.PTY, pid, pid)
         assert (info.winsize.ws_row, info.winsize.ws_col) == (33, 99)
         assert info.pty.index == int(os.ttyname(first).rpartition("/")[2])
