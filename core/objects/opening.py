@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from lamina.core.attach.calls import CallList
 from lamina.core.errors import Blocker, ImageError, RefusedError
-from lamina.core.image.schema import fdinfo_entry
+from lamina.core.image.schema import fdinfo_entry, fown_entry
 from lamina.core.objects.file_table import path_blockers
 from lamina.core.objects.install import FreeNumbers, take_calls
 from lamina.core.objects.kind import IN_FLIGHT, DescriptorKind, KindTable, OpenOptions, TaskHands
@@ -27,7 +27,7 @@ from lamina.core.objects.rights import may_raise_limits
 
 __all__ = ["Descriptions", "OpenOptions", "open_descriptions", "plan_descriptions"]
 
-_F_SETFL, _F_SETSIG, _F_SETOWN_EX = 4, 10, 15
+_F_SETSIG, _F_SETOWN_EX = 10, 15
 # Descriptors lamina itself needs beside those it opens.
 _OWN: Final = 64
 _UNKNOWN: Final = "lamina cannot rebuild this kind of descriptor yet"
@@ -231,15 +231,9 @@ class Descriptions:
             kind = self._restorer.kind(entry.id)
             if kind is None:
                 continue
-            owner, flags = kind.owner_and_flags(file, self._restorer)
-            about = f"set who gets signals of fd {entry.fd}"
-            if owner.signum:
-                calls.add("fcntl", entry.fd, _F_SETSIG, owner.signum, expect=0, about=about)
-            if owner.pid:
-                where = calls.data(struct.pack("<ii", owner.pid_type, owner.pid))
-                calls.add("fcntl", entry.fd, _F_SETOWN_EX, where, expect=0, about=about)
-            if flags & O_ASYNC:
-                calls.add("fcntl", entry.fd, _F_SETFL, flags, expect=0, about=about)
+            for command, value in _signal_settings(*kind.owner_and_flags(file, self._restorer)):
+                argument = calls.data(value) if isinstance(value, bytes) else value
+                calls.add("fcntl", entry.fd, command, argument, expect=0, about=f"set who gets signals of fd {entry.fd}")
 
     def finish_held(self) -> None:
         """The same for descriptions that no task has a number for. After all processes and threads exist."""
@@ -247,14 +241,9 @@ class Descriptions:
             kind = self._restorer.kind(ident)
             if ident in self._users or kind is None:
                 continue
-            owner, flags = kind.owner_and_flags(self._files[ident], self._restorer)
             with self._about(ident, kind):
-                if owner.signum:
-                    fcntl.fcntl(self._restorer.fd(ident), _F_SETSIG, owner.signum)
-                if owner.pid:
-                    fcntl.fcntl(self._restorer.fd(ident), _F_SETOWN_EX, struct.pack("<ii", owner.pid_type, owner.pid))
-                if flags & O_ASYNC:
-                    fcntl.fcntl(self._restorer.fd(ident), fcntl.F_SETFL, flags)
+                for command, value in _signal_settings(*kind.owner_and_flags(self._files[ident], self._restorer)):
+                    fcntl.fcntl(self._restorer.fd(ident), command, value)
 
     def _wanted(self, pid: int) -> set[int]:
         return {entry.fd for entry in self._tables.get(pid, ())}
@@ -269,6 +258,16 @@ class Descriptions:
     def _is_mine(self, pid: int, entry: fdinfo_entry) -> bool:
         maker = self._makers.get(entry.id)
         return maker is None or maker[0] == pid
+
+
+def _signal_settings(owner: fown_entry, flags: int) -> Iterator[tuple[int, int | bytes]]:
+    """The fcntl(2) calls that say who gets SIGIO of a description, in their order: command and argument, bytes if it is a struct."""
+    if owner.signum:
+        yield _F_SETSIG, owner.signum
+    if owner.pid:
+        yield _F_SETOWN_EX, struct.pack("<ii", owner.pid_type, owner.pid)
+    if flags & O_ASYNC:
+        yield fcntl.F_SETFL, flags
 
 
 class _Hands(TaskHands):
